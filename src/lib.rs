@@ -1,0 +1,10 @@
+//! Plan and apply for host backups.
+//!
+//! ```text
+//! YAML ── load ──► state ── expand ──► resources ── observe ──► diff ──► plan ── apply ──► host, ledger
+//! ```
+//!
+//! The modules stand in the order of that flow, and each uses only those above it; `tests/it/architecture.rs`
+//! says so. Looking gets `&dyn Observe`, deciding gets values, acting gets `&dyn Act`.
+
+pub mod model;

