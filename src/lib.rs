@@ -5,6 +5,12 @@
 //! ```
 //!
 //! The modules stand in the order of that flow, and each uses only those above it; `tests/it/architecture.rs`
-//! says so. Looking gets `&dyn Observe`, deciding gets values, acting gets `&dyn Act`.
+//! says so. Looking gets `&dyn Observe`, deciding gets values, acting gets `&mut dyn Act`.
 
 pub mod model;
+
+pub mod effect;
+
+pub mod host;
+
+pub mod restic;
