@@ -14,3 +14,11 @@ pub mod effect;
 pub mod host;
 
 pub mod restic;
+
+pub mod destination;
+
+pub mod source;
+
+pub mod resource;
+
+pub mod ledger;

@@ -176,10 +176,7 @@ mod tests {
             (Cmd::new("echo").path(&path), r"echo '/it'\''s'"),
             (Cmd::new("true").env("A", Arg::Word("b c".into())), "A='b c' true"),
             (Cmd::new("true").user(&UserName::root()), "true"),
-            (
-                Cmd::new("id").env("A", Arg::Word("b".into())).user(&backup),
-                "runuser -u backup -- env A=b id",
-            ),
+            (Cmd::new("id").env("A", Arg::Word("b".into())).user(&backup), "runuser -u backup -- env A=b id"),
         ] {
             assert_eq!(cmd.to_string(), expected);
         }

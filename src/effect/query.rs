@@ -19,6 +19,7 @@ const READ_ONLY: &[(&str, &[&str], &[&str])] = &[
     ("restic", &["version"], &[]),
     ("restic", &["cat", "config"], &["--no-lock", "--no-cache"]),
     ("test", &["-w"], &[]),
+    ("test", &["-x"], &[]),
 ];
 
 impl Query {
@@ -37,7 +38,9 @@ impl Query {
             })
             .collect();
         let listed = READ_ONLY.iter().any(|(program, start, flags)| {
-            cmd.program() == *program && words.starts_with(start) && flags.iter().all(|flag| words.contains(flag))
+            cmd.program() == *program
+                && words.starts_with(start)
+                && flags.iter().all(|flag| words.contains(flag))
         });
         if listed { Ok(Self(cmd)) } else { Err(NotReadOnly(cmd.to_string())) }
     }

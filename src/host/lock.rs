@@ -28,7 +28,9 @@ impl Lock {
     pub(super) fn take(file: File, who: &str) -> Result<Self> {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(mut held) => {
-                held.set_len(0).and_then(|()| held.write_all(who.as_bytes())).context("cannot write the lock file")?;
+                held.set_len(0)
+                    .and_then(|()| held.write_all(who.as_bytes()))
+                    .context("cannot write the lock file")?;
                 Ok(Self { _held: held })
             }
             Err((file, Errno::EWOULDBLOCK)) => {

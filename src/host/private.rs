@@ -71,7 +71,10 @@ impl PrivateDir {
         };
         let stat = fstat(&file)?;
         ensure!(
-            kind(&stat) == SFlag::S_IFREG && stat.st_nlink == 1 && trusted(stat.st_uid) && stat.st_mode & 0o022 == 0,
+            kind(&stat) == SFlag::S_IFREG
+                && stat.st_nlink == 1
+                && trusted(stat.st_uid)
+                && stat.st_mode & 0o022 == 0,
             "{path}/{name} is no plain file of root's that only root may write"
         );
         Ok(Some(file))
@@ -79,8 +82,11 @@ impl PrivateDir {
 
     /// Puts a file that was written in place of another of this directory, durably.
     pub(super) fn rename(&self, from: &str, to: &str) -> Result<()> {
-        renameat(&self.fd, from, &self.fd, to).with_context(|| format!("cannot put {}/{to} in place", self.path))?;
-        File::from(self.fd.try_clone()?).sync_all().with_context(|| format!("cannot make {} durable", self.path))
+        renameat(&self.fd, from, &self.fd, to)
+            .with_context(|| format!("cannot put {}/{to} in place", self.path))?;
+        File::from(self.fd.try_clone()?)
+            .sync_all()
+            .with_context(|| format!("cannot make {} durable", self.path))
     }
 
     /// Says where a file of it is, for a message.

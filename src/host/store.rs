@@ -8,11 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use nix::fcntl::OFlag;
 
-use super::{
-    private::PrivateDir,
-    lock::Lock,
-    real::Real,
-};
+use super::{lock::Lock, private::PrivateDir, real::Real};
 use crate::model::HostPath;
 
 /// Files in a private directory of rlvm's own.

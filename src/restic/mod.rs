@@ -100,13 +100,15 @@ pub fn found(output: &Output) -> Found {
         Some(11) => Found::Locked,
         Some(12) => Found::WrongPassword,
         Some(1) if says("wrong password or no key found") => Found::WrongPassword,
-        Some(1) if DAMAGED.iter().any(|words| says(words)) => Found::Damaged(last_line(complaint)),
+        Some(1) if DAMAGED.iter().any(|words| says(words)) => Found::Damaged(reason(complaint)),
         Some(1) if says("repository is already locked") || says("unable to create lock") => Found::Locked,
-        Some(1) if says("permission denied") => Found::Unreachable(last_line(complaint)),
+        Some(1) if says("permission denied") => Found::Unreachable(reason(complaint)),
         // Before 0.17; it says the same of a configuration that it may not read, so that comes first.
         Some(1) if says("Is there a repository at the following location?") => Found::Absent,
-        Some(1) => Found::Unreachable(last_line(complaint)),
-        Some(code) => Found::Unreachable(format!("restic ended with exit code {code}: {}", last_line(complaint))),
+        Some(1) => Found::Unreachable(reason(complaint)),
+        Some(code) => {
+            Found::Unreachable(format!("restic ended with exit code {code}: {}", reason(complaint)))
+        }
         None => Found::Unreachable("restic was ended by a signal".into()),
     }
 }
@@ -121,6 +123,8 @@ const DAMAGED: &[&str] = &[
     "unexpected EOF",
     "config invalid",
     "unsupported repository version",
+    "config file has zero size",
+    "only supported KDF is",
 ];
 
 fn config_id(json: &str) -> Option<String> {
@@ -129,8 +133,11 @@ fn config_id(json: &str) -> Option<String> {
     (id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit())).then(|| id.to_owned())
 }
 
-fn last_line(text: &str) -> String {
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no reason given").to_owned()
+/// Picks the line that says why; a Go stack may follow it.
+fn reason(text: &str) -> String {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.clone().next().unwrap_or("no reason given");
+    lines.find(|line| line.starts_with("Fatal:")).unwrap_or(first).to_owned()
 }
 
 #[cfg(test)]
@@ -153,14 +160,23 @@ mod tests {
             (12, "Fatal: wrong password or no key found", Found::WrongPassword),
             (11, "unable to create lock in backend: repository is already locked", Found::Locked),
             (1, "repository is already locked exclusively by PID 1", Found::Locked),
-            (1, "Fatal: config or key 0 is damaged: bad", Found::Damaged(
-                "Fatal: config or key 0 is damaged: bad".into(),
-            )),
+            (
+                1,
+                "Fatal: config or key 0 is damaged: bad",
+                Found::Damaged("Fatal: config or key 0 is damaged: bad".into()),
+            ),
             (1, "ciphertext verification failed", Found::Damaged("ciphertext verification failed".into())),
             (
                 1,
                 "Fatal: unable to open config file: open /r/config: permission denied\nIs there a repository at the following location?\n/r",
-                Found::Unreachable("/r".into()),
+                Found::Unreachable(
+                    "Fatal: unable to open config file: open /r/config: permission denied".into(),
+                ),
+            ),
+            (
+                1,
+                "config file has zero size, invalid repository?\nmain.open\n\tglobal.go:760\n",
+                Found::Damaged("config file has zero size, invalid repository?".into()),
             ),
             (1, "", Found::Unreachable("no reason given".into())),
             (77, "strange", Found::Unreachable("restic ended with exit code 77: strange".into())),

@@ -84,7 +84,10 @@ impl Accounts {
 
     fn name(&self, of: Of, id: u32) -> String {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        names.entry((of, id)).or_insert_with(|| self.look_up(of, id).unwrap_or_else(|| id.to_string())).clone()
+        names
+            .entry((of, id))
+            .or_insert_with(|| self.look_up(of, id).unwrap_or_else(|| id.to_string()))
+            .clone()
     }
 
     fn look_up(&self, of: Of, id: u32) -> Option<String> {
@@ -107,7 +110,8 @@ fn running_ids(user: &UserName) -> Result<Option<Ids>> {
     let looked = User::from_name(user.as_str()).with_context(|| format!("cannot look up the user {user}"))?;
     let Some(found) = looked else { return Ok(None) };
     let name = CString::new(user.as_str())?;
-    let groups = getgrouplist(&name, found.gid).with_context(|| format!("cannot look up the groups of {user}"))?;
+    let groups =
+        getgrouplist(&name, found.gid).with_context(|| format!("cannot look up the groups of {user}"))?;
     let groups = groups.into_iter().map(Gid::as_raw).collect();
     Ok(Some(Ids { uid: found.uid.as_raw(), gid: found.gid.as_raw(), groups }))
 }
@@ -178,11 +182,15 @@ mod tests {
             "root:x:0:0::/root:/bin/sh\nbackup:x:4000:4001::/:/bin/sh\n",
         )
         .unwrap();
-        std::fs::write(tree.path().join("etc/group"), "root:x:0:\nbackup:x:4001:\nadm:x:4:a,backup\n").unwrap();
+        std::fs::write(tree.path().join("etc/group"), "root:x:0:\nbackup:x:4001:\nadm:x:4:a,backup\n")
+            .unwrap();
         let accounts = Accounts::new(false, tree.path());
         let backup: UserName = "backup".parse().unwrap();
         assert_eq!(accounts.user(&backup).unwrap(), Some(4000));
-        assert_eq!(accounts.ids(&backup).unwrap().unwrap(), Ids { uid: 4000, gid: 4001, groups: vec![4, 4001] });
+        assert_eq!(
+            accounts.ids(&backup).unwrap().unwrap(),
+            Ids { uid: 4000, gid: 4001, groups: vec![4, 4001] }
+        );
         assert_eq!(accounts.user_name(4000), "backup");
         assert_eq!(accounts.group_name(4001), "backup");
         assert_eq!(accounts.group_name(77), "77");

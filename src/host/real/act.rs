@@ -48,7 +48,8 @@ impl Act for Real {
                 let (uid, gid) = self.ids(owner)?;
                 let file = self.open_plain(&mut cursor, path)?;
                 let bits = fstat(&file)?.st_mode & 0o7777;
-                fchown(&file, Some(uid), Some(gid)).with_context(|| format!("cannot give {path} to {owner}"))?;
+                fchown(&file, Some(uid), Some(gid))
+                    .with_context(|| format!("cannot give {path} to {owner}"))?;
                 // The kernel drops set-id bits on chown; what was declared is set by an op of its own.
                 fchmod(&file, Bits::from_bits_truncate(bits))?;
                 return Ok(());
@@ -85,8 +86,9 @@ impl Act for Real {
         for dir in touched {
             if let Way::There(fd) = cursor.go(self, &dir)? {
                 let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-                let dir_fd: File =
-                    openat(fd, ".", flags, Bits::empty()).with_context(|| format!("cannot open {dir}"))?.into();
+                let dir_fd: File = openat(fd, ".", flags, Bits::empty())
+                    .with_context(|| format!("cannot open {dir}"))?
+                    .into();
                 dir_fd.sync_all().with_context(|| format!("cannot make {dir} durable"))?;
             }
         }
@@ -102,9 +104,12 @@ enum Existing {
 
 impl Real {
     fn ids(&self, owner: &Owner) -> Result<(Uid, Gid)> {
-        let uid = self.accounts.user(&owner.user)?.with_context(|| format!("there is no user {}", owner.user))?;
-        let gid =
-            self.accounts.group(&owner.group)?.with_context(|| format!("there is no group {}", owner.group))?;
+        let uid =
+            self.accounts.user(&owner.user)?.with_context(|| format!("there is no user {}", owner.user))?;
+        let gid = self
+            .accounts
+            .group(&owner.group)?
+            .with_context(|| format!("there is no group {}", owner.group))?;
         Ok((Uid::from_raw(uid), Gid::from_raw(gid)))
     }
 
@@ -116,7 +121,8 @@ impl Real {
     fn make_dir(&self, cursor: &mut Cursor, path: &HostPath, owner: &Owner, mode: Mode) -> Result<()> {
         let (uid, gid) = self.ids(owner)?;
         let dir = parent(cursor, self, path)?;
-        mkdirat(dir, path.name(), Bits::S_IRWXU).with_context(|| format!("cannot make the directory {path}"))?;
+        mkdirat(dir, path.name(), Bits::S_IRWXU)
+            .with_context(|| format!("cannot make the directory {path}"))?;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let made =
             openat(dir, path.name(), flags, Bits::empty()).with_context(|| format!("cannot open {path}"))?;
@@ -143,7 +149,8 @@ impl Real {
         only_name(path, &looked)?;
         let flags =
             OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        let fd = openat(dir, path.name(), flags, Bits::empty()).with_context(|| format!("cannot open {path}"))?;
+        let fd =
+            openat(dir, path.name(), flags, Bits::empty()).with_context(|| format!("cannot open {path}"))?;
         only_name(path, &fstat(&fd)?)?;
         Ok(fd)
     }
@@ -170,7 +177,10 @@ impl Real {
         let mut file = create(dir, &new).with_context(|| format!("cannot make {new} beside {path}"))?;
         let written = fill(&mut file, bytes, uid, gid, mode)
             .with_context(|| format!("cannot write {path}"))
-            .and_then(|()| renameat(dir, new.as_str(), dir, path.name()).with_context(|| format!("cannot put {path} in place")));
+            .and_then(|()| {
+                renameat(dir, new.as_str(), dir, path.name())
+                    .with_context(|| format!("cannot put {path} in place"))
+            });
         if let Err(err) = written {
             // The error that matters is the first.
             let _ = unlinkat(dir, new.as_str(), UnlinkatFlags::NoRemoveDir);
@@ -192,9 +202,12 @@ impl Real {
             match fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
                 Err(Errno::ENOENT) => continue,
                 Err(errno) => return Err(errno).with_context(|| format!("cannot look at {path}")),
-                Ok(stat) => ensure!(kind(&stat) == SFlag::S_IFREG, "{path} is no regular file; it is not removed"),
+                Ok(stat) => {
+                    ensure!(kind(&stat) == SFlag::S_IFREG, "{path} is no regular file; it is not removed")
+                }
             }
-            unlinkat(dir, name, UnlinkatFlags::NoRemoveDir).with_context(|| format!("cannot remove {path}"))?;
+            unlinkat(dir, name, UnlinkatFlags::NoRemoveDir)
+                .with_context(|| format!("cannot remove {path}"))?;
         }
         self.touch(path);
         Ok(())
@@ -253,7 +266,9 @@ fn only_name(path: &HostPath, stat: &FileStat) -> Result<()> {
 fn draw() -> Result<Vec<u8>> {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut random = [0; SECRET_BYTES];
-    File::open("/dev/urandom").and_then(|mut it| it.read_exact(&mut random)).context("cannot read /dev/urandom")?;
+    File::open("/dev/urandom")
+        .and_then(|mut it| it.read_exact(&mut random))
+        .context("cannot read /dev/urandom")?;
     let mut secret = Vec::with_capacity(SECRET_BYTES / 3 * 4 + 1);
     for three in random.chunks_exact(3) {
         let bits = u32::from(three[0]) << 16 | u32::from(three[1]) << 8 | u32::from(three[2]);

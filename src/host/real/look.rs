@@ -132,7 +132,11 @@ impl Observe for Look<'_> {
             Dir::openat(fd, ".", flags, Bits::empty()).with_context(|| format!("cannot list {path}"))?;
         let mut names = Vec::new();
         for entry in dir.iter() {
-            let name = entry.with_context(|| format!("cannot list {path}"))?.file_name().to_string_lossy().into_owned();
+            let name = entry
+                .with_context(|| format!("cannot list {path}"))?
+                .file_name()
+                .to_string_lossy()
+                .into_owned();
             if name != "." && name != ".." {
                 names.push(name);
             }

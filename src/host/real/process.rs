@@ -64,7 +64,8 @@ pub(super) fn find(path: &str, name: &str) -> Result<Option<Stamp>> {
         #[expect(clippy::disallowed_methods, reason = "host looks")]
         let Ok(meta) = std::fs::metadata(Path::new(dir).join(name)) else { continue };
         if meta.is_file() && meta.mode() & 0o111 != 0 {
-            let nanos = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+            let nanos =
+                |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
             return Ok(Some(Stamp {
                 dev: meta.dev(),
                 ino: meta.ino(),
@@ -101,7 +102,11 @@ fn prepare(real: &Real, cmd: &Cmd) -> Result<Command> {
 fn identity(real: &Real, user: &UserName) -> Result<[String; 3]> {
     let ids = real.accounts.ids(user)?.with_context(|| format!("there is no user {user}"))?;
     let groups: Vec<String> = ids.groups.iter().map(ToString::to_string).collect();
-    Ok([format!("--reuid={}", ids.uid), format!("--regid={}", ids.gid), format!("--groups={}", groups.join(","))])
+    Ok([
+        format!("--reuid={}", ids.uid),
+        format!("--regid={}", ids.gid),
+        format!("--groups={}", groups.join(",")),
+    ])
 }
 
 fn value(real: &Real, arg: &Arg) -> OsString {

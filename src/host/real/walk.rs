@@ -86,7 +86,9 @@ impl Cursor {
             let fd = match openat(self.here(real), part.as_str(), flags, Bits::empty()) {
                 Ok(fd) => fd,
                 Err(Errno::ENOENT) => return Ok(Some(Way::Absent)),
-                Err(Errno::EACCES) => return Ok(Some(Way::Blocked(format!("no permission to look at {}", at())))),
+                Err(Errno::EACCES) => {
+                    return Ok(Some(Way::Blocked(format!("no permission to look at {}", at()))));
+                }
                 Err(errno) => return Err(errno).with_context(|| format!("cannot open {}", at())),
             };
             let stat = fstat(&fd).with_context(|| format!("cannot look at {}", at()))?;
@@ -110,13 +112,15 @@ impl Cursor {
                 SFlag::S_IFLNK => {
                     links += 1;
                     if !safe_link(&stat, &above) {
-                        let why = format!("{} is a symbolic link that others than root could have put there", at());
+                        let why =
+                            format!("{} is a symbolic link that others than root could have put there", at());
                         return Ok(Some(Way::Blocked(why)));
                     }
                     if links > MOST_LINKS {
                         return Ok(Some(Way::Blocked(format!("{} is one of too many symbolic links", at()))));
                     }
-                    let target = readlinkat(&fd, "").with_context(|| format!("cannot read the link {}", at()))?;
+                    let target =
+                        readlinkat(&fd, "").with_context(|| format!("cannot read the link {}", at()))?;
                     let target = target.to_string_lossy().into_owned();
                     self.follow(&target, &mut left);
                 }
