@@ -39,7 +39,9 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, BadText> {
         match text.split_once(':') {
             Some((kind, key)) if !kind.is_empty() && !key.is_empty() => Ok(Self(text.into())),
-            _ => Err(BadText::new(text, "is no address").remedy("write KIND:NAME, like directory:/srv/backup")),
+            _ => {
+                Err(BadText::new(text, "is no address").remedy("write KIND:NAME, like directory:/srv/backup"))
+            }
         }
     }
 }

@@ -5,15 +5,34 @@
 //! ([`FORMATS`]), so that the check a person's editor cannot do is done by the very same parser.
 
 mod address;
+pub(crate) mod field;
+mod line;
+mod list;
 mod mode;
 mod name;
 mod path;
+mod public_key;
+mod release;
+mod retention;
+mod schedule;
 mod secret;
+mod size;
+mod span;
 mod text;
+mod url;
 
 pub use address::Address;
+pub use line::{Line, Script};
+pub use list::OneOrMore;
 pub use mode::Mode;
 pub use name::{GroupName, HostName, Name, UserName};
 pub use path::HostPath;
+pub use public_key::PublicKey;
+pub use release::{Release, Sha256};
+pub use retention::Retention;
+pub use schedule::Schedule;
 pub use secret::SecretFile;
-pub use text::{BadText, Format, FORMATS};
+pub use size::Size;
+pub use span::Span;
+pub use text::{BadText, FORMATS, Format};
+pub use url::{Server, Url};

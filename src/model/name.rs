@@ -98,7 +98,10 @@ impl FromStr for HostName {
                 && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
         };
         if text.len() > 253 || !text.split('.').all(part) {
-            return Err(BadText::new(text, "is no host name: letters, digits and `-`, in parts divided by `.`"));
+            return Err(BadText::new(
+                text,
+                "is no host name: letters, digits and `-`, in parts divided by `.`",
+            ));
         }
         Ok(Self(text.into()))
     }

@@ -13,7 +13,12 @@ use super::text::{BadText, word};
 #[serde(try_from = "String", into = "String")]
 pub struct HostPath(String);
 
-word!(HostPath, "rlvm-path", "An absolute path on the host, without `.`, `..` or a trailing `/`.", "/srv/backup");
+word!(
+    HostPath,
+    "rlvm-path",
+    "An absolute path on the host, without `.`, `..` or a trailing `/`.",
+    "/srv/backup"
+);
 
 impl HostPath {
     /// Returns the path as text, with its leading `/`.
@@ -53,7 +58,10 @@ impl HostPath {
     /// Says whether it is `other` or lies below it, by whole parts: `/home2` is not in `/home`.
     pub fn is_within(&self, other: &Self) -> bool {
         other.0 == "/"
-            || self.0.strip_prefix(other.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            || self
+                .0
+                .strip_prefix(other.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// Returns the path of an entry of this directory.
@@ -151,6 +159,8 @@ mod tests {
         assert_eq!(path("/a/b/c").ancestors().collect::<Vec<_>>(), [path("/a/b"), path("/a")]);
         assert_eq!(path("/").relative(), ".");
         assert_eq!(path("/").join("a").unwrap(), path("/a"));
-        assert!(path("/a").join("..").is_err() && path("/a").join("b/c").is_err() && path("/a").join("").is_err());
+        assert!(
+            path("/a").join("..").is_err() && path("/a").join("b/c").is_err() && path("/a").join("").is_err()
+        );
     }
 }

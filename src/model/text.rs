@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{GroupName, HostName, HostPath, Mode, Name, UserName};
+use super::{
+    GroupName, HostName, HostPath, Line, Mode, Name, PublicKey, Release, Schedule, Script, Server, Sha256,
+    Size, Span, Url, UserName,
+};
 
 /// Why a text is not the word it should be: the text, what is wrong with it, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +58,16 @@ pub const FORMATS: &[Format] = &[
     format::<UserName>("rlvm-user"),
     format::<GroupName>("rlvm-group"),
     format::<HostName>("rlvm-host"),
+    format::<Line>("rlvm-line"),
+    format::<Script>("rlvm-script"),
+    format::<Size>("rlvm-size"),
+    format::<Span>("rlvm-span"),
+    format::<Schedule>("rlvm-schedule"),
+    format::<Server>("rlvm-server"),
+    format::<Url>("rlvm-url"),
+    format::<Release>("rlvm-release"),
+    format::<Sha256>("rlvm-sha256"),
+    format::<PublicKey>("rlvm-public-key"),
 ];
 
 /// Gives a word that parses from text its serde, `Display` for a plain inner string, and its place in the schema.
