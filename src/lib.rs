@@ -8,3 +8,11 @@
 //! says so. Looking gets `&dyn Observe`, deciding gets values, acting gets `&dyn Act`.
 
 pub mod model;
+
+pub mod destination;
+
+pub mod source;
+
+pub mod resource;
+
+pub mod state;

@@ -11,6 +11,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub struct OneOrMore<T>(Vec<T>);
 
 impl<T> OneOrMore<T> {
+    /// Makes the list of a first item and others.
+    pub fn of(first: T, others: impl IntoIterator<Item = T>) -> Self {
+        Self(std::iter::once(first).chain(others).collect())
+    }
+
     /// Makes the list; `None` if there is no item.
     pub fn new(items: Vec<T>) -> Option<Self> {
         (!items.is_empty()).then_some(Self(items))

@@ -21,6 +21,12 @@ word!(
 );
 
 impl HostPath {
+    /// Makes a path of a word in the source, which a test has to check.
+    pub(crate) fn fixed(text: &'static str) -> Self {
+        debug_assert!(text.parse::<Self>().is_ok(), "{text}");
+        Self(text.into())
+    }
+
     /// Returns the path as text, with its leading `/`.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -16,6 +16,11 @@ word!(Span, "rlvm-span", "A length of time: s, m (minutes), h, d, w; 1h30m too."
 const UNITS: [(char, u64); 5] = [('w', 604_800), ('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)];
 
 impl Span {
+    /// Makes a span of so many minutes, at least one.
+    pub const fn minutes(count: u64) -> Self {
+        Self(if count == 0 { 60 } else { count * 60 })
+    }
+
     /// Returns the length in seconds.
     pub const fn seconds(self) -> u64 {
         self.0

@@ -3,8 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    GroupName, HostName, HostPath, Line, Mode, Name, PublicKey, Release, Schedule, Script, Server, Sha256,
-    Size, Span, Url, UserName,
+    GroupName, HostName, HostPath, Line, LvName, Mode, Name, PathPattern, PublicKey, Release, Schedule,
+    Script, Server, Sha256, Size, Span, Url, UserName,
 };
 
 /// Why a text is not the word it should be: the text, what is wrong with it, and what to write instead.
@@ -68,6 +68,8 @@ pub const FORMATS: &[Format] = &[
     format::<Release>("rlvm-release"),
     format::<Sha256>("rlvm-sha256"),
     format::<PublicKey>("rlvm-public-key"),
+    format::<LvName>("rlvm-lv"),
+    format::<PathPattern>("rlvm-path-pattern"),
 ];
 
 /// Gives a word that parses from text its serde, `Display` for a plain inner string, and its place in the schema.
@@ -107,4 +109,5 @@ macro_rules! word {
         }
     };
 }
+
 pub(crate) use word;

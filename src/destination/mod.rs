@@ -1,0 +1,177 @@
+//! Where backups go: restic repositories, one file a kind. Pure.
+//!
+//! What is passed to restic is byte for byte what the state says ([`Destination::repository`]). Whether two
+//! destinations mean one repository is asked of [`Destination::identity`], which follows restic's own rules.
+
+mod b2;
+mod local;
+mod rclone;
+mod rest;
+mod s3;
+mod sftp;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use b2::B2;
+pub use local::Local;
+pub use rclone::{Rclone, RcloneSsh};
+pub use rest::Rest;
+pub use s3::S3;
+pub use sftp::Sftp;
+
+use crate::model::{
+    Line, Name, SecretFile, Size,
+    field::{is_default, keyed},
+};
+
+/// A place for backups: one restic repository. Exactly one of `local`, `sftp`, `rest`, `s3`, `b2` and `rclone` says where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Destination {
+    /// Which kind of place it is, and where.
+    #[serde(flatten)]
+    pub kind: Kind,
+    /// The file that holds the repository's password; 0600, of the job's user. Its content is never shown.
+    pub password_file: SecretFile,
+    /// Makes a random password where the password file is missing; put it away with `rlvm secret show`. Default: false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub generate_password: bool,
+    /// A file of NAME=VALUE lines, like `AWS_ACCESS_KEY_ID=…`, that become restic's environment and nobody else's.
+    /// Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env_file: Option<SecretFile>,
+    /// Flags that restic gets as they are: `limit-upload: "5000"` becomes `--limit-upload=5000` (KiB/s), and a name
+    /// with a dot, `s3.connections: "10"`, becomes `-o s3.connections=10`. Those that rlvm sets itself are refused.
+    /// Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "keyed::<Line, Line>")]
+    pub options: BTreeMap<Line, Line>,
+    /// How hard restic compresses: `auto`, `off` or `max`. Default: restic's own, auto.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
+    /// The size that restic aims at for a pack file, like 16M; larger ones suit slow object stores.
+    /// Default: restic's own, 16M.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pack_size: Option<Size>,
+    /// Takes over what is there already, even where it differs from what is declared. Default: false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub adopt: bool,
+    /// Refuses every plan that would forget this destination, until the word is taken back and applied. Default: false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub protect: bool,
+    /// Names that this destination had before, so that its history goes on under the new one. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub was: Vec<Name>,
+}
+
+/// The kinds of destinations. The YAML has one key for it: `local: { path: /srv/backup }`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A directory of this host: `{ path: /srv/backup/web01 }`.
+    Local(Local),
+    /// A directory of another machine, over SSH: `{ user: backup, host: nas.lan, path: /repo }`.
+    Sftp(Sftp),
+    /// A rest-server: `{ url: https://backup.lan:8000/web01 }`.
+    Rest(Rest),
+    /// An S3 bucket, Amazon's or another's: `{ endpoint: https://s3.lan, bucket: backups, prefix: web01 }`.
+    S3(S3),
+    /// A Backblaze B2 bucket: `{ bucket: backups, prefix: web01 }`.
+    B2(B2),
+    /// Whatever rclone reaches: `{ remote: drive, path: repo }`, or rclone on another machine, over SSH.
+    Rclone(Rclone),
+}
+
+/// How hard restic compresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Compression {
+    /// Fast, and not what is compressed already.
+    Auto,
+    /// Not at all.
+    Off,
+    /// As small as it gets, slowly.
+    Max,
+}
+
+impl Destination {
+    /// Returns the repository as restic's `--repo` takes it.
+    pub fn repository(&self) -> String {
+        match &self.kind {
+            Kind::Local(local) => local.repository(),
+            Kind::Sftp(sftp) => sftp.repository(),
+            Kind::Rest(rest) => rest.repository(),
+            Kind::S3(s3) => s3.repository(),
+            Kind::B2(b2) => b2.repository(),
+            Kind::Rclone(rclone) => rclone.repository(),
+        }
+    }
+
+    /// Returns what two destinations that mean one repository have in common, as far as words can tell: symbolic
+    /// links are not looked at here.
+    pub fn identity(&self) -> String {
+        match &self.kind {
+            Kind::Local(local) => local.repository(),
+            Kind::Sftp(sftp) => sftp.identity(),
+            Kind::Rest(rest) => rest.identity(),
+            Kind::S3(s3) => s3.identity(),
+            Kind::B2(b2) => b2.identity(),
+            Kind::Rclone(rclone) => rclone.identity(),
+        }
+    }
+}
+
+impl Kind {
+    /// Returns the kind's key in the YAML.
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::Local(_) => "local",
+            Self::Sftp(_) => "sftp",
+            Self::Rest(_) => "rest",
+            Self::S3(_) => "s3",
+            Self::B2(_) => "b2",
+            Self::Rclone(_) => "rclone",
+        }
+    }
+}
+
+/// Cleans a path as restic does (Go's `path.Clean`): no empty, `.` or `..` part, no `/` at the end.
+fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
+            ".." if path.starts_with('/') => {}
+            part => parts.push(part),
+        }
+    }
+    let root = if path.starts_with('/') { "/" } else { "" };
+    format!("{root}{}", parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_as_restic_does() {
+        // R07, R09
+        for (path, cleaned) in [
+            ("/a//b/", "/a/b"),
+            ("a/./b", "a/b"),
+            ("/a/../b", "/b"),
+            ("/..", "/"),
+            ("../a", "../a"),
+            ("a/..", ""),
+            ("", ""),
+            ("/", "/"),
+        ] {
+            assert_eq!(clean(path), cleaned, "{path}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Whatever rclone reaches, here or on another machine.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::clean;
+use crate::model::{Line, Server, UserName};
+
+/// Whatever rclone reaches: one of this host's own remotes, or rclone on another machine, over SSH.
+///
+/// The second is how a client writes to an account that can add and not delete: the server's forced command is
+/// `rclone serve restic --stdio --append-only`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rclone {
+    /// The remote's name in rclone's configuration on this host. Default: none, `ssh` is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<Line>,
+    /// The other machine where rclone runs. Default: none, rclone runs here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<RcloneSsh>,
+    /// The repository's path at the remote; over SSH the server's forced command decides, and this is only its name.
+    pub path: Line,
+}
+
+/// Where rclone runs, if not here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct RcloneSsh {
+    /// The user on the other machine. Default: ssh's own, from its configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserName>,
+    /// The other machine: its name, its address, or an alias in `ssh: hosts:`.
+    pub host: Server,
+    /// The port of its SSH server. Default: ssh's own, 22.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+}
+
+impl RcloneSsh {
+    /// Returns what restic is to start in rclone's place, `ssh -p 2222 user@host`.
+    ///
+    /// restic splits it at white space, and none of these words can hold any.
+    pub fn program(&self) -> String {
+        let port = self.port.map(|port| format!("-p {port} ")).unwrap_or_default();
+        let user = self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+        format!("ssh {port}{user}{}", self.host)
+    }
+}
+
+impl Rclone {
+    pub(super) fn repository(&self) -> String {
+        match &self.remote {
+            Some(remote) => format!("rclone:{remote}:{}", self.path),
+            None => format!("rclone:{}", self.path),
+        }
+    }
+
+    pub(super) fn identity(&self) -> String {
+        let at = match (&self.remote, &self.ssh) {
+            (Some(remote), _) => remote.to_string(),
+            (None, ssh) => ssh.as_ref().map(RcloneSsh::program).unwrap_or_default(),
+        };
+        format!("rclone:{at}:{}", clean(self.path.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn here_and_elsewhere() {
+        let ssh = RcloneSsh { user: "me".parse().ok(), host: "nas".parse().unwrap(), port: Some(2222) };
+        assert_eq!(ssh.program(), "ssh -p 2222 me@nas");
+        let there = Rclone { remote: None, ssh: Some(ssh), path: "repo".parse().unwrap() };
+        assert_eq!(there.repository(), "rclone:repo");
+        let here = Rclone { remote: "drive".parse().ok(), ssh: None, path: "repo/".parse().unwrap() };
+        assert_eq!(here.repository(), "rclone:drive:repo/");
+        assert_ne!(here.identity(), there.identity());
+    }
+}

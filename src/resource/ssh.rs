@@ -1,0 +1,126 @@
+//! SSH: accounts for clients, keys, known hosts, the agent.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::OnRemove;
+use crate::model::{HostPath, Line, OneOrMore, PublicKey, SecretFile, Server, UserName, field::is_default};
+
+/// An account of this host through which a client stores its backups here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SshUserSpec {
+    /// Where the client is shut in, an absolute path: root's, 0755; in it `repo`, the account's own, 0700.
+    pub directory: HostPath,
+    /// What the account may do. Default: sftp.
+    #[serde(default)]
+    pub access: Access,
+    /// The keys that may log in; at least one. One that is taken out is revoked, the others stay.
+    pub authorized_keys: OneOrMore<AuthorizedKey>,
+    /// Takes over an account that is there already and differs. Default: false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub adopt: bool,
+    /// Refuses every plan that would remove it, until the word is taken back and applied. Default: false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub protect: bool,
+    /// What happens when the block is taken out: `default` and `forget` leave the account, `delete` deletes it if rlvm
+    /// made it; its files stay. Default: default.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_remove: OnRemove,
+}
+
+/// What an account may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Access {
+    /// File transfer alone, shut into its directory.
+    #[default]
+    Sftp,
+    /// Add to its repository and never delete: rclone over the connection, as a forced command.
+    AppendOnly,
+    /// A shell.
+    Shell,
+}
+
+/// A key that may log in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct AuthorizedKey {
+    /// The public key, as in the `.pub` file.
+    pub key: PublicKey,
+    /// From where it may be used: addresses, networks or patterns, with commas, as in sshd's `from=`. Default: anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Line>,
+}
+
+/// A key pair of this host. It is made where there is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SshKeySpec {
+    /// The key's type. Default: ed25519.
+    #[serde(default, rename = "type")]
+    pub kind: KeyType,
+    /// The user that owns it. Default: root.
+    #[serde(default = "UserName::root")]
+    pub owner: UserName,
+    /// What stands behind the key in its `.pub` file. Default: owner and host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Line>,
+    /// Takes over a key that is there already and differs. Default: false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub adopt: bool,
+    /// Refuses every plan that would forget it, until the word is taken back and applied. Default: false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub protect: bool,
+}
+
+/// The type of a key that rlvm makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum KeyType {
+    /// Ed25519: short, fast, and known to every server of the last ten years.
+    #[default]
+    Ed25519,
+    /// RSA of 4096 bits, for old servers.
+    Rsa,
+    /// ECDSA on the curve P-256.
+    Ecdsa,
+}
+
+/// How another machine is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SshHostSpec {
+    /// The name or address it is really reached by. Default: the name of this block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Server>,
+    /// The port of its SSH server. Default: 22.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The user on the other machine. Default: what the destination says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserName>,
+    /// The private key that is used, and no other: an absolute path. Default: ssh's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<SecretFile>,
+    /// The public keys by which it is known; at least one. `rlvm ssh scan HOST` shows what it offers.
+    pub host_keys: OneOrMore<PublicKey>,
+    /// Takes over an entry that is there already and differs. Default: false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub adopt: bool,
+    /// Refuses every plan that would remove it, until the word is taken back and applied. Default: false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub protect: bool,
+}
+
+/// The agent that holds keys with a passphrase.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct SshAgentSpec {
+    /// The agent's socket: an absolute path. A key with a passphrase and no ready agent is reported.
+    pub socket: HostPath,
+}

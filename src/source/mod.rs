@@ -1,0 +1,60 @@
+//! What is backed up, one file a kind. Here: what the YAML says of each.
+
+mod btrfs;
+mod lvm;
+mod mysql;
+mod path;
+mod postgres;
+mod sqlite;
+mod vm;
+mod volume;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use btrfs::Btrfs;
+pub use lvm::Lvm;
+pub use mysql::Mysql;
+pub use path::Path;
+pub use postgres::Postgres;
+pub use sqlite::Sqlite;
+pub use vm::Vm;
+pub use volume::{Engine, Volume};
+
+/// Something that is backed up. The YAML has one key for its kind: `- path: /boot`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Files as they are, not frozen: an absolute path.
+    Path(Path),
+    /// Files of a logical volume, frozen by a snapshot: `{ volume: vg0/root, snapshot_size: 2G }`.
+    Lvm(Lvm),
+    /// Files of a btrfs subvolume, frozen by a snapshot: `{ subvolume: /srv }`.
+    Btrfs(Btrfs),
+    /// A container engine's volume: `{ engine: podman, name: shop_uploads }`.
+    Volume(Volume),
+    /// A dump of a MySQL or MariaDB database: `{ database: shop, defaults_file: /etc/rlvm/secrets/shop.cnf }`.
+    Mysql(Mysql),
+    /// A dump of a PostgreSQL database: `{ database: shop }`.
+    Postgres(Postgres),
+    /// A consistent copy of an SQLite database: its file, an absolute path.
+    Sqlite(Sqlite),
+    /// A libvirt machine's disks, all of one point in time: `{ name: db1, disks: [/var/lib/libvirt/images/db1.qcow2] }`.
+    Vm(Vm),
+}
+
+impl Source {
+    /// Returns the kind's key in the YAML.
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::Path(_) => "path",
+            Self::Lvm(_) => "lvm",
+            Self::Btrfs(_) => "btrfs",
+            Self::Volume(_) => "volume",
+            Self::Mysql(_) => "mysql",
+            Self::Postgres(_) => "postgres",
+            Self::Sqlite(_) => "sqlite",
+            Self::Vm(_) => "vm",
+        }
+    }
+}

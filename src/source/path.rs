@@ -1,0 +1,12 @@
+//! Files as they are.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::HostPath;
+
+/// A file or directory as it is while it is read, not frozen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct Path(pub HostPath);
