@@ -21,4 +21,12 @@ pub mod source;
 
 pub mod resource;
 
+pub mod state;
+
+pub mod expand;
+
 pub mod ledger;
+
+pub mod plan;
+
+pub mod apply;

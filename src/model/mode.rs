@@ -26,7 +26,7 @@ impl Mode {
 
     /// Says whether group or others may do anything at all.
     pub const fn is_private(self) -> bool {
-        self.0 & 0o077 == 0
+        matches!(self.0 & 0o077, 0)
     }
 }
 

@@ -51,8 +51,10 @@ pub fn observe(survey: &Survey<'_>, looking: &Looking<'_>) -> Result<Vec<Seen>> 
     let work = || {
         let host = looking.host.looker();
         while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let seen: Vec<_> =
-                task.iter().map(|index| (*index, look(&items[*index], host.as_ref(), looking.refresh))).collect();
+            let seen: Vec<_> = task
+                .iter()
+                .map(|index| (*index, look(&items[*index], host.as_ref(), looking.refresh)))
+                .collect();
             if let Some(first) = task.first().filter(|index| items[**index].resource().is_slow()) {
                 (looking.progress)(Progress::Done(items[*first].address.as_str()));
             }

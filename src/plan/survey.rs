@@ -53,20 +53,25 @@ impl<'a> Survey<'a> {
     /// If a target is neither declared nor known.
     pub fn new(expanded: &'a Expanded, ledger: &'a Ledger, targets: &[Address]) -> Result<Self> {
         let mut renamed: BTreeMap<&Address, &Address> = BTreeMap::new();
-        for (address, declared) in expanded.resources.iter().filter(|(_, declared)| !declared.was.is_empty()) {
-            let known = |was: &&'a Address| ledger.entries.contains_key(*was) && !expanded.resources.contains_key(*was);
+        for (address, declared) in expanded.resources.iter().filter(|(_, declared)| !declared.was.is_empty())
+        {
+            let known = |was: &&'a Address| {
+                ledger.entries.contains_key(*was) && !expanded.resources.contains_key(*was)
+            };
             let old = declared.was.iter().find(known).filter(|_| !ledger.entries.contains_key(address));
             renamed.extend(old.map(|was| (was, address)));
         }
-        let old_name: BTreeMap<&Address, &Address> = renamed.iter().map(|(was, address)| (*address, *was)).collect();
+        let old_name: BTreeMap<&Address, &Address> =
+            renamed.iter().map(|(was, address)| (*address, *was)).collect();
         let mut items = Vec::with_capacity(expanded.resources.len());
         for (address, declared) in &expanded.resources {
             let was = old_name.get(address).copied();
             let entry = ledger.entries.get(was.unwrap_or(address));
             items.push(Item { address, declared: Some(declared), entry, was });
         }
-        let undeclared =
-            |address: &&Address| !expanded.resources.contains_key(*address) && !renamed.contains_key(*address);
+        let undeclared = |address: &&Address| {
+            !expanded.resources.contains_key(*address) && !renamed.contains_key(*address)
+        };
         for address in ledger.entries.keys().filter(undeclared) {
             items.push(Item { address, declared: None, entry: ledger.entries.get(address), was: None });
         }
@@ -95,7 +100,8 @@ impl<'a> Survey<'a> {
     }
 
     fn similar(&self, target: &Address) -> String {
-        let score = |item: &&Item<'_>| (strsim::jaro_winkler(item.address.as_str(), target.as_str()) * 1e6) as u64;
+        let score =
+            |item: &&Item<'_>| (strsim::jaro_winkler(item.address.as_str(), target.as_str()) * 1e6) as u64;
         match self.items.iter().max_by_key(score) {
             Some(item) => format!("; did you mean {}?", item.address),
             None => String::new(),
@@ -114,7 +120,8 @@ impl<'a> Survey<'a> {
                 _ => None,
             })
             .collect();
-        let by_address = |address: &Address| self.items.binary_search_by_key(&address, |item| item.address).ok();
+        let by_address =
+            |address: &Address| self.items.binary_search_by_key(&address, |item| item.address).ok();
         let of = |item: &Item<'_>| {
             let resource = item.resource();
             let above = resource.path().and_then(HostPath::parent);

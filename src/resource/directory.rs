@@ -188,10 +188,14 @@ impl Kind for Directory {
         let names = seen.names.as_deref().unwrap_or_default();
         let left: Vec<&String> = names.iter().filter(stays).collect();
         match (&seen.there, left.as_slice()) {
-            (There::Absent, _) => Removal::Forget("it is gone already".into()),
+            (There::Absent, _) => Removal::Quiet,
             (There::Other(what), _) => Removal::Forget(what.clone()),
             (There::Directory { .. }, []) if self.mounted => Removal::Forget("it is a mount point".into()),
-            (There::Directory { .. }, []) => Removal::Delete(vec![Op::RemoveDir { path: self.path.clone() }]),
+            (There::Directory { .. }, []) => {
+                let ops = vec![Op::RemoveDir { path: self.path.clone() }];
+                Removal::Delete(Edit { ops, ..Edit::default() })
+            }
+            (There::Directory { .. }, _) if self.implied => Removal::Quiet,
             (There::Directory { .. }, [one, ..]) => {
                 Removal::Forget(format!("it is not empty: it holds `{}`", one.escape_debug()))
             }
@@ -289,7 +293,8 @@ mod tests {
             ..directory("root", "root", 0o700)
         };
         let gone = |path: &HostPath| path.as_str() == "/srv/a/x";
-        let removed = Removal::Delete(vec![Op::RemoveDir { path: it.path.clone() }]);
+        let ops = vec![Op::RemoveDir { path: it.path.clone() }];
+        let removed = Removal::Delete(Edit { ops, ..Edit::default() });
         assert_eq!(it.removal(&holding(&[]), &gone), removed);
         assert_eq!(it.removal(&holding(&["x"]), &gone), removed);
         assert!(
@@ -297,7 +302,9 @@ mod tests {
         );
         let mount = Directory { mounted: true, ..it.clone() };
         assert!(matches!(mount.removal(&holding(&[]), &gone), Removal::Forget(_)));
-        assert!(matches!(it.removal(&seen(There::Absent), &gone), Removal::Forget(_)));
+        assert_eq!(it.removal(&seen(There::Absent), &gone), Removal::Quiet);
+        let implied = Directory { implied: true, ..it.clone() };
+        assert_eq!(implied.removal(&holding(&["y"]), &gone), Removal::Quiet);
         assert!(matches!(it.removal(&seen(There::Other("x".into())), &gone), Removal::Forget(_)));
     }
 }

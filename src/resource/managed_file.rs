@@ -109,9 +109,16 @@ impl ManagedFile {
     /// Says how it goes.
     pub(super) fn removal(&self, seen: &FileSeen) -> Removal {
         match seen {
-            FileSeen::Absent => Removal::Forget("it is gone already".into()),
+            FileSeen::Absent => Removal::Quiet,
             FileSeen::Other(what) => Removal::Forget(what.clone()),
-            FileSeen::File { .. } => Removal::Delete(vec![Op::RemoveFile { path: self.path.clone() }]),
+            FileSeen::File { text, .. } => {
+                let ops = vec![Op::RemoveFile { path: self.path.clone() }];
+                Removal::Delete(Edit {
+                    attributes: Vec::new(),
+                    text: Some((text.clone(), String::new())),
+                    ops,
+                })
+            }
         }
     }
 
@@ -164,8 +171,10 @@ mod tests {
     #[test]
     fn it_goes_only_if_it_is_a_file() {
         let there = seen("daemon", "root", 0o600, "edited");
-        assert_eq!(file().removal(&there), Removal::Delete(vec![Op::RemoveFile { path: file().path }]));
-        assert!(matches!(file().removal(&FileSeen::Absent), Removal::Forget(_)));
+        let Removal::Delete(edit) = file().removal(&there) else { panic!("not removed") };
+        assert_eq!(edit.ops, [Op::RemoveFile { path: file().path }]);
+        assert_eq!(edit.text, Some(("edited".into(), String::new())));
+        assert_eq!(file().removal(&FileSeen::Absent), Removal::Quiet);
         assert!(matches!(file().removal(&FileSeen::Other("a FIFO".into())), Removal::Forget(_)));
     }
 }

@@ -31,7 +31,7 @@ pub use ssh::{Access, AuthorizedKey, KeyType, SshAgentSpec, SshHostSpec, SshKeyS
 use crate::{
     effect::Op,
     host::Observe,
-    model::{Address, HostPath},
+    model::{Address, HostPath, Name},
 };
 
 /// What becomes of a thing on the host when its block is taken out of the state.
@@ -97,6 +97,11 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
     /// Says whether rlvm answers for it as it is seen, or only looks.
     fn is_managed(&self, _seen: &Self::Seen) -> bool {
         true
+    }
+
+    /// Names the destination whose backups are lost with this host, unless a copy of this is put away elsewhere.
+    fn to_put_away(&self) -> Option<&Name> {
+        None
     }
 
     /// Says whether nothing may be made below its path as it is seen.
@@ -168,12 +173,14 @@ impl Attribute {
 }
 
 /// How a resource goes that is no longer declared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Removal {
-    /// By these ops.
-    Delete(Vec<Op>),
+    /// By this.
+    Delete(Edit),
     /// It stays, and rlvm forgets it: why.
     Forget(String),
+    /// There is nothing to do and nothing to say.
+    Quiet,
 }
 
 /// How bad a finding is.
@@ -334,6 +341,11 @@ macro_rules! kinds {
                     $((Self::$Kind(it), Seen::$Kind(seen)) => it.is_managed(seen),)*
                     _ => false,
                 }
+            }
+
+            /// See [`Kind::to_put_away`].
+            pub fn to_put_away(&self) -> Option<&Name> {
+                match self { $(Self::$Kind(it) => it.to_put_away(),)* }
             }
 
             /// See [`Kind::blocks`].

@@ -165,6 +165,10 @@ impl Kind for Secret {
         self.generate
     }
 
+    fn to_put_away(&self) -> Option<&Name> {
+        self.generate.then_some(&self.destination)
+    }
+
     fn remember(&self, seen: &SecretSeen) -> Option<SecretSeen> {
         Some(seen.clone())
     }

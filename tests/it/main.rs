@@ -1,1 +1,1 @@
-
+//! Tests of rlvm as a whole: one binary, a module a concern.

@@ -1,0 +1,181 @@
+//! What a host is declared to be.
+//!
+//! [`State`] is what is left when includes, variables, defaults and profiles have been applied: nothing in it has to
+//! be looked up any more. No I/O: files are read through a callback.
+
+mod job;
+mod notify;
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use job::{CopyFrom, Drill, Hook, Hooks, IoNice, Job, NiceClass, OnFailure, Prune, Stop, Verify};
+pub use notify::{Email, MessageFormat, Notifier, Occasion, Webhook};
+
+use crate::{
+    destination::Destination,
+    model::{
+        HostName, HostPath, Name, Release, Server, Sha256, Url, UserName,
+        field::{is_default, keyed},
+    },
+    resource::{CronSpec, DirectorySpec, LogrotateSpec, SshAgentSpec, SshHostSpec, SshKeySpec, SshUserSpec},
+};
+
+/// What a host is declared to be: its destinations, its jobs, and what these need.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// The version of this format: 1.
+    pub version: Version,
+    /// The host that this is for, as `hostname` prints it; refused on any other machine unless `--host` says so.
+    pub host: HostName,
+    /// Names that this host had before, so that its history goes on under the new one. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub was: Vec<HostName>,
+    /// Where cron finds rlvm: an absolute path. Default: `/usr/bin/rlvm`.
+    #[serde(default = "State::rlvm_path")]
+    pub rlvm_path: HostPath,
+    /// Where rlvm writes its own logs, and how many old ones are kept.
+    #[serde(default)]
+    pub log: Log,
+    /// The restic that is used, pinned: fetched, checked, installed beside others. Default: the one on PATH, at least 0.14.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restic: Option<ResticPin>,
+    /// Directories that are to be there, by absolute path. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "keyed::<HostPath, DirectorySpec>")]
+    pub directories: BTreeMap<HostPath, DirectorySpec>,
+    /// Where backups go, by name. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "keyed::<Name, Destination>")]
+    pub destinations: BTreeMap<Name, Destination>,
+    /// SSH: accounts for clients, this host's keys, the machines it knows, the agent. Default: none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ssh: Ssh,
+    /// What is backed up, where to and when, by name. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "keyed::<Name, Job>")]
+    pub jobs: BTreeMap<Name, Job>,
+    /// Cron entries of your own, beside those that jobs make, by name. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "keyed::<Name, CronSpec>")]
+    pub cron: BTreeMap<Name, CronSpec>,
+    /// Logrotate rules of your own, by name; rlvm's own logs get one without being asked. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "keyed::<Name, LogrotateSpec>")]
+    pub logrotate: BTreeMap<Name, LogrotateSpec>,
+    /// Who is told, and how, by name; jobs name them. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "keyed::<Name, Notifier>")]
+    pub notify: BTreeMap<Name, Notifier>,
+    /// Numbers for Prometheus. Default: none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub metrics: Metrics,
+}
+
+impl State {
+    fn rlvm_path() -> HostPath {
+        HostPath::fixed("/usr/bin/rlvm")
+    }
+}
+
+/// The version of the format, 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Version;
+
+impl Serialize for Version {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(1)
+    }
+}
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        match u64::deserialize(from)? {
+            1 => Ok(Self),
+            other => {
+                Err(serde::de::Error::custom(format!("version {other} is not known to this rlvm: write 1")))
+            }
+        }
+    }
+}
+
+impl JsonSchema for Version {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Version".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({ "type": "integer", "enum": [1] })
+    }
+}
+
+/// Where rlvm writes its own logs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Log {
+    /// The directory: an absolute path. Default: `/var/log/rlvm`.
+    pub directory: HostPath,
+    /// How many old logs are kept, one a day. Default: 14.
+    pub keep: u32,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { directory: HostPath::fixed("/var/log/rlvm"), keep: 14 }
+    }
+}
+
+/// The restic that is used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct ResticPin {
+    /// Its version, in three numbers: `0.18.0`.
+    pub version: Release,
+    /// The published SHA-256 digest of the file that is fetched.
+    pub sha256: Sha256,
+    /// Where it is fetched from, a `.bz2` as restic publishes it. Default: restic's releases on GitHub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<Url>,
+}
+
+/// Everything about SSH.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Ssh {
+    /// Accounts of this host through which clients store their backups here, by name; one a client. Default: none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "keyed::<UserName, SshUserSpec>")]
+    pub users: BTreeMap<UserName, SshUserSpec>,
+    /// Key pairs of this host, by the absolute path of the private half; made where there is none. Default: none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "keyed::<HostPath, SshKeySpec>")]
+    pub keys: BTreeMap<HostPath, SshKeySpec>,
+    /// Machines that this host reaches, by the name that destinations use. Default: none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "keyed::<Server, SshHostSpec>")]
+    pub hosts: BTreeMap<Server, SshHostSpec>,
+    /// The agent that holds keys with a passphrase. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<SshAgentSpec>,
+}
+
+/// Numbers for Prometheus.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Metrics {
+    /// A file for node-exporter's textfile collector, written after each run: an absolute path that ends in `.prom`.
+    /// Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub textfile: Option<HostPath>,
+}
