@@ -12,6 +12,7 @@ use crate::model::{Line, Server, UserName};
 /// `rclone serve restic --stdio --append-only`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["remote"] }, { "required": ["ssh"] }]))]
 pub struct Rclone {
     /// The remote's name in rclone's configuration on this host. Default: none, `ssh` is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,8 +3,19 @@
 //! [`State`] is what is left when includes, variables, defaults and profiles have been applied: nothing in it has to
 //! be looked up any more. No I/O: files are read through a callback.
 
+mod include;
 mod job;
 mod notify;
+mod problem;
+mod profile;
+mod scalar;
+mod schema;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod vars;
+mod yaml;
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -12,6 +23,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use job::{CopyFrom, Drill, Hook, Hooks, IoNice, Job, NiceClass, OnFailure, Prune, Stop, Verify};
+pub use problem::{Problem, Problems, Severity, Style};
+pub use schema::schema;
 pub use notify::{Email, MessageFormat, Notifier, Occasion, Webhook};
 
 use crate::{

@@ -8,6 +8,7 @@ use crate::model::{Line, OneOrMore, SecretFile, Url};
 /// Somebody who is told of runs. Exactly one of `webhook` and `email` says how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["webhook"] }, { "required": ["email"] }]))]
 pub struct Notifier {
     /// What is told: `failure`, `recovery` (the first success after one), `overdue` (nothing has run), `success`.
     /// Default: failure, recovery and overdue.
@@ -45,7 +46,7 @@ pub enum Occasion {
 /// Posts to an address. Exactly one of `url` and `url_file` says which.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(inline)]
+#[schemars(inline, extend("oneOf" = [{ "required": ["url"] }, { "required": ["url_file"] }]))]
 pub struct Webhook {
     /// The address, if it is no secret. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
