@@ -30,3 +30,5 @@ pub mod ledger;
 pub mod plan;
 
 pub mod apply;
+
+pub mod cli;

@@ -12,6 +12,8 @@ use anyhow::{Context, Result, bail};
 use nix::{fcntl::OFlag, unistd::geteuid};
 use serde::{Deserialize, Serialize};
 
+use crate::model::HostName;
+
 /// The largest state file or plan that is read, in bytes.
 const LARGEST: u64 = 256 << 20;
 
@@ -102,6 +104,26 @@ impl CallersFiles {
         Ok(())
     }
 
+    /// Says whether a path is a directory.
+    pub fn is_dir(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    /// Says whether a path is a file.
+    pub fn is_file(&self, path: &Path) -> bool {
+        path.is_file()
+    }
+
+    /// Lists the names of a directory's `.yaml` files without that ending, sorted, for a hint.
+    #[expect(clippy::disallowed_methods, reason = "host looks")]
+    pub fn yaml_names(&self, dir: &Path) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut names: Vec<String> = names.filter_map(|name| name.strip_suffix(".yaml").map(Into::into)).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// Writes a file of the caller's, new and then in place, for nobody else to read.
     ///
     /// # Errors
@@ -124,6 +146,20 @@ impl CallersFiles {
     }
 }
 
+impl CallersFiles {
+    /// Makes a file anew and returns what writes to it.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made.
+    #[expect(clippy::disallowed_methods, reason = "host writes")]
+    pub fn create(&self, path: &Path) -> Result<Box<dyn std::io::Write>> {
+        drop(std::fs::remove_file(path));
+        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        Ok(Box::new(file.with_context(|| format!("cannot write {}", path.display()))?))
+    }
+}
+
 /// Resolves `.` and `..` by the text alone, for an include's path.
 pub fn lexical(base: &Path, path: &str) -> PathBuf {
     let mut out = PathBuf::new();
@@ -137,6 +173,29 @@ pub fn lexical(base: &Path, path: &str) -> PathBuf {
         }
     }
     out
+}
+
+/// Returns the machine's own name.
+///
+/// # Errors
+///
+/// If it has none that is a host name.
+pub fn host_name() -> Result<HostName> {
+    let name = nix::unistd::gethostname().context("cannot find out this machine's name")?;
+    Ok(name.to_string_lossy().parse::<HostName>().context("this machine's name is no host name: say --host NAME")?)
+}
+
+/// Draws a name that no other thing has.
+///
+/// # Errors
+///
+/// If the system has no randomness to give.
+#[expect(clippy::disallowed_methods, reason = "host draws")]
+pub fn random_id() -> Result<String> {
+    let mut bytes = [0; 16];
+    let read = std::fs::File::open("/dev/urandom").and_then(|mut it| it.read_exact(&mut bytes));
+    read.context("cannot read /dev/urandom")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Where a state came from.

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use super::{Entry, LOG, Ledger, SNAPSHOT};
 use crate::{
     host::{Appender, Store},
-    model::Address,
+    model::{Address, HostName},
 };
 
 /// The ledger of a host that is being changed. Whoever has it holds the lock.
@@ -32,6 +32,11 @@ impl<'a> Writer<'a> {
     /// Returns the ledger as it is now.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// Takes the host's new name. It is durable with the snapshot at the end.
+    pub fn rename(&mut self, host: HostName) {
+        self.ledger.host = host;
     }
 
     /// Writes a change down: an entry as it is now, or that it is no longer managed.

@@ -103,6 +103,21 @@ enum Existing {
 }
 
 impl Real {
+    /// Writes a secret to a terminal. Nobody else sees it: no value of this program ever holds it longer.
+    ///
+    /// # Errors
+    ///
+    /// If it is no plain file, or cannot be read or written.
+    pub fn reveal(&self, path: &HostPath, terminal: &mut dyn Write) -> Result<()> {
+        let mut cursor = Cursor::default();
+        let mut file = File::from(self.open_plain(&mut cursor, path)?);
+        let mut bytes = Vec::new();
+        let read = file.read_to_end(&mut bytes).with_context(|| format!("cannot read {path}"));
+        let shown = read.and_then(|_| terminal.write_all(&bytes).context("cannot write to the terminal"));
+        bytes.fill(0);
+        shown
+    }
+
     fn ids(&self, owner: &Owner) -> Result<(Uid, Gid)> {
         let uid =
             self.accounts.user(&owner.user)?.with_context(|| format!("there is no user {}", owner.user))?;
