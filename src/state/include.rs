@@ -14,6 +14,8 @@ pub(super) struct Reader<'a> {
     pub(super) read: &'a mut dyn FnMut(&str) -> anyhow::Result<String>,
     pub(super) files: Files,
     pub(super) problems: Vec<Problem>,
+    /// Whether a file could not be read, so that what it declares is missing.
+    pub(super) holes: bool,
 }
 
 impl Reader<'_> {
@@ -32,7 +34,10 @@ impl Reader<'_> {
 
     fn file(&mut self, name: &str, text: String, open: &mut Vec<String>) -> Option<Node> {
         let file = self.files.add(name, text);
-        let mut node = yaml::parse(file, &self.files, &mut self.problems)?;
+        let Some(mut node) = yaml::parse(file, &self.files, &mut self.problems) else {
+            self.holes = true;
+            return None;
+        };
         open.push(name.into());
         let mut base: Option<Node> = None;
         let includes: Vec<(String, Place)> = match node.get("include") {
@@ -48,10 +53,10 @@ impl Reader<'_> {
             }
         }
         open.pop();
-        // Only the main file's list stays, to be checked for its shape.
-        if let Some(base) = &mut base {
+        if let Some(mut base) = base {
+            // Only the main file's list stays, to be checked for its shape.
             base.take("include");
-            node = merge(base.clone(), node);
+            node = merge(base, node);
         }
         Some(node)
     }
@@ -77,6 +82,7 @@ impl Reader<'_> {
                 let problem = self.files.error(at, format!("the included file `{name}` cannot be read: {err:#}"));
                 let remedy = "paths of includes are relative to the file that includes";
                 self.problems.push(problem.help(remedy));
+                self.holes = true;
                 None
             }
         }

@@ -3,18 +3,23 @@
 //! [`State`] is what is left when includes, variables, defaults and profiles have been applied: nothing in it has to
 //! be looked up any more. No I/O: files are read through a callback.
 
+mod check;
+mod explain;
 mod include;
 mod job;
+mod load;
 mod notify;
 mod problem;
 mod profile;
 mod scalar;
 mod schema;
+mod shape;
 mod suggest;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod vars;
+mod write;
 mod yaml;
 
 use std::{borrow::Cow, collections::BTreeMap};
@@ -24,7 +29,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use job::{CopyFrom, Drill, Hook, Hooks, IoNice, Job, NiceClass, OnFailure, Prune, Stop, Verify};
 pub use problem::{Problem, Problems, Severity, Style};
+pub use load::{Loaded, load};
 pub use schema::schema;
+pub use write::to_yaml;
 pub use notify::{Email, MessageFormat, Notifier, Occasion, Webhook};
 
 use crate::{

@@ -48,6 +48,11 @@ impl Node {
         if let What::Map(entries) = &self.what { entries } else { &[] }
     }
 
+    /// Returns the entries to be changed, if it is a map.
+    pub(super) fn entries_mut(&mut self) -> &mut [Entry] {
+        if let What::Map(entries) = &mut self.what { entries } else { &mut [] }
+    }
+
     /// Returns the entry of a key, if it is a map that has one.
     pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
         self.entries().iter().find(|entry| entry.key == key)

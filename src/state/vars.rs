@@ -43,7 +43,7 @@ impl Vars {
     }
 
     /// Replaces the variables in a tree; keys stay as they are.
-    pub(super) fn replace(&mut self, node: &mut Node, shell: bool, files: &Files, problems: &mut Vec<Problem>) {
+    pub(super) fn replace(&mut self, node: &mut Node, shell: bool, files: &Files, wrong: &mut dyn FnMut(Place, Problem)) {
         match &mut node.what {
             What::Scalar { text, .. } if !text.contains("${") => {}
             What::Scalar { text, plain } => {
@@ -57,7 +57,7 @@ impl Vars {
                 match self.text(text, shell) {
                     Ok(new) => (*text, *plain) = (new, false),
                     Err(problem) => {
-                        problems.push(files.error(node.at, problem.0).help(problem.1));
+                        wrong(node.at, files.error(node.at, problem.0).help(problem.1));
                         // Something that parses as little as possible would only be reported again.
                         (*text, *plain) = (text.replace("${", "$"), false);
                     }
@@ -65,13 +65,13 @@ impl Vars {
             }
             What::List(items) => {
                 for item in items {
-                    self.replace(item, shell, files, problems);
+                    self.replace(item, shell, files, wrong);
                 }
             }
             What::Map(entries) => {
                 for entry in entries {
                     let shell = SHELL.contains(&entry.key.as_str());
-                    self.replace(&mut entry.value, shell, files, problems);
+                    self.replace(&mut entry.value, shell, files, wrong);
                 }
             }
         }

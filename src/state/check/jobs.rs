@@ -1,0 +1,118 @@
+//! Jobs: that they store something somewhere, once, and keep it.
+
+use std::collections::BTreeMap;
+
+use super::Check;
+use crate::{
+    model::{Name, Retention},
+    state::Job,
+};
+
+/// Flags of `restic backup` that rlvm sets itself, and where their value belongs.
+const REFUSED: [(&str, &str); 14] = [
+    ("repo", "name a destination in `to`"),
+    ("password-file", "write it at the destination"),
+    ("host", "a snapshot's host is the state's `host`"),
+    ("tag", "rlvm tags snapshots with the job's name"),
+    ("time", "rlvm sets it to when the sources were frozen"),
+    ("parent", "restic finds it by host and path"),
+    ("exclude", "write `exclude`"),
+    ("iexclude", "write `exclude`"),
+    ("one-file-system", "write `one_file_system`"),
+    ("files-from", "write `sources`"),
+    ("stdin", "write `sources`"),
+    ("dry-run", "that is `rlvm run --dry-run`"),
+    ("json", "rlvm reads what restic prints"),
+    ("cache-dir", "rlvm's cache is in /var/cache/rlvm"),
+];
+
+impl Check<'_> {
+    pub(super) fn jobs(&mut self) {
+        for (name, job) in &self.state.jobs {
+            let at = ["jobs", name.as_str()];
+            let path = |key| [at[0], at[1], key];
+            self.was("jobs", name, &job.was);
+            self.something_somewhere(name, job);
+            self.names(name, job);
+            self.once(name, job);
+            self.options(&path("options"), &job.options, &REFUSED);
+            self.schedule(&path("schedule"), job.schedule.as_ref());
+            self.schedule(&["jobs", name.as_str(), "prune", "schedule"], job.prune.schedule.as_ref());
+            self.schedule(&["jobs", name.as_str(), "verify", "schedule"], job.verify.schedule.as_ref());
+            if let Some(retention) = &job.retention {
+                self.retention(name, retention);
+            } else if job.prune.schedule.is_some() && !self.pruned.holds(&path("retention")) {
+                let message = format!("job `{name}` is pruned on schedule, and keeps everything");
+                self.warning(&["jobs", name.as_str(), "prune"], message, "write `retention`");
+            }
+        }
+    }
+
+    /// R04
+    fn something_somewhere(&mut self, name: &Name, job: &Job) {
+        for (key, empty, remedy) in [
+            ("sources", job.sources.is_empty(), "write `sources:`, like `- path: /etc`"),
+            ("to", job.to.is_empty(), "write `to: [NAME]`, with a name from `destinations:`"),
+        ] {
+            if empty && !self.pruned.holds(&["jobs", name.as_str(), key]) {
+                let what = if key == "to" { "destination" } else { "source" };
+                let path = ["jobs", name.as_str(), key];
+                let found = self.root.find(path);
+                let at = if found.whole { found.at() } else { found.key() };
+                let problem = self.files.error(at, format!("job `{name}` has no {what}")).help(remedy);
+                self.problems.push(problem);
+            }
+        }
+    }
+
+    /// R05
+    fn names(&mut self, name: &Name, job: &Job) {
+        let who = format!("job `{name}`");
+        let name = name.as_str();
+        for (place, to) in job.to.iter().enumerate() {
+            self.undeclared(&["jobs", name, "to", &place.to_string()], &who, "destination", "destinations", to);
+        }
+        for (to, copy) in &job.copy {
+            self.undeclared(&["jobs", name, "copy", to.as_str()], &who, "destination", "destinations", to);
+            if !job.to.contains(&copy.from) && !self.pruned.holds(&["jobs", name, "to"]) {
+                let message = format!("{who} copies from `{}`, which it does not store at", copy.from);
+                let remedy = crate::state::suggest::remedy(copy.from.as_str(), job.to.iter().map(Name::as_str), "to");
+                self.error(&["jobs", name, "copy", to.as_str(), "from"], message, remedy);
+            }
+        }
+        for (place, notifier) in job.notify.iter().enumerate() {
+            self.undeclared(&["jobs", name, "notify", &place.to_string()], &who, "notifier", "notify", notifier);
+        }
+    }
+
+    /// R10: one repository twice in a job.
+    fn once(&mut self, name: &Name, job: &Job) {
+        let mut seen: BTreeMap<String, &Name> = BTreeMap::new();
+        let stored = job.to.iter().enumerate().map(|(place, to)| (to, vec!["to".to_owned(), place.to_string()]));
+        let copied = job.copy.keys().map(|to| (to, vec!["copy".to_owned(), to.to_string()]));
+        for (to, path) in stored.chain(copied) {
+            let Some(destination) = self.state.destinations.get(to) else { continue };
+            let Some(first) = seen.insert(destination.identity(), to) else { continue };
+            let path: Vec<&str> = ["jobs", name.as_str()].into_iter().chain(path.iter().map(String::as_str)).collect();
+            let message = if first == to {
+                format!("job `{name}` names `{to}` twice")
+            } else {
+                format!("job `{name}` names one repository twice: `{first}` and `{to}`")
+            };
+            self.error(&path, message, "keep one");
+        }
+    }
+
+    /// R12
+    fn retention(&mut self, name: &Name, retention: &Retention) {
+        let path = ["jobs", name.as_str(), "retention"];
+        if !retention.keeps_something() {
+            let message = format!("the retention of job `{name}` keeps nothing");
+            self.error(&path, message, "write how many are kept, like `daily: 7`; without `retention` all are kept");
+        }
+        if retention.keep_within.is_some_and(|span| !span.seconds().is_multiple_of(3600)) {
+            let path = ["jobs", name.as_str(), "retention", "keep_within"];
+            self.error(&path, "`keep_within` must be in whole hours", "restic knows nothing smaller: write 1h or more");
+        }
+    }
+}

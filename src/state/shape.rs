@@ -1,0 +1,204 @@
+//! Holds a state against the schema, and says in plain words what does not fit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jsonschema::{ValidationError, Validator, error::ValidationErrorKind as Kind};
+use serde_json::Value;
+
+use super::{
+    explain::{self, Said},
+    problem::Problem,
+    suggest,
+    tree::{Files, Node, Place},
+};
+use crate::model::FORMATS;
+
+/// What was taken out of a state since it does not fit; what depends on it is not reported again.
+#[derive(Debug, Default)]
+pub(super) struct Pruned(BTreeSet<Vec<String>>);
+
+impl Pruned {
+    /// Says whether a part, or what holds it, was taken out.
+    pub(super) fn holds(&self, path: &[&str]) -> bool {
+        (1..=path.len()).any(|end| self.0.iter().any(|gone| gone.iter().eq(&path[..end])))
+    }
+}
+
+/// The compiled schema; the words are checked by the very parsers that read them.
+pub(super) fn validator(schema: &Value) -> anyhow::Result<Validator> {
+    let options = jsonschema::options().should_validate_formats(true);
+    let options = FORMATS.iter().fold(options, |options, format| {
+        options.with_format(format.name, |text: &str| (format.check)(text).is_ok())
+    });
+    options.build(schema).map_err(|err| anyhow::anyhow!("the schema of states is broken: {err}"))
+}
+
+/// Reports what does not fit and takes it out of the value, so that the rest can still be looked at.
+///
+/// `known` are places of problems that were reported already.
+pub(super) fn check(
+    root: &Node,
+    value: &mut Value,
+    schema: &Value,
+    files: &Files,
+    known: &BTreeSet<Place>,
+) -> anyhow::Result<(Vec<Problem>, Pruned)> {
+    let validator = validator(schema)?;
+    if validator.is_valid(value) {
+        return Ok((Vec::new(), Pruned::default()));
+    }
+    let mut shape = Shape { root, schema, files, unknown: BTreeMap::new() };
+    let errors: Vec<ValidationError<'_>> = validator.iter_errors(value).collect();
+    for error in &errors {
+        if let Kind::AdditionalProperties { unexpected } = error.kind() {
+            shape.unknown.insert(path(error), unexpected.clone());
+        }
+    }
+    let mut problems = Vec::new();
+    let mut gone = Vec::new();
+    for error in &errors {
+        for (at, said, cut) in shape.error(error) {
+            if !known.contains(&at) {
+                problems.push(files.error(at, said.message).help_if(said.remedy));
+            }
+            gone.push(cut);
+        }
+    }
+    drop(errors);
+    let mut pruned = Pruned::default();
+    for cut in gone {
+        remove(value, &cut);
+        pruned.0.insert(cut);
+    }
+    Ok((problems, pruned))
+}
+
+struct Shape<'a> {
+    root: &'a Node,
+    schema: &'a Value,
+    files: &'a Files,
+    /// Unknown keys by the path of the map that holds them.
+    unknown: BTreeMap<Vec<String>, Vec<String>>,
+}
+
+/// Where it is wrong, what is said of it, and what is taken out.
+type Wrong = (Place, Said, Vec<String>);
+
+impl Shape<'_> {
+    fn error(&self, error: &ValidationError<'_>) -> Vec<Wrong> {
+        let path = path(error);
+        let found = self.root.find(&path);
+        let schema = explain::schema_at(self.schema, &path);
+        let name = explain::name(&path);
+        let cut = unit(&path);
+        let said = match error.kind() {
+            Kind::AdditionalProperties { unexpected } => {
+                let wrong = |key: &String| {
+                    let below: Vec<String> = path.iter().chain([key]).cloned().collect();
+                    let at = self.root.find(&below).key();
+                    (at, explain::unknown_key(&path, key, &explain::keys(schema)), below)
+                };
+                return unexpected.iter().map(wrong).collect();
+            }
+            Kind::PropertyNames { error } => {
+                let Value::String(key) = error.instance().as_ref() else { return Vec::new() };
+                let below: Vec<String> = path.iter().chain([key]).cloned().collect();
+                let format = format(error);
+                let said = explain::word(None, key, format);
+                return vec![(self.root.find(&below).key(), said, below)];
+            }
+            Kind::Required { property } => {
+                let property = property.as_str().unwrap_or_default();
+                if self.misspelt(&path, schema, &[property]) {
+                    return Vec::new();
+                }
+                let cut = if path.is_empty() { vec![property.to_owned()] } else { cut };
+                return vec![(found.key(), explain::missing(&path, property, schema), cut)];
+            }
+            Kind::OneOfNotValid { .. } => {
+                let choice = explain::choice(schema);
+                if self.misspelt(&path, schema, &choice) {
+                    return Vec::new();
+                }
+                return vec![(found.key(), explain::none_of(name, &choice), cut)];
+            }
+            Kind::OneOfMultipleValid { .. } | Kind::MaxProperties { .. } => {
+                let choice = match explain::choice(schema) {
+                    choice if choice.is_empty() => explain::keys(schema),
+                    choice => choice,
+                };
+                let given: Vec<&str> = found.node.entries().iter().map(|entry| entry.key.as_str()).collect();
+                let both: Vec<&str> = given.into_iter().filter(|key| choice.contains(key)).collect();
+                let at = both.get(1).and_then(|key| found.node.entry(key)).map_or(found.key(), |entry| entry.at);
+                return vec![(at, explain::too_many(&both), cut)];
+            }
+            Kind::MinProperties { .. } => explain::none_of(name, &explain::keys(schema)),
+            Kind::Type { .. } => explain::wrong_type(name, found.node, error.instance(), schema),
+            Kind::Enum { options } => explain::not_listed(name, error.instance(), options),
+            Kind::Format { .. } => {
+                explain::word(name, error.instance().as_str().unwrap_or_default(), format(error))
+            }
+            Kind::Minimum { limit } => explain::bound(name, "at least", limit),
+            Kind::Maximum { limit } => explain::bound(name, "at most", limit),
+            Kind::MinItems { .. } => explain::empty_list(name),
+            other => explain::other(name, other.keyword()),
+        };
+        vec![(self.place(found.at()), said, cut)]
+    }
+
+    /// Says whether a missing key stands there misspelt, which is reported already.
+    fn misspelt(&self, path: &[String], schema: &Value, wanted: &[&str]) -> bool {
+        let keys = explain::keys(schema);
+        let unknown = self.unknown.get(path).into_iter().flatten();
+        unknown
+            .filter_map(|key| suggest::nearest(key, keys.iter().copied()))
+            .any(|near| wanted.contains(&near))
+    }
+
+    /// Moves a caret that would stand at the end of a line, for a value that is missing, to where it can be seen.
+    fn place(&self, at: Place) -> Place {
+        let width = self.files.line(at).chars().count();
+        let column = at.column.min(u32::try_from(width.max(1)).unwrap_or(1));
+        Place { column, ..at }
+    }
+}
+
+fn format<'a>(error: &'a ValidationError<'_>) -> &'a str {
+    if let Kind::Format { format } = error.kind() { format } else { "" }
+}
+
+/// Splits an error's place, a JSON pointer, into its parts.
+fn path(error: &ValidationError<'_>) -> Vec<String> {
+    let pointer = error.instance_path().as_str();
+    pointer.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~")).collect()
+}
+
+/// Says what is to be taken out when something in it does not fit: the smallest part without which the rest still
+/// means something.
+fn unit(path: &[String]) -> Vec<String> {
+    let length = match path.first().map(String::as_str) {
+        Some("jobs" | "ssh") => 3,
+        Some("directories" | "destinations" | "cron" | "logrotate" | "notify" | "profiles" | "vars") => 2,
+        _ => 1,
+    };
+    path[..length.min(path.len())].to_vec()
+}
+
+/// Takes a part out of a value; the two keys without which there is no state get a stand-in.
+fn remove(value: &mut Value, path: &[String]) {
+    match path {
+        [] => {}
+        [key] if key == "version" => value["version"] = 1.into(),
+        [key] if key == "host" => value["host"] = "unknown".into(),
+        [parents @ .., last] => {
+            let parent = parents.iter().try_fold(value, |value, part| match value {
+                Value::Object(map) => map.get_mut(part),
+                Value::Array(items) => items.get_mut(part.parse::<usize>().ok()?),
+                _ => None,
+            });
+            if let Some(Value::Object(map)) = parent {
+                map.remove(last);
+            }
+        }
+    }
+}
