@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -40,7 +40,7 @@ Examples:
   rlvm apply --yes --json | jq -c 'select(.type == \"apply_errored\")'
   rlvm plan --out night.plan && rlvm apply night.plan
   rlvm apply --root /mnt/image --host web01 state/")]
-pub struct Apply {
+pub(super) struct Apply {
     /// The state: a file, or a directory with hosts/<host name>.yaml in it; or a saved plan
     state: Option<PathBuf>,
     /// Do not ask
@@ -111,12 +111,14 @@ impl Apply {
         };
         let _lock = lock(context, &host)?;
         let task = self.task(context, &store, saved, found)?;
-        let Planned { survey, seen, plan } = context.plan(&host, &task.basis, &task.options, self.allow.refresh)?;
+        let Planned { survey, seen, plan } =
+            context.plan(&host, &task.basis, &task.options, self.allow.refresh)?;
         if let Some(saved) = &task.saved {
             let id = plan.ledger.as_ref();
             let moved = saved.stale(id, &survey, &seen)?;
             if !moved.is_empty() {
-                let message = format!("the saved plan is stale; since it was made these moved: {}", moved.join(", "));
+                let message =
+                    format!("the saved plan is stale; since it was made these moved: {}", moved.join(", "));
                 bail!(Failure::new(Exit::Stale, message).help("plan again, and look at it again"));
             }
             saved.check(&plan).map_err(|err| Failure::new(Exit::Refused, err.to_string()))?;
@@ -137,7 +139,9 @@ impl Apply {
 
     /// Reads the argument as a saved plan, if it is one.
     fn saved(&self, context: &Context<'_>) -> Result<Option<Saved>> {
-        let Some(path) = self.state.as_deref().filter(|path| context.files.is_file(path)) else { return Ok(None) };
+        let Some(path) = self.state.as_deref().filter(|path| context.files.is_file(path)) else {
+            return Ok(None);
+        };
         // A state is YAML with comments and keys; a saved plan is JSON.
         let text = context.files.read(path)?;
         if !text.trim_start().starts_with('{') {
@@ -174,7 +178,8 @@ impl Apply {
     /// Refuses a saved plan for another host or tree, and options beside it.
     fn check_saved(&self, context: &Context<'_>, saved: &Saved) -> Result<()> {
         if self.allow.options() != Options::default() {
-            let message = "a saved plan is applied as it is: it takes no --target, --adopt or --allow-mass-removal";
+            let message =
+                "a saved plan is applied as it is: it takes no --target, --adopt or --allow-mass-removal";
             bail!(Failure::new(Exit::Usage, message));
         }
         let name = context.host_name()?;
@@ -268,10 +273,23 @@ struct Stream<'a> {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Line<'a> {
-    Version { format_version: &'a str, rlvm_version: &'a str },
-    PlannedChange { change: &'a ChangeJson },
-    Finding { finding: &'a crate::resource::Finding },
-    ChangeSummary { planned: crate::plan::Summary, done: usize, failed: &'a [crate::model::Address], skipped: &'a [crate::model::Address], stopped: bool },
+    Version {
+        format_version: &'a str,
+        rlvm_version: &'a str,
+    },
+    PlannedChange {
+        change: &'a ChangeJson,
+    },
+    Finding {
+        finding: &'a crate::resource::Finding,
+    },
+    ChangeSummary {
+        planned: crate::plan::Summary,
+        done: usize,
+        failed: &'a [crate::model::Address],
+        skipped: &'a [crate::model::Address],
+        stopped: bool,
+    },
 }
 
 impl<'a> Stream<'a> {
@@ -312,7 +330,13 @@ impl<'a> Stream<'a> {
     /// Ends before the first op.
     fn refuse(&mut self, plan: &Plan, exit: Exit) -> Result<Exit> {
         let (failed, skipped) = (Vec::new(), Vec::new());
-        self.line(&Line::ChangeSummary { planned: plan.summary(), done: 0, failed: &failed, skipped: &skipped, stopped: false })?;
+        self.line(&Line::ChangeSummary {
+            planned: plan.summary(),
+            done: 0,
+            failed: &failed,
+            skipped: &skipped,
+            stopped: false,
+        })?;
         let worst = if exit == Exit::Refused { Severity::Refusal } else { Severity::Error };
         let count = plan.findings.iter().filter(|finding| finding.severity == worst).count();
         let noun = if exit == Exit::Refused { "refusal" } else { "error" };
@@ -337,7 +361,9 @@ impl<'a> Stream<'a> {
                 return Ok(());
             }
             Event::ApplyProgress { .. } => return Ok(()),
-            Event::ApplyComplete { address, .. } => format!("{} {address}\n", style.paint(Paint::Added, "done")),
+            Event::ApplyComplete { address, .. } => {
+                format!("{} {address}\n", style.paint(Paint::Added, "done"))
+            }
             Event::ApplyErrored { address, error } => {
                 format!("{} {address}: {error}\n", style.paint(Paint::Removed, "failed"))
             }
@@ -347,13 +373,23 @@ impl<'a> Stream<'a> {
         };
         let always = matches!(event, Event::ApplyErrored { .. });
         let wanted = self.text && !self.context.global.quiet;
-        bar.end_one(|| if wanted || always { self.context.printer.note(&said) });
+        bar.end_one(|| {
+            if wanted || always {
+                self.context.printer.note(&said)
+            }
+        });
         Ok(())
     }
 
     fn finish(mut self, plan: &Plan, outcome: &Outcome) -> Result<Exit> {
         let Outcome { done, failed, skipped, stopped } = outcome;
-        self.line(&Line::ChangeSummary { planned: plan.summary(), done: *done, failed, skipped, stopped: *stopped })?;
+        self.line(&Line::ChangeSummary {
+            planned: plan.summary(),
+            done: *done,
+            failed,
+            skipped,
+            stopped: *stopped,
+        })?;
         if self.text && !plan.is_empty() {
             let mut parts = vec![format!("{done} done")];
             parts.extend((!failed.is_empty()).then(|| format!("{} failed", failed.len())));

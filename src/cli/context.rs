@@ -4,7 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::{Environment, Global, exit::{Exit, Failure}, output::Printer, progress::LookingBar};
+use super::{
+    Environment, Global,
+    exit::{Exit, Failure},
+    output::Printer,
+    progress::LookingBar,
+};
 use crate::{
     expand::{Expanded, expand},
     host::{CallersFiles, Real, Store, host_name, lexical},
@@ -20,48 +25,48 @@ const HOME: &str = "/var/lib/rlvm";
 /// Where its lock is.
 const RUN: &str = "/run/rlvm";
 /// The kept state's name.
-pub const KEPT: &str = "state.json";
+pub(super) const KEPT: &str = "state.json";
 
 /// What verbs have in common.
-pub struct Context<'a> {
+pub(super) struct Context<'a> {
     /// What was asked of every verb.
-    pub global: &'a Global,
+    pub(super) global: &'a Global,
     /// What `main` knows.
-    pub environment: &'a Environment,
+    pub(super) environment: &'a Environment,
     /// Prints.
-    pub printer: Printer,
+    pub(super) printer: Printer,
     /// Reads what the caller names.
-    pub files: CallersFiles,
+    pub(super) files: CallersFiles,
 }
 
 /// A state with where it came from.
-pub struct Found {
+pub(super) struct Found {
     /// The state.
-    pub state: State,
+    pub(super) state: State,
     /// Its file.
-    pub path: PathBuf,
+    pub(super) path: PathBuf,
 }
 
 /// What a plan is made from.
-pub struct Basis {
+pub(super) struct Basis {
     /// The state.
-    pub state: State,
+    pub(super) state: State,
     /// Its resources.
-    pub expanded: Expanded,
+    pub(super) expanded: Expanded,
     /// The ledger; an empty one if there is none.
-    pub ledger: Ledger,
+    pub(super) ledger: Ledger,
     /// Whether there is one.
-    pub known: bool,
+    pub(super) known: bool,
 }
 
 /// All that a plan is made of.
-pub struct Planned<'a> {
+pub(super) struct Planned<'a> {
     /// What there was to look at.
-    pub survey: Survey<'a>,
+    pub(super) survey: Survey<'a>,
     /// What was seen.
-    pub seen: Vec<Seen>,
+    pub(super) seen: Vec<Seen>,
     /// The plan.
-    pub plan: Plan,
+    pub(super) plan: Plan,
 }
 
 impl<'a> Context<'a> {
@@ -70,7 +75,7 @@ impl<'a> Context<'a> {
     /// # Errors
     ///
     /// Never yet.
-    pub fn new(global: &'a Global, environment: &'a Environment) -> Result<Self> {
+    pub(super) fn new(global: &'a Global, environment: &'a Environment) -> Result<Self> {
         let printer = Printer::new(global, environment);
         let files = CallersFiles::new(environment.sudo_uid);
         Ok(Self { global, environment, printer, files })
@@ -81,7 +86,7 @@ impl<'a> Context<'a> {
     /// # Errors
     ///
     /// If the root cannot be opened.
-    pub fn host(&self) -> Result<Real> {
+    pub(super) fn host(&self) -> Result<Real> {
         Real::open(&self.global.root, &self.environment.path)
     }
 
@@ -90,9 +95,11 @@ impl<'a> Context<'a> {
     /// # Errors
     ///
     /// If the name is none.
-    pub fn host_name(&self) -> Result<HostName> {
+    pub(super) fn host_name(&self) -> Result<HostName> {
         match &self.global.host {
-            Some(name) => name.parse().map_err(|bad| Failure::new(Exit::Usage, format!("--host: {bad}")).into()),
+            Some(name) => {
+                name.parse().map_err(|bad| Failure::new(Exit::Usage, format!("--host: {bad}")).into())
+            }
             None => host_name(),
         }
     }
@@ -102,7 +109,7 @@ impl<'a> Context<'a> {
     /// # Errors
     ///
     /// If `RLVM_HOME` is no absolute path.
-    pub fn home(&self) -> Result<HostPath> {
+    pub(super) fn home(&self) -> Result<HostPath> {
         let home = self.environment.home.as_deref().unwrap_or(HOME);
         home.parse().map_err(|bad| Failure::new(Exit::Usage, format!("RLVM_HOME: {bad}")).into())
     }
@@ -112,7 +119,7 @@ impl<'a> Context<'a> {
     /// # Errors
     ///
     /// If `RLVM_HOME` is no absolute path.
-    pub fn lock_dir(&self) -> Result<HostPath> {
+    pub(super) fn lock_dir(&self) -> Result<HostPath> {
         // A home of its own is a lock of its own: two ledgers do not share a host by accident.
         match &self.environment.home {
             None => Ok(RUN.parse()?),
@@ -125,7 +132,7 @@ impl<'a> Context<'a> {
     /// # Errors
     ///
     /// If there is none.
-    pub fn state_path(&self, argument: Option<&Path>) -> Result<PathBuf> {
+    pub(super) fn state_path(&self, argument: Option<&Path>) -> Result<PathBuf> {
         let name = self.host_name()?;
         let named = argument.or(self.global.state.as_deref());
         let candidates: Vec<PathBuf> = match named {
@@ -161,7 +168,7 @@ impl<'a> Context<'a> {
     /// # Errors
     ///
     /// If a file cannot be read.
-    pub fn load(&self, path: &Path) -> Result<std::result::Result<Loaded, Problems>> {
+    pub(super) fn load(&self, path: &Path) -> Result<std::result::Result<Loaded, Problems>> {
         let entry = path.to_str().context("the state's path is no UTF-8")?;
         let mut untrusted = None;
         let mut read = |name: &str| {
@@ -187,7 +194,7 @@ impl<'a> Context<'a> {
     /// # Errors
     ///
     /// If it is not there, is invalid (all problems are printed), or is another host's.
-    pub fn state(&self, argument: Option<&Path>) -> Result<Found> {
+    pub(super) fn state(&self, argument: Option<&Path>) -> Result<Found> {
         let path = self.state_path(argument)?;
         let loaded = match self.load(&path)? {
             Ok(loaded) => loaded,
@@ -207,7 +214,7 @@ impl<'a> Context<'a> {
     }
 
     /// How problems look on standard error.
-    pub fn problem_style(&self) -> state::Style {
+    pub(super) fn problem_style(&self) -> state::Style {
         if self.printer.err_style().colour { state::Style::Color } else { state::Style::Plain }
     }
 
@@ -228,15 +235,23 @@ impl<'a> Context<'a> {
     /// # Errors
     ///
     /// If it is unreadable, or is another host's.
-    pub fn ledger(&self, store: &Store<'_>, state: Option<&State>) -> Result<Option<(Ledger, u64)>> {
+    pub(super) fn ledger(&self, store: &Store<'_>, state: Option<&State>) -> Result<Option<(Ledger, u64)>> {
         let (snapshot, log) = (store.read(SNAPSHOT)?, store.read(LOG)?);
         let read = ledger::read(store.dir().as_str(), snapshot.as_deref(), log.as_deref())?;
         if let (Some((ledger, _)), Some(state)) = (&read, state)
             && ledger.host != state.host
             && !state.was.contains(&ledger.host)
         {
-            let message = format!("the ledger in {} is of host {}, and the state is of {}", store.dir(), ledger.host, state.host);
-            let help = format!("if the host was renamed: `was: [{}]` in the state; else it was copied here by mistake", ledger.host);
+            let message = format!(
+                "the ledger in {} is of host {}, and the state is of {}",
+                store.dir(),
+                ledger.host,
+                state.host
+            );
+            let help = format!(
+                "if the host was renamed: `was: [{}]` in the state; else it was copied here by mistake",
+                ledger.host
+            );
             return Err(Failure::new(Exit::Refused, message).help(help).into());
         }
         Ok(read)
@@ -247,10 +262,17 @@ impl<'a> Context<'a> {
     /// # Errors
     ///
     /// If a target is unknown, or the host cannot be looked at.
-    pub fn plan<'b>(&self, host: &Real, of: &'b Basis, options: &Options, refresh: bool) -> Result<Planned<'b>> {
+    pub(super) fn plan<'b>(
+        &self,
+        host: &Real,
+        of: &'b Basis,
+        options: &Options,
+        refresh: bool,
+    ) -> Result<Planned<'b>> {
         let survey = Survey::new(&of.expanded, &of.ledger, &options.targets)?;
         let looking = LookingBar::new(self.environment.err_terminal && !self.global.quiet);
-        let seen = observe(&survey, &Looking { host, refresh, progress: &|progress| looking.show(progress) })?;
+        let seen =
+            observe(&survey, &Looking { host, refresh, progress: &|progress| looking.show(progress) })?;
         looking.end();
         let ledger = of.known.then_some(&of.ledger);
         let plan = decide(&of.state.host, ledger, &survey, &seen, &of.expanded.findings, options);
@@ -258,7 +280,7 @@ impl<'a> Context<'a> {
     }
 
     /// Puts together what a plan is made from.
-    pub fn basis(&self, state: State, ledger: Option<Ledger>) -> Basis {
+    pub(super) fn basis(&self, state: State, ledger: Option<Ledger>) -> Basis {
         let expanded = expand(&state);
         let known = ledger.is_some();
         // Where there is no ledger it is as if nothing were managed.

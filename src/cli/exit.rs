@@ -7,7 +7,7 @@ use crate::host::{Busy, Untrusted};
 /// An exit code, as documented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Exit {
+pub(super) enum Exit {
     /// Fine.
     Ok = 0,
     /// Failed.
@@ -55,7 +55,7 @@ impl Exit {
 
 /// An error with its exit code, and what to do.
 #[derive(Debug)]
-pub struct Failure {
+pub(super) struct Failure {
     exit: Exit,
     message: String,
     help: Option<String>,

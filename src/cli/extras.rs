@@ -14,7 +14,7 @@ Examples:
   rlvm schema > state.schema.json
 and at the top of a state, for an editor with a YAML language server:
   # yaml-language-server: $schema=../../schema/state.schema.json")]
-pub struct SchemaVerb {}
+pub(super) struct SchemaVerb {}
 
 impl SchemaVerb {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
@@ -28,7 +28,7 @@ impl SchemaVerb {
 #[command(after_help = "\
 Examples:
   rlvm completions bash > /usr/share/bash-completion/completions/rlvm")]
-pub struct Completions {
+pub(super) struct Completions {
     /// For which shell
     shell: Shell,
 }
@@ -48,7 +48,7 @@ impl Completions {
 Examples:
   rlvm man > /usr/share/man/man8/rlvm.8
   rlvm man | man -l -")]
-pub struct Man {}
+pub(super) struct Man {}
 
 impl Man {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {

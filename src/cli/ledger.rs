@@ -17,7 +17,7 @@ use crate::{
 
 /// What rlvm manages on this host
 #[derive(Debug, Subcommand)]
-pub enum LedgerVerb {
+pub(super) enum LedgerVerb {
     List(List),
     Forget(Forget),
 }
@@ -28,7 +28,7 @@ pub enum LedgerVerb {
 Examples:
   rlvm ledger list
   rlvm ledger list --json | jq -r '.entries[].address'")]
-pub struct List {
+pub(super) struct List {
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -41,7 +41,7 @@ Examples:
   rlvm ledger forget repository:vault     a repository that was made anew on purpose
 
 If it is still declared, the next apply takes it over again, if it is as declared.")]
-pub struct Forget {
+pub(super) struct Forget {
     /// Which, like directory:/srv/backup
     address: Address,
 }
@@ -94,7 +94,13 @@ impl List {
         if self.json {
             let (host, lineage) = (ledger.host.as_str(), ledger.lineage.as_str());
             let entries = entries.collect();
-            context.printer.json(&Listed { format_version: "1.0", host, lineage, serial: ledger.serial, entries })?;
+            context.printer.json(&Listed {
+                format_version: "1.0",
+                host,
+                lineage,
+                serial: ledger.serial,
+                entries,
+            })?;
             return Ok(Exit::Ok);
         }
         let mut text = String::new();

@@ -24,7 +24,7 @@ use crate::{
 Examples:
   rlvm observe > web01.json
   rlvm plan --host web01 --observed web01.json    on another machine")]
-pub struct ObserveVerb {
+pub(super) struct ObserveVerb {
     /// The state: a file, or a directory with hosts/<host name>.yaml in it
     state: Option<PathBuf>,
     /// Open each repository, also those that did not move since they were verified
@@ -50,7 +50,8 @@ pub(super) struct Observation {
 impl Observation {
     /// Reads what [`ObserveVerb`] printed.
     pub(super) fn read(text: &str) -> Result<Self> {
-        let read: Self = serde_json::from_str(text).context("it is not what `rlvm observe` of this version prints")?;
+        let read: Self =
+            serde_json::from_str(text).context("it is not what `rlvm observe` of this version prints")?;
         ensure!(read.format_version == FORMAT, "it is of rlvm {}: observe with this one", read.rlvm_version);
         Ok(read)
     }

@@ -10,16 +10,16 @@ use crate::plan::show::{Paint, Style};
 
 /// Prints.
 #[derive(Clone, Copy, Debug)]
-pub struct Printer {
+pub(super) struct Printer {
     /// How standard output looks.
-    pub style: Style,
+    pub(super) style: Style,
     err_style: Style,
     quiet: bool,
 }
 
 impl Printer {
     /// Finds out how to print.
-    pub fn new(global: &Global, environment: &Environment) -> Self {
+    pub(super) fn new(global: &Global, environment: &Environment) -> Self {
         let style = |terminal: bool| match global.color {
             When::Always => Style { colour: true },
             When::Never => Style { colour: false },
@@ -37,7 +37,7 @@ impl Printer {
     /// # Errors
     ///
     /// If it cannot be written; a closed pipe too, which ends the program without a word.
-    pub fn print(&self, text: &str) -> Result<()> {
+    pub(super) fn print(&self, text: &str) -> Result<()> {
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes())?;
         out.flush()?;
@@ -49,7 +49,7 @@ impl Printer {
     /// # Errors
     ///
     /// As [`Printer::print`].
-    pub fn say(&self, text: &str) -> Result<()> {
+    pub(super) fn say(&self, text: &str) -> Result<()> {
         if self.quiet { Ok(()) } else { self.print(text) }
     }
 
@@ -58,25 +58,25 @@ impl Printer {
     /// # Errors
     ///
     /// As [`Printer::print`].
-    pub fn json(&self, value: &impl Serialize) -> Result<()> {
+    pub(super) fn json(&self, value: &impl Serialize) -> Result<()> {
         let mut text = serde_json::to_string_pretty(value)?;
         text.push('\n');
         self.print(&text)
     }
 
     /// Prints to standard error.
-    pub fn note(&self, text: &str) {
+    pub(super) fn note(&self, text: &str) {
         // If that is closed there is nobody to tell.
         drop(io::stderr().lock().write_all(text.as_bytes()));
     }
 
     /// Returns how standard error looks.
-    pub fn err_style(&self) -> Style {
+    pub(super) fn err_style(&self) -> Style {
         self.err_style
     }
 
     /// Prints an error with what led to it.
-    pub fn error(&self, error: &anyhow::Error) {
+    pub(super) fn error(&self, error: &anyhow::Error) {
         let word = self.err_style.paint(Paint::Removed, "error");
         let whole = format!("{error:#}");
         // The remedy of an error stands on a line of its own, whatever wraps it.
@@ -85,6 +85,8 @@ impl Printer {
 }
 
 /// Says whether an error is that the reader went away, as `head` does.
-pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == ErrorKind::BrokenPipe))
+pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == ErrorKind::BrokenPipe))
 }

@@ -1,6 +1,6 @@
 //! `rlvm plan`: what differs, and what would be done.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -37,7 +37,7 @@ Examples:
   rlvm plan --host web01 --observed web01.json
 
 The signs: + create, ~ change, - remove, = adopt, × forget (stop managing; it stays).")]
-pub struct PlanVerb {
+pub(super) struct PlanVerb {
     /// The state: a file, or a directory with hosts/<host name>.yaml in it
     state: Option<PathBuf>,
     /// Save the plan, to be applied as it is
@@ -61,7 +61,7 @@ pub struct PlanVerb {
 
 /// What plan and apply may be allowed.
 #[derive(Clone, Debug, Args)]
-pub struct Allow {
+pub(super) struct Allow {
     /// Only this resource and what it needs, like directory:/srv/backup (can be repeated)
     #[arg(long = "target", value_name = "ADDRESS")]
     targets: Vec<Address>,
@@ -167,6 +167,3 @@ pub(super) fn exit_of(plan: &Plan, detailed: bool) -> Exit {
         Exit::Ok
     }
 }
-
-/// Keeps the type in the signature of [`Observation::seen`] in one place.
-pub(super) type SeenByAddress = BTreeMap<Address, crate::resource::Seen>;

@@ -7,13 +7,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::plan::Progress;
 
 /// Shows how far looking is.
-pub struct LookingBar {
+pub(super) struct LookingBar {
     bar: ProgressBar,
 }
 
 impl LookingBar {
     /// Gets ready; draws nothing before there is something slow.
-    pub fn new(terminal: bool) -> Self {
+    pub(super) fn new(terminal: bool) -> Self {
         let bar = ProgressBar::hidden();
         if terminal {
             let style = ProgressStyle::with_template("{spinner} looking at repositories {pos}/{len} {msg}");
@@ -24,7 +24,7 @@ impl LookingBar {
     }
 
     /// Takes in what happened.
-    pub fn show(&self, progress: Progress<'_>) {
+    pub(super) fn show(&self, progress: Progress<'_>) {
         match progress {
             Progress::Slow(0) => self.bar.set_draw_target(indicatif::ProgressDrawTarget::hidden()),
             Progress::Slow(count) => {
@@ -39,19 +39,19 @@ impl LookingBar {
     }
 
     /// Takes it off the screen.
-    pub fn end(&self) {
+    pub(super) fn end(&self) {
         self.bar.finish_and_clear();
     }
 }
 
 /// Shows what apply is at.
-pub struct ApplyBar {
+pub(super) struct ApplyBar {
     bar: ProgressBar,
 }
 
 impl ApplyBar {
     /// Gets ready for so many changes.
-    pub fn new(terminal: bool, changes: usize) -> Self {
+    pub(super) fn new(terminal: bool, changes: usize) -> Self {
         let bar = ProgressBar::hidden();
         if terminal {
             let style = ProgressStyle::with_template("{spinner} [{pos}/{len}] {elapsed} {wide_msg}");
@@ -64,18 +64,18 @@ impl ApplyBar {
     }
 
     /// A change begins.
-    pub fn begin(&self, address: &str) {
+    pub(super) fn begin(&self, address: &str) {
         self.bar.set_message(address.to_owned());
     }
 
     /// A change ended: `print` writes its line while the bar is out of the way.
-    pub fn end_one<T>(&self, print: impl FnOnce() -> T) -> T {
+    pub(super) fn end_one<T>(&self, print: impl FnOnce() -> T) -> T {
         self.bar.inc(1);
         self.bar.suspend(print)
     }
 
     /// Takes it off the screen.
-    pub fn end(&self) {
+    pub(super) fn end(&self) {
         self.bar.finish_and_clear();
     }
 }

@@ -14,7 +14,7 @@ use crate::state::to_yaml;
 Examples:
   rlvm show                       this host's state, as YAML that is a state again
   rlvm show --json | jq .jobs")]
-pub struct Show {
+pub(super) struct Show {
     /// The state: a file, or a directory with hosts/<host name>.yaml in it
     state: Option<PathBuf>,
     /// Print JSON

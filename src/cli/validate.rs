@@ -18,7 +18,7 @@ Examples:
   rlvm validate                          this host's state
   rlvm validate state/hosts/web01.yaml   any host's
   rlvm validate --json | jq '.problems[].message'")]
-pub struct Validate {
+pub(super) struct Validate {
     /// The state: a file, or a directory with hosts/<host name>.yaml in it
     state: Option<PathBuf>,
     /// Print JSON
@@ -55,7 +55,10 @@ impl Validate {
         }
         if !self.json {
             let warned = if count == 0 { String::new() } else { format!(", {count} warning{s}") };
-            context.printer.say(&format!("{}: valid ({} files{warned})\n", path.display(), files.len()).replace("(1 files", "(1 file"))?;
+            context.printer.say(
+                &format!("{}: valid ({} files{warned})\n", path.display(), files.len())
+                    .replace("(1 files", "(1 file"),
+            )?;
         }
         Ok(Exit::Ok)
     }

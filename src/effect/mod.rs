@@ -50,6 +50,15 @@ pub enum Op {
         /// Its permission bits.
         mode: Mode,
     },
+    /// Makes a directory that something else needs, unless there is one; that is left as it is.
+    EnsureDir {
+        /// Where.
+        path: HostPath,
+        /// To whom it shall belong if it is made.
+        owner: Owner,
+        /// Its permission bits if it is made.
+        mode: Mode,
+    },
     /// Gives a file or directory, not what is in it, to somebody else.
     SetOwner {
         /// Which.
@@ -89,6 +98,11 @@ pub enum Op {
         /// Which.
         path: HostPath,
     },
+    /// Removes what a making of this file or directory that was cut short left beside it, and nothing else.
+    RemoveTemporary {
+        /// What was to be made.
+        path: HostPath,
+    },
     /// Removes an empty directory; fails if it is not empty.
     RemoveDir {
         /// Which.
@@ -107,6 +121,10 @@ impl fmt::Display for Op {
             Self::MakeDir { path, owner: Owner { user, group }, mode } => {
                 write!(f, "install -d -o {user} -g {group} -m {mode} {}", quote(path.as_str()))
             }
+            Self::EnsureDir { path, owner: Owner { user, group }, mode } => {
+                let path = quote(path.as_str());
+                write!(f, "test -d {path} || install -d -o {user} -g {group} -m {mode} {path}")
+            }
             Self::SetOwner { path, owner } => write!(f, "chown -h {owner} {}", quote(path.as_str())),
             Self::SetMode { path, mode } => write!(f, "chmod {mode} {}", quote(path.as_str())),
             Self::WriteFile { path, text, owner: Owner { user, group }, mode } => {
@@ -118,10 +136,16 @@ impl fmt::Display for Op {
                 write!(f, "install -o {user} -g {group} -m {mode} /dev/stdin {path}  # random, never shown")
             }
             Self::RemoveFile { path } => write!(f, "rm {}", quote(path.as_str())),
+            Self::RemoveTemporary { path } => write!(f, "rm -df {}", quote(&temporary(path))),
             Self::RemoveDir { path } => write!(f, "rmdir {}", quote(path.as_str())),
             Self::Run(cmd) => cmd.fmt(f),
         }
     }
+}
+
+/// What a file or directory is called until it is in place: cron and logrotate both leave such a file alone.
+pub fn temporary(path: &HostPath) -> String {
+    format!("{path}.dpkg-new")
 }
 
 #[cfg(test)]
@@ -139,6 +163,10 @@ mod tests {
                 Op::MakeDir { path: path.clone(), owner: owner.clone(), mode },
                 "install -d -o root -g root -m 0600 '/a b'",
             ),
+            (
+                Op::EnsureDir { path: path.clone(), owner: owner.clone(), mode },
+                "test -d '/a b' || install -d -o root -g root -m 0600 '/a b'",
+            ),
             (Op::SetOwner { path: path.clone(), owner: owner.clone() }, "chown -h root:root '/a b'"),
             (Op::SetMode { path: path.clone(), mode }, "chmod 0600 '/a b'"),
             (write, "install -o root -g root -m 0600 /dev/stdin '/a b'  # 8 bytes"),
@@ -147,6 +175,7 @@ mod tests {
                 "install -o root -g root -m 0600 /dev/stdin '/a b'  # random, never shown",
             ),
             (Op::RemoveFile { path: path.clone() }, "rm '/a b'"),
+            (Op::RemoveTemporary { path: path.clone() }, "rm -df '/a b.dpkg-new'"),
             (Op::RemoveDir { path }, "rmdir '/a b'"),
             (Op::Run(Cmd::new("true")), "true"),
         ] {

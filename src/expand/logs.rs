@@ -16,9 +16,7 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
         let declared = |file| Declared { adopt: spec.adopt, protect: spec.protect, ..Declared::plain(file) };
         take(expanded, &format!("logrotate.{name}"), LogrotateFile::new(name, &whose, spec).map(declared));
     }
-    if state.jobs.values().any(|job| job.enabled) {
-        own(state, expanded);
-    }
+    own(state, expanded);
 }
 
 fn own(state: &State, expanded: &mut Expanded) {

@@ -54,6 +54,12 @@ impl Expanded {
         }
     }
 
+    /// Declares a directory that is needed, unless it is declared.
+    pub(super) fn add_needed(&mut self, path: HostPath) {
+        let declared = implied(path, Mode::new(0o755));
+        self.resources.entry(declared.resource.address()).or_insert(declared);
+    }
+
     /// Declares the directories above all that is declared: made where there are none, else left as they are.
     pub(super) fn add_directories_above(&mut self) {
         let mut missing = BTreeMap::new();

@@ -119,7 +119,8 @@ impl CallersFiles {
     pub fn yaml_names(&self, dir: &Path) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let mut names: Vec<String> = names.filter_map(|name| name.strip_suffix(".yaml").map(Into::into)).collect();
+        let mut names: Vec<String> =
+            names.filter_map(|name| name.strip_suffix(".yaml").map(Into::into)).collect();
         names.sort_unstable();
         names
     }
@@ -182,7 +183,10 @@ pub fn lexical(base: &Path, path: &str) -> PathBuf {
 /// If it has none that is a host name.
 pub fn host_name() -> Result<HostName> {
     let name = nix::unistd::gethostname().context("cannot find out this machine's name")?;
-    Ok(name.to_string_lossy().parse::<HostName>().context("this machine's name is no host name: say --host NAME")?)
+    Ok(name
+        .to_string_lossy()
+        .parse::<HostName>()
+        .context("this machine's name is no host name: say --host NAME")?)
 }
 
 /// Draws a name that no other thing has.

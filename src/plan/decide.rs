@@ -7,6 +7,7 @@ use super::{
     survey::{Item, Survey, order},
 };
 use crate::{
+    effect::Op,
     ledger::{Entry, Ledger, Origin},
     model::{Address, HostName, HostPath},
     resource::{Diff, Edit, Finding, OnRemove, Removal, Seen, Severity},
@@ -244,10 +245,13 @@ fn leave(
             _ if entry.protect => {
                 plan.findings.push(guard::protected(item.address));
             }
-            Removal::Quiet => plan.quiet.push((item.address.clone(), None)),
-            Removal::Forget(_) if entry.pending && !resource.exists(&seen[index]) => {
-                plan.quiet.push((item.address.clone(), None));
+            _ if entry.pending && !resource.exists(&seen[index]) => {
+                let ops = resource.path().map(|path| Op::RemoveTemporary { path: path.clone() });
+                let edit = Edit { ops: ops.into_iter().collect(), ..Edit::default() };
+                let reason = "no longer declared; it was being made when rlvm was stopped".to_owned();
+                changes.insert(index, change(item, vec![Action::Forget], reason, edit, None));
             }
+            Removal::Quiet => plan.quiet.push((item.address.clone(), None)),
             Removal::Forget(why) => {
                 let reason = format!("no longer declared; {why}");
                 changes.insert(index, change(item, vec![Action::Forget], reason, Edit::default(), None));

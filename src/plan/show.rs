@@ -87,10 +87,22 @@ pub fn write_change(out: &mut String, change: &Change, style: Style) {
         style.paint(Paint::Faint, &visible(&change.reason))
     );
     let creating = change.actions.contains(&Action::Create);
+    if creating {
+        let all: Vec<String> =
+            change.attributes.iter().map(|it| format!("{}: {}", it.name, value(it, creating))).collect();
+        let _ = writeln!(out, "    {}", all.join("  "));
+        write_text(out, change, style);
+        return;
+    }
     let width = change.attributes.iter().map(|it| it.name.len()).max().unwrap_or_default();
     for attribute in &change.attributes {
         let _ = writeln!(out, "    {:width$}  {}", attribute.name, value(attribute, creating));
     }
+    write_text(out, change, style);
+}
+
+/// Writes a file's text as a diff.
+fn write_text(out: &mut String, change: &Change, style: Style) {
     if let Some((before, after)) = &change.text {
         for line in unified(change.address.key(), before, after).lines() {
             let paint = match line.as_bytes().first() {

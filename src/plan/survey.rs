@@ -137,7 +137,7 @@ impl<'a> Survey<'a> {
 /// # Errors
 ///
 /// If some need each other: these.
-pub fn order(needs: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
+pub(super) fn order(needs: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
     let mut open: Vec<usize> = needs.iter().map(Vec::len).collect();
     let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); needs.len()];
     for (index, needs) in needs.iter().enumerate() {

@@ -127,7 +127,10 @@ pub(super) fn not_listed(name: Option<&str>, value: &Value, options: &Value) -> 
             Said::new(message, remedy)
         }
         // The one list of numbers there is: the versions of the format.
-        _ => Said::new(format!("{} {value} is not known to this rlvm", subject(name)), format!("known: {options}")),
+        _ => Said::new(
+            format!("{} {value} is not known to this rlvm", subject(name)),
+            format!("known: {options}"),
+        ),
     }
 }
 
@@ -159,9 +162,10 @@ pub(super) fn wrong_type(name: Option<&str>, node: &Node, value: &Value, schema:
             };
             Said::new(format!("{subject} must be true or false"), remedy)
         }
-        ("integer", Value::String(text)) if text.parse::<i64>().is_ok() => {
-            Said::new(format!("{subject} must be a number, and \"{text}\" in quotes is text"), format!("write {text}"))
-        }
+        ("integer", Value::String(text)) if text.parse::<i64>().is_ok() => Said::new(
+            format!("{subject} must be a number, and \"{text}\" in quotes is text"),
+            format!("write {text}"),
+        ),
         ("integer", _) => Said::new(format!("{subject} must be a whole number"), about(schema)),
         ("array", Value::String(_) | Value::Number(_) | Value::Bool(_)) => {
             Said::new(format!("{subject} must be a list"), format!("write [{}]", raw.escape_debug()))

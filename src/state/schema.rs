@@ -60,7 +60,9 @@ fn files(root: &mut Value) {
         keys["profile"] = name;
     }
     let Some(keys) = root.get_mut("properties").and_then(Value::as_object_mut) else { return };
-    if let Some(Value::Object(mut preamble)) = preamble.and_then(|mut it| it.get_mut("properties").map(Value::take)) {
+    if let Some(Value::Object(mut preamble)) =
+        preamble.and_then(|mut it| it.get_mut("properties").map(Value::take))
+    {
         keys.append(&mut preamble);
     }
     keys.insert(

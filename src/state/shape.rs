@@ -129,7 +129,8 @@ impl Shape<'_> {
                 };
                 let given: Vec<&str> = found.node.entries().iter().map(|entry| entry.key.as_str()).collect();
                 let both: Vec<&str> = given.into_iter().filter(|key| choice.contains(key)).collect();
-                let at = both.get(1).and_then(|key| found.node.entry(key)).map_or(found.key(), |entry| entry.at);
+                let at =
+                    both.get(1).and_then(|key| found.node.entry(key)).map_or(found.key(), |entry| entry.at);
                 return vec![(at, explain::too_many(&both), cut)];
             }
             Kind::MinProperties { .. } => explain::none_of(name, &explain::keys(schema)),

@@ -4,7 +4,9 @@ use super::*;
 
 #[test]
 fn dump() {
-    for file in std::env::args().skip_while(|a| a != "--").skip(1) { println!("{file}"); }
+    for file in std::env::args().skip_while(|a| a != "--").skip(1) {
+        println!("{file}");
+    }
     let dir = "/work/shared/design/state/";
     for host in ["web01", "nas"] {
         #[expect(clippy::disallowed_methods, reason = "x")]

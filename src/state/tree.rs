@@ -29,7 +29,10 @@ pub(super) struct Node {
 #[derive(Clone, Debug)]
 pub(super) enum What {
     /// A word; only a plain one, without quotes, can be a number, a bool or nothing.
-    Scalar { text: String, plain: bool },
+    Scalar {
+        text: String,
+        plain: bool,
+    },
     List(Vec<Node>),
     Map(Vec<Entry>),
 }
@@ -105,9 +108,9 @@ impl Node {
             What::Scalar { text, plain: false } => Value::String(text.clone()),
             What::Scalar { text, plain: true } => scalar::resolve(text),
             What::List(items) => items.iter().map(Self::to_value).collect(),
-            What::Map(entries) => {
-                Value::Object(entries.iter().map(|entry| (entry.key.clone(), entry.value.to_value())).collect())
-            }
+            What::Map(entries) => Value::Object(
+                entries.iter().map(|entry| (entry.key.clone(), entry.value.to_value())).collect(),
+            ),
         }
     }
 
@@ -184,7 +187,8 @@ pub(super) fn merge(base: Node, over: Node) -> Node {
     Node { at, what: What::Map(under) }
 }
 
-const EMPTY: Node = Node { at: Place { file: 0, line: 0, column: 0, length: 0 }, what: What::List(Vec::new()) };
+const EMPTY: Node =
+    Node { at: Place { file: 0, line: 0, column: 0, length: 0 }, what: What::List(Vec::new()) };
 
 /// The files that were read, to show their lines.
 #[derive(Clone, Debug, Default)]

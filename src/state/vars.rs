@@ -43,7 +43,13 @@ impl Vars {
     }
 
     /// Replaces the variables in a tree; keys stay as they are.
-    pub(super) fn replace(&mut self, node: &mut Node, shell: bool, files: &Files, wrong: &mut dyn FnMut(Place, Problem)) {
+    pub(super) fn replace(
+        &mut self,
+        node: &mut Node,
+        shell: bool,
+        files: &Files,
+        wrong: &mut dyn FnMut(Place, Problem),
+    ) {
         match &mut node.what {
             What::Scalar { text, .. } if !text.contains("${") => {}
             What::Scalar { text, plain } => {
@@ -124,7 +130,8 @@ impl Vars {
     /// Warns of variables of the main file that nothing uses; an included file's are meant for other hosts too.
     pub(super) fn unused(&self, files: &Files, problems: &mut Vec<Problem>) {
         for (name, var) in self.values.iter().filter(|(_, var)| !var.used && var.at.file == 0) {
-            let problem = files.warning(var.at, format!("the variable `{}` is never used", name.escape_debug()));
+            let problem =
+                files.warning(var.at, format!("the variable `{}` is never used", name.escape_debug()));
             problems.push(problem.help("take it out"));
         }
     }

@@ -13,7 +13,8 @@ pub fn to_yaml(state: &State) -> anyhow::Result<String> {
     let mut text = Vec::new();
     let mut writer = serde_yaml::Serializer::new(&mut text);
     // A choice is a map with one key, not a YAML tag.
-    serde_yaml::with::singleton_map_recursive::serialize(state, &mut writer).context("cannot write the state")?;
+    serde_yaml::with::singleton_map_recursive::serialize(state, &mut writer)
+        .context("cannot write the state")?;
     drop(writer);
     String::from_utf8(text).context("the state is no text")
 }

@@ -13,18 +13,18 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use nix::{
     errno::Errno,
-    fcntl::{AtFlags, OFlag, openat, renameat},
+    fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat, renameat2},
     sys::stat::{FileStat, Mode as Bits, SFlag, fchmod, fstat, fstatat, mkdirat},
     unistd::{Gid, Uid, UnlinkatFlags, fchown, geteuid, unlinkat},
 };
 use tracing::debug;
 
 use super::{
-    Real, process, trusted,
+    Real, process,
     walk::{Cursor, Way, kind},
 };
 use crate::{
-    effect::{Op, Owner},
+    effect::{Op, Owner, temporary},
     host::Act,
     model::{HostPath, Mode},
 };
@@ -32,9 +32,10 @@ use crate::{
 /// How much randomness a secret holds, in bytes: more than restic's key derivation can use.
 const SECRET_BYTES: usize = 24;
 
-/// What a file is called until it is in place: cron and logrotate both leave such a file alone.
+/// Returns the last part of the temporary name.
 fn new_name(path: &HostPath) -> String {
-    format!("{}.dpkg-new", path.name())
+    let whole = temporary(path);
+    whole.rsplit_once('/').map_or(whole.as_str(), |(_, name)| name).to_owned()
 }
 
 impl Act for Real {
@@ -44,6 +45,12 @@ impl Act for Real {
         let mut cursor = Cursor::default();
         match op {
             Op::MakeDir { path, owner, mode } => self.make_dir(&mut cursor, path, owner, *mode)?,
+            Op::EnsureDir { path, owner, mode } => {
+                // Asked by the same walk that made it safe to be there.
+                if matches!(cursor.go(self, path)?, Way::Absent) {
+                    self.make_dir(&mut cursor, path, owner, *mode)?;
+                }
+            }
             Op::SetOwner { path, owner } => {
                 let (uid, gid) = self.ids(owner)?;
                 let file = self.open_plain(&mut cursor, path)?;
@@ -70,6 +77,13 @@ impl Act for Real {
                 put?;
             }
             Op::RemoveFile { path } => self.remove_file(&mut cursor, path)?,
+            Op::RemoveTemporary { path } => {
+                match cursor.go(self, &path.parent().context("/ is never made")?)? {
+                    Way::There(dir) => clear(dir, &new_name(path))?,
+                    Way::Absent => {}
+                    Way::Blocked(why) => bail!("cannot get to {path}: {why}"),
+                }
+            }
             Op::RemoveDir { path } => {
                 let dir = parent(&mut cursor, self, path)?;
                 unlinkat(dir, path.name(), UnlinkatFlags::RemoveDir)
@@ -136,16 +150,17 @@ impl Real {
     fn make_dir(&self, cursor: &mut Cursor, path: &HostPath, owner: &Owner, mode: Mode) -> Result<()> {
         let (uid, gid) = self.ids(owner)?;
         let dir = parent(cursor, self, path)?;
-        mkdirat(dir, path.name(), Bits::S_IRWXU)
+        // Made beside its place and put there when it is as it shall be: a crash leaves none with another owner.
+        let new = new_name(path);
+        clear(dir, &new)?;
+        mkdirat(dir, new.as_str(), Bits::S_IRWXU)
             .with_context(|| format!("cannot make the directory {path}"))?;
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let made =
-            openat(dir, path.name(), flags, Bits::empty()).with_context(|| format!("cannot open {path}"))?;
-        // In a directory of somebody else's it may have been swapped since.
-        ensure!(fstat(&made)?.st_uid == geteuid().as_raw(), "{path} was replaced while it was being made");
-        fchown(&made, Some(uid), Some(gid)).with_context(|| format!("cannot give {path} to {owner}"))?;
-        fchmod(&made, Bits::from_bits_truncate(mode.bits()))
-            .with_context(|| format!("cannot set the mode of {path}"))?;
+        let placed = place_dir(dir, &new, path, (uid, gid), mode);
+        if placed.is_err() {
+            // The error that matters is the first.
+            let _ = unlinkat(dir, new.as_str(), UnlinkatFlags::RemoveDir);
+        }
+        placed?;
         self.touch(path);
         Ok(())
     }
@@ -229,6 +244,37 @@ impl Real {
     }
 }
 
+/// Gives a new directory its owner and mode, and puts it in its place, where nothing may be.
+fn place_dir(dir: BorrowedFd<'_>, new: &str, path: &HostPath, ids: (Uid, Gid), mode: Mode) -> Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let made = openat(dir, new, flags, Bits::empty()).with_context(|| format!("cannot open {path}"))?;
+    // In a directory of somebody else's it may have been swapped since.
+    let stat = fstat(&made)?;
+    ensure!(stat.st_uid == geteuid().as_raw(), "{path} was replaced while it was being made");
+    fchown(&made, Some(ids.0), Some(ids.1)).with_context(|| format!("cannot set the owner of {path}"))?;
+    fchmod(&made, Bits::from_bits_truncate(mode.bits()))
+        .with_context(|| format!("cannot set the mode of {path}"))?;
+    renameat2(dir, new, dir, path.name(), RenameFlags::RENAME_NOREPLACE)
+        .with_context(|| format!("cannot put the directory {path} in place"))?;
+    let placed = fstatat(dir, path.name(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    ensure!(placed.st_ino == stat.st_ino, "{path} was replaced while it was being made");
+    Ok(())
+}
+
+/// Removes what an earlier making that was cut short left; refuses what cannot be such a thing.
+fn clear(dir: BorrowedFd<'_>, name: &str) -> Result<()> {
+    let left = match fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Err(Errno::ENOENT) => return Ok(()),
+        other => other.with_context(|| format!("cannot look at {name}"))?,
+    };
+    let flags = match kind(&left) {
+        SFlag::S_IFDIR => UnlinkatFlags::RemoveDir,
+        SFlag::S_IFREG if left.st_nlink == 1 => UnlinkatFlags::NoRemoveDir,
+        _ => bail!("{name} is there, and is nothing that rlvm left: look at it and remove it"),
+    };
+    unlinkat(dir, name, flags).with_context(|| format!("cannot remove {name}, which seems left over"))
+}
+
 fn parent<'a>(cursor: &'a mut Cursor, real: &'a Real, path: &HostPath) -> Result<BorrowedFd<'a>> {
     let dir = path.parent().context("/ is never made, written or removed")?;
     match cursor.go(real, &dir)? {
@@ -240,21 +286,9 @@ fn parent<'a>(cursor: &'a mut Cursor, real: &'a Real, path: &HostPath) -> Result
 
 /// Makes a new file; one that an earlier write left when it was cut short is removed first.
 fn create(dir: BorrowedFd<'_>, name: &str) -> Result<File> {
+    clear(dir, name)?;
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let open = || openat(dir, name, flags, Bits::S_IRUSR | Bits::S_IWUSR);
-    let fd = match open() {
-        Err(Errno::EEXIST) => {
-            let left = fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-            ensure!(
-                kind(&left) == SFlag::S_IFREG && left.st_nlink == 1 && trusted(left.st_uid),
-                "{name} is there, and is nothing that rlvm left: look at it and remove it"
-            );
-            unlinkat(dir, name, UnlinkatFlags::NoRemoveDir)?;
-            open()
-        }
-        other => other,
-    };
-    Ok(fd?.into())
+    Ok(openat(dir, name, flags, Bits::S_IRUSR | Bits::S_IWUSR)?.into())
 }
 
 fn fill(file: &mut File, bytes: &[u8], uid: Uid, gid: Gid, mode: Mode) -> Result<()> {
