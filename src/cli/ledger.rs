@@ -76,7 +76,7 @@ impl List {
     fn run(&self, context: &Context<'_>) -> Result<Exit> {
         let host = context.host()?;
         let store = Store::new(&host, &context.home()?);
-        let ledger = match context.ledger(&store, None)? {
+        let ledger = match context.ledger(&store)? {
             Some((ledger, _)) => ledger,
             None if self.json => Ledger::new(context.host_name()?, String::new()),
             None => {
@@ -124,7 +124,7 @@ impl Forget {
         let host = context.host()?;
         let _lock = lock(context, &host)?;
         let store = Store::new(&host, &context.home()?);
-        let Some((ledger, whole)) = context.ledger(&store, None)? else {
+        let Some((ledger, whole)) = context.ledger(&store)? else {
             bail!(Failure::new(Exit::Failed, "nothing is managed: there is no ledger yet"));
         };
         if !ledger.entries.contains_key(&self.address) {

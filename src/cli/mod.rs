@@ -77,7 +77,9 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 pub struct Global {
     /// The state: a file, or a directory with hosts/<host name>.yaml in it
-    #[arg(long, global = true, value_name = "PATH", env = "RLVM_STATE", hide_env_values = true)]
+    // An id of its own: verbs have a positional argument that is called `state`.
+    #[arg(id = "state_option", long = "state", global = true)]
+    #[arg(value_name = "PATH", env = "RLVM_STATE", hide_env_values = true)]
     state: Option<PathBuf>,
     /// Act as this host instead of the machine's own name
     #[arg(long, global = true, value_name = "NAME")]

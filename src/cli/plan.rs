@@ -92,9 +92,8 @@ impl PlanVerb {
         let host = context.host()?;
         let home = context.home()?;
         let store = Store::new(&host, &home);
-        let found = context.state(self.state.as_deref())?;
-        let ledger = context.ledger(&store, Some(&found.state))?.map(|(ledger, _)| ledger);
-        let basis = context.basis(found.state, ledger);
+        let (found, ledger) = context.state_and_ledger(self.state.as_deref(), &store)?;
+        let basis = context.basis(found.state, ledger.map(|(ledger, _)| ledger));
         let options = self.allow.options();
         let Planned { survey, seen, plan } = context.plan(&host, &basis, &options, self.allow.refresh)?;
         self.print(context, &plan)?;
