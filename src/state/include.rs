@@ -41,7 +41,9 @@ impl Reader<'_> {
         open.push(name.into());
         let mut base: Option<Node> = None;
         let includes: Vec<(String, Place)> = match node.get("include") {
-            Some(list) => list.items().iter().filter_map(|item| Some((item.text()?.into(), item.at))).collect(),
+            Some(list) => {
+                list.items().iter().filter_map(|item| Some((item.text()?.into(), item.at))).collect()
+            }
             None => Vec::new(),
         };
         for (path, at) in includes {
@@ -63,7 +65,8 @@ impl Reader<'_> {
 
     fn include(&mut self, name: &str, at: Place, open: &mut Vec<String>) -> Option<Node> {
         if let Some(start) = open.iter().position(|file| file == name) {
-            let round = open[start..].iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(" → ");
+            let round =
+                open[start..].iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(" → ");
             let problem = self.files.error(at, format!("the file includes itself: {round}"));
             self.problems.push(problem.help("take one of the includes out"));
             return None;
@@ -79,7 +82,8 @@ impl Reader<'_> {
         match (self.read)(name) {
             Ok(text) => self.file(name, text, open),
             Err(err) => {
-                let problem = self.files.error(at, format!("the included file `{name}` cannot be read: {err:#}"));
+                let problem =
+                    self.files.error(at, format!("the included file `{name}` cannot be read: {err:#}"));
                 let remedy = "paths of includes are relative to the file that includes";
                 self.problems.push(problem.help(remedy));
                 self.holes = true;

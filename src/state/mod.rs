@@ -28,11 +28,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use job::{CopyFrom, Drill, Hook, Hooks, IoNice, Job, NiceClass, OnFailure, Prune, Stop, Verify};
-pub use problem::{Problem, Problems, Severity, Style};
 pub use load::{Loaded, load};
+pub use notify::{Email, MessageFormat, Notifier, Occasion, Webhook};
+pub use problem::{Problem, Problems, Severity, Style};
 pub use schema::schema;
 pub use write::to_yaml;
-pub use notify::{Email, MessageFormat, Notifier, Occasion, Webhook};
 
 use crate::{
     destination::Destination,

@@ -27,8 +27,11 @@ pub(super) fn apply(root: &mut Node, files: &Files, problems: &mut Vec<Problem>)
                 }
             } else if !name.is_empty() {
                 // R05
-                let message =
-                    format!("job `{}` has the profile `{}`, which is not declared", job.key, name.escape_debug());
+                let message = format!(
+                    "job `{}` has the profile `{}`, which is not declared",
+                    job.key,
+                    name.escape_debug()
+                );
                 let names = profiles.iter().map(|profile| profile.key.as_str());
                 problems.push(files.error(node.at, message).help(suggest::remedy(name, names, "profiles")));
             }

@@ -24,10 +24,10 @@ struct Preamble {
     include: Vec<Line>,
     /// Words that stand for `${name}` in values; `$${` is a plain `${`. Default: none.
     #[schemars(schema_with = "keyed::<Name, Word>")]
-    vars: BTreeMap<Name, Word>,
+    vars: BTreeMap<Name, String>,
 }
 
-/// A word of any type.
+/// Text, a number, true or false.
 #[derive(JsonSchema)]
 #[schemars(inline, extend("type" = ["string", "number", "boolean"]))]
 struct Word;
@@ -60,7 +60,9 @@ fn files(root: &mut Value) {
         keys["profile"] = name;
     }
     let Some(keys) = root.get_mut("properties").and_then(Value::as_object_mut) else { return };
-    if let Some(Value::Object(mut preamble)) = preamble.and_then(|mut it| it.get_mut("properties").map(Value::take)) {
+    if let Some(Value::Object(mut preamble)) =
+        preamble.and_then(|mut it| it.get_mut("properties").map(Value::take))
+    {
         keys.append(&mut preamble);
     }
     keys.insert(

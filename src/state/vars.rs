@@ -26,6 +26,11 @@ struct Var {
 /// The keys whose values are shell.
 const SHELL: [&str; 2] = ["run", "command"];
 
+/// Says whether the value of a key is shell, in which a `${…}` that is not declared is the shell's own.
+pub(super) fn is_shell(key: &str) -> bool {
+    SHELL.contains(&key)
+}
+
 impl Vars {
     /// Takes the variables out of a state's tree. Their shape is checked with everything else's.
     pub(super) fn of(root: &Node, files: &Files, problems: &mut Vec<Problem>) -> Self {
@@ -43,7 +48,13 @@ impl Vars {
     }
 
     /// Replaces the variables in a tree; keys stay as they are.
-    pub(super) fn replace(&mut self, node: &mut Node, shell: bool, files: &Files, wrong: &mut dyn FnMut(Place, Problem)) {
+    pub(super) fn replace(
+        &mut self,
+        node: &mut Node,
+        shell: bool,
+        files: &Files,
+        wrong: &mut dyn FnMut(Place, Problem),
+    ) {
         match &mut node.what {
             What::Scalar { text, .. } if !text.contains("${") => {}
             What::Scalar { text, plain } => {
@@ -70,7 +81,7 @@ impl Vars {
             }
             What::Map(entries) => {
                 for entry in entries {
-                    let shell = SHELL.contains(&entry.key.as_str());
+                    let shell = is_shell(&entry.key);
                     self.replace(&mut entry.value, shell, files, wrong);
                 }
             }
@@ -124,7 +135,8 @@ impl Vars {
     /// Warns of variables of the main file that nothing uses; an included file's are meant for other hosts too.
     pub(super) fn unused(&self, files: &Files, problems: &mut Vec<Problem>) {
         for (name, var) in self.values.iter().filter(|(_, var)| !var.used && var.at.file == 0) {
-            let problem = files.warning(var.at, format!("the variable `{}` is never used", name.escape_debug()));
+            let problem =
+                files.warning(var.at, format!("the variable `{}` is never used", name.escape_debug()));
             problems.push(problem.help("take it out"));
         }
     }

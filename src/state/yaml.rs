@@ -17,13 +17,18 @@ const ALIASED: usize = 50_000;
 /// Reads a file's text. Without a tree the problems say why.
 pub(super) fn parse(file: u32, files: &Files, problems: &mut Vec<Problem>) -> Option<Node> {
     let text = files.texts.get(file as usize).map_or("", String::as_str);
-    let mut builder = Builder { file, files, problems, stack: Vec::new(), anchors: HashMap::new(), aliased: 0 };
+    let mut builder =
+        Builder { file, files, problems, stack: Vec::new(), anchors: HashMap::new(), aliased: 0 };
     let mut root = None;
     for event in Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)) {
         match event {
             Ok((Event::DocumentStart(_), span)) if root.is_some() => {
                 let at = builder.place(span);
-                builder.say(at, "a second document starts here", "a state is one document: take the `---` out");
+                builder.say(
+                    at,
+                    "a second document starts here",
+                    "a state is one document: take the `---` out",
+                );
                 break;
             }
             Ok((event, span)) => {
@@ -89,7 +94,9 @@ impl Builder<'_> {
                 self.value(node, anchor)
             }
             Event::SequenceStart(anchor, tag) => self.open(at, anchor, tag.is_some(), Open::List(Vec::new())),
-            Event::MappingStart(anchor, tag) => self.open(at, anchor, tag.is_some(), Open::Map(Vec::new(), None)),
+            Event::MappingStart(anchor, tag) => {
+                self.open(at, anchor, tag.is_some(), Open::Map(Vec::new(), None))
+            }
             Event::SequenceEnd | Event::MappingEnd => {
                 let Some(Frame { at, anchor, what }) = self.stack.pop() else { return Err(Stop) };
                 let what = match what {
@@ -128,16 +135,16 @@ impl Builder<'_> {
         let Some(frame) = self.stack.last_mut() else { return Ok(Some(node)) };
         match &mut frame.what {
             Open::List(items) => items.push(node),
-            Open::Map(entries, key) => match key.take() {
-                Some((key, at)) => entries.push(Entry { key, at, value: node }),
-                None => match node.what {
-                    What::Scalar { text, .. } => *key = Some((text, node.at)),
-                    _ => {
-                        self.say(node.at, "a key must be a word, not a list or map", "write the key out");
-                        return Err(Stop);
-                    }
-                },
-            },
+            Open::Map(entries, key) => {
+                if let Some((key, at)) = key.take() {
+                    entries.push(Entry { key, at, value: node });
+                } else if let What::Scalar { text, .. } = node.what {
+                    *key = Some((text, node.at));
+                } else {
+                    self.say(node.at, "a key must be a word, not a list or map", "write the key out");
+                    return Err(Stop);
+                }
+            }
         }
         Ok(None)
     }
@@ -149,7 +156,11 @@ impl Builder<'_> {
         };
         self.aliased += node.count(ALIASED);
         if self.aliased >= ALIASED {
-            self.say(at, "aliases stand for more than this file could mean", "write the values out, or use a profile");
+            self.say(
+                at,
+                "aliases stand for more than this file could mean",
+                "write the values out, or use a profile",
+            );
             return Err(Stop);
         }
         // A mistake in it is shown where it is written, at the anchor.
@@ -166,7 +177,8 @@ impl Builder<'_> {
             let (first, second) = (&entries[pair[0]], &entries[pair[1]]);
             if first.key == second.key {
                 let message = format!("`{}` stands there twice", first.key.escape_debug());
-                let remedy = format!("the other is at line {}, column {}: keep one", first.at.line, first.at.column);
+                let remedy =
+                    format!("the other is at line {}, column {}: keep one", first.at.line, first.at.column);
                 self.problems.push(self.files.error(second.at, message).help(remedy));
                 drop[pair[1]] = true;
             }
@@ -174,10 +186,12 @@ impl Builder<'_> {
         for (entry, drop) in entries.iter().zip(&mut drop) {
             if entry.key == "<<" {
                 let problem = self.files.error(entry.at, "merge keys (`<<`) are not part of YAML 1.2");
-                self.problems.push(problem.help("share words through `profiles:`, `defaults:` or `include:`"));
+                self.problems
+                    .push(problem.help("share words through `profiles:`, `defaults:` or `include:`"));
                 *drop = true;
             } else if entry.key.is_empty() {
-                self.problems.push(self.files.error(entry.at, "a key must not be empty").help("write a name"));
+                self.problems
+                    .push(self.files.error(entry.at, "a key must not be empty").help("write a name"));
                 *drop = true;
             }
         }
@@ -190,7 +204,11 @@ impl Builder<'_> {
 
     fn no_tag(&mut self, tagged: bool, at: Place) {
         if tagged {
-            self.say(at, "tags (`!name`) have no meaning here", "write the value without it, in quotes if it is text");
+            self.say(
+                at,
+                "tags (`!name`) have no meaning here",
+                "write the value without it, in quotes if it is text",
+            );
         }
     }
 

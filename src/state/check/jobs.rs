@@ -70,30 +70,45 @@ impl Check<'_> {
         let who = format!("job `{name}`");
         let name = name.as_str();
         for (place, to) in job.to.iter().enumerate() {
-            self.undeclared(&["jobs", name, "to", &place.to_string()], &who, "destination", "destinations", to);
+            self.undeclared(
+                &["jobs", name, "to", &place.to_string()],
+                &who,
+                "destination",
+                "destinations",
+                to,
+            );
         }
         for (to, copy) in &job.copy {
             self.undeclared(&["jobs", name, "copy", to.as_str()], &who, "destination", "destinations", to);
             if !job.to.contains(&copy.from) && !self.pruned.holds(&["jobs", name, "to"]) {
                 let message = format!("{who} copies from `{}`, which it does not store at", copy.from);
-                let remedy = crate::state::suggest::remedy(copy.from.as_str(), job.to.iter().map(Name::as_str), "to");
+                let remedy =
+                    crate::state::suggest::remedy(copy.from.as_str(), job.to.iter().map(Name::as_str), "to");
                 self.error(&["jobs", name, "copy", to.as_str(), "from"], message, remedy);
             }
         }
         for (place, notifier) in job.notify.iter().enumerate() {
-            self.undeclared(&["jobs", name, "notify", &place.to_string()], &who, "notifier", "notify", notifier);
+            self.undeclared(
+                &["jobs", name, "notify", &place.to_string()],
+                &who,
+                "notifier",
+                "notify",
+                notifier,
+            );
         }
     }
 
     /// R10: one repository twice in a job.
     fn once(&mut self, name: &Name, job: &Job) {
         let mut seen: BTreeMap<String, &Name> = BTreeMap::new();
-        let stored = job.to.iter().enumerate().map(|(place, to)| (to, vec!["to".to_owned(), place.to_string()]));
+        let stored =
+            job.to.iter().enumerate().map(|(place, to)| (to, vec!["to".to_owned(), place.to_string()]));
         let copied = job.copy.keys().map(|to| (to, vec!["copy".to_owned(), to.to_string()]));
         for (to, path) in stored.chain(copied) {
             let Some(destination) = self.state.destinations.get(to) else { continue };
             let Some(first) = seen.insert(destination.identity(), to) else { continue };
-            let path: Vec<&str> = ["jobs", name.as_str()].into_iter().chain(path.iter().map(String::as_str)).collect();
+            let path: Vec<&str> =
+                ["jobs", name.as_str()].into_iter().chain(path.iter().map(String::as_str)).collect();
             let message = if first == to {
                 format!("job `{name}` names `{to}` twice")
             } else {
@@ -106,13 +121,21 @@ impl Check<'_> {
     /// R12
     fn retention(&mut self, name: &Name, retention: &Retention) {
         let path = ["jobs", name.as_str(), "retention"];
-        if !retention.keeps_something() {
+        if !retention.keeps_something() && !self.pruned.touches(&path) {
             let message = format!("the retention of job `{name}` keeps nothing");
-            self.error(&path, message, "write how many are kept, like `daily: 7`; without `retention` all are kept");
+            self.error(
+                &path,
+                message,
+                "write how many are kept, like `daily: 7`; without `retention` all are kept",
+            );
         }
         if retention.keep_within.is_some_and(|span| !span.seconds().is_multiple_of(3600)) {
             let path = ["jobs", name.as_str(), "retention", "keep_within"];
-            self.error(&path, "`keep_within` must be in whole hours", "restic knows nothing smaller: write 1h or more");
+            self.error(
+                &path,
+                "`keep_within` must be in whole hours",
+                "restic knows nothing smaller: write 1h or more",
+            );
         }
     }
 }

@@ -53,7 +53,8 @@ impl Check<'_> {
         if self.declares(section, name) {
             return;
         }
-        let names = self.root.get(section).map_or(&[][..], Node::entries).iter().map(|entry| entry.key.as_str());
+        let names =
+            self.root.get(section).map_or(&[][..], Node::entries).iter().map(|entry| entry.key.as_str());
         let remedy = suggest::remedy(name.as_str(), names, section);
         self.error(path, format!("{who} names the {kind} `{name}`, which is not declared"), remedy);
     }
@@ -68,14 +69,17 @@ impl Check<'_> {
     /// Refuses flags that rlvm sets itself.
     fn options(&mut self, path: &[&str], options: &BTreeMap<Line, Line>, refused: &[(&str, &str)]) {
         for key in options.keys().map(Line::as_str) {
-            let path: Vec<&str> = path.iter().copied().chain([key]).collect();
+            let at = self.root.find(path.iter().copied().chain([key])).key();
+            let mut say = |message: String, remedy: &str| {
+                self.problems.push(self.files.error(at, message).help(remedy));
+            };
             if let Some(flag) = key.strip_prefix('-') {
                 let flag = flag.trim_start_matches('-').split('=').next().unwrap_or_default();
-                self.error(&path, format!("`{key}` is no flag's name"), format!("write `{flag}`, without dashes"));
+                say(format!("`{key}` is no flag's name"), &format!("write `{flag}`, without dashes"));
             } else if let Some((_, instead)) = refused.iter().find(|(flag, _)| *flag == key) {
-                self.error(&path, format!("`{key}` is set by rlvm itself"), *instead);
+                say(format!("`{key}` is set by rlvm itself"), instead);
             } else if key.contains(|c: char| c.is_whitespace() || c == '=') {
-                self.error(&path, format!("`{key}` is no flag's name"), "write name and value as key and value");
+                say(format!("`{key}` is no flag's name"), "write name and value as key and value");
             }
         }
     }
@@ -83,7 +87,10 @@ impl Check<'_> {
     fn cron(&mut self) {
         for (name, entry) in &self.state.cron {
             self.schedule(&["cron", name.as_str(), "schedule"], Some(&entry.schedule));
-            let job = name.as_str().strip_prefix("rlvm-").filter(|job| self.state.jobs.keys().any(|it| it.as_str() == *job));
+            let job = name
+                .as_str()
+                .strip_prefix("rlvm-")
+                .filter(|job| self.state.jobs.keys().any(|it| it.as_str() == *job));
             if let Some(job) = job {
                 let message = format!("the cron entry `{name}` would stand in the file of the job `{job}`");
                 self.error(&["cron", name.as_str()], message, "give it another name");
