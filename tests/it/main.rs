@@ -1,1 +1,3 @@
 //! The tests that use rlvm as a whole; one binary, so that they link once.
+
+mod state;
