@@ -5,9 +5,15 @@
 //! ```
 //!
 //! The modules stand in the order of that flow, and each uses only those above it; `tests/it/architecture.rs`
-//! says so. Looking gets `&dyn Observe`, deciding gets values, acting gets `&dyn Act`.
+//! says so. Looking gets `&dyn Observe`, deciding gets values, acting gets `&mut dyn Act`.
 
 pub mod model;
+
+pub mod effect;
+
+pub mod host;
+
+pub mod restic;
 
 pub mod destination;
 
@@ -16,3 +22,13 @@ pub mod source;
 pub mod resource;
 
 pub mod state;
+
+pub mod expand;
+
+pub mod ledger;
+
+pub mod plan;
+
+pub mod apply;
+
+pub mod cli;

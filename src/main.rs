@@ -1,3 +1,24 @@
-//! Picks the host, runs the verb, prints the error, exits.
+//! Picks the host, runs the verb, prints the error, exits. The only place that reads the environment.
 
-fn main() {}
+use std::{io::IsTerminal, process::ExitCode};
+
+use rlvm::cli::{self, Environment};
+
+fn main() -> ExitCode {
+    #[expect(clippy::disallowed_methods, reason = "main reads the environment, so that nothing below does")]
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    #[expect(clippy::disallowed_methods, reason = "main reads the clock, so that nothing below does")]
+    let now = std::time::SystemTime::now();
+    let environment = Environment {
+        path: variable("PATH").unwrap_or_else(|| cli::DEFAULT_PATH.into()),
+        home: variable("RLVM_HOME"),
+        log: variable("RUST_LOG"),
+        no_color: variable("NO_COLOR").is_some() || variable("TERM").as_deref() == Some("dumb"),
+        sudo_uid: variable("SUDO_UID").and_then(|uid| uid.parse().ok()),
+        now,
+        in_terminal: std::io::stdin().is_terminal(),
+        out_terminal: std::io::stdout().is_terminal(),
+        err_terminal: std::io::stderr().is_terminal(),
+    };
+    ExitCode::from(cli::main(std::env::args_os(), &environment))
+}

@@ -1,10 +1,15 @@
-//! Directories: owner, group, mode, and whether something must be mounted there.
+//! A directory with its owner, group and mode; one that must be a mount point, if said.
 
+use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::OnRemove;
-use crate::model::{GroupName, Mode, UserName, field::is_default};
+use super::{Account, Attribute, Diff, Edit, Finding, Kind, Look, OnRemove, Removal, Severity};
+use crate::{
+    effect::{Op, Owner},
+    host::Entry,
+    model::{Address, GroupName, HostPath, Mode, UserName, field::is_default},
+};
 
 /// A directory that is to be there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -42,5 +47,269 @@ impl Default for DirectorySpec {
             protect: false,
             on_remove: OnRemove::Default,
         }
+    }
+}
+
+/// A directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Directory {
+    /// Where.
+    pub path: HostPath,
+    /// To whom it belongs.
+    pub owner: Owner,
+    /// Its permission bits.
+    pub mode: Mode,
+    /// Whether it must be a mount point. It is then never made: that would be on the disk below.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mounted: bool,
+    /// Whether it is only needed by something else: made if there is none, and else whatever it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub implied: bool,
+}
+
+/// What was seen of a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectorySeen {
+    /// What is there.
+    pub there: There,
+    /// Whether it is a mount point; looked at only where that is declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mounted: Option<bool>,
+    /// Whether it lies in a tree that is not the running system.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tree: bool,
+    /// What is in it; looked at only when it is no longer declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names: Option<Vec<String>>,
+}
+
+/// What is at a directory's path, less what moves by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum There {
+    /// Nothing.
+    Absent,
+    /// A directory.
+    Directory {
+        /// The user's name, or number.
+        owner: String,
+        /// The group's name, or number.
+        group: String,
+        /// Permission bits.
+        mode: Mode,
+    },
+    /// Something else, or nothing that can be got at: what.
+    Other(String),
+}
+
+impl Kind for Directory {
+    const NAME: &'static str = "directory";
+    type Seen = DirectorySeen;
+
+    fn key(&self) -> String {
+        self.path.to_string()
+    }
+
+    fn path(&self) -> Option<&HostPath> {
+        Some(&self.path)
+    }
+
+    fn needs(&self) -> Vec<Address> {
+        Account::needs(&self.owner.user, &self.owner.group)
+    }
+
+    fn observe(&self, look: &Look<'_, DirectorySeen>) -> Result<DirectorySeen> {
+        let there = match look.host.entry(&self.path)? {
+            Entry::Absent => There::Absent,
+            Entry::Directory(meta) => {
+                There::Directory { owner: meta.owner, group: meta.group, mode: meta.mode }
+            }
+            Entry::Blocked(why) => There::Other(why),
+            other => There::Other(format!("{} is {}, no directory", self.path, other.noun())),
+        };
+        let mounted = if self.mounted { Some(look.host.mounted(&self.path)?) } else { None };
+        let names = if look.leaving { Some(look.host.names(&self.path)?) } else { None };
+        Ok(DirectorySeen { there, mounted, tree: self.mounted && look.host.is_tree(), names })
+    }
+
+    fn exists(&self, seen: &DirectorySeen) -> bool {
+        seen.there != There::Absent
+    }
+
+    fn diff(&self, seen: &DirectorySeen) -> Diff {
+        let Self { path, owner, mode, .. } = self;
+        if seen.mounted == Some(false) {
+            return Diff::Same; // Said by `checks`; nothing is done to what lies below the mount point.
+        }
+        let (now_owner, now_group, now_mode) = match &seen.there {
+            There::Directory { owner, group, mode } => (owner.as_str(), group.as_str(), *mode),
+            There::Absent => return Diff::Create(self.creation()),
+            There::Other(what) => return Diff::Refuse(what.clone()),
+        };
+        if self.implied {
+            return Diff::Same;
+        }
+        let mut edit = Edit::default();
+        let (user, group) = (owner.user.as_str(), owner.group.as_str());
+        if now_owner != user {
+            edit.attributes.push(Attribute::new("owner", now_owner, user));
+        }
+        if now_group != group {
+            edit.attributes.push(Attribute::new("group", now_group, group));
+        }
+        if !edit.attributes.is_empty() {
+            edit.ops.push(Op::SetOwner { path: path.clone(), owner: owner.clone() });
+        }
+        if now_mode != *mode {
+            edit.attributes.push(Attribute::new("mode", now_mode.to_string(), mode.to_string()));
+            edit.ops.push(Op::SetMode { path: path.clone(), mode: *mode });
+        }
+        if edit.ops.is_empty() { Diff::Same } else { Diff::Update(edit) }
+    }
+
+    fn checks(&self, seen: &DirectorySeen, _: Option<&DirectorySeen>) -> Vec<Finding> {
+        if seen.mounted != Some(false) {
+            return Vec::new();
+        }
+        let path = &self.path;
+        let address = Address::new(Self::NAME, path.as_str());
+        if seen.tree {
+            let why =
+                "deferred: whether it is mounted is asked of the running host, and nothing is made below it";
+            return vec![Finding::new(Severity::Notice, address, why)];
+        }
+        // R21
+        let finding = Finding::new(Severity::Error, address, format!("{path} must be mounted and is not"));
+        vec![finding.remedy(format!("`mount {path}`, then plan again; nothing is made on the disk below it"))]
+    }
+
+    fn removal(&self, seen: &DirectorySeen, gone: &dyn Fn(&HostPath) -> bool) -> Removal {
+        let stays = |name: &&String| !self.path.join(name).is_ok_and(|path| gone(&path));
+        let names = seen.names.as_deref().unwrap_or_default();
+        let left: Vec<&String> = names.iter().filter(stays).collect();
+        match (&seen.there, left.as_slice()) {
+            (There::Absent, _) => Removal::Quiet,
+            (There::Other(what), _) => Removal::Forget(what.clone()),
+            (There::Directory { .. }, []) if self.mounted => Removal::Forget("it is a mount point".into()),
+            (There::Directory { .. }, []) => {
+                let ops = vec![Op::RemoveDir { path: self.path.clone() }];
+                Removal::Delete(Edit { ops, ..Edit::default() })
+            }
+            (There::Directory { .. }, _) if self.implied => Removal::Quiet,
+            (There::Directory { .. }, [one, ..]) => {
+                Removal::Forget(format!("it is not empty: it holds `{}`", one.escape_debug()))
+            }
+        }
+    }
+
+    fn blocks(&self, seen: &DirectorySeen) -> bool {
+        seen.mounted == Some(false)
+    }
+
+    fn is_managed(&self, seen: &DirectorySeen) -> bool {
+        // What was there already and is only needed is nobody's business.
+        !self.implied || seen.there == There::Absent
+    }
+}
+
+impl Directory {
+    fn creation(&self) -> Edit {
+        let Self { path, owner, mode, .. } = self.clone();
+        let attributes = vec![
+            Attribute::new("owner", (), owner.user.as_str()),
+            Attribute::new("group", (), owner.group.as_str()),
+            Attribute::new("mode", (), mode.to_string()),
+        ];
+        let op = if self.implied {
+            Op::EnsureDir { path, owner, mode }
+        } else {
+            Op::MakeDir { path, owner, mode }
+        };
+        Edit { attributes, text: None, ops: vec![op] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declared() -> Directory {
+        let path = "/srv/a".parse().unwrap();
+        Directory { path, owner: Owner::root(), mode: Mode::new(0o700), mounted: false, implied: false }
+    }
+
+    fn seen(there: There) -> DirectorySeen {
+        DirectorySeen { there, mounted: None, tree: false, names: None }
+    }
+
+    fn directory(owner: &str, group: &str, mode: u32) -> DirectorySeen {
+        seen(There::Directory { owner: owner.into(), group: group.into(), mode: Mode::new(mode) })
+    }
+
+    #[track_caller]
+    fn case(declared: &Directory, seen: &DirectorySeen, expected: &str) {
+        let got = match declared.diff(seen) {
+            Diff::Same => "same".to_owned(),
+            Diff::Refuse(why) => format!("refuse: {why}"),
+            Diff::Create(edit) | Diff::Update(edit) => {
+                edit.ops.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+            }
+        };
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn every_difference_has_its_ops() {
+        let it = declared();
+        case(&it, &directory("root", "root", 0o700), "same");
+        case(&it, &seen(There::Absent), "install -d -o root -g root -m 0700 /srv/a");
+        case(&it, &directory("root", "root", 0o755), "chmod 0700 /srv/a");
+        case(&it, &directory("www-data", "root", 0o700), "chown -h root:root /srv/a");
+        case(&it, &directory("root", "4000", 0o777), "chown -h root:root /srv/a; chmod 0700 /srv/a");
+        case(&it, &seen(There::Other("/srv/a is a file".into())), "refuse: /srv/a is a file");
+    }
+
+    #[test]
+    fn an_implied_one_is_made_and_else_left_alone() {
+        let it = Directory { implied: true, ..declared() };
+        case(&it, &directory("www-data", "www-data", 0o777), "same");
+        case(&it, &seen(There::Absent), "test -d /srv/a || install -d -o root -g root -m 0700 /srv/a");
+        assert!(!it.is_managed(&directory("root", "root", 0o700)) && it.is_managed(&seen(There::Absent)));
+    }
+
+    #[test]
+    fn nothing_is_made_below_a_mount_that_is_missing() {
+        let it = Directory { mounted: true, ..declared() };
+        let missing = DirectorySeen { mounted: Some(false), ..seen(There::Absent) };
+        case(&it, &missing, "same"); // R21
+        assert_eq!(it.checks(&missing, None)[0].severity, Severity::Error);
+        let tree = DirectorySeen { tree: true, ..missing };
+        assert_eq!(it.checks(&tree, None)[0].severity, Severity::Notice);
+        let mounted = DirectorySeen { mounted: Some(true), ..directory("root", "root", 0o755) };
+        case(&it, &mounted, "chmod 0700 /srv/a");
+        assert!(it.checks(&mounted, None).is_empty());
+    }
+
+    #[test]
+    fn it_goes_only_when_it_will_be_empty() {
+        let it = declared();
+        let holding = |names: &[&str]| DirectorySeen {
+            names: Some(names.iter().map(ToString::to_string).collect()),
+            ..directory("root", "root", 0o700)
+        };
+        let gone = |path: &HostPath| path.as_str() == "/srv/a/x";
+        let ops = vec![Op::RemoveDir { path: it.path.clone() }];
+        let removed = Removal::Delete(Edit { ops, ..Edit::default() });
+        assert_eq!(it.removal(&holding(&[]), &gone), removed);
+        assert_eq!(it.removal(&holding(&["x"]), &gone), removed);
+        assert!(
+            matches!(it.removal(&holding(&["x", "y"]), &gone), Removal::Forget(why) if why.contains("`y`"))
+        );
+        let mount = Directory { mounted: true, ..it.clone() };
+        assert!(matches!(mount.removal(&holding(&[]), &gone), Removal::Forget(_)));
+        assert_eq!(it.removal(&seen(There::Absent), &gone), Removal::Quiet);
+        let implied = Directory { implied: true, ..it.clone() };
+        assert_eq!(implied.removal(&holding(&["y"]), &gone), Removal::Quiet);
+        assert!(matches!(it.removal(&seen(There::Other("x".into())), &gone), Removal::Forget(_)));
     }
 }

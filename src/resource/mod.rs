@@ -1,17 +1,38 @@
-//! What rlvm keeps as declared, one file a kind. Here: what the YAML says of each.
+//! What rlvm keeps as the state says. One kind a file; a new kind is its file and one line in the list below.
+//!
+//! For each kind: what is declared of it, how it is looked at ([`Kind::observe`]), and, pure, what to do so that
+//! the host is as declared ([`Kind::diff`]), what is worth saying ([`Kind::checks`]) and how it goes
+//! ([`Kind::removal`]). Whether something may be touched at all (who made it, was it adopted, is it protected)
+//! is the same for all kinds and is decided in `plan`.
 
+mod account;
 mod cron;
 mod directory;
 mod logrotate;
+mod managed_file;
+mod repository;
+mod secret;
 mod ssh;
 
+use anyhow::Result;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
-pub use cron::CronSpec;
-pub use directory::DirectorySpec;
-pub use logrotate::{Frequency, LogrotateSpec, NewFile, Owner};
+pub use account::Account;
+pub use cron::{CronFile, CronLine, CronSpec};
+pub use directory::{Directory, DirectorySeen, DirectorySpec, There};
+pub use logrotate::{Frequency, LogrotateFile, LogrotateSeen, LogrotateSpec, NewFile, Su};
+pub use managed_file::{FileSeen, ManagedFile};
+pub use repository::{Location, Repository, RepositorySeen, RepositoryState};
+pub use secret::{Secret, SecretSeen};
 pub use ssh::{Access, AuthorizedKey, KeyType, SshAgentSpec, SshHostSpec, SshKeySpec, SshUserSpec};
+
+use crate::{
+    effect::Op,
+    host::Observe,
+    model::{Address, HostPath, Name},
+};
 
 /// What becomes of a thing on the host when its block is taken out of the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -25,4 +46,332 @@ pub enum OnRemove {
     Delete,
     /// It is left as it is.
     Forget,
+}
+
+/// One kind of resource.
+pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
+    /// The kind's name in addresses.
+    const NAME: &'static str;
+    /// What was seen of it on the host. It is kept in saved plans and told by `observe`: no secret in it.
+    type Seen: Clone + PartialEq + Serialize + DeserializeOwned;
+
+    /// Tells it from others of its kind.
+    fn key(&self) -> String;
+
+    /// Where it stands in the file system; the directories above are needed, and nothing is made below a mount
+    /// point that is not mounted.
+    fn path(&self) -> Option<&HostPath>;
+
+    /// Lists what must be in place before, beside the directories above.
+    fn needs(&self) -> Vec<Address> {
+        Vec::new()
+    }
+
+    /// Says whether looking or acting takes so long that it is worth doing side by side.
+    fn is_slow(&self) -> bool {
+        false
+    }
+
+    /// Looks at the host. `last` is what [`Kind::remember`] kept at the last apply; `leaving` says that it is no
+    /// longer declared.
+    ///
+    /// # Errors
+    ///
+    /// If the host cannot be looked at.
+    fn observe(&self, look: &Look<'_, Self::Seen>) -> Result<Self::Seen>;
+
+    /// Says whether there is anything.
+    fn exists(&self, seen: &Self::Seen) -> bool;
+
+    /// Says what to do so that the host is as declared. Pure.
+    fn diff(&self, seen: &Self::Seen) -> Diff;
+
+    /// Says what a person should know before the night. Pure.
+    fn checks(&self, _seen: &Self::Seen, _last: Option<&Self::Seen>) -> Vec<Finding> {
+        Vec::new()
+    }
+
+    /// Says how it goes once it is no longer declared. `gone` are the paths that go before it. Pure.
+    fn removal(&self, seen: &Self::Seen, gone: &dyn Fn(&HostPath) -> bool) -> Removal;
+
+    /// Says whether rlvm answers for it as it is seen, or only looks.
+    fn is_managed(&self, _seen: &Self::Seen) -> bool {
+        true
+    }
+
+    /// Names the destination whose backups are lost with this host, unless a copy of this is put away elsewhere.
+    fn to_put_away(&self) -> Option<&Name> {
+        None
+    }
+
+    /// Says whether nothing may be made below its path as it is seen.
+    fn blocks(&self, _seen: &Self::Seen) -> bool {
+        false
+    }
+
+    /// What to keep of a look for the next one; nothing for most kinds.
+    fn remember(&self, _seen: &Self::Seen) -> Option<Self::Seen> {
+        None
+    }
+}
+
+/// What looking may use.
+pub struct Look<'a, S> {
+    /// The host.
+    pub host: &'a dyn Observe,
+    /// What was kept at the last apply.
+    pub last: Option<&'a S>,
+    /// Whether it is no longer declared.
+    pub leaving: bool,
+    /// Whether to look again at what did not move.
+    pub refresh: bool,
+}
+
+/// How declared and seen differ.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Diff {
+    /// Not at all.
+    Same,
+    /// There is nothing yet.
+    Create(Edit),
+    /// It is there, and differs.
+    Update(Edit),
+    /// Something is there that is never written over, adopted or not.
+    Refuse(String),
+}
+
+/// What ends a difference, and how it is shown.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Edit {
+    /// What changes.
+    pub attributes: Vec<Attribute>,
+    /// A file's text before and after, where it changes.
+    pub text: Option<(String, String)>,
+    /// What to do, in order.
+    pub ops: Vec<Op>,
+}
+
+/// One thing that changes: its name, before, after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attribute {
+    /// As in the state file, where it stands there.
+    pub name: String,
+    /// Null if there was nothing.
+    pub before: Value,
+    /// Null if there is nothing then.
+    pub after: Value,
+    /// Whether the value is never to be seen; then it is null.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sensitive: bool,
+}
+
+impl Attribute {
+    /// Names what changes.
+    pub fn new(name: &str, before: impl Into<Value>, after: impl Into<Value>) -> Self {
+        Self { name: name.into(), before: before.into(), after: after.into(), sensitive: false }
+    }
+}
+
+/// How a resource goes that is no longer declared.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Removal {
+    /// By this.
+    Delete(Edit),
+    /// It stays, and rlvm forgets it: why.
+    Forget(String),
+    /// There is nothing to do and nothing to say.
+    Quiet,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// The plan cannot be applied.
+    Error,
+    /// A guard stands in the way.
+    Refusal,
+    /// The night would not go well, or not as meant.
+    Warning,
+    /// Worth knowing.
+    Notice,
+}
+
+/// Something that a person should know.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Of what: an address, or a place in the state.
+    pub address: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    /// Says something of an address.
+    pub fn new(severity: Severity, address: impl ToString, message: impl Into<String>) -> Self {
+        Self { severity, address: address.to_string(), message: message.into(), remedy: None }
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+}
+
+/// Lists the kinds: each one's module file stands above, its name here.
+macro_rules! kinds {
+    ($($Kind:ident,)*) => {
+        /// A resource of any kind.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Resource {
+            $(
+                #[doc = concat!("See [`", stringify!($Kind), "`].")]
+                $Kind($Kind),
+            )*
+        }
+
+        /// What was seen of a resource of any kind.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Seen {
+            $(
+                #[doc = concat!("Of a [`", stringify!($Kind), "`].")]
+                $Kind(<$Kind as Kind>::Seen),
+            )*
+        }
+
+        /// The names of all kinds.
+        pub const KINDS: &[&str] = &[$($Kind::NAME),*];
+
+        $(
+            impl From<$Kind> for Resource {
+                fn from(it: $Kind) -> Self {
+                    Self::$Kind(it)
+                }
+            }
+        )*
+
+        impl Resource {
+            /// Returns its address.
+            pub fn address(&self) -> Address {
+                match self { $(Self::$Kind(it) => Address::new($Kind::NAME, &it.key()),)* }
+            }
+
+            /// See [`Kind::path`].
+            pub fn path(&self) -> Option<&HostPath> {
+                match self { $(Self::$Kind(it) => it.path(),)* }
+            }
+
+            /// See [`Kind::needs`].
+            pub fn needs(&self) -> Vec<Address> {
+                match self { $(Self::$Kind(it) => it.needs(),)* }
+            }
+
+            /// See [`Kind::is_slow`].
+            pub fn is_slow(&self) -> bool {
+                match self { $(Self::$Kind(it) => it.is_slow(),)* }
+            }
+
+            /// See [`Kind::observe`].
+            ///
+            /// # Errors
+            ///
+            /// If the host cannot be looked at.
+            pub fn observe(&self, host: &dyn Observe, last: Option<&Seen>, leaving: bool, refresh: bool) -> Result<Seen> {
+                match self {
+                    $(Self::$Kind(it) => {
+                        let last = match last {
+                            Some(Seen::$Kind(last)) => Some(last),
+                            _ => None,
+                        };
+                        Ok(Seen::$Kind(it.observe(&Look { host, last, leaving, refresh })?))
+                    })*
+                }
+            }
+
+            /// See [`Kind::exists`].
+            pub fn exists(&self, seen: &Seen) -> bool {
+                match (self, seen) {
+                    $((Self::$Kind(it), Seen::$Kind(seen)) => it.exists(seen),)*
+                    _ => false,
+                }
+            }
+
+            /// See [`Kind::diff`]. What was seen of another kind cannot be told: refused.
+            pub fn diff(&self, seen: &Seen) -> Diff {
+                match (self, seen) {
+                    $((Self::$Kind(it), Seen::$Kind(seen)) => it.diff(seen),)*
+                    _ => Diff::Refuse("what was observed is of another kind".into()),
+                }
+            }
+
+            /// See [`Kind::checks`].
+            pub fn checks(&self, seen: &Seen, last: Option<&Seen>) -> Vec<Finding> {
+                match (self, seen) {
+                    $((Self::$Kind(it), Seen::$Kind(seen)) => {
+                        let last = match last {
+                            Some(Seen::$Kind(last)) => Some(last),
+                            _ => None,
+                        };
+                        it.checks(seen, last)
+                    })*
+                    _ => Vec::new(),
+                }
+            }
+
+            /// See [`Kind::removal`].
+            pub fn removal(&self, seen: &Seen, gone: &dyn Fn(&HostPath) -> bool) -> Removal {
+                match (self, seen) {
+                    $((Self::$Kind(it), Seen::$Kind(seen)) => it.removal(seen, gone),)*
+                    _ => Removal::Forget("what was observed is of another kind".into()),
+                }
+            }
+
+            /// See [`Kind::is_managed`].
+            pub fn is_managed(&self, seen: &Seen) -> bool {
+                match (self, seen) {
+                    $((Self::$Kind(it), Seen::$Kind(seen)) => it.is_managed(seen),)*
+                    _ => false,
+                }
+            }
+
+            /// See [`Kind::to_put_away`].
+            pub fn to_put_away(&self) -> Option<&Name> {
+                match self { $(Self::$Kind(it) => it.to_put_away(),)* }
+            }
+
+            /// See [`Kind::blocks`].
+            pub fn blocks(&self, seen: &Seen) -> bool {
+                match (self, seen) {
+                    $((Self::$Kind(it), Seen::$Kind(seen)) => it.blocks(seen),)*
+                    _ => true,
+                }
+            }
+
+            /// See [`Kind::remember`].
+            pub fn remember(&self, seen: &Seen) -> Option<Seen> {
+                match (self, seen) {
+                    $((Self::$Kind(it), Seen::$Kind(seen)) => it.remember(seen).map(Seen::$Kind),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    Account,
+    Directory,
+    Secret,
+    Repository,
+    CronFile,
+    LogrotateFile,
 }

@@ -1,3 +1,3 @@
-//! The tests that use rlvm as a whole; one binary, so that they link once.
+//! Tests of rlvm as a whole: one binary, a module a concern.
 
 mod state;

@@ -1,0 +1,252 @@
+//! Does what a plan says: ops through the one interpreter, the ledger before and after, events for whoever
+//! watches.
+//!
+//! What is about to be made is in the ledger, durably, before anything is made; each result is in it as soon as
+//! it is there. So a crash at any point leaves a ledger that knows of everything, and applying again ends the
+//! same. What depends on something that failed is skipped and named; the rest goes on.
+
+use std::{collections::BTreeSet, sync::mpsc, thread};
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+
+use crate::{
+    host::{Act, Host, Observe},
+    ledger::{Entry, Writer},
+    model::Address,
+    plan::{Action, Change, Plan},
+    resource::{Diff, Seen},
+};
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event<'a> {
+    /// A change begins.
+    ApplyStart {
+        /// Of what.
+        address: &'a Address,
+        /// What is done.
+        actions: &'a [Action],
+    },
+    /// An op of a change was done.
+    ApplyProgress {
+        /// Of what.
+        address: &'a Address,
+        /// What was done, as a command.
+        command: String,
+    },
+    /// A change is complete.
+    ApplyComplete {
+        /// Of what.
+        address: &'a Address,
+        /// What was done.
+        actions: &'a [Action],
+    },
+    /// A change failed; what was there before is as it was, or is looked at by the next plan.
+    ApplyErrored {
+        /// Of what.
+        address: &'a Address,
+        /// Why.
+        error: String,
+    },
+    /// A change was not begun.
+    ApplySkipped {
+        /// Of what.
+        address: &'a Address,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How an apply went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// What was changed.
+    pub done: usize,
+    /// What failed.
+    pub failed: Vec<Address>,
+    /// What was not begun, for the failure of something it needs.
+    pub skipped: Vec<Address>,
+    /// Whether it was asked to stop before the end.
+    pub stopped: bool,
+}
+
+/// What an apply needs of the world.
+pub struct World<'a> {
+    /// Looks: at what was made, to know it again.
+    pub host: &'a dyn Host,
+    /// Acts.
+    pub act: &'a dyn Act,
+    /// Is told what happens.
+    pub watch: &'a mut dyn FnMut(&Event<'_>),
+    /// Says whether to stop before the next change.
+    pub stop: &'a dyn Fn() -> bool,
+}
+
+/// Results are made durable so many at a time: what is about to be made is durable before, and that is what a
+/// power cut needs.
+const BATCH: usize = 64;
+
+/// Carries a plan out.
+///
+/// # Errors
+///
+/// If the ledger cannot be written: then nothing more is done.
+pub fn apply(plan: &Plan, ledger: &mut Writer<'_>, world: &mut World<'_>) -> Result<Outcome> {
+    intend(plan, ledger)?;
+    let mut run = Run { ledger, outcome: Outcome::default(), bad: BTreeSet::new(), unsynced: 0 };
+    let mut left: Vec<&Change> = plan.changes.iter().collect();
+    while !left.is_empty() {
+        if (world.stop)() {
+            run.outcome.stopped = true;
+            break;
+        }
+        let together = together(&left);
+        let batch: Vec<&Change> = together.iter().map(|index| left[*index]).collect();
+        let mut index = 0;
+        left.retain(|_| (!together.contains(&index), index += 1).0);
+        run.batch(&batch, world)?;
+    }
+    world.act.settle()?;
+    for (address, entry) in &plan.quiet {
+        run.ledger.set(address, entry.clone())?;
+    }
+    run.ledger.sync()?;
+    Ok(run.outcome)
+}
+
+/// Writes down, durably, what is about to be made: if rlvm dies now, the next one knows whose it is.
+fn intend(plan: &Plan, ledger: &mut Writer<'_>) -> Result<()> {
+    for change in &plan.changes {
+        let Some(entry) = &change.entry else { continue };
+        let known = ledger.ledger().entries.get(&change.address);
+        let making = change.actions.contains(&Action::Create) && !change.ops.is_empty();
+        if making && known.is_none_or(|known| !known.pending) {
+            let seen = known.and_then(|known| known.seen.clone());
+            ledger.set(&change.address, Some(Entry { pending: true, seen, ..entry.clone() }))?;
+        }
+    }
+    ledger.sync()
+}
+
+/// Picks what goes next: the first change; if that is slow, with it all slow ones that need nothing still open.
+fn together(left: &[&Change]) -> Vec<usize> {
+    let is_slow = |change: &Change| {
+        change.entry.as_ref().is_some_and(|entry| entry.resource.is_slow()) && !change.ops.is_empty()
+    };
+    let Some(first) = left.first().filter(|first| is_slow(first)) else { return vec![0] };
+    let open: BTreeSet<&Address> = left.iter().map(|change| &change.address).collect();
+    let ready = |change: &Change| !change.needs.iter().any(|need| open.contains(need));
+    let others = (1..left.len()).filter(|index| is_slow(left[*index]) && ready(left[*index]));
+    debug_assert!(is_slow(first));
+    std::iter::once(0).chain(others).collect()
+}
+
+struct Run<'a, 'b> {
+    ledger: &'a mut Writer<'b>,
+    outcome: Outcome,
+    /// What failed or was skipped.
+    bad: BTreeSet<Address>,
+    unsynced: usize,
+}
+
+impl Run<'_, '_> {
+    /// Does changes that do not need one another: one here, several side by side on all cores.
+    fn batch(&mut self, batch: &[&Change], world: &mut World<'_>) -> Result<()> {
+        let mut begun = Vec::new();
+        for change in batch {
+            if let Some(need) = change.needs.iter().find(|need| self.bad.contains(*need)) {
+                let reason = format!("it needs {need}, which failed");
+                (world.watch)(&Event::ApplySkipped { address: &change.address, reason });
+                self.bad.insert(change.address.clone());
+                self.outcome.skipped.push(change.address.clone());
+                self.unmade(change, world)?;
+            } else {
+                (world.watch)(&Event::ApplyStart { address: &change.address, actions: &change.actions });
+                begun.push(*change);
+            }
+        }
+        if let [change] = begun[..] {
+            let result = carry_out(change, world.act, world.host.looker().as_ref());
+            return self.end(change, result, world);
+        }
+        let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let (host, act) = (world.host, world.act);
+        let queue = std::sync::Mutex::new(begun.into_iter());
+        let (send, receive) = mpsc::channel();
+        thread::scope(|scope| {
+            for _ in 0..cores {
+                let (send, queue) = (send.clone(), &queue);
+                scope.spawn(move || {
+                    let next = || queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
+                    while let Some(change) = next() {
+                        let result = carry_out(change, act, host.looker().as_ref());
+                        if send.send((change, result)).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+            drop(send);
+            receive.iter().try_for_each(|(change, result)| self.end(change, result, world))
+        })
+    }
+
+    /// Takes a change's result in.
+    fn end(&mut self, change: &Change, result: Result<Option<Seen>>, world: &mut World<'_>) -> Result<()> {
+        let address = &change.address;
+        match result {
+            Ok(seen) => {
+                for op in &change.ops {
+                    (world.watch)(&Event::ApplyProgress { address, command: op.to_string() });
+                }
+                if let Some(was) = &change.was {
+                    self.ledger.set(was, None)?;
+                }
+                let entry =
+                    change.entry.clone().map(|entry| Entry { seen: seen.or(entry.seen.clone()), ..entry });
+                self.ledger.set(address, entry)?;
+                self.outcome.done += 1;
+                (world.watch)(&Event::ApplyComplete { address, actions: &change.actions });
+            }
+            Err(err) => {
+                (world.watch)(&Event::ApplyErrored { address, error: format!("{err:#}") });
+                self.bad.insert(address.clone());
+                self.outcome.failed.push(address.clone());
+                self.unmade(change, world)?;
+            }
+        }
+        self.unsynced += 1;
+        if self.unsynced >= BATCH {
+            self.ledger.sync()?;
+            self.unsynced = 0;
+        }
+        Ok(())
+    }
+
+    /// Takes back what was written down of something that is not there: else a thing that somebody makes there
+    /// later would be taken for rlvm's.
+    fn unmade(&mut self, change: &Change, world: &World<'_>) -> Result<()> {
+        let known = self.ledger.ledger().entries.get(&change.address);
+        let Some(known) = known.filter(|known| known.pending && known.seen.is_none()) else { return Ok(()) };
+        let seen = known.resource.observe(world.host.looker().as_ref(), None, false, false);
+        // What cannot be looked at may be there: it stays written down.
+        if seen.is_ok_and(|seen| !known.resource.exists(&seen)) {
+            self.ledger.set(&change.address, None)?;
+        }
+        Ok(())
+    }
+}
+
+/// Carries out one change, and looks at what has to be known again.
+fn carry_out(change: &Change, act: &dyn Act, host: &dyn Observe) -> Result<Option<Seen>> {
+    for op in &change.ops {
+        act.act(op)?;
+    }
+    let Some(entry) = change.entry.as_ref().filter(|_| !change.ops.is_empty()) else { return Ok(None) };
+    let last = entry.seen.as_ref();
+    let seen = entry.resource.observe(host, last, false, false).context("cannot look at what was made")?;
+    ensure!(entry.resource.diff(&seen) == Diff::Same, "it was done, and yet it is not as declared");
+    Ok(entry.resource.remember(&seen))
+}

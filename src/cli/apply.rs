@@ -1,0 +1,409 @@
+//! `rlvm apply`: makes the host as declared.
+
+use std::{
+    io::{BufRead, Write},
+    path::PathBuf,
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    context::{Basis, Context, KEPT, Planned},
+    exit::{Exit, Failure},
+    plan::{Allow, exit_of},
+    progress::ApplyBar,
+};
+use crate::{
+    apply::{Event, Outcome, World, apply},
+    host::{Lock, Real, Revision, Store, interrupted, random_id, revision, watch_signals},
+    ledger::{Ledger, Writer},
+    plan::{
+        Options, Plan,
+        json::{ChangeJson, FORMAT},
+        saved::Saved,
+        show::{self, Paint},
+    },
+    resource::Severity,
+    state::State,
+};
+
+/// Make this host as the state says
+///
+/// Shows the plan and asks, on a terminal; elsewhere it needs --yes. A saved plan does not ask: it is applied as
+/// it was shown, or not at all. What fails is named, what depends on it is skipped, the rest goes on.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rlvm apply
+  rlvm apply --yes --json | jq -c 'select(.type == \"apply_errored\")'
+  rlvm plan --out night.plan && rlvm apply night.plan
+  rlvm apply --root /mnt/image --host web01 state/")]
+pub(super) struct Apply {
+    /// The state: a file, or a directory with hosts/<host name>.yaml in it; or a saved plan
+    state: Option<PathBuf>,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    /// Print JSON, one object a line
+    #[arg(long)]
+    json: bool,
+    /// Write the same JSON to a file, and text to the terminal
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    json_into: Option<PathBuf>,
+    #[command(flatten)]
+    allow: Allow,
+}
+
+/// The state that was applied, as the runner will use it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Kept {
+    format_version: u32,
+    rlvm_version: String,
+    /// Where the state's file was.
+    source: String,
+    /// The revision that it was at.
+    revision: Option<Revision>,
+    /// The state, resolved.
+    pub(super) state: State,
+}
+
+impl Kept {
+    /// Reads it; `None` if nothing was applied yet.
+    pub(super) fn read(store: &Store<'_>) -> Result<Option<Self>> {
+        let Some(bytes) = store.read(KEPT)? else { return Ok(None) };
+        let kept = serde_json::from_slice(&bytes);
+        kept.with_context(|| format!("{}/{KEPT} is damaged: apply again", store.dir())).map(Some)
+    }
+}
+
+/// What is to be applied.
+struct Task {
+    basis: Basis,
+    whole: u64,
+    options: Options,
+    saved: Option<Saved>,
+    source: String,
+    revision: Option<Revision>,
+}
+
+/// Takes the lock, saying who has it.
+pub(super) fn lock(context: &Context<'_>, host: &Real) -> Result<Lock> {
+    let since = jiff::Timestamp::try_from(context.environment.now)?;
+    let who = format!("process {} since {since:.0}", std::process::id());
+    Store::new(host, &context.lock_dir()?).lock(&who)
+}
+
+impl Apply {
+    pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
+        let host = context.host()?;
+        let home = context.home()?;
+        let store = Store::new(&host, &home);
+        let saved = self.saved(context)?;
+        if saved.is_none() && !self.yes && !context.environment.in_terminal {
+            let message = "there is no terminal to ask on";
+            bail!(Failure::new(Exit::Usage, message).help("say --yes, or apply a saved plan"));
+        }
+        let found = match &saved {
+            None => Some(context.state(self.state.as_deref())?),
+            Some(_) => None,
+        };
+        let _lock = lock(context, &host)?;
+        let task = self.task(context, &store, saved, found)?;
+        let Planned { survey, seen, plan } =
+            context.plan(&host, &task.basis, &task.options, self.allow.refresh)?;
+        if let Some(saved) = &task.saved {
+            let id = plan.ledger.as_ref();
+            let moved = saved.stale(id, &survey, &seen)?;
+            if !moved.is_empty() {
+                let message =
+                    format!("the saved plan is stale; since it was made these moved: {}", moved.join(", "));
+                bail!(Failure::new(Exit::Stale, message).help("plan again, and look at it again"));
+            }
+            saved.check(&plan).map_err(|err| Failure::new(Exit::Refused, err.to_string()))?;
+        }
+        let mut out = Stream::open(self, context)?;
+        out.planned(&plan)?;
+        match exit_of(&plan, false) {
+            Exit::Ok => {}
+            bad => return out.refuse(&plan, bad),
+        }
+        if !plan.is_empty() && task.saved.is_none() && !self.yes && !confirmed(context)? {
+            context.printer.note("Nothing was changed.\n");
+            return Ok(Exit::Failed);
+        }
+        let outcome = carry_out(context, &host, &store, &plan, &task, &mut out)?;
+        out.finish(&plan, &outcome)
+    }
+
+    /// Reads the argument as a saved plan, if it is one.
+    fn saved(&self, context: &Context<'_>) -> Result<Option<Saved>> {
+        let Some(path) = self.state.as_deref().filter(|path| context.files.is_file(path)) else {
+            return Ok(None);
+        };
+        // A state is YAML with comments and keys; a saved plan is JSON.
+        let text = context.files.read(path)?;
+        if !text.trim_start().starts_with('{') {
+            return Ok(None);
+        }
+        Saved::read(&text).with_context(|| format!("cannot apply {}", path.display())).map(Some)
+    }
+
+    fn task(
+        &self,
+        context: &Context<'_>,
+        store: &Store<'_>,
+        saved: Option<Saved>,
+        found: Option<super::context::Found>,
+    ) -> Result<Task> {
+        let (state, source, rev, options) = match (&saved, found) {
+            (Some(saved), _) => {
+                self.check_saved(context, saved)?;
+                (saved.state.clone(), saved.source.clone(), saved.revision.clone(), saved.options.clone())
+            }
+            (None, Some(found)) => {
+                let rev = revision(&found.path);
+                (found.state, found.path.display().to_string(), rev, self.allow.options())
+            }
+            (None, None) => bail!("neither a state nor a saved plan"),
+        };
+        let (ledger, whole) = match context.ledger(store, Some(&state))? {
+            Some((ledger, whole)) => (Some(ledger), whole),
+            None => (None, 0),
+        };
+        Ok(Task { basis: context.basis(state, ledger), whole, options, saved, source, revision: rev })
+    }
+
+    /// Refuses a saved plan for another host or tree, and options beside it.
+    fn check_saved(&self, context: &Context<'_>, saved: &Saved) -> Result<()> {
+        if self.allow.options() != Options::default() {
+            let message =
+                "a saved plan is applied as it is: it takes no --target, --adopt or --allow-mass-removal";
+            bail!(Failure::new(Exit::Usage, message));
+        }
+        let name = context.host_name()?;
+        let short = name.as_str().split('.').next().unwrap_or_default();
+        if saved.host != name && saved.host.as_str() != short {
+            let message = format!("the saved plan is for host {}, and this is {name}", saved.host);
+            bail!(Failure::new(Exit::Refused, message));
+        }
+        let root = context.host()?.root().display().to_string();
+        if saved.root != root {
+            let message = format!("the saved plan is for the tree {}, and this is {root}", saved.root);
+            bail!(Failure::new(Exit::Refused, message));
+        }
+        Ok(())
+    }
+}
+
+/// Does it, keeps the ledger, and keeps the state for the runner.
+fn carry_out(
+    context: &Context<'_>,
+    host: &Real,
+    store: &Store<'_>,
+    plan: &Plan,
+    task: &Task,
+    out: &mut Stream<'_>,
+) -> Result<Outcome> {
+    watch_signals()?;
+    let outcome = if plan.is_empty() && plan.quiet.is_empty() {
+        Outcome::default()
+    } else {
+        let ledger = if task.basis.known {
+            task.basis.ledger.clone()
+        } else {
+            Ledger::new(task.basis.state.host.clone(), random_id()?)
+        };
+        let mut writer = Writer::begin(store, ledger, task.whole)?;
+        if writer.ledger().host != task.basis.state.host {
+            writer.rename(task.basis.state.host.clone());
+        }
+        let terminal = context.environment.err_terminal && !context.global.quiet;
+        let bar = ApplyBar::new(terminal, plan.changes.len());
+        let mut watch = |event: &Event<'_>| out.event(event, &bar);
+        let mut world = World { host, act: host, watch: &mut watch, stop: &|| interrupted().is_some() };
+        let outcome = apply(plan, &mut writer, &mut world);
+        bar.end();
+        let outcome = outcome?;
+        writer.finish()?;
+        outcome
+    };
+    // A part that was asked for is not what the night shall run by.
+    if task.options.targets.is_empty() && !outcome.stopped {
+        keep(store, task)?;
+    }
+    Ok(outcome)
+}
+
+/// Keeps the resolved state beside the ledger, if it is not what is kept already.
+fn keep(store: &Store<'_>, task: &Task) -> Result<()> {
+    let kept = Kept {
+        format_version: 1,
+        rlvm_version: env!("CARGO_PKG_VERSION").into(),
+        source: task.source.clone(),
+        revision: task.revision.clone(),
+        state: task.basis.state.clone(),
+    };
+    let mut bytes = serde_json::to_vec_pretty(&kept)?;
+    bytes.push(b'\n');
+    if store.read(KEPT)?.as_deref() != Some(bytes.as_slice()) {
+        store.replace(KEPT, &bytes)?;
+    }
+    Ok(())
+}
+
+/// Asks.
+fn confirmed(context: &Context<'_>) -> Result<bool> {
+    context.printer.note("\nApply these changes? Only `yes` is taken for yes: ");
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(answer.trim() == "yes")
+}
+
+/// Where apply says what it does: text, JSON lines, or both.
+struct Stream<'a> {
+    context: &'a Context<'a>,
+    json: Option<Box<dyn Write>>,
+    text: bool,
+    /// The first failure to write.
+    broken: Option<std::io::Error>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Line<'a> {
+    Version {
+        format_version: &'a str,
+        rlvm_version: &'a str,
+    },
+    PlannedChange {
+        change: &'a ChangeJson,
+    },
+    Finding {
+        finding: &'a crate::resource::Finding,
+    },
+    ChangeSummary {
+        planned: crate::plan::Summary,
+        done: usize,
+        failed: &'a [crate::model::Address],
+        skipped: &'a [crate::model::Address],
+        stopped: bool,
+    },
+}
+
+impl<'a> Stream<'a> {
+    fn open(verb: &Apply, context: &'a Context<'a>) -> Result<Self> {
+        let json: Option<Box<dyn Write>> = match &verb.json_into {
+            Some(path) => Some(context.files.create(path)?),
+            None if verb.json => Some(Box::new(std::io::stdout())),
+            None => None,
+        };
+        let mut stream = Self { context, json, text: !verb.json, broken: None };
+        stream.line(&Line::Version { format_version: FORMAT, rlvm_version: env!("CARGO_PKG_VERSION") })?;
+        Ok(stream)
+    }
+
+    fn line(&mut self, line: &impl Serialize) -> Result<()> {
+        if let Some(json) = &mut self.json {
+            let mut bytes = serde_json::to_vec(line)?;
+            bytes.push(b'\n');
+            json.write_all(&bytes)?;
+        }
+        Ok(())
+    }
+
+    fn planned(&mut self, plan: &Plan) -> Result<()> {
+        for change in &plan.changes {
+            self.line(&Line::PlannedChange { change: &change.into() })?;
+        }
+        for finding in &plan.findings {
+            self.line(&Line::Finding { finding })?;
+        }
+        if self.text {
+            let printer = &self.context.printer;
+            printer.say(&show::text(plan, printer.style))?;
+        }
+        Ok(())
+    }
+
+    /// Ends before the first op.
+    fn refuse(&mut self, plan: &Plan, exit: Exit) -> Result<Exit> {
+        let (failed, skipped) = (Vec::new(), Vec::new());
+        self.line(&Line::ChangeSummary {
+            planned: plan.summary(),
+            done: 0,
+            failed: &failed,
+            skipped: &skipped,
+            stopped: false,
+        })?;
+        let worst = if exit == Exit::Refused { Severity::Refusal } else { Severity::Error };
+        let count = plan.findings.iter().filter(|finding| finding.severity == worst).count();
+        let noun = if exit == Exit::Refused { "refusal" } else { "error" };
+        let s = if count == 1 { "" } else { "s" };
+        self.context.printer.note(&format!("Nothing was changed: {count} {noun}{s}.\n"));
+        Ok(exit)
+    }
+
+    fn event(&mut self, event: &Event<'_>, bar: &ApplyBar) {
+        // What cannot be told must not stop what is being done; it is told at the end that it was not told.
+        if let Err(err) = self.try_event(event, bar) {
+            self.broken.get_or_insert(std::io::Error::other(format!("{err:#}")));
+        }
+    }
+
+    fn try_event(&mut self, event: &Event<'_>, bar: &ApplyBar) -> Result<()> {
+        self.line(event)?;
+        let style = self.context.printer.err_style();
+        let said = match event {
+            Event::ApplyStart { address, .. } => {
+                bar.begin(address.as_str());
+                return Ok(());
+            }
+            Event::ApplyProgress { .. } => return Ok(()),
+            Event::ApplyComplete { address, .. } => {
+                format!("{} {address}\n", style.paint(Paint::Added, "done"))
+            }
+            Event::ApplyErrored { address, error } => {
+                format!("{} {address}: {error}\n", style.paint(Paint::Removed, "failed"))
+            }
+            Event::ApplySkipped { address, reason } => {
+                format!("{} {address}: {reason}\n", style.paint(Paint::Changed, "skipped"))
+            }
+        };
+        let always = matches!(event, Event::ApplyErrored { .. });
+        let wanted = self.text && !self.context.global.quiet;
+        bar.end_one(|| {
+            if wanted || always {
+                self.context.printer.note(&said)
+            }
+        });
+        Ok(())
+    }
+
+    fn finish(mut self, plan: &Plan, outcome: &Outcome) -> Result<Exit> {
+        let Outcome { done, failed, skipped, stopped } = outcome;
+        self.line(&Line::ChangeSummary {
+            planned: plan.summary(),
+            done: *done,
+            failed,
+            skipped,
+            stopped: *stopped,
+        })?;
+        if self.text && !plan.is_empty() {
+            let mut parts = vec![format!("{done} done")];
+            parts.extend((!failed.is_empty()).then(|| format!("{} failed", failed.len())));
+            parts.extend((!skipped.is_empty()).then(|| format!("{} skipped", skipped.len())));
+            let word = if failed.is_empty() && !stopped { "Apply complete" } else { "Apply incomplete" };
+            self.context.printer.say(&format!("\n{word}: {}.\n", parts.join(", ")))?;
+        }
+        if let Some(broken) = self.broken {
+            self.context.printer.note(&format!("warning: not all of it could be told: {broken}\n"));
+        }
+        if *stopped {
+            self.context.printer.note("Stopped by a signal. Apply again to go on.\n");
+            return Ok(Exit::of_signal(interrupted()));
+        }
+        Ok(if failed.is_empty() { Exit::Ok } else { Exit::Partial })
+    }
+}

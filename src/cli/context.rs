@@ -1,0 +1,290 @@
+//! What verbs have in common: the host, its files, the state, the ledger.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    Environment, Global,
+    exit::{Exit, Failure},
+    output::Printer,
+    progress::LookingBar,
+};
+use crate::{
+    expand::{Expanded, expand},
+    host::{CallersFiles, Real, Store, host_name, lexical},
+    ledger::{self, LOG, Ledger, SNAPSHOT},
+    model::{HostName, HostPath},
+    plan::{Looking, Options, Plan, Survey, decide, observe},
+    resource::Seen,
+    state::{self, Loaded, Problems, State},
+};
+
+/// Where rlvm keeps its own things if nobody says.
+const HOME: &str = "/var/lib/rlvm";
+/// Where its lock is.
+const RUN: &str = "/run/rlvm";
+/// The kept state's name.
+pub(super) const KEPT: &str = "state.json";
+
+/// What verbs have in common.
+pub(super) struct Context<'a> {
+    /// What was asked of every verb.
+    pub(super) global: &'a Global,
+    /// What `main` knows.
+    pub(super) environment: &'a Environment,
+    /// Prints.
+    pub(super) printer: Printer,
+    /// Reads what the caller names.
+    pub(super) files: CallersFiles,
+}
+
+/// A state with where it came from.
+pub(super) struct Found {
+    /// The state.
+    pub(super) state: State,
+    /// Its file.
+    pub(super) path: PathBuf,
+}
+
+/// What a plan is made from.
+pub(super) struct Basis {
+    /// The state.
+    pub(super) state: State,
+    /// Its resources.
+    pub(super) expanded: Expanded,
+    /// The ledger; an empty one if there is none.
+    pub(super) ledger: Ledger,
+    /// Whether there is one.
+    pub(super) known: bool,
+}
+
+/// All that a plan is made of.
+pub(super) struct Planned<'a> {
+    /// What there was to look at.
+    pub(super) survey: Survey<'a>,
+    /// What was seen.
+    pub(super) seen: Vec<Seen>,
+    /// The plan.
+    pub(super) plan: Plan,
+}
+
+impl<'a> Context<'a> {
+    /// Gets ready. Nothing is looked at yet.
+    ///
+    /// # Errors
+    ///
+    /// Never yet.
+    pub(super) fn new(global: &'a Global, environment: &'a Environment) -> Result<Self> {
+        let printer = Printer::new(global, environment);
+        let files = CallersFiles::new(environment.sudo_uid);
+        Ok(Self { global, environment, printer, files })
+    }
+
+    /// Opens the host.
+    ///
+    /// # Errors
+    ///
+    /// If the root cannot be opened.
+    pub(super) fn host(&self) -> Result<Real> {
+        Real::open(&self.global.root, &self.environment.path)
+    }
+
+    /// Names the host that is meant.
+    ///
+    /// # Errors
+    ///
+    /// If the name is none.
+    pub(super) fn host_name(&self) -> Result<HostName> {
+        match &self.global.host {
+            Some(name) => {
+                name.parse().map_err(|bad| Failure::new(Exit::Usage, format!("--host: {bad}")).into())
+            }
+            None => host_name(),
+        }
+    }
+
+    /// Returns where rlvm's own files are.
+    ///
+    /// # Errors
+    ///
+    /// If `RLVM_HOME` is no absolute path.
+    pub(super) fn home(&self) -> Result<HostPath> {
+        let home = self.environment.home.as_deref().unwrap_or(HOME);
+        home.parse().map_err(|bad| Failure::new(Exit::Usage, format!("RLVM_HOME: {bad}")).into())
+    }
+
+    /// Returns where the lock is.
+    ///
+    /// # Errors
+    ///
+    /// If `RLVM_HOME` is no absolute path.
+    pub(super) fn lock_dir(&self) -> Result<HostPath> {
+        // A home of its own is a lock of its own: two ledgers do not share a host by accident.
+        match &self.environment.home {
+            None => Ok(RUN.parse()?),
+            Some(_) => self.home(),
+        }
+    }
+
+    /// Finds the state's file.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub(super) fn state_path(&self, argument: Option<&Path>) -> Result<PathBuf> {
+        let name = self.host_name()?;
+        let named = argument.or(self.global.state.as_deref());
+        let candidates: Vec<PathBuf> = match named {
+            Some(path) => vec![path.to_owned()],
+            None => vec!["state".into(), "/etc/rlvm/state".into()],
+        };
+        for candidate in &candidates {
+            if !self.files.is_dir(candidate) {
+                if named.is_some() || self.files.is_file(candidate) {
+                    return Ok(candidate.clone());
+                }
+                continue;
+            }
+            let short = name.as_str().split('.').next().unwrap_or_default();
+            let of_host = |name: &str| candidate.join("hosts").join(format!("{name}.yaml"));
+            let tried = [of_host(name.as_str()), of_host(short)];
+            if let Some(found) = tried.iter().find(|path| self.files.is_file(path)) {
+                return Ok(found.clone());
+            }
+            let hint = match self.files.yaml_names(&candidate.join("hosts")).as_slice() {
+                [] => "name the state's file itself".to_owned(),
+                names => format!("name the file itself, or the host with --host: {}", names.join(", ")),
+            };
+            let message = format!("no state for host {name}: {} is not there", tried[0].display());
+            return Err(Failure::new(Exit::Failed, message).help(hint).into());
+        }
+        let message = "no state: neither ./state nor /etc/rlvm/state is there";
+        Err(Failure::new(Exit::Failed, message).help("name it: rlvm plan PATH, or --state PATH").into())
+    }
+
+    /// Loads a state; problems are returned, warnings of a good one printed.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read.
+    pub(super) fn load(&self, path: &Path) -> Result<std::result::Result<Loaded, Problems>> {
+        let entry = path.to_str().context("the state's path is no UTF-8")?;
+        let mut untrusted = None;
+        let mut read = |name: &str| {
+            let text = self.files.read(&lexical(Path::new(""), name));
+            // A file that may not be trusted ends everything, whichever file named it.
+            text.map_err(|err| {
+                let again = anyhow::anyhow!("{err:#}");
+                if Exit::of(&err) == Exit::Refused || name == entry {
+                    untrusted.get_or_insert(err);
+                }
+                again
+            })
+        };
+        let loaded = state::load(entry, &mut read);
+        match untrusted {
+            Some(err) => Err(err),
+            None => Ok(loaded),
+        }
+    }
+
+    /// Finds and loads the state for this host.
+    ///
+    /// # Errors
+    ///
+    /// If it is not there, is invalid (all problems are printed), or is another host's.
+    pub(super) fn state(&self, argument: Option<&Path>) -> Result<Found> {
+        let path = self.state_path(argument)?;
+        let loaded = match self.load(&path)? {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                self.printer.note(&problems.render(self.problem_style()));
+                let count = problems.iter().count();
+                let s = if count == 1 { "" } else { "s" };
+                let message = format!("the state is invalid: {count} problem{s} in {}", path.display());
+                return Err(Failure::new(Exit::Invalid, message).into());
+            }
+        };
+        if !loaded.warnings.is_empty() {
+            self.printer.note(&loaded.warnings.render(self.problem_style()));
+        }
+        self.is_for_this_host(&loaded.state, &path)?;
+        Ok(Found { state: loaded.state, path })
+    }
+
+    /// How problems look on standard error.
+    pub(super) fn problem_style(&self) -> state::Style {
+        if self.printer.err_style().colour { state::Style::Color } else { state::Style::Plain }
+    }
+
+    /// Refuses a state of another host (R17).
+    fn is_for_this_host(&self, state: &State, path: &Path) -> Result<()> {
+        let name = self.host_name()?;
+        let short = name.as_str().split('.').next().unwrap_or_default();
+        if state.host == name || state.host.as_str() == short {
+            return Ok(());
+        }
+        let message = format!("{} is the state of host {}, and this is {name}", path.display(), state.host);
+        let help = format!("if you mean it: --host {}", state.host);
+        Err(Failure::new(Exit::Refused, message).help(help).into())
+    }
+
+    /// Reads the ledger, with how many bytes of its log are whole.
+    ///
+    /// # Errors
+    ///
+    /// If it is unreadable, or is another host's.
+    pub(super) fn ledger(&self, store: &Store<'_>, state: Option<&State>) -> Result<Option<(Ledger, u64)>> {
+        let (snapshot, log) = (store.read(SNAPSHOT)?, store.read(LOG)?);
+        let read = ledger::read(store.dir().as_str(), snapshot.as_deref(), log.as_deref())?;
+        if let (Some((ledger, _)), Some(state)) = (&read, state)
+            && ledger.host != state.host
+            && !state.was.contains(&ledger.host)
+        {
+            let message = format!(
+                "the ledger in {} is of host {}, and the state is of {}",
+                store.dir(),
+                ledger.host,
+                state.host
+            );
+            let help = format!(
+                "if the host was renamed: `was: [{}]` in the state; else it was copied here by mistake",
+                ledger.host
+            );
+            return Err(Failure::new(Exit::Refused, message).help(help).into());
+        }
+        Ok(read)
+    }
+
+    /// Looks and decides, telling a terminal how far it is.
+    ///
+    /// # Errors
+    ///
+    /// If a target is unknown, or the host cannot be looked at.
+    pub(super) fn plan<'b>(
+        &self,
+        host: &Real,
+        of: &'b Basis,
+        options: &Options,
+        refresh: bool,
+    ) -> Result<Planned<'b>> {
+        let survey = Survey::new(&of.expanded, &of.ledger, &options.targets)?;
+        let looking = LookingBar::new(self.environment.err_terminal && !self.global.quiet);
+        let seen =
+            observe(&survey, &Looking { host, refresh, progress: &|progress| looking.show(progress) })?;
+        looking.end();
+        let ledger = of.known.then_some(&of.ledger);
+        let plan = decide(&of.state.host, ledger, &survey, &seen, &of.expanded.findings, options);
+        Ok(Planned { survey, seen, plan })
+    }
+
+    /// Puts together what a plan is made from.
+    pub(super) fn basis(&self, state: State, ledger: Option<Ledger>) -> Basis {
+        let expanded = expand(&state);
+        let known = ledger.is_some();
+        // Where there is no ledger it is as if nothing were managed.
+        let ledger = ledger.unwrap_or_else(|| Ledger::new(state.host.clone(), String::new()));
+        Basis { state, expanded, ledger, known }
+    }
+}

@@ -1,0 +1,182 @@
+//! The command line: one file a verb, thin; all printing, progress and exit codes.
+
+mod apply;
+mod context;
+mod exit;
+mod extras;
+mod ledger;
+mod observe;
+mod output;
+mod plan;
+mod progress;
+mod secret;
+mod show;
+mod validate;
+
+use std::{ffi::OsString, path::PathBuf, time::SystemTime};
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
+
+use self::{
+    context::Context,
+    exit::Exit,
+    output::{Printer, is_broken_pipe},
+};
+
+/// Where programs are looked for when nobody says.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What `main` knows of the world outside: nothing below reads it.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// Where programs are looked for.
+    pub path: String,
+    /// `RLVM_HOME`: where the ledger is.
+    pub home: Option<String>,
+    /// `RUST_LOG`: what is logged to standard error.
+    pub log: Option<String>,
+    /// Whether `NO_COLOR` is set, or the terminal has none.
+    pub no_color: bool,
+    /// Who became root by sudo.
+    pub sudo_uid: Option<u32>,
+    /// The time.
+    pub now: SystemTime,
+    /// Whether standard input is a terminal.
+    pub in_terminal: bool,
+    /// Whether standard output is a terminal.
+    pub out_terminal: bool,
+    /// Whether standard error is a terminal.
+    pub err_terminal: bool,
+}
+
+/// Plan and apply for host backups: one YAML file is held against this host, the difference shown and made so.
+#[derive(Debug, Parser)]
+#[command(name = "rlvm", version, about, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  rlvm validate state/            check all of this host's state, every problem at once
+  rlvm plan                       show what differs on this host
+  rlvm apply                      make it so, after asking
+  rlvm plan --out night.plan && rlvm apply night.plan
+
+The state is the [STATE] argument, else --state, else $RLVM_STATE, else ./state, else /etc/rlvm/state.
+A directory means its hosts/<host name>.yaml.
+
+Exit codes: 0 fine, 1 failed, 2 changes pending (plan --detailed-exitcode), 3 the state is invalid,
+4 another rlvm holds the lock, 5 the saved plan is stale, 6 refused by a guard, 7 some resources failed,
+64 wrong usage, 130 and 143 ended by a signal.")]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The state: a file, or a directory with hosts/<host name>.yaml in it
+    #[arg(long, global = true, value_name = "PATH", env = "RLVM_STATE", hide_env_values = true)]
+    state: Option<PathBuf>,
+    /// Act as this host instead of the machine's own name
+    #[arg(long, global = true, value_name = "NAME")]
+    host: Option<String>,
+    /// Look at and change the tree below DIR as if it were /, with users of its own
+    #[arg(long, global = true, value_name = "DIR", default_value = "/", hide_default_value = true)]
+    root: PathBuf,
+    /// Colours: on a terminal, always, never ($`NO_COLOR` is honoured)
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", value_enum)]
+    color: When,
+    /// Say less: errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more: each command as it runs (-vv: everything)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Validate(validate::Validate),
+    Plan(plan::PlanVerb),
+    Apply(apply::Apply),
+    Observe(observe::ObserveVerb),
+    Show(show::Show),
+    #[command(subcommand)]
+    Ledger(ledger::LedgerVerb),
+    Schema(extras::SchemaVerb),
+    #[command(subcommand)]
+    Secret(secret::SecretVerb),
+    Completions(extras::Completions),
+    Man(extras::Man),
+}
+
+/// Runs the command line and returns the exit code.
+pub fn main(args: impl Iterator<Item = OsString>, environment: &Environment) -> u8 {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(err) => {
+            let exit = match err.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Ok,
+                _ => Exit::Usage,
+            };
+            // Nobody is left to tell if standard error is closed.
+            drop(err.print());
+            return exit as u8;
+        }
+    };
+    start_log(&cli.global, environment);
+    let exit = match run(&cli, environment) {
+        Ok(exit) => exit,
+        Err(err) if is_broken_pipe(&err) => Exit::Ok,
+        Err(err) => {
+            let printer = Printer::new(&cli.global, environment);
+            printer.error(&err);
+            Exit::of(&err)
+        }
+    };
+    exit as u8
+}
+
+fn run(cli: &Cli, environment: &Environment) -> Result<Exit> {
+    let context = Context::new(&cli.global, environment)?;
+    match &cli.verb {
+        Verb::Validate(verb) => verb.run(&context),
+        Verb::Plan(verb) => verb.run(&context),
+        Verb::Apply(verb) => verb.run(&context),
+        Verb::Observe(verb) => verb.run(&context),
+        Verb::Show(verb) => verb.run(&context),
+        Verb::Ledger(verb) => verb.run(&context),
+        Verb::Schema(verb) => verb.run(&context),
+        Verb::Secret(verb) => verb.run(&context),
+        Verb::Completions(verb) => verb.run(&context),
+        Verb::Man(verb) => verb.run(&context),
+    }
+}
+
+/// Logs to standard error what `RUST_LOG` or `-v` asks for.
+fn start_log(global: &Global, environment: &Environment) {
+    let by_flag = match global.verbose {
+        0 => None,
+        1 => Some("rlvm=debug".to_owned()),
+        _ => Some("trace".to_owned()),
+    };
+    let Some(filter) = by_flag.or_else(|| environment.log.clone()) else { return };
+    let filter = tracing_subscriber::EnvFilter::new(filter);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colour = environment.err_terminal && !environment.no_color && global.color != When::Never;
+    // A second start in one process (tests) keeps the first.
+    drop(log.with_ansi(colour).without_time().try_init());
+}

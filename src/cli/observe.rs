@@ -1,0 +1,76 @@
+//! `rlvm observe`: what plan would look at, for a plan made elsewhere.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    context::{Context, Planned},
+    exit::Exit,
+};
+use crate::{
+    host::Store,
+    ledger::Ledger,
+    model::{Address, HostName},
+    plan::Options,
+    resource::Seen,
+};
+
+/// Print as JSON what plan would look at, without secrets
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rlvm observe > web01.json
+  rlvm plan --host web01 --observed web01.json    on another machine")]
+pub(super) struct ObserveVerb {
+    /// The state: a file, or a directory with hosts/<host name>.yaml in it
+    state: Option<PathBuf>,
+    /// Open each repository, also those that did not move since they were verified
+    #[arg(long)]
+    refresh: bool,
+}
+
+const FORMAT: u32 = 1;
+
+/// What was seen of a host.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Observation {
+    format_version: u32,
+    rlvm_version: String,
+    /// Of which host.
+    pub(super) host: HostName,
+    /// Its ledger.
+    pub(super) ledger: Option<Ledger>,
+    /// What was seen.
+    pub(super) seen: BTreeMap<Address, Seen>,
+}
+
+impl Observation {
+    /// Reads what [`ObserveVerb`] printed.
+    pub(super) fn read(text: &str) -> Result<Self> {
+        let read: Self =
+            serde_json::from_str(text).context("it is not what `rlvm observe` of this version prints")?;
+        ensure!(read.format_version == FORMAT, "it is of rlvm {}: observe with this one", read.rlvm_version);
+        Ok(read)
+    }
+}
+
+impl ObserveVerb {
+    pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
+        let host = context.host()?;
+        let home = context.home()?;
+        let store = Store::new(&host, &home);
+        let found = context.state(self.state.as_deref())?;
+        let ledger = context.ledger(&store, Some(&found.state))?.map(|(ledger, _)| ledger);
+        let basis = context.basis(found.state, ledger);
+        let Planned { survey, seen, .. } = context.plan(&host, &basis, &Options::default(), self.refresh)?;
+        let seen = survey.items.iter().map(|item| item.address.clone()).zip(seen).collect();
+        let ledger = basis.known.then_some(basis.ledger.clone());
+        let rlvm_version = env!("CARGO_PKG_VERSION").to_owned();
+        let host = basis.state.host.clone();
+        context.printer.json(&Observation { format_version: FORMAT, rlvm_version, host, ledger, seen })?;
+        Ok(Exit::Ok)
+    }
+}

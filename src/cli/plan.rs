@@ -1,0 +1,169 @@
+//! `rlvm plan`: what differs, and what would be done.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+
+use super::{
+    context::{Context, Planned},
+    exit::{Exit, Failure},
+    observe::Observation,
+};
+use crate::{
+    host::{Store, revision},
+    model::Address,
+    plan::{
+        Options, Plan, Survey, decide,
+        json::PlanJson,
+        saved::{Origin, Saved},
+        show,
+    },
+    resource::Severity,
+};
+
+/// Show what differs on this host, and what apply would do
+///
+/// Changes nothing: not a file, not a lock, not a repository. Exits 0 whether there are changes or not, unless
+/// --detailed-exitcode is given; 1 if the plan has errors, 6 if a guard refuses something.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rlvm plan
+  rlvm plan --detailed-exitcode; echo $?     0: nothing to do, 2: changes pending
+  rlvm plan --out night.plan && rlvm apply night.plan
+  rlvm plan --json | jq '.changes[] | select(.actions | index(\"delete\")) | .address'
+  rlvm observe > web01.json                  on the host, and elsewhere:
+  rlvm plan --host web01 --observed web01.json
+
+The signs: + create, ~ change, - remove, = adopt, × forget (stop managing; it stays).")]
+pub(super) struct PlanVerb {
+    /// The state: a file, or a directory with hosts/<host name>.yaml in it
+    state: Option<PathBuf>,
+    /// Save the plan, to be applied as it is
+    #[arg(long, value_name = "FILE", conflicts_with = "observed")]
+    out: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Print one line a change
+    #[arg(long, conflicts_with = "json")]
+    summary: bool,
+    /// Exit 2 if there are changes
+    #[arg(long)]
+    detailed_exitcode: bool,
+    /// Plan against what `rlvm observe` printed, not against this machine
+    #[arg(long, value_name = "FILE")]
+    observed: Option<PathBuf>,
+    #[command(flatten)]
+    allow: Allow,
+}
+
+/// What plan and apply may be allowed.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Allow {
+    /// Only this resource and what it needs, like directory:/srv/backup (can be repeated)
+    #[arg(long = "target", value_name = "ADDRESS")]
+    targets: Vec<Address>,
+    /// Take over what is there already and differs
+    #[arg(long)]
+    adopt: bool,
+    /// Allow a plan that removes more than half of what is managed
+    #[arg(long)]
+    allow_mass_removal: bool,
+    /// Open each repository, also those that did not move since they were verified
+    #[arg(long)]
+    pub(super) refresh: bool,
+}
+
+impl Allow {
+    /// Returns what is decided by.
+    pub(super) fn options(&self) -> Options {
+        let Self { targets, adopt, allow_mass_removal, .. } = self.clone();
+        Options { targets, adopt, allow_mass_removal }
+    }
+}
+
+impl PlanVerb {
+    pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
+        if let Some(file) = &self.observed {
+            return self.off_host(context, file);
+        }
+        let host = context.host()?;
+        let home = context.home()?;
+        let store = Store::new(&host, &home);
+        let found = context.state(self.state.as_deref())?;
+        let ledger = context.ledger(&store, Some(&found.state))?.map(|(ledger, _)| ledger);
+        let basis = context.basis(found.state, ledger);
+        let options = self.allow.options();
+        let Planned { survey, seen, plan } = context.plan(&host, &basis, &options, self.allow.refresh)?;
+        self.print(context, &plan)?;
+        if let Some(out) = &self.out {
+            let origin = Origin {
+                root: host.root().display().to_string(),
+                state: basis.state.clone(),
+                source: found.path.display().to_string(),
+                revision: revision(&found.path),
+                options,
+            };
+            let saved = Saved::new(&plan, &survey, &seen, origin)?;
+            context.files.write(out, &saved.text()?)?;
+            let shown = out.display();
+            context.printer.note(&format!("Saved to {shown}. To apply just this: rlvm apply {shown}\n"));
+        }
+        Ok(exit_of(&plan, self.detailed_exitcode))
+    }
+
+    /// Plans against what was observed elsewhere.
+    fn off_host(&self, context: &Context<'_>, file: &std::path::Path) -> Result<Exit> {
+        let text = context.files.read(file)?;
+        let observation = Observation::read(&text).with_context(|| format!("{}", file.display()))?;
+        let found = context.state(self.state.as_deref())?;
+        if observation.host != found.state.host {
+            let (theirs, ours) = (&observation.host, &found.state.host);
+            let message = format!("{} was observed on {theirs}, and the state is of {ours}", file.display());
+            bail!(Failure::new(Exit::Refused, message));
+        }
+        let basis = context.basis(found.state, observation.ledger);
+        let options = self.allow.options();
+        let survey = Survey::new(&basis.expanded, &basis.ledger, &options.targets)?;
+        let mut seen = observation.seen;
+        let (mut all, mut missing) = (Vec::new(), Vec::new());
+        for item in &survey.items {
+            match seen.remove(item.address) {
+                Some(seen) => all.push(seen),
+                None => missing.push(item.address.as_str()),
+            }
+        }
+        if !missing.is_empty() {
+            let message = format!("{} says nothing of {}", file.display(), missing.join(", "));
+            bail!(Failure::new(Exit::Failed, message).help("observe again with this very state"));
+        }
+        let ledger = basis.known.then_some(&basis.ledger);
+        let plan = decide(&basis.state.host, ledger, &survey, &all, &basis.expanded.findings, &options);
+        self.print(context, &plan)?;
+        Ok(exit_of(&plan, self.detailed_exitcode))
+    }
+
+    fn print(&self, context: &Context<'_>, plan: &Plan) -> Result<()> {
+        let printer = &context.printer;
+        match (self.json, self.summary) {
+            (true, _) => printer.json(&PlanJson::from(plan)),
+            (false, true) => printer.print(&show::summary(plan, printer.style)),
+            (false, false) => printer.print(&show::text(plan, printer.style)),
+        }
+    }
+}
+
+/// Returns the exit code of a plan: the same value that is printed.
+pub(super) fn exit_of(plan: &Plan, detailed: bool) -> Exit {
+    if plan.has(Severity::Refusal) {
+        Exit::Refused
+    } else if plan.has(Severity::Error) {
+        Exit::Failed
+    } else if detailed && !plan.is_empty() {
+        Exit::Changes
+    } else {
+        Exit::Ok
+    }
+}

@@ -1,0 +1,204 @@
+//! A program call as data.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{HostPath, UserName};
+
+/// One word of a command line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arg {
+    /// A word, passed as it is.
+    Word(String),
+    /// A path of the managed host. Below another root, `host` passes where it lies.
+    Path(HostPath),
+}
+
+impl Arg {
+    fn text(&self) -> &str {
+        match self {
+            Self::Word(word) => word,
+            Self::Path(path) => path.as_str(),
+        }
+    }
+}
+
+/// A program call: the very words that the kernel gets, no shell between.
+///
+/// The child's environment is just what is named here, beside a fixed `PATH`, `HOME` and locale; its input is
+/// null. An exit code that is not listed in `ok` is a failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cmd {
+    program: String,
+    args: Vec<Arg>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    env: BTreeMap<String, Arg>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user: Option<UserName>,
+    ok: Vec<i32>,
+    /// In seconds.
+    timeout: u64,
+}
+
+/// How long a command may take if nothing else is said, in seconds.
+const TIMEOUT: u64 = 600;
+
+impl Cmd {
+    /// Starts a command line with the program's name, looked up in `PATH`.
+    pub fn new(program: &str) -> Self {
+        let (program, ok) = (program.into(), vec![0]);
+        Self { program, args: Vec::new(), env: BTreeMap::new(), user: None, ok, timeout: TIMEOUT }
+    }
+
+    /// Adds a word.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(Arg::Word(arg.into()));
+        self
+    }
+
+    /// Adds words.
+    #[must_use]
+    pub fn args<'a>(mut self, args: impl IntoIterator<Item = &'a str>) -> Self {
+        self.args.extend(args.into_iter().map(|arg| Arg::Word(arg.into())));
+        self
+    }
+
+    /// Adds a path of the managed host.
+    #[must_use]
+    pub fn path(mut self, path: &HostPath) -> Self {
+        self.args.push(Arg::Path(path.clone()));
+        self
+    }
+
+    /// Sets a variable of the child's environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: Arg) -> Self {
+        self.env.insert(name.into(), value);
+        self
+    }
+
+    /// Runs it as a user, with that user's groups. `root` is left out: it is who runs it anyway.
+    #[must_use]
+    pub fn user(mut self, user: &UserName) -> Self {
+        self.user = Some(user.clone()).filter(|user| *user != UserName::root());
+        self
+    }
+
+    /// Lists the exit codes that mean success.
+    #[must_use]
+    pub fn ok(mut self, codes: &[i32]) -> Self {
+        self.ok = codes.into();
+        self
+    }
+
+    /// Sets how long it may take, in seconds; then its process group is killed.
+    #[must_use]
+    pub fn timeout(mut self, seconds: u64) -> Self {
+        self.timeout = seconds;
+        self
+    }
+
+    /// Returns the program's name.
+    pub fn program(&self) -> &str {
+        &self.program
+    }
+
+    /// Returns the words after the program's name.
+    pub fn words(&self) -> &[Arg] {
+        &self.args
+    }
+
+    /// Returns the variables that are set.
+    pub fn variables(&self) -> &BTreeMap<String, Arg> {
+        &self.env
+    }
+
+    /// Returns the user to run it as, if not the caller.
+    pub fn run_as(&self) -> Option<&UserName> {
+        self.user.as_ref()
+    }
+
+    /// Says whether an exit code means success.
+    pub fn accepts(&self, code: i32) -> bool {
+        self.ok.contains(&code)
+    }
+
+    /// Returns how long it may take, in seconds.
+    pub fn time_limit(&self) -> u64 {
+        self.timeout
+    }
+}
+
+/// Writes the line that a person can paste into `sh`.
+impl fmt::Display for Cmd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(user) = &self.user {
+            write!(f, "runuser -u {} -- ", quote(user.as_str()))?;
+        }
+        if self.user.is_some() && !self.env.is_empty() {
+            f.write_str("env ")?;
+        }
+        for (name, value) in &self.env {
+            write!(f, "{name}={} ", quote(value.text()))?;
+        }
+        f.write_str(&quote(&self.program))?;
+        for arg in &self.args {
+            write!(f, " {}", quote(arg.text()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Quotes a word for `sh`, if it needs it.
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.into();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn shown_as_typed() {
+        let path: HostPath = "/it's".parse().unwrap();
+        let backup: UserName = "backup".parse().unwrap();
+        for (cmd, expected) in [
+            (Cmd::new("lvs").arg("vg/data"), "lvs vg/data"),
+            (Cmd::new("echo").path(&path), r"echo '/it'\''s'"),
+            (Cmd::new("true").env("A", Arg::Word("b c".into())), "A='b c' true"),
+            (Cmd::new("true").user(&UserName::root()), "true"),
+            (Cmd::new("id").env("A", Arg::Word("b".into())).user(&backup), "runuser -u backup -- env A=b id"),
+        ] {
+            assert_eq!(cmd.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn an_unlisted_exit_code_is_a_failure() {
+        let cmd = Cmd::new("test").ok(&[0, 1]);
+        assert!(cmd.accepts(0) && cmd.accepts(1) && !cmd.accepts(2));
+        assert!(!Cmd::new("test").accepts(1));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+        /// What is printed, pasted into `sh`, gives the same words.
+        #[test]
+        fn a_shell_reads_back_the_same_words(words in prop::collection::vec("[^\0]{0,12}", 1..4)) {
+            let cmd = words.iter().fold(Cmd::new("printf").arg("%s\\0"), |cmd, w| cmd.arg(w));
+            #[expect(clippy::disallowed_methods, reason = "asks a real shell")]
+            let out = std::process::Command::new("sh").arg("-c").arg(cmd.to_string()).output().unwrap();
+            let expected: String = words.iter().map(|w| format!("{w}\0")).collect();
+            prop_assert_eq!(String::from_utf8(out.stdout).unwrap(), expected);
+        }
+    }
+}

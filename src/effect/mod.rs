@@ -1,0 +1,185 @@
+//! What rlvm can do to a host, as data. Nothing here does it.
+//!
+//! A plan holds these values, the text a person reads is their `Display`, and `host` carries the same values
+//! out: what is shown is what is done. Deliberately small: a new op is a new way to change a host.
+
+mod cmd;
+mod query;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub use cmd::{Arg, Cmd, quote};
+pub use query::{NotReadOnly, Query};
+
+use crate::model::{GroupName, HostPath, Mode, UserName};
+
+/// To whom a file or directory belongs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Owner {
+    /// The user.
+    pub user: UserName,
+    /// The group.
+    pub group: GroupName,
+}
+
+impl Owner {
+    /// Returns root and root's group.
+    pub fn root() -> Self {
+        Self { user: UserName::root(), group: GroupName::root() }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.user, self.group)
+    }
+}
+
+/// One effect on the host. This list is all that rlvm can do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Op {
+    /// Makes a directory in one that is there; fails if something is there already.
+    MakeDir {
+        /// Where.
+        path: HostPath,
+        /// To whom it shall belong.
+        owner: Owner,
+        /// Its permission bits.
+        mode: Mode,
+    },
+    /// Makes a directory that something else needs, unless there is one; that is left as it is.
+    EnsureDir {
+        /// Where.
+        path: HostPath,
+        /// To whom it shall belong if it is made.
+        owner: Owner,
+        /// Its permission bits if it is made.
+        mode: Mode,
+    },
+    /// Gives a file or directory, not what is in it, to somebody else.
+    SetOwner {
+        /// Which.
+        path: HostPath,
+        /// To whom it shall belong.
+        owner: Owner,
+    },
+    /// Sets the permission bits of a file or directory.
+    SetMode {
+        /// Which.
+        path: HostPath,
+        /// The bits.
+        mode: Mode,
+    },
+    /// Writes a file new, makes it durable, and puts it in place of what was there.
+    WriteFile {
+        /// Where.
+        path: HostPath,
+        /// The whole content.
+        text: String,
+        /// To whom it shall belong.
+        owner: Owner,
+        /// Its permission bits.
+        mode: Mode,
+    },
+    /// Writes a secret that the system's randomness gives, where there is none. Only `host` ever holds it.
+    MakeSecret {
+        /// Where.
+        path: HostPath,
+        /// To whom it shall belong.
+        owner: Owner,
+        /// Its permission bits.
+        mode: Mode,
+    },
+    /// Removes a file, and what a write of it that was cut short left.
+    RemoveFile {
+        /// Which.
+        path: HostPath,
+    },
+    /// Removes what a making of this file or directory that was cut short left beside it, and nothing else.
+    RemoveTemporary {
+        /// What was to be made.
+        path: HostPath,
+    },
+    /// Removes an empty directory; fails if it is not empty.
+    RemoveDir {
+        /// Which.
+        path: HostPath,
+    },
+    /// Runs a program.
+    Run(Cmd),
+}
+
+/// Writes the op as the command that would have the same effect, for a person to read.
+///
+/// A file's text stands in the plan's diff, not here; a secret's stands nowhere.
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MakeDir { path, owner: Owner { user, group }, mode } => {
+                write!(f, "install -d -o {user} -g {group} -m {mode} {}", quote(path.as_str()))
+            }
+            Self::EnsureDir { path, owner: Owner { user, group }, mode } => {
+                let path = quote(path.as_str());
+                write!(f, "test -d {path} || install -d -o {user} -g {group} -m {mode} {path}")
+            }
+            Self::SetOwner { path, owner } => write!(f, "chown -h {owner} {}", quote(path.as_str())),
+            Self::SetMode { path, mode } => write!(f, "chmod {mode} {}", quote(path.as_str())),
+            Self::WriteFile { path, text, owner: Owner { user, group }, mode } => {
+                let path = quote(path.as_str());
+                write!(f, "install -o {user} -g {group} -m {mode} /dev/stdin {path}  # {} bytes", text.len())
+            }
+            Self::MakeSecret { path, owner: Owner { user, group }, mode } => {
+                let path = quote(path.as_str());
+                write!(f, "install -o {user} -g {group} -m {mode} /dev/stdin {path}  # random, never shown")
+            }
+            Self::RemoveFile { path } => write!(f, "rm {}", quote(path.as_str())),
+            Self::RemoveTemporary { path } => write!(f, "rm -df {}", quote(&temporary(path))),
+            Self::RemoveDir { path } => write!(f, "rmdir {}", quote(path.as_str())),
+            Self::Run(cmd) => cmd.fmt(f),
+        }
+    }
+}
+
+/// What a file or directory is called until it is in place: cron and logrotate both leave such a file alone.
+pub fn temporary(path: &HostPath) -> String {
+    format!("{path}.dpkg-new")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shown_as_commands() {
+        let path: HostPath = "/a b".parse().unwrap();
+        let (owner, mode) = (Owner::root(), Mode::new(0o600));
+        let write =
+            Op::WriteFile { path: path.clone(), text: "hunter2\n".into(), owner: owner.clone(), mode };
+        for (op, expected) in [
+            (
+                Op::MakeDir { path: path.clone(), owner: owner.clone(), mode },
+                "install -d -o root -g root -m 0600 '/a b'",
+            ),
+            (
+                Op::EnsureDir { path: path.clone(), owner: owner.clone(), mode },
+                "test -d '/a b' || install -d -o root -g root -m 0600 '/a b'",
+            ),
+            (Op::SetOwner { path: path.clone(), owner: owner.clone() }, "chown -h root:root '/a b'"),
+            (Op::SetMode { path: path.clone(), mode }, "chmod 0600 '/a b'"),
+            (write, "install -o root -g root -m 0600 /dev/stdin '/a b'  # 8 bytes"),
+            (
+                Op::MakeSecret { path: path.clone(), owner, mode },
+                "install -o root -g root -m 0600 /dev/stdin '/a b'  # random, never shown",
+            ),
+            (Op::RemoveFile { path: path.clone() }, "rm '/a b'"),
+            (Op::RemoveTemporary { path: path.clone() }, "rm -df '/a b.dpkg-new'"),
+            (Op::RemoveDir { path }, "rmdir '/a b'"),
+            (Op::Run(Cmd::new("true")), "true"),
+        ] {
+            assert_eq!(op.to_string(), expected);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! State to resources: a job makes its cron entry, its logs their rule, a destination its password file and
+//! repository, and everything the directories that it lies in. Pure.
+//!
+//! What the state may say and this rlvm does not do yet is named by `unsupported`, never passed over in silence.
+
+mod logs;
+mod repositories;
+mod resources;
+mod schedules;
+mod unsupported;
+
+pub use resources::{Declared, Expanded};
+
+use crate::{
+    effect::Owner,
+    resource::{Account, Directory, Resource},
+    state::State,
+};
+
+/// Lists all resources of a state.
+pub fn expand(state: &State) -> Expanded {
+    let mut expanded = Expanded::default();
+    directories(state, &mut expanded);
+    repositories::add(state, &mut expanded);
+    schedules::add(state, &mut expanded);
+    logs::add(state, &mut expanded);
+    accounts(&mut expanded);
+    expanded.add_directories_above();
+    unsupported::add(state, &mut expanded);
+    expanded.findings.sort_unstable();
+    expanded
+}
+
+fn directories(state: &State, expanded: &mut Expanded) {
+    for (path, spec) in &state.directories {
+        let owner = Owner { user: spec.owner.clone(), group: spec.group.clone() };
+        let resource =
+            Directory { path: path.clone(), owner, mode: spec.mode, mounted: spec.mounted, implied: false };
+        expanded.add(Declared {
+            adopt: spec.adopt,
+            protect: spec.protect,
+            on_remove: spec.on_remove,
+            ..Declared::plain(resource)
+        });
+    }
+}
+
+/// Declares the users and groups that something belongs to.
+fn accounts(expanded: &mut Expanded) {
+    let mut accounts = Vec::new();
+    for declared in expanded.resources.values() {
+        let owner = match &declared.resource {
+            Resource::Directory(directory) => &directory.owner,
+            Resource::Secret(secret) => &secret.owner,
+            _ => continue,
+        };
+        let user = (owner.user.as_str() != "root").then(|| Account::User(owner.user.clone()));
+        let group = (owner.group.as_str() != "root").then(|| Account::Group(owner.group.clone()));
+        accounts.extend(user.into_iter().chain(group));
+    }
+    accounts.sort_unstable();
+    accounts.dedup();
+    for account in accounts {
+        expanded.add(Declared::plain(account));
+    }
+}

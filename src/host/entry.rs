@@ -1,0 +1,74 @@
+//! What can be at a path.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Mode;
+
+/// What is at a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Entry {
+    /// Nothing.
+    Absent,
+    /// A directory.
+    Directory(Meta),
+    /// A regular file.
+    File(Meta),
+    /// Something else: a symbolic link, a FIFO, a device, a socket.
+    Other(String),
+    /// The way there is not safe or not possible: why.
+    Blocked(String),
+}
+
+/// What is known of a file or directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    /// The user's name, or the number if it has none.
+    pub owner: String,
+    /// The group's name, or the number if it has none.
+    pub group: String,
+    /// Permission bits.
+    pub mode: Mode,
+    /// How many names a file has.
+    pub links: u64,
+    /// What moves when it is written or replaced.
+    pub stamp: Stamp,
+}
+
+/// What moves when a file or directory is written or replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Device number.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+    /// In bytes.
+    pub size: u64,
+    /// Last write, in nanoseconds since 1970.
+    pub mtime: i64,
+    /// Last change of inode, in nanoseconds since 1970.
+    pub ctime: i64,
+}
+
+impl Entry {
+    /// Returns what is known of it, if it is a directory.
+    pub fn directory(&self) -> Option<&Meta> {
+        if let Self::Directory(meta) = self { Some(meta) } else { None }
+    }
+
+    /// Returns what is known of it, if it is a regular file.
+    pub fn file(&self) -> Option<&Meta> {
+        if let Self::File(meta) = self { Some(meta) } else { None }
+    }
+
+    /// Names it for a sentence.
+    pub fn noun(&self) -> &str {
+        match self {
+            Self::Absent => "nothing",
+            Self::Directory(_) => "a directory",
+            Self::File(_) => "a file",
+            Self::Other(what) => what,
+            Self::Blocked(_) => "out of reach",
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The only code that touches a machine.
+//!
+//! Looking ([`Observe`]) and acting ([`Act`]) are two traits: what plans gets the first and can change nothing.
+//! [`Real`] is the machine itself or a tree below a directory. There is no machine in memory: a fake that is
+//! kinder than the kernel hides mistakes, so tests use a tree in a temporary directory, and what must be tried
+//! without any machine (`diff`) is a function of values.
+
+mod entry;
+mod lock;
+mod private;
+mod real;
+mod store;
+mod trust;
+
+use anyhow::Result;
+
+pub use entry::{Entry, Meta, Stamp};
+pub use lock::{Busy, Lock};
+pub use real::{Real, interrupted, watch_signals};
+pub use store::{Appender, Store};
+pub use trust::{CallersFiles, Revision, Untrusted, host_name, lexical, random_id, revision};
+
+use crate::{
+    effect::{Op, Query},
+    model::{GroupName, HostPath, UserName},
+};
+
+/// A host that can be looked at from several threads.
+pub trait Host: Sync {
+    /// Returns something to look with, for one thread.
+    fn looker(&self) -> Box<dyn Observe + '_>;
+}
+
+/// Looks. Whoever has only this can change nothing.
+pub trait Observe {
+    /// Says what is at a path, without opening it.
+    fn entry(&self, path: &HostPath) -> Result<Entry>;
+    /// Says what is at a path, and what a regular file holds, up to [`LONGEST_TEXT`] bytes.
+    fn text(&self, path: &HostPath) -> Result<(Entry, Option<Vec<u8>>)>;
+    /// Lists a directory's entries by name, sorted; nothing if there is none.
+    fn names(&self, path: &HostPath) -> Result<Vec<String>>;
+    /// Says whether a path is a mount point.
+    fn mounted(&self, path: &HostPath) -> Result<bool>;
+    /// Says whether there is such a user.
+    fn has_user(&self, user: &UserName) -> Result<bool>;
+    /// Says whether there is such a group.
+    fn has_group(&self, group: &GroupName) -> Result<bool>;
+    /// Finds a program in the host's `PATH`.
+    fn program(&self, name: &str) -> Result<Option<Stamp>>;
+    /// Says whether the caller itself could write a path, as far as the kernel is concerned.
+    fn writable(&self, path: &HostPath) -> Result<bool>;
+    /// Runs a command that only reads, whatever its exit code.
+    fn query(&self, query: &Query) -> Result<Output>;
+    /// Says whether this is a tree below a directory, not the running system.
+    fn is_tree(&self) -> bool;
+}
+
+/// Acts, from several threads if need be. Only `apply` gets this.
+pub trait Act: Sync {
+    /// Carries out one op.
+    fn act(&self, op: &Op) -> Result<()>;
+    /// Makes durable what was done so far.
+    fn settle(&self) -> Result<()>;
+}
+
+/// What a program printed, and how it ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// Its exit code; `None` if a signal or the time limit ended it.
+    pub code: Option<i32>,
+    /// Whether it was ended because it took too long.
+    pub timed_out: bool,
+    /// What it printed.
+    pub stdout: String,
+    /// The tail of what it complained about.
+    pub stderr: String,
+}
+
+/// How much of a file is looked at, in bytes: nothing that rlvm writes comes near it.
+pub const LONGEST_TEXT: u64 = 1 << 20;

@@ -1,0 +1,102 @@
+//! rlvm's own directories: private, and nobody else's.
+
+use std::{
+    fs::File,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, openat, renameat},
+    sys::stat::{Mode as Bits, SFlag, fstat, mkdirat},
+};
+
+use super::real::{Cursor, Real, Way, kind, trusted};
+use crate::model::HostPath;
+
+/// A directory of rlvm's own, open: 0700, its owner root or the caller.
+pub(super) struct PrivateDir {
+    path: HostPath,
+    fd: OwnedFd,
+}
+
+impl PrivateDir {
+    /// Opens it; `None` if it is not there.
+    pub(super) fn open(real: &Real, path: &HostPath) -> Result<Option<Self>> {
+        let mut cursor = Cursor::default();
+        let fd = match cursor.go(real, path)? {
+            Way::There(fd) => fd,
+            Way::Absent => return Ok(None),
+            Way::Blocked(why) => bail!("cannot use {path} for rlvm's own files: {why}"),
+        };
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let fd = openat(fd, ".", flags, Bits::empty()).with_context(|| format!("cannot open {path}"))?;
+        let stat = fstat(&fd)?;
+        ensure!(
+            trusted(stat.st_uid) && stat.st_mode & 0o022 == 0,
+            "{path} is for rlvm's own files, but others may write it: chown root {path}; chmod 0700 {path}"
+        );
+        Ok(Some(Self { path: path.clone(), fd }))
+    }
+
+    /// Opens it, made if it is not there.
+    pub(super) fn make(real: &Real, path: &HostPath) -> Result<Self> {
+        let mut missing: Vec<HostPath> = std::iter::once(path.clone()).chain(path.ancestors()).collect();
+        missing.reverse();
+        for dir in &missing {
+            let parent = dir.parent().context("/ is no place for rlvm's own files")?;
+            let mut cursor = Cursor::default();
+            let mode = if dir == path { Bits::S_IRWXU } else { Bits::from_bits_truncate(0o755) };
+            match cursor.go(real, &parent)? {
+                Way::There(fd) => match mkdirat(fd, dir.name(), mode) {
+                    Ok(()) | Err(Errno::EEXIST) => {}
+                    Err(errno) => return Err(errno).with_context(|| format!("cannot make {dir}")),
+                },
+                Way::Absent => bail!("cannot make {dir}: {parent} is gone"),
+                Way::Blocked(why) => bail!("cannot make {dir}: {why}"),
+            }
+        }
+        Self::open(real, path)?.with_context(|| format!("cannot make {path}"))
+    }
+
+    /// Opens a file in it; `None` if it is not there (and the flags do not make it).
+    pub(super) fn file(&self, name: &str, flags: OFlag) -> Result<Option<File>> {
+        let path = &self.path;
+        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file: File = match openat(&self.fd, name, flags, Bits::S_IRUSR | Bits::S_IWUSR) {
+            Ok(fd) => fd.into(),
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(errno) => return Err(errno).with_context(|| format!("cannot open {path}/{name}")),
+        };
+        let stat = fstat(&file)?;
+        ensure!(
+            kind(&stat) == SFlag::S_IFREG
+                && stat.st_nlink == 1
+                && trusted(stat.st_uid)
+                && stat.st_mode & 0o022 == 0,
+            "{path}/{name} is no plain file of root's that only root may write"
+        );
+        Ok(Some(file))
+    }
+
+    /// Puts a file that was written in place of another of this directory, durably.
+    pub(super) fn rename(&self, from: &str, to: &str) -> Result<()> {
+        renameat(&self.fd, from, &self.fd, to)
+            .with_context(|| format!("cannot put {}/{to} in place", self.path))?;
+        File::from(self.fd.try_clone()?)
+            .sync_all()
+            .with_context(|| format!("cannot make {} durable", self.path))
+    }
+
+    /// Says where a file of it is, for a message.
+    pub(super) fn show(&self, name: &str) -> String {
+        format!("{}/{name}", self.path)
+    }
+}
+
+impl AsFd for PrivateDir {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

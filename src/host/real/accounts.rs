@@ -1,0 +1,199 @@
+//! Users and groups: of the running system by its own rules, of another tree by its passwd and group files.
+
+use std::{
+    collections::HashMap,
+    ffi::CString,
+    path::{Path, PathBuf},
+    sync::{Mutex, OnceLock, PoisonError},
+};
+
+use anyhow::{Context, Result};
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+
+use crate::model::{GroupName, UserName};
+
+/// A user's numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ids {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    /// All groups, the first one too.
+    pub(super) groups: Vec<u32>,
+}
+
+/// Looks users and groups up, each once.
+pub(super) struct Accounts {
+    /// The tree whose files are read; `None` is the running system, with all its name services.
+    tree: Option<PathBuf>,
+    files: OnceLock<Files>,
+    names: Mutex<HashMap<(Of, u32), String>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Of {
+    User,
+    Group,
+}
+
+/// The lines of passwd and group, split.
+#[derive(Default)]
+struct Files {
+    passwd: Vec<Vec<String>>,
+    group: Vec<Vec<String>>,
+}
+
+impl Accounts {
+    pub(super) fn new(running: bool, root: &Path) -> Self {
+        let tree = if running { None } else { Some(root.to_owned()) };
+        Self { tree, files: OnceLock::new(), names: Mutex::default() }
+    }
+
+    /// Returns the user's number; `None` if there is no such user.
+    pub(super) fn user(&self, user: &UserName) -> Result<Option<u32>> {
+        match self.files() {
+            None => Ok(User::from_name(user.as_str())
+                .with_context(|| format!("cannot look up the user {user}"))?
+                .map(|user| user.uid.as_raw())),
+            Some(files) => Ok(files.find(&files.passwd, user.as_str())),
+        }
+    }
+
+    /// Returns the group's number; `None` if there is no such group.
+    pub(super) fn group(&self, group: &GroupName) -> Result<Option<u32>> {
+        match self.files() {
+            None => Ok(Group::from_name(group.as_str())
+                .with_context(|| format!("cannot look up the group {group}"))?
+                .map(|group| group.gid.as_raw())),
+            Some(files) => Ok(files.find(&files.group, group.as_str())),
+        }
+    }
+
+    /// Returns a user's numbers, all groups too; `None` if there is no such user.
+    pub(super) fn ids(&self, user: &UserName) -> Result<Option<Ids>> {
+        let Some(files) = self.files() else { return running_ids(user) };
+        Ok(files.ids(user))
+    }
+
+    pub(super) fn user_name(&self, uid: u32) -> String {
+        self.name(Of::User, uid)
+    }
+
+    pub(super) fn group_name(&self, gid: u32) -> String {
+        self.name(Of::Group, gid)
+    }
+
+    fn name(&self, of: Of, id: u32) -> String {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names
+            .entry((of, id))
+            .or_insert_with(|| self.look_up(of, id).unwrap_or_else(|| id.to_string()))
+            .clone()
+    }
+
+    fn look_up(&self, of: Of, id: u32) -> Option<String> {
+        match (self.files(), of) {
+            (None, Of::User) => Some(User::from_uid(Uid::from_raw(id)).ok()??.name),
+            (None, Of::Group) => Some(Group::from_gid(Gid::from_raw(id)).ok()??.name),
+            (Some(files), Of::User) => files.name(&files.passwd, id),
+            (Some(files), Of::Group) => files.name(&files.group, id),
+        }
+    }
+
+    fn files(&self) -> Option<&Files> {
+        let tree = self.tree.as_deref()?;
+        Some(self.files.get_or_init(|| Files { passwd: read(tree, "passwd"), group: read(tree, "group") }))
+    }
+}
+
+/// Asks the running system's name services.
+fn running_ids(user: &UserName) -> Result<Option<Ids>> {
+    let looked = User::from_name(user.as_str()).with_context(|| format!("cannot look up the user {user}"))?;
+    let Some(found) = looked else { return Ok(None) };
+    let name = CString::new(user.as_str())?;
+    let groups =
+        getgrouplist(&name, found.gid).with_context(|| format!("cannot look up the groups of {user}"))?;
+    let groups = groups.into_iter().map(Gid::as_raw).collect();
+    Ok(Some(Ids { uid: found.uid.as_raw(), gid: found.gid.as_raw(), groups }))
+}
+
+impl Files {
+    fn ids(&self, user: &UserName) -> Option<Ids> {
+        let line = self.passwd.iter().find(|line| line.first().is_some_and(|name| name == user.as_str()))?;
+        let uid = line.get(2)?.parse().ok()?;
+        let gid = line.get(3)?.parse().ok()?;
+        let member = |line: &&Vec<String>| {
+            line.get(3).is_some_and(|all| all.split(',').any(|name| name == user.as_str()))
+        };
+        let others = self.group.iter().filter(member).filter_map(|line| line.get(2)?.parse().ok());
+        let mut groups: Vec<u32> = std::iter::once(gid).chain(others).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        Some(Ids { uid, gid, groups })
+    }
+
+    fn find(&self, lines: &[Vec<String>], name: &str) -> Option<u32> {
+        let line = lines.iter().find(|line| line.first().is_some_and(|it| it == name));
+        match line {
+            Some(line) => line.get(2)?.parse().ok(),
+            // A tree without its own files yet still has root.
+            None if self.is_empty() && name == "root" => Some(0),
+            None => None,
+        }
+    }
+
+    fn name(&self, lines: &[Vec<String>], id: u32) -> Option<String> {
+        let id = id.to_string();
+        let line = lines.iter().find(|line| line.get(2) == Some(&id));
+        match line {
+            Some(line) => line.first().cloned(),
+            None if self.is_empty() && id == "0" => Some("root".into()),
+            None => None,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.passwd.is_empty() && self.group.is_empty()
+    }
+}
+
+/// Reads a tree's file; a tree that is just being made may have none.
+#[expect(clippy::disallowed_methods, reason = "host reads")]
+fn read(tree: &Path, name: &str) -> Vec<Vec<String>> {
+    let text = std::fs::read(tree.join("etc").join(name)).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    text.lines().map(|line| line.split(':').map(Into::into).collect()).collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a tree to look at")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_has_users_of_its_own() {
+        let tree = tempfile::tempdir().unwrap();
+        let accounts = Accounts::new(false, tree.path());
+        assert_eq!(accounts.user(&UserName::root()).unwrap(), Some(0), "before it has any file");
+        assert_eq!(accounts.user_name(0), "root");
+
+        std::fs::create_dir(tree.path().join("etc")).unwrap();
+        std::fs::write(
+            tree.path().join("etc/passwd"),
+            "root:x:0:0::/root:/bin/sh\nbackup:x:4000:4001::/:/bin/sh\n",
+        )
+        .unwrap();
+        std::fs::write(tree.path().join("etc/group"), "root:x:0:\nbackup:x:4001:\nadm:x:4:a,backup\n")
+            .unwrap();
+        let accounts = Accounts::new(false, tree.path());
+        let backup: UserName = "backup".parse().unwrap();
+        assert_eq!(accounts.user(&backup).unwrap(), Some(4000));
+        assert_eq!(
+            accounts.ids(&backup).unwrap().unwrap(),
+            Ids { uid: 4000, gid: 4001, groups: vec![4, 4001] }
+        );
+        assert_eq!(accounts.user_name(4000), "backup");
+        assert_eq!(accounts.group_name(4001), "backup");
+        assert_eq!(accounts.group_name(77), "77");
+        assert_eq!(accounts.user(&"daemon".parse().unwrap()).unwrap(), None, "not the running system's");
+    }
+}

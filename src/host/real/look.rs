@@ -1,0 +1,217 @@
+//! Looking at a machine.
+
+use std::{cell::RefCell, fs::File, io::Read, os::unix::fs::FileExt};
+
+use anyhow::{Context, Result};
+use nix::{
+    dir::Dir,
+    errno::Errno,
+    fcntl::{AtFlags, OFlag, openat},
+    sys::stat::{FileStat, Mode as Bits, SFlag, fstat, fstatat},
+    unistd::{AccessFlags, faccessat},
+};
+
+use super::{
+    Real, process,
+    walk::{Cursor, Way, kind},
+};
+use crate::{
+    effect::Query,
+    host::{Entry, LONGEST_TEXT, Meta, Observe, Output, Stamp},
+    model::{GroupName, HostPath, Mode, UserName},
+};
+
+/// Looks at a machine from one thread, keeping the last directory open.
+pub(super) struct Look<'a> {
+    real: &'a Real,
+    cursor: RefCell<Cursor>,
+}
+
+impl<'a> Look<'a> {
+    pub(super) fn new(real: &'a Real) -> Self {
+        Self { real, cursor: RefCell::default() }
+    }
+
+    fn meta(&self, stat: &FileStat) -> Meta {
+        let accounts = &self.real.accounts;
+        Meta {
+            owner: accounts.user_name(stat.st_uid),
+            group: accounts.group_name(stat.st_gid),
+            mode: Mode::new(stat.st_mode),
+            links: stat.st_nlink,
+            stamp: stamp(stat),
+        }
+    }
+
+    fn of_stat(&self, stat: &FileStat) -> Entry {
+        match kind(stat) {
+            SFlag::S_IFDIR => Entry::Directory(self.meta(stat)),
+            SFlag::S_IFREG => Entry::File(self.meta(stat)),
+            SFlag::S_IFLNK => Entry::Other("a symbolic link".into()),
+            SFlag::S_IFIFO => Entry::Other("a FIFO".into()),
+            SFlag::S_IFSOCK => Entry::Other("a socket".into()),
+            _ => Entry::Other("a device".into()),
+        }
+    }
+
+    /// Follows a link that only root can have put there to the directory it names.
+    fn of_directory(&self, path: &HostPath) -> Result<Entry> {
+        match self.cursor.borrow_mut().go(self.real, path)? {
+            Way::There(fd) => Ok(self.of_stat(&fstat(fd)?)),
+            Way::Absent => Ok(Entry::Other("a symbolic link to nothing".into())),
+            Way::Blocked(why) => Ok(Entry::Blocked(why)),
+        }
+    }
+}
+
+impl Observe for Look<'_> {
+    fn entry(&self, path: &HostPath) -> Result<Entry> {
+        let Some(parent) = path.parent() else {
+            return Ok(self.of_stat(&fstat(&self.real.root_fd)?));
+        };
+        let stat = match self.cursor.borrow_mut().go(self.real, &parent)? {
+            Way::There(fd) => match fstatat(fd, path.name(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                Err(Errno::ENOENT) => return Ok(Entry::Absent),
+                Err(Errno::EACCES) => return Ok(Entry::Blocked(format!("no permission to look at {path}"))),
+                Err(errno) => return Err(errno).with_context(|| format!("cannot look at {path}")),
+            },
+            Way::Absent => return Ok(Entry::Absent),
+            Way::Blocked(why) => return Ok(Entry::Blocked(why)),
+        };
+        if kind(&stat) == SFlag::S_IFLNK {
+            return self.of_directory(path);
+        }
+        Ok(self.of_stat(&stat))
+    }
+
+    fn text(&self, path: &HostPath) -> Result<(Entry, Option<Vec<u8>>)> {
+        let Some(parent) = path.parent() else {
+            return Ok((self.entry(path)?, None));
+        };
+        let mut cursor = self.cursor.borrow_mut();
+        let fd = match cursor.go(self.real, &parent)? {
+            Way::There(fd) => fd,
+            Way::Absent => return Ok((Entry::Absent, None)),
+            Way::Blocked(why) => return Ok((Entry::Blocked(why), None)),
+        };
+        // Without waiting: a FIFO that somebody planted must not hold the plan up.
+        let flags =
+            OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let file: File = match openat(fd, path.name(), flags, Bits::empty()) {
+            Ok(fd) => fd.into(),
+            Err(Errno::ENOENT) => return Ok((Entry::Absent, None)),
+            Err(Errno::EACCES) => {
+                return Ok((Entry::Blocked(format!("no permission to read {path}")), None));
+            }
+            // A link (ELOOP) or a socket (ENXIO): say what it is.
+            Err(_) => {
+                let stat = fstatat(fd, path.name(), AtFlags::AT_SYMLINK_NOFOLLOW)
+                    .with_context(|| format!("cannot look at {path}"))?;
+                return Ok((self.of_stat(&stat), None));
+            }
+        };
+        let stat = fstat(&file).with_context(|| format!("cannot look at {path}"))?;
+        let entry = self.of_stat(&stat);
+        let text = match &entry {
+            Entry::File(meta) if meta.stamp.size <= LONGEST_TEXT => {
+                Some(content(&file, meta.stamp.size).with_context(|| format!("cannot read {path}"))?)
+            }
+            _ => None,
+        };
+        Ok((entry, text))
+    }
+
+    fn names(&self, path: &HostPath) -> Result<Vec<String>> {
+        let mut cursor = self.cursor.borrow_mut();
+        let Way::There(fd) = cursor.go(self.real, path)? else {
+            return Ok(Vec::new());
+        };
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut dir =
+            Dir::openat(fd, ".", flags, Bits::empty()).with_context(|| format!("cannot list {path}"))?;
+        let mut names = Vec::new();
+        for entry in dir.iter() {
+            let name = entry
+                .with_context(|| format!("cannot list {path}"))?
+                .file_name()
+                .to_string_lossy()
+                .into_owned();
+            if name != "." && name != ".." {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn mounted(&self, path: &HostPath) -> Result<bool> {
+        let mounts = match self.real.mounts.get() {
+            Some(mounts) => mounts,
+            None => {
+                let read = super::mounts::read()?;
+                self.real.mounts.get_or_init(|| read)
+            }
+        };
+        // Where root's own links lead is where the kernel mounted it.
+        let mut cursor = self.cursor.borrow_mut();
+        let there = matches!(cursor.go(self.real, path)?, Way::There(_));
+        let resolved = cursor.resolved();
+        Ok(there && mounts.contains(&self.real.root.join(resolved.trim_start_matches('/'))))
+    }
+
+    fn has_user(&self, user: &UserName) -> Result<bool> {
+        Ok(self.real.accounts.user(user)?.is_some())
+    }
+
+    fn has_group(&self, group: &GroupName) -> Result<bool> {
+        Ok(self.real.accounts.group(group)?.is_some())
+    }
+
+    fn program(&self, name: &str) -> Result<Option<Stamp>> {
+        process::find(&self.real.path, name)
+    }
+
+    fn writable(&self, path: &HostPath) -> Result<bool> {
+        let mut cursor = self.cursor.borrow_mut();
+        let Way::There(fd) = cursor.go(self.real, path)? else {
+            return Ok(false);
+        };
+        let flags = AccessFlags::W_OK | AccessFlags::X_OK;
+        Ok(faccessat(fd, ".", flags, AtFlags::AT_EACCESS).is_ok())
+    }
+
+    fn query(&self, query: &Query) -> Result<Output> {
+        process::run(self.real, query.cmd())
+    }
+
+    fn is_tree(&self) -> bool {
+        !self.real.is_running_system()
+    }
+}
+
+pub(super) fn stamp(stat: &FileStat) -> Stamp {
+    Stamp {
+        dev: stat.st_dev,
+        ino: stat.st_ino,
+        size: u64::try_from(stat.st_size).unwrap_or_default(),
+        mtime: stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec),
+        ctime: stat.st_ctime.saturating_mul(1_000_000_000).saturating_add(stat.st_ctime_nsec),
+    }
+}
+
+/// Reads a file of a known size in one call; what grew meanwhile is read too, up to the limit.
+fn content(file: &File, size: u64) -> Result<Vec<u8>> {
+    let size = usize::try_from(size)?;
+    let mut bytes = vec![0; size + 1];
+    let got = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(got);
+    if got > size {
+        let mut rest = Vec::new();
+        let mut file = file;
+        std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(got as u64))?;
+        file.take(LONGEST_TEXT).read_to_end(&mut rest)?;
+        bytes.extend(rest);
+    }
+    Ok(bytes)
+}

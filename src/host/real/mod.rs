@@ -1,0 +1,104 @@
+//! The machine itself, or a tree of one below a directory.
+
+mod accounts;
+mod act;
+mod look;
+mod mounts;
+mod process;
+mod walk;
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use anyhow::{Context, Result};
+use nix::unistd::geteuid;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use self::accounts::Accounts;
+pub(super) use self::walk::{Cursor, Way, kind};
+use super::{Host, Observe};
+use crate::model::HostPath;
+
+/// The machine itself, or a tree of one below a directory.
+pub struct Real {
+    /// Where its `/` is.
+    root: PathBuf,
+    root_fd: OwnedFd,
+    /// Where programs are looked for.
+    path: String,
+    accounts: Accounts,
+    mounts: OnceLock<BTreeSet<PathBuf>>,
+    /// Directories in which something was made, renamed or removed since the last `settle`.
+    touched: Mutex<BTreeSet<HostPath>>,
+}
+
+impl Real {
+    /// Opens the tree below `root`, which is `/` for the machine itself. `path` says where programs are.
+    ///
+    /// # Errors
+    ///
+    /// If `root` is no directory that can be opened.
+    pub fn open(root: &Path, path: &str) -> Result<Self> {
+        let root = root.canonicalize().with_context(|| format!("cannot find the root {}", root.display()))?;
+        let dir = File::open(&root).with_context(|| format!("cannot open the root {}", root.display()))?;
+        anyhow::ensure!(dir.metadata()?.is_dir(), "the root {} is no directory", root.display());
+        Ok(Self {
+            accounts: Accounts::new(root == Path::new("/"), &root),
+            root,
+            root_fd: dir.into(),
+            path: path.into(),
+            mounts: OnceLock::new(),
+            touched: Mutex::default(),
+        })
+    }
+
+    /// Returns where its `/` is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn is_running_system(&self) -> bool {
+        self.root == Path::new("/")
+    }
+}
+
+impl Host for Real {
+    fn looker(&self) -> Box<dyn Observe + '_> {
+        Box::new(look::Look::new(self))
+    }
+}
+
+/// Says whether what belongs to a user can be trusted not to be a trap: root's, and one's own.
+pub(super) fn trusted(uid: u32) -> bool {
+    uid == 0 || uid == geteuid().as_raw()
+}
+
+/// The signal that asked to stop; 0 if none did.
+static SIGNAL: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
+
+/// From now on SIGINT, SIGTERM and SIGHUP are noted instead of ending the process.
+///
+/// # Errors
+///
+/// If the system refuses a handler.
+pub fn watch_signals() -> Result<()> {
+    let noted = SIGNAL.get_or_init(Arc::default);
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register_usize(signal, Arc::clone(noted), usize::try_from(signal)?)?;
+    }
+    Ok(())
+}
+
+/// Returns the signal that asked to stop, if one did since [`watch_signals`].
+pub fn interrupted() -> Option<i32> {
+    let noted = SIGNAL.get()?.load(Ordering::Relaxed);
+    i32::try_from(noted).ok().filter(|signal| *signal != 0)
+}

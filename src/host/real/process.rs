@@ -1,0 +1,162 @@
+//! Running programs: argv, never a shell; a fixed environment; nothing outlives rlvm.
+
+use std::{
+    ffi::OsString,
+    io::Read,
+    os::unix::{fs::MetadataExt, process::CommandExt},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use tracing::debug;
+
+use super::Real;
+use crate::{
+    effect::{Arg, Cmd},
+    host::{Output, Stamp},
+    model::UserName,
+};
+
+/// How much of a program's output is kept, in bytes.
+const MOST_OUTPUT: u64 = 4 << 20;
+/// How much of its complaints is kept, from the end, in bytes.
+const TAIL: usize = 4 << 10;
+
+/// Runs a program to its end, or to its time limit, whatever its exit code.
+pub(super) fn run(real: &Real, cmd: &Cmd) -> Result<Output> {
+    let start = Instant::now();
+    let mut command = prepare(real, cmd)?;
+    let mut child = command.spawn().with_context(|| format!("cannot start `{cmd}`"))?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (out, err) = (reader(stdout), reader(stderr));
+    let (code, timed_out) = wait(&mut child, Duration::from_secs(cmd.time_limit()))?;
+    // A grandchild that keeps the pipe open must not hold rlvm up.
+    let patience = Duration::from_secs(2);
+    let stdout = out.recv_timeout(patience).unwrap_or_default();
+    let stderr = tail(&err.recv_timeout(patience).unwrap_or_default());
+    debug!(command = %cmd, ?code, timed_out, elapsed = ?start.elapsed(), "ran");
+    Ok(Output { code, timed_out, stdout: String::from_utf8_lossy(&stdout).into_owned(), stderr })
+}
+
+/// Runs a program that must succeed.
+pub(super) fn must(real: &Real, cmd: &Cmd) -> Result<Output> {
+    let output = run(real, cmd)?;
+    let stderr = output.stderr.trim_end();
+    match output.code {
+        Some(code) if cmd.accepts(code) => Ok(output),
+        Some(code) => bail!("`{cmd}` failed with exit code {code}:\n{stderr}"),
+        None if output.timed_out => bail!("`{cmd}` took longer than {} s and was ended", cmd.time_limit()),
+        None => bail!("`{cmd}` was ended by a signal:\n{stderr}"),
+    }
+}
+
+/// Finds a program in a `PATH`.
+pub(super) fn find(path: &str, name: &str) -> Result<Option<Stamp>> {
+    for dir in path.split(':').filter(|dir| dir.starts_with('/')) {
+        #[expect(clippy::disallowed_methods, reason = "host looks")]
+        let Ok(meta) = std::fs::metadata(Path::new(dir).join(name)) else { continue };
+        if meta.is_file() && meta.mode() & 0o111 != 0 {
+            let nanos =
+                |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+            return Ok(Some(Stamp {
+                dev: meta.dev(),
+                ino: meta.ino(),
+                size: meta.size(),
+                mtime: nanos(meta.mtime(), meta.mtime_nsec()),
+                ctime: nanos(meta.ctime(), meta.ctime_nsec()),
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// Builds the call. setpriv(1) of util-linux sets what std cannot without unsafe code: that the child dies with
+/// its parent, and a user's groups.
+#[expect(clippy::disallowed_methods, reason = "host runs programs")]
+fn prepare(real: &Real, cmd: &Cmd) -> Result<Command> {
+    let mut command = Command::new("setpriv");
+    command.arg("--pdeathsig=KILL");
+    if let Some(user) = cmd.run_as() {
+        command.args(identity(real, user)?);
+    }
+    command.arg("--").arg(cmd.program());
+    command.args(cmd.words().iter().map(|arg| value(real, arg)));
+    command.env_clear().env("PATH", &real.path).env("LC_ALL", "C.UTF-8").env("HOME", "/nonexistent");
+    command.envs(cmd.variables().iter().map(|(name, arg)| (name, value(real, arg))));
+    // Paths of another tree are passed relative to it, since the user need not reach it from the real `/`.
+    command.current_dir(&real.root).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(command)
+}
+
+/// A user's numbers, all groups too. Names would not do: setpriv keeps root's group unless told the number of
+/// another, and a tree's users are not those of the running system.
+fn identity(real: &Real, user: &UserName) -> Result<[String; 3]> {
+    let ids = real.accounts.ids(user)?.with_context(|| format!("there is no user {user}"))?;
+    let groups: Vec<String> = ids.groups.iter().map(ToString::to_string).collect();
+    Ok([
+        format!("--reuid={}", ids.uid),
+        format!("--regid={}", ids.gid),
+        format!("--groups={}", groups.join(",")),
+    ])
+}
+
+fn value(real: &Real, arg: &Arg) -> OsString {
+    match arg {
+        Arg::Word(word) => word.into(),
+        Arg::Path(path) if real.is_running_system() => path.as_str().into(),
+        Arg::Path(path) => format!("./{}", path.relative()).into(),
+    }
+}
+
+/// Reads a pipe to its end in a thread of its own, keeping only so much.
+fn reader(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
+    let (send, receive) = mpsc::channel();
+    if let Some(mut pipe) = pipe {
+        thread::spawn(move || {
+            let mut kept = Vec::new();
+            let read = pipe.by_ref().take(MOST_OUTPUT).read_to_end(&mut kept);
+            let drained = read.and_then(|_| std::io::copy(&mut pipe, &mut std::io::sink()));
+            // A pipe that breaks ends like one that closes: the exit code tells whether all went well.
+            drop(drained);
+            drop(send.send(kept));
+        });
+    }
+    receive
+}
+
+fn wait(child: &mut Child, limit: Duration) -> Result<(Option<i32>, bool)> {
+    let start = Instant::now();
+    let mut nap = Duration::from_micros(500);
+    loop {
+        if let Some(status) = child.try_wait().context("cannot wait for a child")? {
+            return Ok((status.code(), false));
+        }
+        if start.elapsed() >= limit {
+            let group = Pid::from_raw(i32::try_from(child.id())?);
+            // It may have ended just now: then there is nothing to kill.
+            let _ = killpg(group, Signal::SIGKILL);
+            child.wait().context("cannot wait for a child")?;
+            return Ok((None, true));
+        }
+        thread::sleep(nap);
+        nap = (nap * 2).min(Duration::from_millis(20));
+    }
+}
+
+fn tail(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut from = text.len().saturating_sub(TAIL);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    text[from..].to_owned()
+}

@@ -1,0 +1,150 @@
+//! The way to a path, one directory at a time, so that nobody can lead root astray.
+//!
+//! Each step opens one name with `O_PATH | O_NOFOLLOW` below the last. A symbolic link is followed only if root
+//! (or the caller) owns it and nobody else could have put it there (`/var/run` is one). A step out of a
+//! directory of an unprivileged user into somebody else's is refused, as systemd-tmpfiles(8) does: that user
+//! could have moved it there. `openat2` could do the first half in one call, and says nothing of the second;
+//! one way for both is simpler, and a cursor that keeps its directories open makes neighbours cheap.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use anyhow::{Context, Result};
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, openat, readlinkat},
+    sys::stat::{FileStat, Mode as Bits, SFlag, fstat},
+};
+
+use super::{Real, trusted};
+use crate::model::HostPath;
+
+/// As many links as the kernel follows before it gives up.
+const MOST_LINKS: usize = 40;
+
+/// A directory on the way, open.
+struct Step {
+    name: String,
+    fd: OwnedFd,
+    stat: FileStat,
+}
+
+/// Where the way to a directory ended.
+pub(in crate::host) enum Way<'a> {
+    /// There, open.
+    There(BorrowedFd<'a>),
+    /// A directory on the way is missing.
+    Absent,
+    /// The way is not safe or not possible: why.
+    Blocked(String),
+}
+
+/// The way to the last directory asked for, kept open.
+#[derive(Default)]
+pub(in crate::host) struct Cursor {
+    steps: Vec<Step>,
+    /// The directory that was asked for, which a link may have led elsewhere.
+    asked: Option<HostPath>,
+}
+
+impl Cursor {
+    /// Goes to a directory.
+    pub(in crate::host) fn go<'a>(&'a mut self, real: &'a Real, dir: &HostPath) -> Result<Way<'a>> {
+        if self.asked.as_ref() != Some(dir) {
+            self.asked = None;
+            if let Some(stop) = self.walk(real, dir)? {
+                return Ok(stop);
+            }
+            self.asked = Some(dir.clone());
+        }
+        Ok(Way::There(self.here(real)))
+    }
+
+    fn here<'a>(&'a self, real: &'a Real) -> BorrowedFd<'a> {
+        self.steps.last().map_or(real.root_fd.as_fd(), |step| step.fd.as_fd())
+    }
+
+    /// Returns the path that the links led to.
+    pub(in crate::host) fn resolved(&self) -> String {
+        self.steps.iter().map(|step| format!("/{}", step.name)).collect()
+    }
+
+    fn walk(&mut self, real: &Real, dir: &HostPath) -> Result<Option<Way<'static>>> {
+        let same = self.steps.iter().zip(dir.parts()).take_while(|(step, part)| step.name == **part).count();
+        self.steps.truncate(same);
+        // Nearest last, so that a link's target can be put on top.
+        let mut left: Vec<String> = dir.parts().skip(same).map(Into::into).collect();
+        left.reverse();
+        let mut links = 0;
+        while let Some(part) = left.pop() {
+            // Only a link's target has this; at the root it stays there, as in the kernel.
+            if part == ".." {
+                self.steps.pop();
+                continue;
+            }
+            let at = || format!("{}/{part}", self.resolved());
+            let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let fd = match openat(self.here(real), part.as_str(), flags, Bits::empty()) {
+                Ok(fd) => fd,
+                Err(Errno::ENOENT) => return Ok(Some(Way::Absent)),
+                Err(Errno::EACCES) => {
+                    return Ok(Some(Way::Blocked(format!("no permission to look at {}", at()))));
+                }
+                Err(errno) => return Err(errno).with_context(|| format!("cannot open {}", at())),
+            };
+            let stat = fstat(&fd).with_context(|| format!("cannot look at {}", at()))?;
+            let above = match self.steps.last() {
+                Some(step) => step.stat,
+                None => fstat(&real.root_fd).context("cannot look at the root")?,
+            };
+            match kind(&stat) {
+                SFlag::S_IFDIR => {
+                    if !trusted(above.st_uid) && stat.st_uid != above.st_uid {
+                        let why = format!(
+                            "{} belongs to {}, but lies in a directory of {}, who could have put it there",
+                            at(),
+                            real.accounts.user_name(stat.st_uid),
+                            real.accounts.user_name(above.st_uid),
+                        );
+                        return Ok(Some(Way::Blocked(why)));
+                    }
+                    self.steps.push(Step { name: part, fd, stat });
+                }
+                SFlag::S_IFLNK => {
+                    links += 1;
+                    if !safe_link(&stat, &above) {
+                        let why =
+                            format!("{} is a symbolic link that others than root could have put there", at());
+                        return Ok(Some(Way::Blocked(why)));
+                    }
+                    if links > MOST_LINKS {
+                        return Ok(Some(Way::Blocked(format!("{} is one of too many symbolic links", at()))));
+                    }
+                    let target =
+                        readlinkat(&fd, "").with_context(|| format!("cannot read the link {}", at()))?;
+                    let target = target.to_string_lossy().into_owned();
+                    self.follow(&target, &mut left);
+                }
+                _ => return Ok(Some(Way::Blocked(format!("{} is no directory", at())))),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Puts a link's target on what is left of the way. An absolute one starts at this root, not the machine's.
+    fn follow(&mut self, target: &str, left: &mut Vec<String>) {
+        if target.starts_with('/') {
+            self.steps.clear();
+        }
+        left.extend(target.split('/').rev().filter(|part| !matches!(*part, "" | ".")).map(Into::into));
+    }
+}
+
+/// Returns the type bits.
+pub(in crate::host) fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+/// Says whether nobody but root or the caller can have put a link there.
+fn safe_link(link: &FileStat, dir: &FileStat) -> bool {
+    trusted(link.st_uid) && trusted(dir.st_uid) && dir.st_mode & 0o022 == 0
+}

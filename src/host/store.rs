@@ -1,0 +1,111 @@
+//! rlvm's own files on the host: read whole, replaced whole, or appended to.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+};
+
+use anyhow::{Context, Result};
+use nix::fcntl::OFlag;
+
+use super::{lock::Lock, private::PrivateDir, real::Real};
+use crate::model::HostPath;
+
+/// Files in a private directory of rlvm's own.
+pub struct Store<'a> {
+    real: &'a Real,
+    dir: HostPath,
+}
+
+impl<'a> Store<'a> {
+    /// Names the directory, which need not be there yet.
+    pub fn new(real: &'a Real, dir: &HostPath) -> Self {
+        Self { real, dir: dir.clone() }
+    }
+
+    /// Returns where it is.
+    pub fn dir(&self) -> &HostPath {
+        &self.dir
+    }
+
+    /// Reads a file; `None` if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or is not a plain file that only root may write.
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let Some(dir) = PrivateDir::open(self.real, &self.dir)? else { return Ok(None) };
+        let Some(mut file) = dir.file(name, OFlag::O_RDONLY)? else { return Ok(None) };
+        let size = file.metadata().map_or(0, |meta| meta.len());
+        let mut bytes = Vec::with_capacity(usize::try_from(size)? + 1);
+        file.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", dir.show(name)))?;
+        Ok(Some(bytes))
+    }
+
+    /// Writes a file new, makes it durable, and puts it in place.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written; what was there stays.
+    pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let dir = PrivateDir::make(self.real, &self.dir)?;
+        let new = format!("{name}.new");
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC;
+        let mut file = dir.file(&new, flags)?.with_context(|| format!("cannot make {}", dir.show(&new)))?;
+        file.write_all(bytes)
+            .and_then(|()| file.sync_all())
+            .with_context(|| format!("cannot write {}", dir.show(&new)))?;
+        dir.rename(&new, name)
+    }
+
+    /// Opens a file to append to, cut to `length` bytes first.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened.
+    pub fn append(&self, name: &str, length: u64) -> Result<Appender> {
+        let dir = PrivateDir::make(self.real, &self.dir)?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND;
+        let shown = dir.show(name);
+        let file = dir.file(name, flags)?.with_context(|| format!("cannot make {shown}"))?;
+        file.set_len(length).with_context(|| format!("cannot write {shown}"))?;
+        Ok(Appender { file, shown })
+    }
+
+    /// Takes the lock in this directory. `who` is what others are told: the process, and since when.
+    ///
+    /// # Errors
+    ///
+    /// [`super::Busy`] if somebody holds it; else if the directory or the file cannot be made.
+    pub fn lock(&self, who: &str) -> Result<Lock> {
+        let dir = PrivateDir::make(self.real, &self.dir)?;
+        let file = dir.file("lock", OFlag::O_RDWR | OFlag::O_CREAT)?;
+        Lock::take(file.with_context(|| format!("cannot make {}", dir.show("lock")))?, who)
+    }
+}
+
+/// A file that is appended to.
+pub struct Appender {
+    file: File,
+    shown: String,
+}
+
+impl Appender {
+    /// Adds bytes; they survive the end of this process.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be written.
+    pub fn add(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).with_context(|| format!("cannot write {}", self.shown))
+    }
+
+    /// Makes durable what was added: it survives a power cut.
+    ///
+    /// # Errors
+    ///
+    /// If the disk refuses.
+    pub fn sync(&mut self) -> Result<()> {
+        self.file.sync_data().with_context(|| format!("cannot make {} durable", self.shown))
+    }
+}

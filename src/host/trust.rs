@@ -1,0 +1,240 @@
+//! What the caller brings: state files, includes, saved plans. As root, only those that nobody else could have
+//! written are read.
+
+use std::{
+    io::Read,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Component, Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+use nix::{fcntl::OFlag, unistd::geteuid};
+use serde::{Deserialize, Serialize};
+
+use crate::model::HostName;
+
+/// The largest state file or plan that is read, in bytes.
+const LARGEST: u64 = 256 << 20;
+
+/// Reads files that the caller names, if they can be trusted.
+#[derive(Clone, Debug)]
+pub struct CallersFiles {
+    /// Users whose files are read: root's and the caller's, also behind sudo. Without root there is nobody to
+    /// be protected from, so anybody's are.
+    owners: Option<Vec<u32>>,
+}
+
+/// A file that others may write was to be read as root.
+#[derive(Debug)]
+pub struct Untrusted(String);
+
+impl std::fmt::Display for Untrusted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Untrusted {}
+
+impl CallersFiles {
+    /// Trusts root, the caller, and `sudo_uid`, who became root by sudo.
+    pub fn new(sudo_uid: Option<u32>) -> Self {
+        let euid = geteuid().as_raw();
+        let owners = (euid == 0).then(|| [Some(0), sudo_uid].into_iter().flatten().collect());
+        Self { owners }
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// [`Untrusted`] if somebody else could have written it; else if it cannot be read or is no UTF-8.
+    pub fn read(&self, path: &Path) -> Result<String> {
+        let shown = path.display();
+        #[expect(clippy::disallowed_methods, reason = "host reads")]
+        let real = std::fs::canonicalize(path).with_context(|| format!("cannot read {shown}"))?;
+        // Opened by the name that has no links left, and looked at through the descriptor.
+        let mut file = std::fs::OpenOptions::new()
+            .read(true)
+            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
+            .open(&real)
+            .with_context(|| format!("cannot read {shown}"))?;
+        let meta = file.metadata().with_context(|| format!("cannot look at {shown}"))?;
+        if !meta.is_file() {
+            bail!("cannot read {shown}: it is no regular file");
+        }
+        if meta.len() > LARGEST {
+            bail!("cannot read {shown}: it is larger than {} MiB", LARGEST >> 20);
+        }
+        self.check(&real, &meta, false)?;
+        for dir in real.ancestors().skip(1).chain(path.ancestors().skip(1)) {
+            self.check_dir(dir)?;
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).with_context(|| format!("cannot read {shown}"))?;
+        Ok(text)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "host looks")]
+    fn check_dir(&self, dir: &Path) -> Result<()> {
+        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        let meta = std::fs::metadata(dir).with_context(|| format!("cannot look at {}", dir.display()))?;
+        self.check(dir, &meta, true)
+    }
+
+    fn check(&self, path: &Path, meta: &std::fs::Metadata, directory: bool) -> Result<()> {
+        let Some(owners) = &self.owners else { return Ok(()) };
+        let shown = path.display();
+        if !owners.contains(&meta.uid()) {
+            let why = format!(
+                "refusing to use {shown} as root: it belongs to user {}, not to root: chown root {shown}",
+                meta.uid()
+            );
+            return Err(Untrusted(why).into());
+        }
+        let sticky = directory && meta.mode() & 0o1000 != 0;
+        if meta.mode() & 0o022 != 0 && !sticky {
+            let why = format!(
+                "refusing to use {shown} as root: others may write it (mode {:04o}): chmod go-w {shown}",
+                meta.mode() & 0o7777
+            );
+            return Err(Untrusted(why).into());
+        }
+        Ok(())
+    }
+
+    /// Says whether a path is a directory.
+    pub fn is_dir(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    /// Says whether a path is a file.
+    pub fn is_file(&self, path: &Path) -> bool {
+        path.is_file()
+    }
+
+    /// Lists the names of a directory's `.yaml` files without that ending, sorted, for a hint.
+    #[expect(clippy::disallowed_methods, reason = "host looks")]
+    pub fn yaml_names(&self, dir: &Path) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut names: Vec<String> =
+            names.filter_map(|name| name.strip_suffix(".yaml").map(Into::into)).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Writes a file of the caller's, new and then in place, for nobody else to read.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    #[expect(clippy::disallowed_methods, reason = "host writes")]
+    pub fn write(&self, path: &Path, text: &str) -> Result<()> {
+        use std::io::Write;
+        let shown = path.display();
+        let new = path.with_extension("rlvm-new");
+        drop(std::fs::remove_file(&new));
+        let written = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&new)
+            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+            .and_then(|()| std::fs::rename(&new, path));
+        written.with_context(|| format!("cannot write {shown}"))
+    }
+}
+
+impl CallersFiles {
+    /// Makes a file anew and returns what writes to it.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made.
+    #[expect(clippy::disallowed_methods, reason = "host writes")]
+    pub fn create(&self, path: &Path) -> Result<Box<dyn std::io::Write>> {
+        drop(std::fs::remove_file(path));
+        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        Ok(Box::new(file.with_context(|| format!("cannot write {}", path.display()))?))
+    }
+}
+
+/// Resolves `.` and `..` by the text alone, for an include's path.
+pub fn lexical(base: &Path, path: &str) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in base.join(path).components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(out.components().next_back(), Some(Component::Normal(_))) => {
+                out.pop();
+            }
+            part => out.push(part),
+        }
+    }
+    out
+}
+
+/// Returns the machine's own name.
+///
+/// # Errors
+///
+/// If it has none that is a host name.
+pub fn host_name() -> Result<HostName> {
+    let name = nix::unistd::gethostname().context("cannot find out this machine's name")?;
+    Ok(name
+        .to_string_lossy()
+        .parse::<HostName>()
+        .context("this machine's name is no host name: say --host NAME")?)
+}
+
+/// Draws a name that no other thing has.
+///
+/// # Errors
+///
+/// If the system has no randomness to give.
+#[expect(clippy::disallowed_methods, reason = "host draws")]
+pub fn random_id() -> Result<String> {
+    let mut bytes = [0; 16];
+    let read = std::fs::File::open("/dev/urandom").and_then(|mut it| it.read_exact(&mut bytes));
+    read.context("cannot read /dev/urandom")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Where a state came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revision {
+    /// The commit's full name.
+    pub commit: String,
+    /// Whether the work tree differed from it.
+    pub dirty: bool,
+}
+
+/// Asks git which revision a file's directory is at; `None` if it is in none, or there is no git.
+///
+/// Nothing that a repository's own configuration could make git run is left on.
+pub fn revision(file: &Path) -> Option<Revision> {
+    let dir = match file.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    let commit = git(dir, &["rev-parse", "--verify", "HEAD"])?.trim().to_owned();
+    let changes = git(dir, &["status", "--porcelain", "--untracked-files=normal"])?;
+    Some(Revision { commit, dirty: !changes.trim().is_empty() })
+}
+
+#[expect(clippy::disallowed_methods, reason = "host runs programs")]
+fn git(dir: &Path, args: &[&str]) -> Option<String> {
+    let output = Command::new("git")
+        .args(["--no-optional-locks", "-c", "core.fsmonitor=", "-c", "core.hooksPath=/dev/null", "-C"])
+        .arg(dir)
+        .args(args)
+        .env("LC_ALL", "C")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}

@@ -1,0 +1,310 @@
+//! What was declared, applied and seen becomes changes. Pure.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::{
+    Action, Change, LedgerId, Plan, guard,
+    survey::{Item, Survey, order},
+};
+use crate::{
+    effect::Op,
+    ledger::{Entry, Ledger, Origin},
+    model::{Address, HostName, HostPath},
+    resource::{Diff, Edit, Finding, OnRemove, Removal, Seen, Severity},
+};
+
+/// What the caller allows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Options {
+    /// Only these resources and what they need; all if empty.
+    pub targets: Vec<Address>,
+    /// Take over what is there and differs.
+    pub adopt: bool,
+    /// Remove more than half of what is managed.
+    pub allow_mass_removal: bool,
+}
+
+/// Decides what to do. `seen` stands at each item's index.
+pub fn decide(
+    host: &HostName,
+    ledger: Option<&Ledger>,
+    survey: &Survey<'_>,
+    seen: &[Seen],
+    declared: &[Finding],
+    options: &Options,
+) -> Plan {
+    let id = ledger.map(|ledger| LedgerId { lineage: ledger.lineage.clone(), serial: ledger.serial });
+    let mut plan = Plan {
+        host: host.clone(),
+        ledger: id,
+        changes: Vec::new(),
+        findings: declared.to_vec(),
+        unchanged: 0,
+        quiet: Vec::new(),
+    };
+    let needs = NeedsOnce::new(survey);
+    let blocked = blocked(survey, seen, &needs, &mut plan);
+    let mut changes: BTreeMap<usize, Change> = BTreeMap::new();
+    let mut leaving = Vec::new();
+    for (index, item) in survey.items.iter().enumerate() {
+        let Some(declared) = item.declared else {
+            leaving.push(index);
+            continue;
+        };
+        if blocked.contains(&index) {
+            continue;
+        }
+        let decided = of_declared(item, &seen[index], declared.adopt || options.adopt, &mut plan);
+        changes.extend(decided.map(|change| (index, change)));
+    }
+    if !leaving.is_empty() {
+        leave(survey, seen, &needs, &leaving, &mut changes, &mut plan);
+    }
+    if !changes.is_empty() {
+        in_order(survey, &needs, changes, &leaving, &mut plan);
+    }
+    guard::mass_removal(ledger, options, &mut plan);
+    plan.findings.sort_unstable();
+    plan.findings.dedup();
+    plan
+}
+
+/// The needs of all items, found out when they are asked for: a plan without changes never asks.
+struct NeedsOnce<'a> {
+    survey: &'a Survey<'a>,
+    needs: std::cell::OnceCell<Vec<Vec<usize>>>,
+}
+
+impl<'a> NeedsOnce<'a> {
+    fn new(survey: &'a Survey<'a>) -> Self {
+        Self { survey, needs: std::cell::OnceCell::new() }
+    }
+
+    fn get(&self) -> &[Vec<usize>] {
+        self.needs.get_or_init(|| self.survey.needs())
+    }
+}
+
+/// Finds what lies below a mount that is missing: nothing of it is looked at as if it were the real thing.
+fn blocked(survey: &Survey<'_>, seen: &[Seen], needs: &NeedsOnce<'_>, plan: &mut Plan) -> HashSet<usize> {
+    let blocks = |index: &usize| survey.items[*index].resource().blocks(&seen[*index]);
+    let sources: Vec<usize> = (0..survey.items.len()).filter(blocks).collect();
+    let mut blocked: HashSet<usize> = HashSet::new();
+    if sources.is_empty() {
+        return blocked;
+    }
+    // In order, so that one pass is enough.
+    let ordered = order(needs.get()).unwrap_or_else(|_| (0..survey.items.len()).collect());
+    for index in ordered {
+        let by = needs.get()[index].iter().find(|need| sources.contains(need) || blocked.contains(need));
+        if let Some(by) = by {
+            let item = survey.items[index];
+            let message = format!("skipped: it needs {}", survey.items[*by].address);
+            plan.findings.push(Finding::new(Severity::Notice, item.address, message));
+            blocked.insert(index);
+        }
+    }
+    for index in sources {
+        let (item, seen) = (survey.items[index], &seen[index]);
+        plan.findings.extend(item.resource().checks(seen, None));
+        blocked.insert(index);
+    }
+    blocked
+}
+
+/// Decides on one resource that is declared.
+fn of_declared(item: &Item<'_>, seen: &Seen, adopt: bool, plan: &mut Plan) -> Option<Change> {
+    let (resource, entry) = (item.resource(), item.entry);
+    let remembered = entry.and_then(|entry| entry.seen.as_ref());
+    plan.findings.extend(resource.checks(seen, remembered));
+    if let (Some(destination), Some(Entry { origin: Origin::Made, put_away: false, pending: false, .. })) =
+        (resource.to_put_away(), entry)
+    {
+        let message = "the only copy of this password is on this host: without it the backups cannot be read";
+        let remedy = format!("put it away: rlvm secret show {destination}");
+        plan.findings.push(Finding::new(Severity::Warning, item.address, message).remedy(remedy));
+    }
+    let diff = resource.diff(seen);
+    if !resource.is_managed(seen) && entry.is_none() {
+        return None;
+    }
+    match (diff, entry) {
+        (Diff::Same, Some(_)) => {
+            plan.unchanged += 1;
+            remember(item, seen, plan);
+            None
+        }
+        (Diff::Same, None) => Some(adoption(item, seen, Edit::default(), Origin::Matched)),
+        (Diff::Create(edit), _) => Some(creation(item, edit)),
+        (Diff::Update(edit), Some(entry)) => Some(update(item, seen, edit, entry)),
+        (Diff::Update(edit), None) => {
+            let mut change = adoption(item, seen, edit, Origin::Adopted);
+            if !adopt {
+                change.refused = true;
+                let message = "it is there already, was not made by rlvm, and differs";
+                let remedy = "compare above; to take it over: --adopt, or `adopt: true` in the state";
+                plan.findings.push(Finding::new(Severity::Refusal, item.address, message).remedy(remedy));
+            }
+            Some(change)
+        }
+        (Diff::Refuse(what), _) => {
+            let remedy = "look at it, and move it away if it is not needed; it is not touched";
+            plan.findings.push(Finding::new(Severity::Refusal, item.address, what).remedy(remedy));
+            None
+        }
+    }
+}
+
+/// Notes what the ledger shall say though nothing changes on the host.
+fn remember(item: &Item<'_>, seen: &Seen, plan: &mut Plan) {
+    let (Some(entry), Some(declared)) = (item.entry, item.declared) else { return };
+    let kept = item.resource().remember(seen).or_else(|| entry.seen.clone());
+    let known = !entry.pending
+        && item.was.is_none()
+        && entry.resource == declared.resource
+        && (entry.on_remove, entry.protect) == (declared.on_remove, declared.protect)
+        && entry.seen == kept;
+    if !known {
+        plan.quiet.extend(item.was.map(|was| (was.clone(), None)));
+        plan.quiet.push((item.address.clone(), next_entry(item, entry.origin, kept)));
+    }
+}
+
+fn next_entry(item: &Item<'_>, origin: Origin, seen: Option<Seen>) -> Option<Entry> {
+    let declared = item.declared?;
+    Some(Entry {
+        resource: declared.resource.clone(),
+        origin,
+        pending: false,
+        on_remove: declared.on_remove,
+        protect: declared.protect,
+        put_away: item.entry.is_some_and(|entry| entry.put_away),
+        seen,
+    })
+}
+
+fn change(item: &Item<'_>, actions: Vec<Action>, reason: String, edit: Edit, entry: Option<Entry>) -> Change {
+    let Edit { attributes, text, ops } = edit;
+    let (address, was) = (item.address.clone(), item.was.cloned());
+    let (drift, refused, needs) = (false, false, Vec::new());
+    Change { address, actions, reason, drift, refused, attributes, text, ops, entry, was, needs }
+}
+
+fn creation(item: &Item<'_>, edit: Edit) -> Change {
+    // What was made once and is gone is as new: it is looked at again after it is made.
+    let entry = next_entry(item, Origin::Made, None);
+    let gone = item.entry.is_some_and(|entry| !entry.pending);
+    let reason = if gone { "it is gone since the last apply" } else { "it is not there" };
+    Change { drift: gone, ..change(item, vec![Action::Create], reason.into(), edit, entry) }
+}
+
+fn update(item: &Item<'_>, seen: &Seen, edit: Edit, entry: &Entry) -> Change {
+    let drift = !entry.pending && entry.resource.diff(seen) != Diff::Same;
+    let declared_anew = *item.resource() != entry.resource;
+    let reason = match (drift, declared_anew) {
+        (true, false) => "changed on the host since the last apply",
+        (true, true) => "changed in the state, and on the host since the last apply",
+        (false, true) => "changed in the state",
+        (false, false) => "not as declared",
+    };
+    let entry = next_entry(item, entry.origin, entry.seen.clone());
+    Change { drift, ..change(item, vec![Action::Update], reason.into(), edit, entry) }
+}
+
+fn adoption(item: &Item<'_>, seen: &Seen, edit: Edit, origin: Origin) -> Change {
+    let entry = next_entry(item, origin, item.resource().remember(seen));
+    if edit.ops.is_empty() {
+        return change(item, vec![Action::Adopt], "it is there, as declared".into(), edit, entry);
+    }
+    let reason = "it is there, differs, and is taken over";
+    change(item, vec![Action::Adopt, Action::Update], reason.into(), edit, entry)
+}
+
+/// Decides on what is no longer declared: what needs others goes first.
+fn leave(
+    survey: &Survey<'_>,
+    seen: &[Seen],
+    needs: &NeedsOnce<'_>,
+    leaving: &[usize],
+    changes: &mut BTreeMap<usize, Change>,
+    plan: &mut Plan,
+) {
+    let leaving: BTreeSet<usize> = leaving.iter().copied().collect();
+    let mut ordered = order(needs.get()).unwrap_or_else(|_| (0..survey.items.len()).collect());
+    ordered.reverse();
+    let mut gone: BTreeSet<HostPath> = BTreeSet::new();
+    for index in ordered.into_iter().filter(|index| leaving.contains(index)) {
+        let item = &survey.items[index];
+        let Some(entry) = item.entry else { continue };
+        let resource = &entry.resource;
+        let removal = removal(entry, resource.removal(&seen[index], &|path| gone.contains(path)));
+        if matches!(removal, Removal::Delete(_)) {
+            gone.extend(resource.path().cloned());
+        }
+        match removal {
+            _ if entry.protect => {
+                plan.findings.push(guard::protected(item.address));
+            }
+            _ if entry.pending && !resource.exists(&seen[index]) => {
+                let ops = resource.path().map(|path| Op::RemoveTemporary { path: path.clone() });
+                let edit = Edit { ops: ops.into_iter().collect(), ..Edit::default() };
+                let reason = "no longer declared; it was being made when rlvm was stopped".to_owned();
+                changes.insert(index, change(item, vec![Action::Forget], reason, edit, None));
+            }
+            Removal::Quiet => plan.quiet.push((item.address.clone(), None)),
+            Removal::Forget(why) => {
+                let reason = format!("no longer declared; {why}");
+                changes.insert(index, change(item, vec![Action::Forget], reason, Edit::default(), None));
+            }
+            Removal::Delete(edit) => {
+                let drift = !entry.pending && resource.diff(&seen[index]) != Diff::Same;
+                let since = if drift { "; changed on the host since the last apply" } else { "" };
+                let reason = format!("no longer declared{since}");
+                let removed = change(item, vec![Action::Delete], reason, edit, None);
+                changes.insert(index, Change { drift, ..removed });
+            }
+        }
+    }
+}
+
+/// Holds what a kind says of its removal against what the ledger says may be done.
+fn removal(entry: &Entry, kinds: Removal) -> Removal {
+    let Removal::Delete(_) = kinds else { return kinds };
+    match (entry.on_remove, entry.origin) {
+        (OnRemove::Forget, _) => Removal::Forget("it stays, as `on_remove: forget` said".into()),
+        // R46: it was there before rlvm.
+        (OnRemove::Default, Origin::Matched) => {
+            Removal::Forget("it stays: it was there as declared before rlvm managed it".into())
+        }
+        (OnRemove::Default | OnRemove::Delete, _) => kinds,
+    }
+}
+
+/// Puts the changes in order, removals last and backwards, and names what each needs.
+fn in_order(
+    survey: &Survey<'_>,
+    needs: &NeedsOnce<'_>,
+    mut changes: BTreeMap<usize, Change>,
+    leaving: &[usize],
+    plan: &mut Plan,
+) {
+    let ordered = match order(needs.get()) {
+        Ok(ordered) => ordered,
+        Err(circle) => {
+            let names: Vec<&str> = circle.iter().map(|index| survey.items[*index].address.as_str()).collect();
+            let message = format!("they need each other: {}", names.join(", "));
+            plan.findings.push(Finding::new(Severity::Error, names[0], message));
+            return;
+        }
+    };
+    for (index, change) in &mut changes {
+        let of_change = needs.get()[*index].iter();
+        change.needs = of_change.map(|need| survey.items[*need].address.clone()).collect();
+        change.needs.sort_unstable();
+    }
+    let leaving: HashSet<usize> = leaving.iter().copied().collect();
+    let (back, forth): (Vec<usize>, Vec<usize>) =
+        ordered.into_iter().partition(|index| leaving.contains(index));
+    plan.changes =
+        forth.into_iter().chain(back.into_iter().rev()).filter_map(|index| changes.remove(&index)).collect();
+}

@@ -1,0 +1,31 @@
+//! Guards over a whole plan.
+
+use super::{Action, Options, Plan};
+use crate::{
+    ledger::Ledger,
+    model::Address,
+    resource::{Finding, Severity},
+};
+
+/// Refuses a plan that would stop managing more than half of what is managed, unless that is allowed: an include
+/// that went missing, or a wrong file, looks just like it.
+pub(super) fn mass_removal(ledger: Option<&Ledger>, options: &Options, plan: &mut Plan) {
+    let managed = ledger.map_or(0, |ledger| ledger.entries.len());
+    let gone = |change: &&super::Change| {
+        change.actions.iter().any(|action| matches!(action, Action::Delete | Action::Forget))
+    };
+    let going = plan.changes.iter().filter(gone).count();
+    if options.allow_mass_removal || going * 2 <= managed || going == 0 {
+        return;
+    }
+    let message = format!("{going} of the {managed} resources that rlvm manages here would go");
+    let remedy = "is it the right state, whole? If it is meant: --allow-mass-removal";
+    plan.findings.push(Finding::new(Severity::Refusal, "plan", message).remedy(remedy));
+}
+
+/// Says that a removal is refused.
+pub(super) fn protected(address: &Address) -> Finding {
+    let message = "it is no longer declared, and was declared with `protect: true`";
+    let remedy = "declare it again; to let it go, first apply it with `protect: false`";
+    Finding::new(Severity::Refusal, address, message).remedy(remedy)
+}

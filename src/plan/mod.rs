@@ -1,0 +1,137 @@
+//! Declared and seen in, what to do out. Changes nothing.
+//!
+//! `survey` says what there is to look at, `observe` looks, `decide` is pure: what kinds say of a difference,
+//! who made the thing, and the guards become changes in order. `show` and `json` are two faces of that one value;
+//! `saved` carries it to a later apply.
+
+mod decide;
+mod guard;
+pub mod json;
+mod observe;
+pub mod saved;
+pub mod show;
+mod survey;
+
+use serde::{Deserialize, Serialize};
+
+pub use decide::{Options, decide};
+pub use observe::{Looking, Progress, look, observe};
+pub use survey::{Item, Survey};
+
+use crate::{
+    effect::Op,
+    ledger::Entry,
+    model::{Address, HostName},
+    resource::{Attribute, Finding, Severity},
+};
+
+/// What to do, in order. Leaves nothing to decide.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// For which host.
+    pub host: HostName,
+    /// Which ledger it was made from; none if there was none.
+    pub ledger: Option<LedgerId>,
+    /// What to do, in order.
+    pub changes: Vec<Change>,
+    /// What a person should know.
+    pub findings: Vec<Finding>,
+    /// How many are as declared.
+    pub unchanged: usize,
+    /// What to write into the ledger beside: nothing of it can be seen on the host.
+    pub quiet: Vec<(Address, Option<Entry>)>,
+}
+
+/// Which ledger, and how far it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerId {
+    /// Tells it from every other.
+    pub lineage: String,
+    /// Grows with each record.
+    pub serial: u64,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// To what.
+    pub address: Address,
+    /// What is done.
+    pub actions: Vec<Action>,
+    /// Why.
+    pub reason: String,
+    /// Whether the host was changed since the last apply.
+    pub drift: bool,
+    /// Whether a guard stands in the way.
+    pub refused: bool,
+    /// What changes.
+    pub attributes: Vec<Attribute>,
+    /// A file's text before and after.
+    pub text: Option<(String, String)>,
+    /// What to do, in order.
+    pub ops: Vec<Op>,
+    /// The ledger's entry afterwards; none: it is no longer managed.
+    pub entry: Option<Entry>,
+    /// The entry's old name, if it is renamed.
+    pub was: Option<Address>,
+    /// What must have succeeded before.
+    pub needs: Vec<Address>,
+}
+
+/// What is done to a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It is made.
+    Create,
+    /// It is changed.
+    Update,
+    /// It is removed.
+    Delete,
+    /// What was there is managed from now on.
+    Adopt,
+    /// It is no longer managed, and stays.
+    Forget,
+}
+
+/// How many of each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// To create.
+    pub create: usize,
+    /// To change.
+    pub update: usize,
+    /// To remove.
+    pub delete: usize,
+    /// To adopt.
+    pub adopt: usize,
+    /// To forget.
+    pub forget: usize,
+    /// As declared.
+    pub unchanged: usize,
+}
+
+impl Plan {
+    /// Says whether the host is as declared.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Says whether there is a finding as bad as this.
+    pub fn has(&self, severity: Severity) -> bool {
+        self.findings.iter().any(|finding| finding.severity == severity)
+    }
+
+    /// Counts.
+    pub fn summary(&self) -> Summary {
+        let count = |action| self.changes.iter().filter(|it| it.actions.contains(&action)).count();
+        Summary {
+            create: count(Action::Create),
+            update: count(Action::Update),
+            delete: count(Action::Delete),
+            adopt: count(Action::Adopt),
+            forget: count(Action::Forget),
+            unchanged: self.unchanged,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! A plan in a file, to be applied later: on the same host, from the same ledger, while nothing has moved.
+//!
+//! It carries the state, not only the ops: apply decides again from that state and what it then sees, and both
+//! must come to the same. A plan file is no way to have somebody's commands run as root.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{LedgerId, Options, Plan, Survey, json::PlanJson};
+use crate::{
+    host::Revision,
+    model::{Address, HostName},
+    resource::Seen,
+    state::State,
+};
+
+/// The version of the format.
+const FORMAT: u32 = 1;
+
+/// A plan in a file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Saved {
+    format_version: u32,
+    rlvm_version: String,
+    /// The host that it is for.
+    pub host: HostName,
+    /// The tree that it is for; `/` for the running system.
+    pub root: String,
+    /// The ledger that it was made from.
+    pub ledger: Option<LedgerId>,
+    /// The state, resolved.
+    pub state: State,
+    /// Where the state's file was.
+    pub source: String,
+    /// The revision that the state was at.
+    pub revision: Option<Revision>,
+    /// What the caller allowed.
+    pub options: Options,
+    /// A digest of what was seen of each resource, absences too.
+    pub seen: BTreeMap<Address, String>,
+    /// The plan that was shown.
+    pub plan: PlanJson,
+}
+
+/// What goes into a saved plan beside the plan itself.
+pub struct Origin {
+    /// The tree that it is for.
+    pub root: String,
+    /// The state, resolved.
+    pub state: State,
+    /// Where the state's file was.
+    pub source: String,
+    /// The revision that the state was at.
+    pub revision: Option<Revision>,
+    /// What the caller allowed.
+    pub options: Options,
+}
+
+impl Saved {
+    /// Puts a plan together with all that it rests on.
+    ///
+    /// # Errors
+    ///
+    /// If something seen cannot be written as JSON, which no kind's can.
+    pub fn new(plan: &Plan, survey: &Survey<'_>, seen: &[Seen], origin: Origin) -> Result<Self> {
+        let Origin { root, state, source, revision, options } = origin;
+        Ok(Self {
+            format_version: FORMAT,
+            rlvm_version: env!("CARGO_PKG_VERSION").into(),
+            host: plan.host.clone(),
+            root,
+            ledger: plan.ledger.clone(),
+            state,
+            source,
+            revision,
+            options,
+            seen: digests(survey, seen)?,
+            plan: plan.into(),
+        })
+    }
+
+    /// Reads a plan file.
+    ///
+    /// # Errors
+    ///
+    /// If it is none, or one of another rlvm.
+    pub fn read(text: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Version {
+            format_version: u32,
+            rlvm_version: String,
+        }
+        let version: Version = serde_json::from_str(text).context("it is no saved plan")?;
+        let Version { format_version, rlvm_version } = version;
+        let same = format_version == FORMAT && rlvm_version == env!("CARGO_PKG_VERSION");
+        ensure!(
+            same,
+            "it was made by rlvm {rlvm_version}, and this is {}: plan again with this one",
+            env!("CARGO_PKG_VERSION")
+        );
+        serde_json::from_str(text).context("it is damaged")
+    }
+
+    /// Writes it as text.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written as JSON, which no plan can.
+    pub fn text(&self) -> Result<String> {
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        Ok(text)
+    }
+
+    /// Lists what moved since it was made; nothing if it still holds.
+    ///
+    /// # Errors
+    ///
+    /// If something seen cannot be written as JSON, which no kind's can.
+    pub fn stale(
+        &self,
+        ledger: Option<&LedgerId>,
+        survey: &Survey<'_>,
+        seen: &[Seen],
+    ) -> Result<Vec<String>> {
+        let mut moved = Vec::new();
+        if ledger != self.ledger.as_ref() {
+            moved.push("the ledger: something was applied since".to_owned());
+        }
+        let now = digests(survey, seen)?;
+        let addresses: std::collections::BTreeSet<&Address> = now.keys().chain(self.seen.keys()).collect();
+        for address in addresses {
+            if now.get(address) != self.seen.get(address) {
+                moved.push(address.to_string());
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Checks that deciding again came to what the file says.
+    ///
+    /// # Errors
+    ///
+    /// If it did not: then the file was altered.
+    pub fn check(&self, again: &Plan) -> Result<()> {
+        let again = PlanJson::from(again);
+        if again == self.plan {
+            return Ok(());
+        }
+        let pairs = again.changes.iter().zip(&self.plan.changes);
+        let differs =
+            pairs.filter(|(again, saved)| again != saved).map(|(_, saved)| saved.address.to_string()).next();
+        let differs = differs.unwrap_or_else(|| "the list of changes".into());
+        bail!("the plan file was altered: {differs} is not what its state comes to");
+    }
+}
+
+fn digests(survey: &Survey<'_>, seen: &[Seen]) -> Result<BTreeMap<Address, String>> {
+    let pairs = survey.items.iter().zip(seen);
+    pairs.map(|(item, seen)| Ok((item.address.clone(), digest(seen)?))).collect()
+}
+
+fn digest(seen: &Seen) -> Result<String> {
+    let bytes = Sha256::digest(serde_json::to_vec(seen)?);
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,180 @@
+//! What there is to look at and decide: all that is declared, and all that the ledger knows beside.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap},
+};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    expand::{Declared, Expanded},
+    ledger::{Entry, Ledger},
+    model::{Address, HostPath},
+    resource::Resource,
+};
+
+/// One resource: as declared, as the ledger knows it, or both.
+#[derive(Clone, Copy, Debug)]
+pub struct Item<'a> {
+    /// Its address.
+    pub address: &'a Address,
+    /// As declared.
+    pub declared: Option<&'a Declared>,
+    /// As the ledger knows it; under its old name, if it was renamed.
+    pub entry: Option<&'a Entry>,
+    /// The old name, if it was renamed.
+    pub was: Option<&'a Address>,
+}
+
+impl<'a> Item<'a> {
+    /// Returns the resource as it is declared, or else as it was last applied.
+    pub fn resource(&self) -> &'a Resource {
+        match (self.declared, self.entry) {
+            (Some(declared), _) => &declared.resource,
+            (None, Some(entry)) => &entry.resource,
+            (None, None) => unreachable!("an item is declared, or the ledger knows it"),
+        }
+    }
+}
+
+/// All items, in the order of their addresses.
+#[derive(Clone, Debug, Default)]
+pub struct Survey<'a> {
+    /// The items.
+    pub items: Vec<Item<'a>>,
+}
+
+impl<'a> Survey<'a> {
+    /// Puts declared and known side by side. With targets, only these and what they need.
+    ///
+    /// # Errors
+    ///
+    /// If a target is neither declared nor known.
+    pub fn new(expanded: &'a Expanded, ledger: &'a Ledger, targets: &[Address]) -> Result<Self> {
+        let mut renamed: BTreeMap<&Address, &Address> = BTreeMap::new();
+        for (address, declared) in expanded.resources.iter().filter(|(_, declared)| !declared.was.is_empty())
+        {
+            let known = |was: &&'a Address| {
+                ledger.entries.contains_key(*was) && !expanded.resources.contains_key(*was)
+            };
+            let old = declared.was.iter().find(known).filter(|_| !ledger.entries.contains_key(address));
+            renamed.extend(old.map(|was| (was, address)));
+        }
+        let old_name: BTreeMap<&Address, &Address> =
+            renamed.iter().map(|(was, address)| (*address, *was)).collect();
+        let mut items = Vec::with_capacity(expanded.resources.len());
+        for (address, declared) in &expanded.resources {
+            let was = old_name.get(address).copied();
+            let entry = ledger.entries.get(was.unwrap_or(address));
+            items.push(Item { address, declared: Some(declared), entry, was });
+        }
+        let undeclared = |address: &&Address| {
+            !expanded.resources.contains_key(*address) && !renamed.contains_key(*address)
+        };
+        for address in ledger.entries.keys().filter(undeclared) {
+            items.push(Item { address, declared: None, entry: ledger.entries.get(address), was: None });
+        }
+        items.sort_unstable_by_key(|item| item.address);
+        let survey = Self { items };
+        if targets.is_empty() { Ok(survey) } else { survey.only(targets) }
+    }
+
+    /// Keeps the targets and what they need.
+    fn only(self, targets: &[Address]) -> Result<Self> {
+        let needs = self.needs();
+        let mut keep = BTreeSet::new();
+        let mut next = Vec::new();
+        for target in targets {
+            match self.items.binary_search_by_key(&target, |item| item.address) {
+                Ok(index) => next.push(index),
+                Err(_) => bail!("no resource is called {target}{}", self.similar(target)),
+            }
+        }
+        while let Some(index) = next.pop() {
+            if keep.insert(index) {
+                next.extend(&needs[index]);
+            }
+        }
+        Ok(Self { items: keep.into_iter().map(|index| self.items[index]).collect() })
+    }
+
+    fn similar(&self, target: &Address) -> String {
+        let score =
+            |item: &&Item<'_>| (strsim::jaro_winkler(item.address.as_str(), target.as_str()) * 1e6) as u64;
+        match self.items.iter().max_by_key(score) {
+            Some(item) => format!("; did you mean {}?", item.address),
+            None => String::new(),
+        }
+    }
+
+    /// Lists for each item those that it needs, by their index: the directory that it lies in, and what its kind
+    /// names.
+    pub fn needs(&self) -> Vec<Vec<usize>> {
+        let directories: HashMap<&str, usize> = self
+            .items
+            .iter()
+            .enumerate()
+            .filter_map(|(index, item)| match item.resource() {
+                Resource::Directory(directory) => Some((directory.path.as_str(), index)),
+                _ => None,
+            })
+            .collect();
+        let by_address =
+            |address: &Address| self.items.binary_search_by_key(&address, |item| item.address).ok();
+        let of = |item: &Item<'_>| {
+            let resource = item.resource();
+            let above = resource.path().and_then(HostPath::parent);
+            let above = above.and_then(|dir| directories.get(dir.as_str()).copied());
+            above.into_iter().chain(resource.needs().iter().filter_map(by_address)).collect()
+        };
+        self.items.iter().map(of).collect()
+    }
+}
+
+/// Puts what is needed before what needs it; else by index, so that the order of writing means nothing.
+///
+/// # Errors
+///
+/// If some need each other: these.
+pub(super) fn order(needs: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
+    let mut open: Vec<usize> = needs.iter().map(Vec::len).collect();
+    let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); needs.len()];
+    for (index, needs) in needs.iter().enumerate() {
+        for need in needs {
+            needed_by[*need].push(index);
+        }
+    }
+    let ready = open.iter().enumerate().filter(|(_, open)| **open == 0).map(|(index, _)| Reverse(index));
+    let mut ready: BinaryHeap<Reverse<usize>> = ready.collect();
+    let mut ordered = Vec::with_capacity(needs.len());
+    while let Some(Reverse(index)) = ready.pop() {
+        ordered.push(index);
+        for user in &needed_by[index] {
+            open[*user] -= 1;
+            if open[*user] == 0 {
+                ready.push(Reverse(*user));
+            }
+        }
+    }
+    if ordered.len() == needs.len() {
+        return Ok(ordered);
+    }
+    Err((0..needs.len()).filter(|index| open[*index] > 0).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_needed_comes_first() {
+        assert_eq!(order(&[]), Ok(vec![]));
+        assert_eq!(order(&[vec![], vec![]]), Ok(vec![0, 1]));
+        assert_eq!(order(&[vec![1], vec![]]), Ok(vec![1, 0]));
+        assert_eq!(order(&[vec![2], vec![0], vec![]]), Ok(vec![2, 0, 1]));
+        assert_eq!(order(&[vec![1, 1], vec![]]), Ok(vec![1, 0]), "twice the same need is one");
+        assert_eq!(order(&[vec![1], vec![0], vec![]]), Err(vec![0, 1]));
+        assert_eq!(order(&[vec![0]]), Err(vec![0]));
+    }
+}

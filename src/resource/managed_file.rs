@@ -1,0 +1,180 @@
+//! What kinds that are a text file of root's have in common: the look, the diff and the way it goes.
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use super::{Attribute, Diff, Edit, Removal};
+use crate::{
+    effect::{Op, Owner},
+    host::{Entry, Observe},
+    model::{HostPath, Mode},
+};
+
+/// A file with the text given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagedFile {
+    /// Where.
+    pub path: HostPath,
+    /// To whom it belongs.
+    pub owner: Owner,
+    /// Its permission bits.
+    pub mode: Mode,
+    /// The whole content.
+    pub text: String,
+}
+
+/// What was seen of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileSeen {
+    /// Nothing.
+    Absent,
+    /// A regular file with one name.
+    File {
+        /// The user's name, or number.
+        owner: String,
+        /// The group's name, or number.
+        group: String,
+        /// Permission bits.
+        mode: Mode,
+        /// The whole content; what is no UTF-8 in it is replaced by U+FFFD.
+        text: String,
+    },
+    /// Something that is never written over: what.
+    Other(String),
+}
+
+impl ManagedFile {
+    /// Names a file of root's that everybody may read.
+    pub fn of_root(path: HostPath, text: String) -> Self {
+        Self { path, owner: Owner::root(), mode: Mode::new(0o644), text }
+    }
+
+    /// Looks at it.
+    pub(super) fn observe(&self, host: &dyn Observe) -> Result<FileSeen> {
+        let path = &self.path;
+        Ok(match host.text(path)? {
+            (Entry::Absent, _) => FileSeen::Absent,
+            (Entry::File(meta), _) if meta.links > 1 => {
+                FileSeen::Other(format!("{path} has {} names (hard links)", meta.links))
+            }
+            (Entry::File(meta), Some(text)) => FileSeen::File {
+                owner: meta.owner,
+                group: meta.group,
+                mode: meta.mode,
+                text: String::from_utf8(text)
+                    .unwrap_or_else(|err| String::from_utf8_lossy(err.as_bytes()).into_owned()),
+            },
+            (Entry::File(meta), None) => {
+                FileSeen::Other(format!("{path} is far too large: {} bytes", meta.stamp.size))
+            }
+            (Entry::Blocked(why), _) => FileSeen::Other(why),
+            (other, _) => FileSeen::Other(format!("{path} is {}, no file", other.noun())),
+        })
+    }
+
+    /// Says what to do so that it is as declared.
+    pub(super) fn diff(&self, seen: &FileSeen) -> Diff {
+        let Self { owner, mode, text, .. } = self;
+        let (now_owner, now_group, now_mode, now_text) = match seen {
+            FileSeen::Absent => return Diff::Create(self.creation()),
+            FileSeen::Other(what) => return Diff::Refuse(what.clone()),
+            FileSeen::File { owner, group, mode, text } => (owner.as_str(), group.as_str(), *mode, text),
+        };
+        let mut attributes = Vec::new();
+        let (user, group) = (owner.user.as_str(), owner.group.as_str());
+        if now_owner != user {
+            attributes.push(Attribute::new("owner", now_owner, user));
+        }
+        if now_group != group {
+            attributes.push(Attribute::new("group", now_group, group));
+        }
+        if now_mode != *mode {
+            attributes.push(Attribute::new("mode", now_mode.to_string(), mode.to_string()));
+        }
+        if now_text != text {
+            return Diff::Update(Edit {
+                attributes,
+                text: Some((now_text.clone(), text.clone())),
+                ops: vec![self.write()],
+            });
+        }
+        if attributes.is_empty() {
+            return Diff::Same;
+        }
+        // Written anew rather than changed in place: what others could write was theirs until it is replaced.
+        Diff::Update(Edit { attributes, text: None, ops: vec![self.write()] })
+    }
+
+    /// Says how it goes.
+    pub(super) fn removal(&self, seen: &FileSeen) -> Removal {
+        match seen {
+            FileSeen::Absent => Removal::Quiet,
+            FileSeen::Other(what) => Removal::Forget(what.clone()),
+            FileSeen::File { text, .. } => {
+                let ops = vec![Op::RemoveFile { path: self.path.clone() }];
+                Removal::Delete(Edit {
+                    attributes: Vec::new(),
+                    text: Some((text.clone(), String::new())),
+                    ops,
+                })
+            }
+        }
+    }
+
+    fn creation(&self) -> Edit {
+        let attributes = vec![
+            Attribute::new("owner", (), self.owner.user.as_str()),
+            Attribute::new("group", (), self.owner.group.as_str()),
+            Attribute::new("mode", (), self.mode.to_string()),
+        ];
+        Edit { attributes, text: Some((String::new(), self.text.clone())), ops: vec![self.write()] }
+    }
+
+    fn write(&self) -> Op {
+        let Self { path, text, owner, mode } = self.clone();
+        Op::WriteFile { path, text, owner, mode }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> ManagedFile {
+        ManagedFile::of_root("/etc/cron.d/a".parse().unwrap(), "new\n".into())
+    }
+
+    fn seen(owner: &str, group: &str, mode: u32, text: &str) -> FileSeen {
+        let mode = Mode::new(mode);
+        FileSeen::File { owner: owner.into(), group: group.into(), mode, text: text.into() }
+    }
+
+    #[test]
+    fn every_difference_is_named_and_written_anew() {
+        for (seen, changed, text) in [
+            (seen("root", "root", 0o644, "old\n"), &[][..], true),
+            (seen("root", "root", 0o666, "new\n"), &["mode"], false),
+            (seen("daemon", "root", 0o644, "new\n"), &["owner"], false),
+            (seen("root", "adm", 0o600, "x"), &["group", "mode"], true),
+        ] {
+            let Diff::Update(edit) = file().diff(&seen) else { panic!("{seen:?}") };
+            assert_eq!(edit.attributes.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), changed);
+            assert_eq!(edit.text.is_some(), text);
+            assert_eq!(edit.ops, [file().write()]);
+        }
+        assert_eq!(file().diff(&seen("root", "root", 0o644, "new\n")), Diff::Same);
+        assert!(matches!(file().diff(&FileSeen::Absent), Diff::Create(edit) if edit.ops == [file().write()]));
+        assert_eq!(file().diff(&FileSeen::Other("x".into())), Diff::Refuse("x".into()));
+    }
+
+    #[test]
+    fn it_goes_only_if_it_is_a_file() {
+        let there = seen("daemon", "root", 0o600, "edited");
+        let Removal::Delete(edit) = file().removal(&there) else { panic!("not removed") };
+        assert_eq!(edit.ops, [Op::RemoveFile { path: file().path }]);
+        assert_eq!(edit.text, Some(("edited".into(), String::new())));
+        assert_eq!(file().removal(&FileSeen::Absent), Removal::Quiet);
+        assert!(matches!(file().removal(&FileSeen::Other("a FIFO".into())), Removal::Forget(_)));
+    }
+}

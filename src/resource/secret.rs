@@ -1,0 +1,266 @@
+//! A file that holds a secret: a repository's password, an environment file. Its content is never looked at.
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use super::{Account, Attribute, Diff, Edit, Finding, Kind, Look, Removal, Severity};
+use crate::{
+    effect::{Op, Owner},
+    host::{Entry, Stamp},
+    model::{Address, HostPath, Mode, Name, SecretFile},
+};
+
+/// A file that holds a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// The destination that it is for, the first one if there are several.
+    pub destination: Name,
+    /// Where.
+    pub file: SecretFile,
+    /// Who reads it: the job's user, and that user's or root's group.
+    pub owner: Owner,
+    /// Whether it is drawn from the system's randomness where there is none. Else a person writes it, and rlvm
+    /// only looks.
+    pub generate: bool,
+}
+
+/// What was seen of a secret: never its content, nor a digest of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretSeen {
+    /// Nothing.
+    Absent,
+    /// A regular file with one name.
+    File {
+        /// The user's name, or number.
+        owner: String,
+        /// The group's name, or number.
+        group: String,
+        /// Permission bits.
+        mode: Mode,
+        /// What moves when it is written.
+        stamp: Stamp,
+    },
+    /// Something else: what.
+    Other(String),
+}
+
+/// What a generated secret may be read by: its owner.
+const MODE: Mode = Mode::new(0o600);
+
+impl Kind for Secret {
+    const NAME: &'static str = "secret";
+    type Seen = SecretSeen;
+
+    fn key(&self) -> String {
+        self.file.0.to_string()
+    }
+
+    fn path(&self) -> Option<&HostPath> {
+        Some(&self.file.0)
+    }
+
+    fn needs(&self) -> Vec<Address> {
+        Account::needs(&self.owner.user, &self.owner.group)
+    }
+
+    fn observe(&self, look: &Look<'_, SecretSeen>) -> Result<SecretSeen> {
+        let path = &self.file.0;
+        Ok(match look.host.entry(path)? {
+            Entry::Absent => SecretSeen::Absent,
+            Entry::File(meta) if meta.links > 1 => {
+                SecretSeen::Other(format!("{path} has {} names (hard links)", meta.links))
+            }
+            Entry::File(meta) => {
+                SecretSeen::File { owner: meta.owner, group: meta.group, mode: meta.mode, stamp: meta.stamp }
+            }
+            Entry::Blocked(why) => SecretSeen::Other(why),
+            other => SecretSeen::Other(format!("{path} is {}, no file", other.noun())),
+        })
+    }
+
+    fn exists(&self, seen: &SecretSeen) -> bool {
+        *seen != SecretSeen::Absent
+    }
+
+    fn diff(&self, seen: &SecretSeen) -> Diff {
+        if !self.generate {
+            return Diff::Same; // A person's; `checks` says what is wrong with it.
+        }
+        let path = self.file.0.clone();
+        let Owner { user, group } = &self.owner;
+        let (now_owner, now_group, now_mode) = match seen {
+            SecretSeen::Absent => return Diff::Create(self.creation()),
+            SecretSeen::Other(what) => return Diff::Refuse(what.clone()),
+            SecretSeen::File { owner, group, mode, .. } => (owner, group, *mode),
+        };
+        let mut edit = Edit::default();
+        if now_owner != user.as_str() {
+            edit.attributes.push(Attribute::new("owner", now_owner.as_str(), user.as_str()));
+        }
+        if now_group != group.as_str() {
+            edit.attributes.push(Attribute::new("group", now_group.as_str(), group.as_str()));
+        }
+        if !edit.attributes.is_empty() {
+            edit.ops.push(Op::SetOwner { path: path.clone(), owner: self.owner.clone() });
+        }
+        if !is_private(now_mode) {
+            edit.attributes.push(Attribute::new("mode", now_mode.to_string(), MODE.to_string()));
+            edit.ops.push(Op::SetMode { path, mode: MODE });
+        }
+        if edit.ops.is_empty() { Diff::Same } else { Diff::Update(edit) }
+    }
+
+    fn checks(&self, seen: &SecretSeen, last: Option<&SecretSeen>) -> Vec<Finding> {
+        let path = &self.file.0;
+        let user = &self.owner.user;
+        let say = |severity, message: String, remedy: String| {
+            Finding::new(severity, Address::new(Self::NAME, path.as_str()), message).remedy(remedy)
+        };
+        // R25
+        match seen {
+            SecretSeen::Absent if self.generate => Vec::new(),
+            SecretSeen::Absent => {
+                let remedy = format!(
+                    "write it, for {user} alone to read (mode 0600), or set `generate_password: true`"
+                );
+                vec![say(Severity::Error, format!("{path} is not there"), remedy)]
+            }
+            SecretSeen::Other(_) if self.generate => Vec::new(), // Refused by `diff`.
+            SecretSeen::Other(what) => {
+                vec![say(Severity::Error, what.clone(), format!("put a plain file at {path}"))]
+            }
+            SecretSeen::File { owner, mode, stamp, .. } => {
+                let mut findings = Vec::new();
+                if stamp.size == 0 {
+                    let remedy = "write the secret into it; if a repository was made with it, only the lost content opens it";
+                    findings.push(say(Severity::Error, format!("{path} is empty"), remedy.into()));
+                }
+                if owner != user.as_str() && !self.generate {
+                    let message = format!("{path} belongs to {owner}, but {user} works with it");
+                    findings.push(say(Severity::Error, message, format!("chown {user} {path}")));
+                }
+                if !is_private(*mode) && !self.generate {
+                    let message = format!("{path} can be read by others than {owner} (mode {mode})");
+                    findings.push(say(Severity::Warning, message, format!("chmod 0600 {path}")));
+                }
+                if let Some(SecretSeen::File { stamp: then, .. }) = last
+                    && (then.ino, then.size, then.mtime) != (stamp.ino, stamp.size, stamp.mtime)
+                {
+                    let message =
+                        format!("{path} was written since the last apply (its content is not shown)");
+                    let remedy = "check that it still opens its repository; the next apply takes it as it is";
+                    findings.push(say(Severity::Warning, message, remedy.into()));
+                }
+                findings
+            }
+        }
+    }
+
+    fn removal(&self, _: &SecretSeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
+        Removal::Forget("a secret is never removed: what it opens may still be needed".into())
+    }
+
+    fn is_managed(&self, _: &SecretSeen) -> bool {
+        self.generate
+    }
+
+    fn to_put_away(&self) -> Option<&Name> {
+        self.generate.then_some(&self.destination)
+    }
+
+    fn remember(&self, seen: &SecretSeen) -> Option<SecretSeen> {
+        Some(seen.clone())
+    }
+}
+
+impl Secret {
+    fn creation(&self) -> Edit {
+        let Owner { user, group } = &self.owner;
+        let content = Attribute { sensitive: true, ..Attribute::new("content", (), ()) };
+        let attributes = vec![
+            Attribute::new("owner", (), user.as_str()),
+            Attribute::new("group", (), group.as_str()),
+            Attribute::new("mode", (), MODE.to_string()),
+            content,
+        ];
+        let op = Op::MakeSecret { path: self.file.0.clone(), owner: self.owner.clone(), mode: MODE };
+        Edit { attributes, text: None, ops: vec![op] }
+    }
+}
+
+/// 0600 or stricter.
+fn is_private(mode: Mode) -> bool {
+    mode.bits() & !0o600 == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(generate: bool) -> Secret {
+        Secret {
+            destination: "vault".parse().unwrap(),
+            file: SecretFile("/s".parse().unwrap()),
+            owner: Owner::root(),
+            generate,
+        }
+    }
+
+    fn file(owner: &str, mode: u32, size: u64) -> SecretSeen {
+        let stamp = Stamp { dev: 1, ino: 1, size, mtime: 1, ctime: 1 };
+        SecretSeen::File { owner: owner.into(), group: "root".into(), mode: Mode::new(mode), stamp }
+    }
+
+    fn ops(diff: Diff) -> String {
+        match diff {
+            Diff::Create(edit) | Diff::Update(edit) => {
+                edit.ops.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+            }
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_generated_one_is_made_and_kept_private() {
+        let it = secret(true);
+        assert_eq!(
+            ops(it.diff(&SecretSeen::Absent)),
+            "install -o root -g root -m 0600 /dev/stdin /s  # random, never shown"
+        );
+        assert_eq!(it.diff(&file("root", 0o600, 9)), Diff::Same);
+        assert_eq!(it.diff(&file("root", 0o400, 9)), Diff::Same);
+        assert_eq!(ops(it.diff(&file("root", 0o640, 9))), "chmod 0600 /s");
+        assert_eq!(ops(it.diff(&file("www-data", 0o604, 9))), "chown -h root:root /s; chmod 0600 /s");
+        assert_eq!(it.diff(&SecretSeen::Other("x".into())), Diff::Refuse("x".into()));
+        assert!(it.checks(&SecretSeen::Absent, None).is_empty());
+    }
+
+    #[test]
+    fn a_persons_own_is_only_looked_at() {
+        // R25
+        let it = secret(false);
+        for (seen, expected) in [
+            (SecretSeen::Absent, "Error /s is not there"),
+            (SecretSeen::Other("a FIFO".into()), "Error a FIFO"),
+            (file("root", 0o600, 9), ""),
+            (file("root", 0o400, 9), ""),
+            (file("root", 0o600, 0), "Error /s is empty"),
+            (file("daemon", 0o600, 9), "Error /s belongs to daemon, but root works with it"),
+            (file("root", 0o640, 9), "Warning /s can be read by others than root (mode 0640)"),
+            (file("root", 0o700, 9), "Warning /s can be read by others than root (mode 0700)"),
+        ] {
+            assert_eq!(it.diff(&seen), Diff::Same);
+            let said: Vec<String> =
+                it.checks(&seen, None).iter().map(|it| format!("{:?} {}", it.severity, it.message)).collect();
+            assert_eq!(said.join("; "), expected);
+        }
+    }
+
+    #[test]
+    fn a_write_is_noticed_and_its_content_is_not() {
+        let (then, now) = (file("root", 0o600, 9), file("root", 0o600, 10));
+        assert!(secret(true).checks(&then, Some(&then)).is_empty());
+        assert!(secret(true).checks(&now, Some(&then))[0].message.contains("was written since"));
+    }
+}
