@@ -377,7 +377,7 @@ impl<'a> Stream<'a> {
         let wanted = self.text && !self.context.global.quiet;
         bar.end_one(|| {
             if wanted || always {
-                self.context.printer.note(&said)
+                self.context.printer.note(&said);
             }
         });
         Ok(())

@@ -71,14 +71,10 @@ pub(super) struct Planned<'a> {
 
 impl<'a> Context<'a> {
     /// Gets ready. Nothing is looked at yet.
-    ///
-    /// # Errors
-    ///
-    /// Never yet.
-    pub(super) fn new(global: &'a Global, environment: &'a Environment) -> Result<Self> {
+    pub(super) fn new(global: &'a Global, environment: &'a Environment) -> Self {
         let printer = Printer::new(global, environment);
         let files = CallersFiles::new(environment.sudo_uid);
-        Ok(Self { global, environment, printer, files })
+        Self { global, environment, printer, files }
     }
 
     /// Opens the host.

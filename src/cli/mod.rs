@@ -29,6 +29,7 @@ pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 
 /// What `main` knows of the world outside: nothing below reads it.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Environment {
     /// Where programs are looked for.
     pub path: String,
@@ -153,7 +154,7 @@ pub fn main(args: impl Iterator<Item = OsString>, environment: &Environment) -> 
 }
 
 fn run(cli: &Cli, environment: &Environment) -> Result<Exit> {
-    let context = Context::new(&cli.global, environment)?;
+    let context = Context::new(&cli.global, environment);
     match &cli.verb {
         Verb::Validate(verb) => verb.run(&context),
         Verb::Plan(verb) => verb.run(&context),

@@ -61,8 +61,9 @@ pub(super) struct PlanVerb {
 
 /// What plan and apply may be allowed.
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_field_names, reason = "a field is named as its flag")]
 pub(super) struct Allow {
-    /// Only this resource and what it needs, like directory:/srv/backup (can be repeated)
+    /// Only this resource and what it needs, like `repository:vault` (can be repeated)
     #[arg(long = "target", value_name = "ADDRESS")]
     targets: Vec<Address>,
     /// Take over what is there already and differs
