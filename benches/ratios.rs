@@ -5,6 +5,7 @@
 //! Run as root: it makes what rlvm would make, in a tree of its own below `target/`. restic is needed.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark makes its own trees and runs programs")]
+#![expect(clippy::format_push_string, reason = "states are written once, before anything is measured")]
 
 use std::{
     fs::{self, File},
