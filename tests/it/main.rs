@@ -1,1 +1,3 @@
 //! Tests of rlvm as a whole: one binary, a module a concern.
+
+mod support;
