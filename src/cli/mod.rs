@@ -77,7 +77,15 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 pub struct Global {
     /// The state: a file, or a directory with hosts/<host name>.yaml in it
-    #[arg(long, global = true, value_name = "PATH", env = "RLVM_STATE", hide_env_values = true)]
+    // An id of its own: verbs have an argument of that name, and clap takes the two for one.
+    #[arg(
+        id = "global_state",
+        long = "state",
+        global = true,
+        value_name = "PATH",
+        env = "RLVM_STATE",
+        hide_env_values = true
+    )]
     state: Option<PathBuf>,
     /// Act as this host instead of the machine's own name
     #[arg(long, global = true, value_name = "NAME")]

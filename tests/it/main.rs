@@ -1,3 +1,5 @@
 //! Tests of rlvm as a whole: one binary, a module a concern.
 
+mod architecture;
+mod safety;
 mod support;
