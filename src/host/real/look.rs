@@ -59,7 +59,8 @@ impl<'a> Look<'a> {
         match self.cursor.borrow_mut().go(self.real, path)? {
             Way::There(fd) => Ok(self.of_stat(&fstat(fd)?)),
             Way::Absent => Ok(Entry::Other("a symbolic link to nothing".into())),
-            Way::Blocked(why) => Ok(Entry::Blocked(why)),
+            Way::Blocked(why) if why.starts_with(path.as_str()) => Ok(Entry::Blocked(why)),
+            Way::Blocked(why) => Ok(Entry::Blocked(format!("{path} is a symbolic link, and {why}"))),
         }
     }
 }
