@@ -1,3 +1,5 @@
 //! Tests of rlvm as a whole: one binary, a module a concern.
 
+mod converge;
 mod support;
+mod world;
