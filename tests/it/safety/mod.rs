@@ -2,7 +2,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests look at the machine and change it themselves")]
 
+mod ledger;
 mod links;
+mod lock;
+mod modes;
 mod racing;
 mod saved_plans;
 mod state_files;

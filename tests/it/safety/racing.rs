@@ -127,3 +127,36 @@ fn nothing_is_read_through_a_swapped_link() {
         assert!(names.is_ok_and(|names| names.is_empty()));
     });
 }
+
+#[test]
+fn a_secret_that_somebody_else_writes_at_the_same_time_is_not_written_over() {
+    let scratch = Scratch::new();
+    scratch.dir("/etc/rlvm", 0, 0o700);
+    let real = Real::open(&scratch.root(), scratch.search_path()).unwrap();
+    let secret = path("/etc/rlvm/v");
+    let at = scratch.at("/etc/rlvm/v");
+    let op = Op::MakeSecret { path: secret.clone(), owner: Owner::root(), mode: Mode::new(0o600) };
+    let (stop, lost) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let new = fs::OpenOptions::new().write(true).create_new(true).open(&at);
+                let Ok(file) = new else { continue };
+                thread::sleep(Duration::from_micros(300));
+                let there = fs::metadata(&at).map(|there| there.ino()).ok();
+                if there == Some(file.metadata().unwrap().ino()) {
+                    fs::remove_file(&at).unwrap();
+                } else {
+                    lost.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        for _ in 0..1500 {
+            if real.act(&op).is_ok() {
+                fs::remove_file(&at).unwrap();
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(lost.load(Ordering::Relaxed), 0, "somebody's secret was written over");
+}
