@@ -168,7 +168,9 @@ impl Apply {
             }
             (None, None) => bail!("neither a state nor a saved plan"),
         };
-        let (ledger, whole) = match context.ledger(store, Some(&state))? {
+        let ledger = context.ledger(store)?;
+        context.is_of_this_host(store, ledger.as_ref().map(|(ledger, _)| ledger), &state)?;
+        let (ledger, whole) = match ledger {
             Some((ledger, whole)) => (Some(ledger), whole),
             None => (None, 0),
         };
@@ -375,7 +377,7 @@ impl<'a> Stream<'a> {
         let wanted = self.text && !self.context.global.quiet;
         bar.end_one(|| {
             if wanted || always {
-                self.context.printer.note(&said)
+                self.context.printer.note(&said);
             }
         });
         Ok(())

@@ -71,14 +71,10 @@ pub(super) struct Planned<'a> {
 
 impl<'a> Context<'a> {
     /// Gets ready. Nothing is looked at yet.
-    ///
-    /// # Errors
-    ///
-    /// Never yet.
-    pub(super) fn new(global: &'a Global, environment: &'a Environment) -> Result<Self> {
+    pub(super) fn new(global: &'a Global, environment: &'a Environment) -> Self {
         let printer = Printer::new(global, environment);
         let files = CallersFiles::new(environment.sudo_uid);
-        Ok(Self { global, environment, printer, files })
+        Self { global, environment, printer, files }
     }
 
     /// Opens the host.
@@ -230,31 +226,55 @@ impl<'a> Context<'a> {
         Err(Failure::new(Exit::Refused, message).help(help).into())
     }
 
+    /// Finds and loads the state, and reads the ledger meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::state`] and [`Context::ledger`]; the state's first.
+    pub(super) fn state_and_ledger(
+        &self,
+        argument: Option<&Path>,
+        store: &Store<'_>,
+    ) -> Result<(Found, Option<(Ledger, u64)>)> {
+        std::thread::scope(|scope| {
+            let ledger = scope.spawn(|| self.ledger(store));
+            let found = self.state(argument)?;
+            let ledger = ledger.join().map_err(|_| anyhow::anyhow!("reading the ledger failed"))??;
+            self.is_of_this_host(store, ledger.as_ref().map(|(ledger, _)| ledger), &found.state)?;
+            Ok((found, ledger))
+        })
+    }
+
     /// Reads the ledger, with how many bytes of its log are whole.
     ///
     /// # Errors
     ///
-    /// If it is unreadable, or is another host's.
-    pub(super) fn ledger(&self, store: &Store<'_>, state: Option<&State>) -> Result<Option<(Ledger, u64)>> {
+    /// If it is unreadable.
+    pub(super) fn ledger(&self, store: &Store<'_>) -> Result<Option<(Ledger, u64)>> {
         let (snapshot, log) = (store.read(SNAPSHOT)?, store.read(LOG)?);
-        let read = ledger::read(store.dir().as_str(), snapshot.as_deref(), log.as_deref())?;
-        if let (Some((ledger, _)), Some(state)) = (&read, state)
-            && ledger.host != state.host
-            && !state.was.contains(&ledger.host)
-        {
-            let message = format!(
-                "the ledger in {} is of host {}, and the state is of {}",
-                store.dir(),
-                ledger.host,
-                state.host
-            );
-            let help = format!(
-                "if the host was renamed: `was: [{}]` in the state; else it was copied here by mistake",
-                ledger.host
-            );
-            return Err(Failure::new(Exit::Refused, message).help(help).into());
-        }
-        Ok(read)
+        Ok(ledger::read(store.dir().as_str(), snapshot.as_deref(), log.as_deref())?)
+    }
+
+    /// Refuses a ledger of another host.
+    ///
+    /// # Errors
+    ///
+    /// If it is.
+    pub(super) fn is_of_this_host(
+        &self,
+        store: &Store<'_>,
+        ledger: Option<&Ledger>,
+        state: &State,
+    ) -> Result<()> {
+        let Some(ledger) = ledger.filter(|it| it.host != state.host && !state.was.contains(&it.host)) else {
+            return Ok(());
+        };
+        let (dir, theirs, ours) = (store.dir(), &ledger.host, &state.host);
+        let message = format!("the ledger in {dir} is of host {theirs}, and the state is of {ours}");
+        let help = format!(
+            "if the host was renamed: `was: [{theirs}]` in the state; else it was copied here by mistake"
+        );
+        Err(Failure::new(Exit::Refused, message).help(help).into())
     }
 
     /// Looks and decides, telling a terminal how far it is.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::{
     errno::Errno,
     fcntl::{OFlag, openat, renameat},
-    sys::stat::{Mode as Bits, SFlag, fstat, mkdirat},
+    sys::stat::{Mode as Bits, SFlag, fchmod, fstat, mkdirat},
 };
 
 use super::real::{Cursor, Real, Way, kind, trusted};
@@ -50,7 +50,14 @@ impl PrivateDir {
             let mode = if dir == path { Bits::S_IRWXU } else { Bits::from_bits_truncate(0o755) };
             match cursor.go(real, &parent)? {
                 Way::There(fd) => match mkdirat(fd, dir.name(), mode) {
-                    Ok(()) | Err(Errno::EEXIST) => {}
+                    Ok(()) => {
+                        // Whatever the caller's umask is.
+                        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+                        openat(fd, dir.name(), flags, Bits::empty())
+                            .and_then(|made| fchmod(made, mode))
+                            .with_context(|| format!("cannot set the mode of {dir}"))?;
+                    }
+                    Err(Errno::EEXIST) => {}
                     Err(errno) => return Err(errno).with_context(|| format!("cannot make {dir}")),
                 },
                 Way::Absent => bail!("cannot make {dir}: {parent} is gone"),
@@ -75,7 +82,8 @@ impl PrivateDir {
                 && stat.st_nlink == 1
                 && trusted(stat.st_uid)
                 && stat.st_mode & 0o022 == 0,
-            "{path}/{name} is no plain file of root's that only root may write"
+            "{path}/{name} is no plain file of root's that only root may write\n\
+             help: find out who altered it; if all is well: chown root {path}/{name}; chmod 0600 {path}/{name}"
         );
         Ok(Some(file))
     }

@@ -208,7 +208,7 @@ impl Kind for Directory {
 
     fn is_managed(&self, seen: &DirectorySeen) -> bool {
         // What was there already and is only needed is nobody's business.
-        !self.implied || seen.there == There::Absent
+        !self.implied || !matches!(seen.there, There::Directory { .. })
     }
 }
 

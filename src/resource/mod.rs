@@ -213,8 +213,8 @@ pub struct Finding {
 
 impl Finding {
     /// Says something of an address.
-    pub fn new(severity: Severity, address: impl ToString, message: impl Into<String>) -> Self {
-        Self { severity, address: address.to_string(), message: message.into(), remedy: None }
+    pub fn new(severity: Severity, address: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { severity, address: address.into(), message: message.into(), remedy: None }
     }
 
     /// Adds what to do.

@@ -119,14 +119,14 @@ impl Kind for Secret {
         };
         // R25
         match seen {
-            SecretSeen::Absent if self.generate => Vec::new(),
+            // The first is made, the second refused, by `diff`.
+            SecretSeen::Absent | SecretSeen::Other(_) if self.generate => Vec::new(),
             SecretSeen::Absent => {
                 let remedy = format!(
                     "write it, for {user} alone to read (mode 0600), or set `generate_password: true`"
                 );
                 vec![say(Severity::Error, format!("{path} is not there"), remedy)]
             }
-            SecretSeen::Other(_) if self.generate => Vec::new(), // Refused by `diff`.
             SecretSeen::Other(what) => {
                 vec![say(Severity::Error, what.clone(), format!("put a plain file at {path}"))]
             }

@@ -208,8 +208,14 @@ impl Real {
         let written = fill(&mut file, bytes, uid, gid, mode)
             .with_context(|| format!("cannot write {path}"))
             .and_then(|()| {
-                renameat(dir, new.as_str(), dir, path.name())
-                    .with_context(|| format!("cannot put {path} in place"))
+                let placed = match existing {
+                    Existing::Replace => renameat(dir, new.as_str(), dir, path.name()),
+                    // Somebody may have written one meanwhile: it may be the only copy.
+                    Existing::Refuse => {
+                        renameat2(dir, new.as_str(), dir, path.name(), RenameFlags::RENAME_NOREPLACE)
+                    }
+                };
+                placed.with_context(|| format!("cannot put {path} in place"))
             });
         if let Err(err) = written {
             // The error that matters is the first.
@@ -233,7 +239,7 @@ impl Real {
                 Err(Errno::ENOENT) => continue,
                 Err(errno) => return Err(errno).with_context(|| format!("cannot look at {path}")),
                 Ok(stat) => {
-                    ensure!(kind(&stat) == SFlag::S_IFREG, "{path} is no regular file; it is not removed")
+                    ensure!(kind(&stat) == SFlag::S_IFREG, "{path} is no regular file; it is not removed");
                 }
             }
             unlinkat(dir, name, UnlinkatFlags::NoRemoveDir)

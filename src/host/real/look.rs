@@ -59,7 +59,8 @@ impl<'a> Look<'a> {
         match self.cursor.borrow_mut().go(self.real, path)? {
             Way::There(fd) => Ok(self.of_stat(&fstat(fd)?)),
             Way::Absent => Ok(Entry::Other("a symbolic link to nothing".into())),
-            Way::Blocked(why) => Ok(Entry::Blocked(why)),
+            Way::Blocked(why) if why.starts_with(path.as_str()) => Ok(Entry::Blocked(why)),
+            Way::Blocked(why) => Ok(Entry::Blocked(format!("{path} is a symbolic link, and {why}"))),
         }
     }
 }
@@ -169,7 +170,7 @@ impl Observe for Look<'_> {
     }
 
     fn program(&self, name: &str) -> Result<Option<Stamp>> {
-        process::find(&self.real.path, name)
+        Ok(process::find(&self.real.path, name))
     }
 
     fn writable(&self, path: &HostPath) -> Result<bool> {

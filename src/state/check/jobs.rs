@@ -121,7 +121,7 @@ impl Check<'_> {
     /// R12
     fn retention(&mut self, name: &Name, retention: &Retention) {
         let path = ["jobs", name.as_str(), "retention"];
-        if !retention.keeps_something() {
+        if !retention.keeps_something() && !self.pruned.touches(&path) {
             let message = format!("the retention of job `{name}` keeps nothing");
             self.error(
                 &path,
