@@ -10,7 +10,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    context::{Basis, Context, KEPT, Planned},
+    context::{Basis, Context, KEPT, Planned, Search},
     exit::{Exit, Failure},
     plan::{Allow, exit_of},
     progress::ApplyBar,
@@ -106,7 +106,7 @@ impl Apply {
             bail!(Failure::new(Exit::Usage, message).help("say --yes, or apply a saved plan"));
         }
         let found = match &saved {
-            None => Some(context.state(self.state.as_deref())?),
+            None => Some(context.state(self.state.as_deref(), Search::HereToo)?),
             Some(_) => None,
         };
         let _lock = lock(context, &host)?;
