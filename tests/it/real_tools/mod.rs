@@ -7,6 +7,8 @@
 mod cron;
 mod logrotate;
 mod mounts;
+mod repositories;
+mod restics;
 
 use std::process::{Command, Stdio};
 
