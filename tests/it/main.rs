@@ -3,6 +3,7 @@
 mod architecture;
 mod converge;
 mod crash;
+mod real_tools;
 mod safety;
 mod state;
 mod support;

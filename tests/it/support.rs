@@ -227,6 +227,13 @@ impl Scratch {
         tree
     }
 
+    /// Describes the whole tree, times and rlvm's lock aside: a refused apply leaves that alone.
+    pub(crate) fn contents(&self) -> Tree {
+        let mut tree = self.tree();
+        tree.retain(|path, _| !path.starts_with("/run/rlvm"));
+        tree
+    }
+
     /// Returns a digest of every path, type, owner, mode, content and time of change.
     pub(crate) fn tree_hash(&self) -> String {
         let mut hash = Sha256::new();
