@@ -149,8 +149,13 @@ impl Scratch {
 
     /// Prepares a call of rlvm: this machine, this state, nothing of the caller's environment.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
+        self.command_as("web01", args)
+    }
+
+    /// Prepares a call of rlvm on a machine that is called so.
+    pub(crate) fn command_as(&self, host: &str, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rlvm"));
-        command.arg("--root").arg(self.root()).args(["--host", "web01", "--state"]).arg(self.beside("state"));
+        command.arg("--root").arg(self.root()).args(["--host", host, "--state"]).arg(self.beside("state"));
         command.args(args).env_clear().env("PATH", &self.path).current_dir(self.dir.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
