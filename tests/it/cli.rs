@@ -1,7 +1,11 @@
 //! What people and programs read, as it is: plans as text and JSON, help, apply's stream. Each is a snapshot in
 //! `snapshots/`; `INSTA_UPDATE=always cargo test --test it cli` writes them anew, to be looked at.
 
-#![expect(clippy::disallowed_methods, reason = "tests look at the machine and change it themselves")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests look at the machine and change it themselves"
+)]
 
 use std::fs;
 
@@ -27,7 +31,7 @@ fn shown(on: &Scratch, ran: &Ran) -> String {
     let mut text = format!("exit: {code}\n");
     for (name, stream) in [("stdout", &ran.stdout), ("stderr", &ran.stderr)] {
         if !stream.is_empty() {
-            text.push_str(&format!("--- {name}\n{stream}"));
+            text.extend(["--- ", name, "\n", stream]);
         }
     }
     let text = text.replace(env!("CARGO_PKG_VERSION"), "[VERSION]");

@@ -1,7 +1,11 @@
 //! What verbs and the words of the state do: targets, adoption, renames, guards that outlive their block, plans made
 //! elsewhere, pipes that close.
 
-#![expect(clippy::disallowed_methods, reason = "tests look at the machine and change it themselves")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests look at the machine and change it themselves"
+)]
 
 use std::{fs, io};
 
