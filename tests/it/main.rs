@@ -2,6 +2,7 @@
 
 mod architecture;
 mod converge;
+mod crash;
 mod safety;
 mod state;
 mod support;
