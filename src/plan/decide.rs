@@ -7,7 +7,7 @@ use super::{
     survey::{Item, Survey, order},
 };
 use crate::{
-    effect::Op,
+    effect::{Op, temporary},
     ledger::{Entry, Ledger, Origin},
     model::{Address, HostName, HostPath},
     resource::{Diff, Edit, Finding, OnRemove, Removal, Seen, Severity},
@@ -238,9 +238,6 @@ fn leave(
         let Some(entry) = item.entry else { continue };
         let resource = &entry.resource;
         let removal = removal(entry, resource.removal(&seen[index], &|path| gone.contains(path)));
-        if matches!(removal, Removal::Delete(_)) {
-            gone.extend(resource.path().cloned());
-        }
         match removal {
             _ if entry.protect => {
                 plan.findings.push(guard::protected(item.address));
@@ -264,6 +261,18 @@ fn leave(
                 changes.insert(index, Change { drift, ..removed });
             }
         }
+        gone.extend(changes.get(&index).into_iter().flat_map(|change| &change.ops).flat_map(removed_by));
+    }
+}
+
+/// Names what is no longer there after an op.
+fn removed_by(op: &Op) -> Vec<HostPath> {
+    let left_over = |path| temporary(path).parse().ok();
+    match op {
+        Op::RemoveDir { path } => vec![path.clone()],
+        Op::RemoveTemporary { path } => left_over(path).into_iter().collect(),
+        Op::RemoveFile { path } => [Some(path.clone()), left_over(path)].into_iter().flatten().collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -194,7 +194,12 @@ impl Repository {
     ) -> Result<(RepositoryState, Option<Marks>)> {
         let host = look.host;
         let foreign = names.iter().find(|name| !PARTS.contains(&name.as_str()));
-        let Entry::File(config) = host.entry(&path.join("config")?)? else {
+        let config = host.entry(&path.join("config")?)?;
+        // What cannot be got at is not gone: nothing may be made in its place.
+        if let Entry::Blocked(why) = config {
+            return Ok((RepositoryState::Foreign(why), None));
+        }
+        let Entry::File(config) = config else {
             let backups = |part| Ok::<_, anyhow::Error>(!host.names(&path.join(part)?)?.is_empty());
             let state = match foreign {
                 Some(name) => RepositoryState::Foreign(format!(

@@ -1,6 +1,13 @@
 //! Tests of rlvm as a whole: one binary, a module a concern.
 
 mod architecture;
+mod canary;
+mod cli;
+mod converge;
+mod crash;
+mod exits;
 mod real_tools;
 mod safety;
 mod support;
+mod verbs;
+mod world;

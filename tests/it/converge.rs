@@ -1,0 +1,283 @@
+//! Whatever the state and however far the machine has drifted from it: apply, and the machine is as declared, the
+//! next plan is empty, and nothing else was touched (R23, R24, R40, R43, R46, R47).
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests look at the machine and change it themselves"
+)]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, lchown},
+};
+
+use proptest::{prelude::*, sample::Index, test_runner::Config};
+
+use crate::{
+    support::{Scratch, Tree},
+    world::{self, Part, password},
+};
+
+/// What a person or a program did to the machine since the last apply.
+#[derive(Clone, Debug)]
+enum Drift {
+    Mode(u32),
+    Owner(u32),
+    Text,
+    Gone,
+}
+
+fn drifts() -> impl Strategy<Value = Vec<(Index, Drift)>> {
+    let modes = proptest::sample::select(&[0o600, 0o640, 0o700, 0o777][..]);
+    let owners = proptest::sample::select(&[0, 33, 4000][..]);
+    let kind = prop_oneof![
+        2 => modes.prop_map(Drift::Mode),
+        2 => owners.prop_map(Drift::Owner),
+        2 => Just(Drift::Text),
+        3 => Just(Drift::Gone),
+    ];
+    proptest::collection::vec((any::<Index>(), kind), 0..8)
+}
+
+/// Files that are nobody's business, among those that rlvm makes.
+const FOREIGN: &[&str] = &[
+    "/etc/cron.d/foreign",
+    "/etc/cron.d/rlvm-foreign",
+    "/etc/cron.d/cron0.dpkg-old",
+    "/etc/logrotate.d/apt",
+    "/etc/rlvm/secrets/old.pass",
+    "/srv/foreign",
+    "/srv/repos/foreign",
+];
+
+/// Puts them there.
+fn plant(on: &Scratch) {
+    for path in FOREIGN {
+        on.file(path, "foreign\n");
+    }
+}
+
+/// What can be told of a file without opening it, and its text.
+fn foreign(on: &Scratch) -> Vec<(u64, i64, u32, u32, String)> {
+    let one = |path: &&str| {
+        let meta = fs::symlink_metadata(on.at(path)).unwrap();
+        (meta.ino(), meta.ctime_nsec(), meta.uid(), meta.mode(), on.read(path))
+    };
+    FOREIGN.iter().map(one).collect()
+}
+
+/// Things whose drift is put back: what is declared, repositories and given passwords aside.
+fn driftable(parts: &[Part]) -> Vec<String> {
+    let of = |part: &Part| match part {
+        Part::Directory { path, .. } => Some(path.clone()),
+        Part::Destination { name, generate: true, .. } => Some(password(name, true)),
+        part => part.file(),
+    };
+    let own = ["/etc/logrotate.d/rlvm".to_owned()];
+    parts.iter().filter_map(of).chain(own).collect()
+}
+
+/// Changes something; what would not be drift but damage is left out. Says whether something was changed.
+fn drift(on: &Scratch, path: &str, how: &Drift) -> bool {
+    let at = on.at(path);
+    let Ok(meta) = fs::symlink_metadata(&at) else { return false };
+    let secret = path.contains(".pass");
+    match how {
+        Drift::Mode(mode) => {
+            fs::set_permissions(&at, fs::Permissions::from_mode(*mode)).unwrap();
+            true
+        }
+        Drift::Owner(owner) if !leads_on(on, path) => lchown(&at, Some(*owner), Some(*owner)).is_ok(),
+        Drift::Text if meta.is_file() && !secret => fs::write(&at, "edited by hand\n").is_ok(),
+        Drift::Gone if meta.is_file() && !secret => fs::remove_file(&at).is_ok(),
+        Drift::Gone => fs::remove_dir(&at).is_ok(),
+        Drift::Text | Drift::Owner(_) => false,
+    }
+}
+
+/// Says whether there is something below a path that rlvm must get at, or a user must: whoever gave that away
+/// gave away what is below, and a person has to look at it.
+fn leads_on(on: &Scratch, path: &str) -> bool {
+    let below = format!("{path}/");
+    path.contains(".pass") || on.tree().into_keys().any(|other| other.starts_with(&below))
+}
+
+/// Whatever may not change while somebody only looks.
+fn only_looks(on: &Scratch) {
+    on.restic_calls();
+    let before = on.tree_hash();
+    let plans: Vec<_> = (0..2).map(|_| on.rlvm(&["plan", "--json"])).collect();
+    assert_eq!(plans[0], plans[1], "planning twice");
+    let text: Vec<_> = (0..2).map(|_| on.rlvm(&["plan"])).collect();
+    assert_eq!(text[0], text[1], "planning twice");
+    assert_eq!(text[0].code, plans[0].code, "text, JSON and exit code come from one value");
+    on.rlvm(&["plan", "--summary"]);
+    for args in [&["validate"][..], &["observe"], &["show"], &["ledger", "list"]] {
+        on.expect(0, args);
+    }
+    assert_eq!(on.tree_hash(), before, "looking changed something");
+    let calls = on.restic_calls();
+    assert!(
+        calls.iter().all(|call| call == "version" || call.starts_with("cat config --no-lock")),
+        "{calls:?}"
+    );
+}
+
+/// The machine is as declared, says the machine; and rlvm agrees.
+fn is_as_declared(on: &Scratch, parts: &[Part]) {
+    for part in parts {
+        part.check(on);
+    }
+    on.plan_is_empty();
+    let left: Vec<String> = on.tree().into_keys().filter(|path| path.ends_with(".dpkg-new")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+fn config() -> Config {
+    let (cases, max_shrink_iters) = (24, 40);
+    Config { cases, max_shrink_iters, failure_persistence: None, ..Config::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn drifted_machines_converge(
+        (parts, shuffled) in world::parts().prop_flat_map(|parts| (Just(parts.clone()), Just(parts).prop_shuffle())),
+        drifts in drifts(),
+        lost_ledger in proptest::bool::weighted(0.3),
+    ) {
+        let on = Scratch::new();
+        world::prepare(&parts, &on);
+        plant(&on);
+        on.state(&world::yaml(&parts));
+        let untouched = foreign(&on);
+        on.apply();
+        is_as_declared(&on, &parts);
+
+        let paths = driftable(&parts);
+        let secrets = secrets(&on, &parts);
+        for (index, how) in &drifts {
+            drift(&on, index.get::<String>(&paths), how);
+        }
+        if lost_ledger {
+            fs::remove_dir_all(on.at("/var/lib/rlvm")).unwrap();
+        }
+        only_looks_drifted(&on, &parts, &shuffled);
+        let flags: &[&str] = if lost_ledger { &["apply", "--yes", "--adopt"] } else { &["apply", "--yes"] };
+        on.expect(0, flags);
+        is_as_declared(&on, &parts);
+        prop_assert_eq!(secrets, self::secrets(&on, &parts));
+        prop_assert_eq!(untouched, foreign(&on));
+    }
+
+    #[test]
+    fn what_leaves_the_state_leaves_the_machine(
+        parts in world::parts(),
+        gone in proptest::collection::vec(any::<bool>(), 40),
+    ) {
+        let on = Scratch::new();
+        world::prepare(&parts, &on);
+        plant(&on);
+        on.state(&world::yaml(&parts));
+        on.apply();
+        let (untouched, kept) = (foreign(&on), backups(&on));
+        let (stays, leaves) = split(&parts, &gone);
+        on.state(&world::yaml(&stays));
+        let plan = on.plan_json(&["--allow-mass-removal"]);
+        prop_assert_eq!(plan["refused"].as_bool(), Some(false));
+        removes_exactly(&plan, &leaves);
+        on.expect(0, &["apply", "--yes", "--allow-mass-removal"]);
+        is_as_declared(&on, &stays);
+        for path in leaves.iter().filter_map(Part::file) {
+            prop_assert!(!on.at(&path).exists(), "{} is still there", path);
+        }
+        directories_went(&on, &stays, &leaves);
+        prop_assert_eq!(kept, backups(&on));
+        prop_assert_eq!(untouched, foreign(&on));
+    }
+}
+
+/// Looking changes nothing, and the order of writing means nothing.
+fn only_looks_drifted(on: &Scratch, parts: &[Part], shuffled: &[Part]) {
+    only_looks(on);
+    let plan = on.rlvm(&["plan", "--json"]);
+    on.state(&world::yaml(shuffled));
+    assert_eq!(on.rlvm(&["plan", "--json"]), plan, "the order of writing");
+    on.state(&world::yaml(parts));
+}
+
+/// What the password files hold.
+fn secrets(on: &Scratch, parts: &[Part]) -> Vec<String> {
+    let of = |part: &Part| match part {
+        Part::Destination { name, generate, .. } => Some(on.read(&password(name, *generate))),
+        _ => None,
+    };
+    parts.iter().filter_map(of).collect()
+}
+
+/// Repositories with their directories, and passwords.
+fn backups(on: &Scratch) -> Tree {
+    let mut tree = on.tree();
+    tree.retain(|path, _| path.starts_with("/srv/repos/") || path.contains(".pass"));
+    tree
+}
+
+/// Takes some blocks out. A destination takes its jobs along; a job stays if its destination would change hands.
+fn split(parts: &[Part], gone: &[bool]) -> (Vec<Part>, Vec<Part>) {
+    let chosen = |part: &Part| parts.iter().position(|it| it == part).is_some_and(|at| gone[at % gone.len()]);
+    let dest_goes = |to: &str| {
+        parts.iter().any(|it| matches!(it, Part::Destination { name, .. } if name == to) && chosen(it))
+    };
+    let goes = |part: &&Part| match part {
+        Part::Job { user, to, .. } => dest_goes(to) || (*user == "root" && chosen(part)),
+        part => chosen(part),
+    };
+    let (leaves, stays): (Vec<&Part>, Vec<&Part>) = parts.iter().partition(goes);
+    (stays.into_iter().cloned().collect(), leaves.into_iter().cloned().collect())
+}
+
+/// The plan removes files, forgets what holds backups, and does nothing else.
+fn removes_exactly(plan: &serde_json::Value, leaves: &[Part]) {
+    let (mut deleted, mut forgotten) = (BTreeSet::new(), BTreeSet::new());
+    for change in plan["changes"].as_array().unwrap() {
+        let (address, actions) = (change["address"].as_str().unwrap().to_owned(), &change["actions"]);
+        let directory = address.starts_with("directory:");
+        match actions.as_array().unwrap().as_slice() {
+            [one] if one == "delete" || one == "forget" => {
+                let set = if one == "delete" { &mut deleted } else { &mut forgotten };
+                // Those are held against the machine.
+                let _ = directory || set.insert(address);
+            }
+            _ => panic!("{address}: {actions}"),
+        }
+    }
+    let address = |path: String| {
+        let (dir, name) = path.rsplit_once('/').unwrap();
+        format!("{}:{name}", if dir.ends_with("cron.d") { "cron" } else { "logrotate" })
+    };
+    assert_eq!(deleted, leaves.iter().filter_map(Part::file).map(address).collect());
+    let forget = |part: &Part| match part {
+        Part::Destination { name, generate, .. } => {
+            let secret = generate.then(|| format!("secret:{}", password(name, true)));
+            [Some(format!("repository:{name}")), secret]
+        }
+        _ => [None, None],
+    };
+    assert_eq!(forgotten, leaves.iter().flat_map(forget).flatten().collect());
+}
+
+/// A directory that left goes, unless something is in it.
+fn directories_went(on: &Scratch, stays: &[Part], leaves: &[Part]) {
+    let needed = |dir: &str| {
+        let below = |path: &str| path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'));
+        stays.iter().any(|part| matches!(part, Part::Directory { path, .. } if below(path)))
+    };
+    for part in leaves {
+        let Part::Directory { path, .. } = part else { continue };
+        let stays = needed(path) || path.starts_with("/srv/repos/");
+        assert_eq!(on.at(path).exists(), stays, "{path}");
+    }
+}

@@ -1,0 +1,355 @@
+//! Killed at any point, applied again: the same end, nothing orphaned, everything made is in the ledger (R48).
+//!
+//! A dead process is told from a live one by nothing that it does: what carries ops out here panics at the N-th,
+//! and nothing after it runs, no clean-up, no last word in the ledger. Then the real binary applies again.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests look at the machine and change it themselves"
+)]
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
+    panic,
+    process::Command,
+    sync::{
+        Once,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::Result;
+use rlvm::{
+    apply::{World, apply},
+    effect::{Arg, Op, temporary},
+    expand::expand,
+    host::{Act, Real, Store},
+    ledger::{self, LOG, Ledger, SNAPSHOT, Writer},
+    model::HostPath,
+    plan::{Looking, Options, Survey, decide, observe},
+};
+
+use crate::support::{Scratch, Tree};
+
+/// A state with every kind, nested directories, a job's user, two repositories.
+const FULL: &str = r#"
+directories:
+  /srv/a: { mode: "0755" }
+  /srv/a/b: { owner: www-data, group: adm, mode: "0750" }
+  /srv/repos: { mode: "0711" }
+destinations:
+  vault: { local: { path: /srv/repos/vault }, password_file: /etc/rlvm/secrets/vault, generate_password: true }
+  users: { local: { path: /srv/repos/users }, password_file: /etc/rlvm/users/users, generate_password: true }
+jobs:
+  system: { sources: [{ path: /etc }], to: [vault], schedule: "30 2 * * *" }
+  home: { sources: [{ path: /home }], to: [users], user: backup, schedule: "@daily" }
+cron:
+  trim: { schedule: "@weekly", command: "/sbin/fstrim --all" }
+logrotate:
+  shop: { paths: [/var/log/shop/*.log], keep: 3 }
+"#;
+
+/// The same host, differently: something changed, something gone, something new.
+const OTHER: &str = r#"
+directories:
+  /srv/a: { owner: www-data, mode: "0700" }
+  /srv/repos: { mode: "0755" }
+  /srv/new: {}
+destinations:
+  vault: { local: { path: /srv/repos/vault }, password_file: /etc/rlvm/secrets/vault, generate_password: true }
+jobs:
+  system: { sources: [{ path: /etc }], to: [vault], schedule: "0 3 * * *" }
+cron:
+  trim: { schedule: "@monthly", command: "/sbin/fstrim --all --verbose" }
+"#;
+
+/// Nothing is left but what holds backups.
+const NOTHING: &str = "directories: {}\n";
+
+/// Where a process dies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Death {
+    /// Before the op of this number.
+    Before(usize),
+    /// In the midst of it.
+    Within(usize),
+    /// After it.
+    After(usize),
+    /// When all is done, before what was done is made durable.
+    BeforeSettling,
+    /// Never.
+    Never,
+}
+
+/// Does what the machine does, and dies.
+struct Mortal<'a> {
+    real: &'a Real,
+    death: Death,
+    done: AtomicUsize,
+}
+
+/// What a panic carries that stands for death.
+struct Killed;
+
+impl Act for Mortal<'_> {
+    fn act(&self, op: &Op) -> Result<()> {
+        let number = self.done.fetch_add(1, Ordering::SeqCst);
+        if self.death == Death::Before(number) {
+            panic::panic_any(Killed);
+        }
+        if self.death == Death::Within(number) {
+            half(self.real, op);
+            panic::panic_any(Killed);
+        }
+        self.real.act(op)?;
+        if self.death == Death::After(number) {
+            panic::panic_any(Killed);
+        }
+        Ok(())
+    }
+
+    fn settle(&self) -> Result<()> {
+        if self.death == Death::BeforeSettling {
+            panic::panic_any(Killed);
+        }
+        self.real.settle()
+    }
+}
+
+/// Leaves what an op leaves that is cut short.
+fn half(real: &Real, op: &Op) {
+    let at = |path: &str| real.root().join(path.trim_start_matches('/'));
+    match op {
+        Op::MakeDir { path, .. } | Op::EnsureDir { path, .. } => {
+            fs::create_dir(at(&temporary(path))).unwrap();
+        }
+        Op::WriteFile { path, .. } | Op::MakeSecret { path, .. } => {
+            fs::write(at(&temporary(path)), "half of i").unwrap();
+        }
+        Op::Run(cmd) => {
+            let words = cmd.words().iter();
+            let paths: Vec<_> =
+                words.filter_map(|arg| if let Arg::Path(path) = arg { Some(path) } else { None }).collect();
+            let [repo, _password] = paths[..] else { panic!("{cmd}: what does it leave?") };
+            // As restic: directories first, then a key, the configuration last.
+            fs::create_dir(at(&format!("{repo}/data"))).unwrap();
+            fs::create_dir(at(&format!("{repo}/keys"))).unwrap();
+            let owner = Some(fs::metadata(at(repo.as_str())).unwrap().uid());
+            for part in ["data", "keys"] {
+                let part = at(&format!("{repo}/{part}"));
+                chown(&part, owner, owner).unwrap();
+                fs::set_permissions(&part, fs::Permissions::from_mode(0o700)).unwrap();
+            }
+        }
+        Op::SetOwner { .. }
+        | Op::SetMode { .. }
+        | Op::RemoveFile { .. }
+        | Op::RemoveTemporary { .. }
+        | Op::RemoveDir { .. } => {}
+    }
+}
+
+/// A panic that stands for death is no news.
+fn die_quietly() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let in_scope =
+                info.payload().downcast_ref::<&str>().is_some_and(|it| it.contains("scoped thread"));
+            if !info.payload().is::<Killed>() && !in_scope {
+                usual(info);
+            }
+        }));
+    });
+}
+
+/// Applies the state in this process, until it is killed. Returns how many ops were begun.
+fn mortal_apply(on: &Scratch, yaml: &str, death: Death) -> usize {
+    die_quietly();
+    let text = format!("version: 1\nhost: web01\n{yaml}");
+    let loaded = rlvm::state::load("state", &mut |_| Ok(text.clone())).unwrap();
+    let real = Real::open(&on.root(), on.search_path()).unwrap();
+    let home: HostPath = "/var/lib/rlvm".parse().unwrap();
+    let store = Store::new(&real, &home);
+    let (snapshot, log) = (store.read(SNAPSHOT).unwrap(), store.read(LOG).unwrap());
+    let known = ledger::read(home.as_str(), snapshot.as_deref(), log.as_deref()).unwrap();
+    let (ledger, whole) =
+        known.unwrap_or_else(|| (Ledger::new("web01".parse().unwrap(), "lineage".into()), 0));
+    let expanded = expand(&loaded.state);
+    let survey = Survey::new(&expanded, &ledger, &[]).unwrap();
+    let seen = observe(&survey, &Looking { host: &real, refresh: false, progress: &|_| {} }).unwrap();
+    let options = Options { allow_mass_removal: true, ..Options::default() };
+    let plan = decide(&loaded.state.host, Some(&ledger), &survey, &seen, &expanded.findings, &options);
+    let act = Mortal { real: &real, death, done: AtomicUsize::new(0) };
+    let killed = panic::catch_unwind(panic::AssertUnwindSafe(|| {
+        let mut writer = Writer::begin(&store, ledger.clone(), whole).unwrap();
+        let mut world = World { host: &real, act: &act, watch: &mut |_| {}, stop: &|| false };
+        let outcome = apply(&plan, &mut writer, &mut world).unwrap();
+        assert!(outcome.failed.is_empty(), "{:?}", outcome.failed);
+        writer.finish().unwrap();
+    }));
+    assert_eq!(killed.is_err(), death != Death::Never, "{death:?}");
+    act.done.load(Ordering::SeqCst)
+}
+
+/// The machine without what differs from one apply to the next: what random passwords are and what follows from
+/// them, and rlvm's own files.
+fn comparable(on: &Scratch) -> Tree {
+    let mut tree = on.tree();
+    tree.retain(|path, _| !path.starts_with("/var/lib/rlvm/") && !path.starts_with("/run/rlvm/"));
+    for (path, what) in &mut tree {
+        if path.starts_with("/etc/rlvm/") || path.contains("/keys/") {
+            what.truncate(what.find(" file ").map_or(what.len(), |at| at + 5));
+        }
+    }
+    tree
+}
+
+/// What stands on the machine and in the ledger at the end.
+type End = (Tree, Vec<String>);
+
+/// Applies with the binary, which must end as an apply that nobody killed.
+#[track_caller]
+fn ends_the_same(on: &Scratch, yaml: &str, expected: &End, what: &str) {
+    on.state(yaml);
+    on.expect(0, &["apply", "--yes", "--allow-mass-removal"]);
+    let (tree, managed) = (comparable(on), on.managed());
+    assert_eq!(managed, expected.1, "the ledger, {what}");
+    for (path, is) in &tree {
+        assert_eq!(expected.0.get(path), Some(is), "{path}, {what}");
+    }
+    let gone: Vec<&String> = expected.0.keys().filter(|path| !tree.contains_key(*path)).collect();
+    assert!(gone.is_empty(), "missing, {what}: {gone:?}");
+    assert!(!tree.keys().any(|path| path.ends_with(".dpkg-new")), "{what}");
+    on.plan_is_empty();
+}
+
+/// The ways to die in an op.
+fn deaths(number: usize) -> [Death; 3] {
+    [Death::Before(number), Death::Within(number), Death::After(number)]
+}
+
+/// Kills an apply of `to`, from a machine on which `from` was applied, everywhere.
+fn matrix(from: Option<&str>, to: &str) {
+    let start = || {
+        let on = Scratch::new();
+        if let Some(from) = from {
+            on.state(from);
+            on.apply();
+        }
+        on
+    };
+    let whole = start();
+    let ops = mortal_apply(&whole, to, Death::Never);
+    whole.state(to);
+    // The state is kept too, though the tree is compared without it.
+    whole.expect(0, &["apply", "--yes"]);
+    let expected = (comparable(&whole), whole.managed());
+    assert!(ops > 0);
+    for death in (0..ops).flat_map(deaths).chain([Death::BeforeSettling]) {
+        let on = start();
+        mortal_apply(&on, to, death);
+        ends_the_same(&on, to, &expected, &format!("{death:?} of {ops}"));
+    }
+}
+
+#[test]
+fn killed_while_making() {
+    matrix(None, FULL);
+}
+
+#[test]
+fn killed_while_changing() {
+    matrix(Some(FULL), OTHER);
+}
+
+#[test]
+fn killed_while_removing() {
+    matrix(Some(FULL), NOTHING);
+}
+
+#[test]
+fn killed_and_then_not_wanted_any_more() {
+    // What was made goes again, although the ledger knew only that it was about to be made.
+    let ops = mortal_apply(&Scratch::new(), FULL, Death::Never);
+    let clean = Scratch::new();
+    clean.state(NOTHING);
+    clean.apply();
+    let clean = comparable(&clean);
+    for death in (0..ops).flat_map(deaths) {
+        let on = Scratch::new();
+        mortal_apply(&on, FULL, death);
+        on.state(NOTHING);
+        on.expect(0, &["apply", "--yes", "--allow-mass-removal"]);
+        on.plan_is_empty();
+        // Secrets and repositories stay, and what they lie in.
+        let mut tree = comparable(&on);
+        tree.retain(|path, _| !path.starts_with("/etc/rlvm") && !path.starts_with("/srv/repos"));
+        assert_eq!(tree.keys().collect::<Vec<_>>(), clean.keys().collect::<Vec<_>>(), "{death:?}");
+    }
+}
+
+#[test]
+fn a_power_cut_leaves_any_prefix_of_the_log() {
+    let whole = Scratch::new();
+    whole.state(FULL);
+    whole.apply();
+    let expected = (comparable(&whole), whole.managed());
+    // Killed at the end: the log holds all records, none is in the snapshot yet.
+    let on = Scratch::new();
+    mortal_apply(&on, FULL, Death::BeforeSettling);
+    let path = on.at("/var/lib/rlvm/ledger.log");
+    let log = fs::read(&path).unwrap();
+    let lines: Vec<usize> =
+        log.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).collect();
+    // What was about to be made was durable before anything was made: only what came later can be lost.
+    let text = String::from_utf8(log.clone()).unwrap();
+    let intended = text.lines().take_while(|line| line.contains("\"pending\":true")).count();
+    assert!(intended > 8 && lines.len() > intended + 8, "{intended} of {}", lines.len());
+    let home = on.at("/var/lib/rlvm");
+    let kept = on.beside("kept");
+    copy(&home, &kept);
+    let last = &lines[lines.len() - 3..];
+    let each_byte = (last[0] - 3..log.len()).step_by(7);
+    let ends = lines[intended - 1..].iter().copied();
+    for cut in each_byte.chain(ends) {
+        fs::remove_dir_all(&home).unwrap();
+        copy(&kept, &home);
+        fs::write(&path, &log[..cut]).unwrap();
+        ends_the_same(&on, FULL, &expected, &format!("cut at {cut} of {}", log.len()));
+    }
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn the_real_program_killed_again_and_again() {
+    let whole = Scratch::new();
+    whole.state(FULL);
+    whole.apply();
+    let expected = (comparable(&whole), whole.managed());
+    let mut killed = 0;
+    // Ten machines, each killed on four times, later each time, so that each part of an apply is killed in.
+    for machine in 0..10 {
+        let on = Scratch::new();
+        on.state(FULL);
+        for kill in 0..4 {
+            let mut child = on.command(&["apply", "--yes"]).spawn().unwrap();
+            thread::sleep(Duration::from_micros(4000 + 4000 * machine + 9000 * kill));
+            child.kill().unwrap();
+            let ended = child.wait_with_output().unwrap();
+            killed += usize::from(ended.status.code().is_none());
+            assert_ne!(ended.status.code(), Some(1), "{}", String::from_utf8_lossy(&ended.stderr));
+        }
+        ends_the_same(&on, FULL, &expected, "after four kills");
+    }
+    assert!(killed >= 10, "only {killed} were killed");
+}

@@ -1,0 +1,243 @@
+//! Random states for `converge`, with what the machine must then be: told from the state here, not by rlvm.
+
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the machine themselves")]
+
+use std::{fmt::Write, fs, os::unix::fs::MetadataExt};
+
+use proptest::{prelude::*, sample::select};
+
+use crate::support::{BACKUP, Scratch};
+
+/// One block of a state.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Part {
+    /// A directory.
+    Directory { path: String, owner: &'static str, group: &'static str, mode: u32 },
+    /// A local repository and its password.
+    Destination { name: String, user: &'static str, generate: bool },
+    /// A job.
+    Job { name: String, user: &'static str, to: String, schedule: Option<&'static str>, enabled: bool },
+    /// A cron entry.
+    Cron { name: String, schedule: &'static str, user: &'static str, command: &'static str },
+    /// A logrotate rule.
+    Logrotate { name: String, keep: u32, su: bool },
+}
+
+const USERS: &[&str] = &["root", "www-data", "backup"];
+const GROUPS: &[&str] = &["root", "adm", "backup"];
+const MODES: &[u32] = &[0o700, 0o750, 0o755, 0o711, 0o2775, 0o1777];
+const SCHEDULES: &[&str] = &["30 2 * * *", "@daily", "*/5 0-6 * jan mon-fri", "0 4 * * 0"];
+const COMMANDS: &[&str] =
+    &["true", "date +%F", "echo 'a b' \"$HOME\" > /dev/null 2>&1", "/sbin/fstrim --all"];
+/// Directories in which others lie; within a chain each lies in the one before.
+const CHAINS: &[&[&str]] =
+    &[&["/srv/a", "/srv/a/b", "/srv/a/b/c"], &["/opt/with space", "/opt/with space/x"], &["/home2/deep"]];
+
+/// Returns the number of a user or group of the scratch tree.
+pub(crate) fn id(name: &str) -> u32 {
+    match name {
+        "root" => 0,
+        "adm" => 4,
+        "www-data" => 33,
+        "backup" => BACKUP,
+        other => panic!("{other} is in no scratch tree"),
+    }
+}
+
+/// Directories of one chain. Once one belongs to a user, all in it do: rlvm goes through nobody's directory
+/// into somebody else's.
+fn chain(paths: &'static [&'static str]) -> impl Strategy<Value = Vec<Part>> {
+    let each = (any::<bool>(), select(GROUPS), select(MODES));
+    let all = proptest::collection::vec(each, paths.len());
+    (all, select(USERS), 0..=paths.len()).prop_map(|(all, user, from)| {
+        let part = |(index, (_, group, mode)): (usize, (bool, &'static str, u32))| Part::Directory {
+            path: paths[index].into(),
+            owner: if index >= from { user } else { "root" },
+            group,
+            mode,
+        };
+        all.into_iter().enumerate().filter(|(_, (wanted, ..))| *wanted).map(part).collect()
+    })
+}
+
+/// A destination of one user, perhaps with its directory, and its jobs.
+fn destination(number: usize) -> impl Strategy<Value = Vec<Part>> {
+    let job = (proptest::option::of(select(SCHEDULES)), any::<bool>());
+    let jobs = proptest::collection::vec(job, 0..3);
+    (any::<bool>(), any::<bool>(), any::<bool>(), jobs).prop_map(move |(root, generate, directory, jobs)| {
+        let user = if root || jobs.is_empty() { "root" } else { "backup" };
+        let name = format!("dest{number}");
+        let mut parts = vec![Part::Destination { name: name.clone(), user, generate }];
+        if directory {
+            let path = format!("/srv/repos/{name}");
+            parts.push(Part::Directory { path, owner: user, group: "root", mode: 0o700 });
+        }
+        parts.extend(jobs.into_iter().enumerate().map(|(index, (schedule, enabled))| {
+            let name = format!("job{number}{index}");
+            Part::Job { name, user, to: format!("dest{number}"), schedule, enabled }
+        }));
+        parts
+    })
+}
+
+fn cron(number: usize) -> impl Strategy<Value = Vec<Part>> {
+    (select(SCHEDULES), select(USERS), select(COMMANDS)).prop_map(move |(schedule, user, command)| {
+        vec![Part::Cron { name: format!("cron{number}"), schedule, user, command }]
+    })
+}
+
+fn logrotate(number: usize) -> impl Strategy<Value = Vec<Part>> {
+    (1_u32..30, any::<bool>())
+        .prop_map(move |(keep, su)| vec![Part::Logrotate { name: format!("log{number}"), keep, su }])
+}
+
+/// All the blocks of a state, in random order.
+pub(crate) fn parts() -> impl Strategy<Value = Vec<Part>> {
+    let chains = (chain(CHAINS[0]), chain(CHAINS[1]), chain(CHAINS[2]));
+    let some = |make: fn(usize) -> BoxedStrategy<Vec<Part>>| {
+        (0_usize..3).prop_flat_map(move |count| (0..count).map(make).collect::<Vec<_>>())
+    };
+    let all = (
+        chains,
+        some(|number| destination(number).boxed()),
+        some(|number| cron(number).boxed()),
+        some(|number| logrotate(number).boxed()),
+    );
+    all.prop_map(|((a, b, c), destinations, crons, rules)| {
+        let listed = destinations.into_iter().chain(crons).chain(rules).flatten();
+        a.into_iter().chain(b).chain(c).chain(listed).collect::<Vec<_>>()
+    })
+    .prop_shuffle()
+}
+
+impl Part {
+    fn section(&self) -> &'static str {
+        match self {
+            Self::Directory { .. } => "directories",
+            Self::Destination { .. } => "destinations",
+            Self::Job { .. } => "jobs",
+            Self::Cron { .. } => "cron",
+            Self::Logrotate { .. } => "logrotate",
+        }
+    }
+
+    fn yaml(&self) -> String {
+        match self {
+            Self::Directory { path, owner, group, mode } => {
+                format!("{path:?}: {{ owner: {owner}, group: {group}, mode: \"{mode:04o}\" }}")
+            }
+            Self::Destination { name, generate, .. } => format!(
+                "{name}: {{ local: {{ path: /srv/repos/{name} }}, password_file: {}, generate_password: {generate} }}",
+                password(name, *generate)
+            ),
+            Self::Job { name, user, to, schedule, enabled } => {
+                let schedule = schedule.map(|it| format!(", schedule: {it:?}")).unwrap_or_default();
+                format!(
+                    "{name}: {{ sources: [{{ path: /etc }}], to: [{to}], user: {user}, enabled: {enabled}{schedule} }}"
+                )
+            }
+            Self::Cron { name, schedule, user, command } => {
+                format!("{name}: {{ schedule: {schedule:?}, user: {user}, command: {command:?} }}")
+            }
+            Self::Logrotate { name, keep, su } => {
+                let su = if *su { ", su: { user: www-data, group: adm }" } else { "" };
+                format!("{name}: {{ paths: [/var/log/{name}/*.log], keep: {keep}{su} }}")
+            }
+        }
+    }
+
+    /// The file in cron.d or logrotate.d that it comes to.
+    pub(crate) fn file(&self) -> Option<String> {
+        match self {
+            Self::Job { name, schedule: Some(_), enabled: true, .. } => {
+                Some(format!("/etc/cron.d/rlvm-{name}"))
+            }
+            Self::Cron { name, .. } => Some(format!("/etc/cron.d/{name}")),
+            Self::Logrotate { name, .. } => Some(format!("/etc/logrotate.d/{name}")),
+            _ => None,
+        }
+    }
+
+    /// Asks the machine whether it is so.
+    pub(crate) fn check(&self, on: &Scratch) {
+        let of = |path: &str| {
+            let meta = fs::symlink_metadata(on.at(path)).unwrap_or_else(|err| panic!("{path}: {err}"));
+            (meta.uid(), meta.gid(), meta.mode() & 0o7777)
+        };
+        if let Some(file) = self.file() {
+            assert_eq!(of(&file), (0, 0, 0o644), "{file}");
+        }
+        match self {
+            Self::Directory { path, owner, group, mode } => {
+                assert!(fs::symlink_metadata(on.at(path)).unwrap().is_dir(), "{path}");
+                assert_eq!(of(path), (id(owner), id(group), *mode), "{path}");
+            }
+            Self::Destination { name, user, generate } => {
+                let (repo, password) = (format!("/srv/repos/{name}"), password(name, *generate));
+                assert_eq!(of(&repo), (id(user), 0, 0o700), "{repo}");
+                assert_eq!(of(&format!("{repo}/config")).0, id(user), "{repo}/config");
+                assert_eq!(of(&password), (id(user), 0, 0o600), "{password}");
+                let held = on.read(&password);
+                assert_eq!(held.len(), if *generate { 33 } else { GIVEN.len() }, "{password}");
+            }
+            Self::Job { name, schedule, enabled, .. } => {
+                let path = format!("/etc/cron.d/rlvm-{name}");
+                match schedule.filter(|_| *enabled) {
+                    Some(schedule) => {
+                        let line = format!("{schedule} root /usr/bin/rlvm run {name}");
+                        assert_eq!(on.read(&path).lines().last(), Some(line.as_str()), "{path}");
+                    }
+                    None => assert!(!on.at(&path).exists(), "{path}"),
+                }
+            }
+            Self::Cron { name, schedule, user, command } => {
+                let (path, command) = (format!("/etc/cron.d/{name}"), command.replace('%', "\\%"));
+                let line = format!("{schedule} {user} {command}");
+                assert_eq!(on.read(&path).lines().last(), Some(line.as_str()), "{path}");
+            }
+            Self::Logrotate { name, keep, su } => {
+                let text = on.read(&format!("/etc/logrotate.d/{name}"));
+                assert!(text.contains(&format!("\"/var/log/{name}/*.log\" {{")), "{text}");
+                assert!(text.contains(&format!("\n    rotate {keep}\n")), "{text}");
+                assert_eq!(text.contains("\n    su www-data adm\n"), *su, "{text}");
+            }
+        }
+    }
+}
+
+/// The content of a password file that a person wrote.
+const GIVEN: &str = "given by a person\n";
+
+/// Where a destination's password is.
+pub(crate) fn password(name: &str, generate: bool) -> String {
+    format!("/etc/rlvm/{}/{name}.pass", if generate { "secrets" } else { "given" })
+}
+
+/// Writes the blocks as YAML, in this order as far as sections allow.
+pub(crate) fn yaml(parts: &[Part]) -> String {
+    let mut sections: Vec<&str> = Vec::new();
+    for part in parts {
+        if !sections.contains(&part.section()) {
+            sections.push(part.section());
+        }
+    }
+    let mut text = String::new();
+    for section in sections {
+        let _ = writeln!(text, "{section}:");
+        for part in parts.iter().filter(|part| part.section() == section) {
+            let _ = writeln!(text, "  {}", part.yaml());
+        }
+    }
+    text
+}
+
+/// Puts on the machine what a person has to bring: passwords that are not generated.
+pub(crate) fn prepare(parts: &[Part], on: &Scratch) {
+    for part in parts {
+        if let Part::Destination { name, user, generate: false } = part {
+            let path = password(name, false);
+            on.file_of(&path, GIVEN, id(user), 0o600);
+            std::os::unix::fs::chown(on.at(&path), None, Some(0)).unwrap();
+        }
+    }
+}
