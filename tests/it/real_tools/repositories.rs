@@ -89,7 +89,7 @@ fn a_repository_is_never_mistaken_for_what_it_is_not() {
         fs::write(&at, bytes).unwrap();
     };
     broken("empty config", &["repository:vault: damaged: ", "do not make a new one over it"], &|| {
-        set_config(b"")
+        set_config(b"");
     });
     broken("config cut short", &["repository:vault: damaged: "], &|| set_config(&config[..config.len() / 2]));
     broken("a short config", &["repository:vault: damaged: "], &|| set_config(&config[..7]));

@@ -33,8 +33,7 @@ fn machine(state: &str) -> Scratch {
 fn a_planted_link_is_not_followed_to_a_directory() {
     let deep = "directories:\n  /srv/open/link/deep: {}\n";
     let theirs = "directories:\n  /srv/theirs/repo: {}\n";
-    type Plant = fn(&Scratch);
-    let cases: [(&str, Plant, &str); 7] = [
+    let cases: [(&str, fn(&Scratch), &str); 7] = [
         (REPO, |it| link(it, "/srv/open/repo", "/victim", BACKUP), "/srv/open/repo is a symbolic link"),
         (deep, |it| link(it, "/srv/open/link", "/victim", BACKUP), "/srv/open/link is a symbolic link"),
         // Whoever owns it: root's own link could have been moved there.

@@ -1,6 +1,10 @@
 //! Attacks: what others may have planted, altered or broken. Each is refused by name, with nothing touched.
 
-#![expect(clippy::disallowed_methods, reason = "tests look at the machine and change it themselves")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests look at the machine and change it themselves"
+)]
 
 mod ledger;
 mod links;

@@ -117,7 +117,7 @@ fn a_plan_of_another_host_tree_or_version_is_refused() {
         plan["rlvm_version"] = json!("9.9.9");
     });
     altered(1, &["it is damaged"], |plan| {
-        plan["state"]["destinations"]["vault"]["local"]["path"] = json!("../x")
+        plan["state"]["destinations"]["vault"]["local"]["path"] = json!("../x");
     });
     altered(1, &["it is no saved plan"], |plan| {
         plan.as_object_mut().unwrap().remove("format_version");
