@@ -10,8 +10,9 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    context::{Basis, Context, KEPT, Planned},
+    context::{Basis, Context, KEPT, Planned, Search},
     exit::{Exit, Failure},
+    output::is_broken_pipe,
     plan::{Allow, exit_of},
     progress::ApplyBar,
 };
@@ -106,7 +107,7 @@ impl Apply {
             bail!(Failure::new(Exit::Usage, message).help("say --yes, or apply a saved plan"));
         }
         let found = match &saved {
-            None => Some(context.state(self.state.as_deref())?),
+            None => Some(context.state(self.state.as_deref(), Search::HereToo)?),
             Some(_) => None,
         };
         let _lock = lock(context, &host)?;
@@ -302,8 +303,21 @@ impl<'a> Stream<'a> {
             None => None,
         };
         let mut stream = Self { context, json, text: !verb.json, broken: None };
-        stream.line(&Line::Version { format_version: FORMAT, rlvm_version: env!("CARGO_PKG_VERSION") })?;
+        let told =
+            stream.line(&Line::Version { format_version: FORMAT, rlvm_version: env!("CARGO_PKG_VERSION") });
+        stream.heard_or_not(told)?;
         Ok(stream)
+    }
+
+    /// Takes a reader that went away for no failure: what was asked for is done, whether somebody reads of it or not.
+    fn heard_or_not(&mut self, told: Result<()>) -> Result<()> {
+        match told {
+            Err(err) if is_broken_pipe(&err) => {
+                self.broken.get_or_insert(std::io::Error::other(format!("{err:#}")));
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     fn line(&mut self, line: &impl Serialize) -> Result<()> {
@@ -316,6 +330,11 @@ impl<'a> Stream<'a> {
     }
 
     fn planned(&mut self, plan: &Plan) -> Result<()> {
+        let told = self.try_planned(plan);
+        self.heard_or_not(told)
+    }
+
+    fn try_planned(&mut self, plan: &Plan) -> Result<()> {
         for change in &plan.changes {
             self.line(&Line::PlannedChange { change: &change.into() })?;
         }
@@ -332,13 +351,14 @@ impl<'a> Stream<'a> {
     /// Ends before the first op.
     fn refuse(&mut self, plan: &Plan, exit: Exit) -> Result<Exit> {
         let (failed, skipped) = (Vec::new(), Vec::new());
-        self.line(&Line::ChangeSummary {
+        let told = self.line(&Line::ChangeSummary {
             planned: plan.summary(),
             done: 0,
             failed: &failed,
             skipped: &skipped,
             stopped: false,
-        })?;
+        });
+        self.heard_or_not(told)?;
         let worst = if exit == Exit::Refused { Severity::Refusal } else { Severity::Error };
         let count = plan.findings.iter().filter(|finding| finding.severity == worst).count();
         let noun = if exit == Exit::Refused { "refusal" } else { "error" };
@@ -384,6 +404,20 @@ impl<'a> Stream<'a> {
     }
 
     fn finish(mut self, plan: &Plan, outcome: &Outcome) -> Result<Exit> {
+        let told = self.try_finish(plan, outcome);
+        self.heard_or_not(told)?;
+        let Outcome { failed, stopped, .. } = outcome;
+        if let Some(broken) = self.broken {
+            self.context.printer.note(&format!("warning: not all of it could be told: {broken}\n"));
+        }
+        if *stopped {
+            self.context.printer.note("Stopped by a signal. Apply again to go on.\n");
+            return Ok(Exit::of_signal(interrupted()));
+        }
+        Ok(if failed.is_empty() { Exit::Ok } else { Exit::Partial })
+    }
+
+    fn try_finish(&mut self, plan: &Plan, outcome: &Outcome) -> Result<()> {
         let Outcome { done, failed, skipped, stopped } = outcome;
         self.line(&Line::ChangeSummary {
             planned: plan.summary(),
@@ -399,13 +433,6 @@ impl<'a> Stream<'a> {
             let word = if failed.is_empty() && !stopped { "Apply complete" } else { "Apply incomplete" };
             self.context.printer.say(&format!("\n{word}: {}.\n", parts.join(", ")))?;
         }
-        if let Some(broken) = self.broken {
-            self.context.printer.note(&format!("warning: not all of it could be told: {broken}\n"));
-        }
-        if *stopped {
-            self.context.printer.note("Stopped by a signal. Apply again to go on.\n");
-            return Ok(Exit::of_signal(interrupted()));
-        }
-        Ok(if failed.is_empty() { Exit::Ok } else { Exit::Partial })
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use super::{
-    context::{Context, Planned},
+    context::{Context, Planned, Search},
     exit::{Exit, Failure},
     observe::Observation,
 };
@@ -93,7 +93,7 @@ impl PlanVerb {
         let host = context.host()?;
         let home = context.home()?;
         let store = Store::new(&host, &home);
-        let (found, ledger) = context.state_and_ledger(self.state.as_deref(), &store)?;
+        let (found, ledger) = context.state_and_ledger(self.state.as_deref(), Search::HereToo, &store)?;
         let basis = context.basis(found.state, ledger.map(|(ledger, _)| ledger));
         let options = self.allow.options();
         let Planned { survey, seen, plan } = context.plan(&host, &basis, &options, self.allow.refresh)?;
@@ -118,7 +118,7 @@ impl PlanVerb {
     fn off_host(&self, context: &Context<'_>, file: &std::path::Path) -> Result<Exit> {
         let text = context.files.read(file)?;
         let observation = Observation::read(&text).with_context(|| format!("{}", file.display()))?;
-        let found = context.state(self.state.as_deref())?;
+        let found = context.state(self.state.as_deref(), Search::HereToo)?;
         if observation.host != found.state.host {
             let (theirs, ours) = (&observation.host, &found.state.host);
             let message = format!("{} was observed on {theirs}, and the state is of {ours}", file.display());

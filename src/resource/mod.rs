@@ -25,7 +25,7 @@ pub use directory::{Directory, DirectorySeen, DirectorySpec, There};
 pub use logrotate::{Frequency, LogrotateFile, LogrotateSeen, LogrotateSpec, NewFile, Su};
 pub use managed_file::{FileSeen, ManagedFile};
 pub use repository::{Location, Repository, RepositorySeen, RepositoryState};
-pub use secret::{Secret, SecretSeen};
+pub use secret::{Role, Secret, SecretSeen};
 pub use ssh::{Access, AuthorizedKey, KeyType, SshAgentSpec, SshHostSpec, SshKeySpec, SshUserSpec};
 
 use crate::{

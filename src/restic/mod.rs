@@ -106,6 +106,8 @@ pub fn found(output: &Output) -> Found {
         // Before 0.17; it says the same of a configuration that it may not read, so that comes first.
         Some(1) if says("Is there a repository at the following location?") => Found::Absent,
         Some(1) => Found::Unreachable(reason(complaint)),
+        // A Go panic: seen with 0.14.0 of a configuration shorter than its nonce.
+        Some(2) if complaint.starts_with("panic: ") => Found::Damaged(reason(complaint)),
         Some(code) => {
             Found::Unreachable(format!("restic ended with exit code {code}: {}", reason(complaint)))
         }
@@ -177,6 +179,11 @@ mod tests {
                 1,
                 "config file has zero size, invalid repository?\nmain.open\n\tglobal.go:760\n",
                 Found::Damaged("config file has zero size, invalid repository?".into()),
+            ),
+            (
+                2,
+                "panic: runtime error: slice bounds out of range [16:7]\n\ngoroutine 1 [running]:\n",
+                Found::Damaged("panic: runtime error: slice bounds out of range [16:7]".into()),
             ),
             (1, "", Found::Unreachable("no reason given".into())),
             (77, "strange", Found::Unreachable("restic ended with exit code 77: strange".into())),

@@ -23,6 +23,15 @@ impl Pruned {
         (1..=path.len()).any(|end| self.0.iter().any(|gone| gone.iter().eq(&path[..end])))
     }
 
+    /// Says whether a key of this map that was taken out was probably meant to be `key`.
+    pub(super) fn meant(&self, map: &[&str], key: &str) -> bool {
+        let unknown = self.0.iter().filter_map(|gone| match gone.split_last() {
+            Some((last, above)) if above.iter().eq(map) => Some(last),
+            _ => None,
+        });
+        unknown.into_iter().any(|unknown| suggest::nearest(unknown, [key]).is_some())
+    }
+
     /// Says whether a part is not what was written, since something in it was taken out.
     pub(super) fn touches(&self, path: &[&str]) -> bool {
         self.0

@@ -3,7 +3,11 @@
 //! A dead process is told from a live one by nothing that it does: what carries ops out here panics at the N-th,
 //! and nothing after it runs, no clean-up, no last word in the ledger. Then the real binary applies again.
 
-#![expect(clippy::disallowed_methods, reason = "tests look at the machine and change it themselves")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests look at the machine and change it themselves"
+)]
 
 use std::{
     fs,
@@ -173,9 +177,9 @@ fn mortal_apply(on: &Scratch, yaml: &str, death: Death) -> usize {
     let home: HostPath = "/var/lib/rlvm".parse().unwrap();
     let store = Store::new(&real, &home);
     let (snapshot, log) = (store.read(SNAPSHOT).unwrap(), store.read(LOG).unwrap());
-    let read = ledger::read(home.as_str(), snapshot.as_deref(), log.as_deref()).unwrap();
+    let known = ledger::read(home.as_str(), snapshot.as_deref(), log.as_deref()).unwrap();
     let (ledger, whole) =
-        read.unwrap_or_else(|| (Ledger::new("web01".parse().unwrap(), "lineage".into()), 0));
+        known.unwrap_or_else(|| (Ledger::new("web01".parse().unwrap(), "lineage".into()), 0));
     let expanded = expand(&loaded.state);
     let survey = Survey::new(&expanded, &ledger, &[]).unwrap();
     let seen = observe(&survey, &Looking { host: &real, refresh: false, progress: &|_| {} }).unwrap();

@@ -1,9 +1,14 @@
 //! Tests of rlvm as a whole: one binary, a module a concern.
 
 mod architecture;
+mod canary;
+mod cli;
 mod converge;
 mod crash;
+mod exits;
+mod real_tools;
 mod safety;
 mod state;
 mod support;
+mod verbs;
 mod world;

@@ -3,7 +3,11 @@
 //! It is the real kernel in a scratch tree (`--root`), never a fake that is kinder than the kernel. Tests give
 //! files to several owners, so they run as root, and say so if they do not.
 
-#![expect(clippy::disallowed_methods, reason = "tests look at the machine and change it themselves")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests look at the machine and change it themselves"
+)]
 
 use std::{
     collections::BTreeMap,
@@ -149,8 +153,13 @@ impl Scratch {
 
     /// Prepares a call of rlvm: this machine, this state, nothing of the caller's environment.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
+        self.command_as("web01", args)
+    }
+
+    /// Prepares a call of rlvm on a machine that is called so.
+    pub(crate) fn command_as(&self, host: &str, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rlvm"));
-        command.arg("--root").arg(self.root()).args(["--host", "web01", "--state"]).arg(self.beside("state"));
+        command.arg("--root").arg(self.root()).args(["--host", host, "--state"]).arg(self.beside("state"));
         command.args(args).env_clear().env("PATH", &self.path).current_dir(self.dir.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -227,6 +236,13 @@ impl Scratch {
         tree
     }
 
+    /// Describes the whole tree, times and rlvm's lock aside: a refused apply leaves that alone.
+    pub(crate) fn contents(&self) -> Tree {
+        let mut tree = self.tree();
+        tree.retain(|path, _| !path.starts_with("/run/rlvm"));
+        tree
+    }
+
     /// Returns a digest of every path, type, owner, mode, content and time of change.
     pub(crate) fn tree_hash(&self) -> String {
         let mut hash = Sha256::new();
@@ -234,7 +250,7 @@ impl Scratch {
             let line = format!("{path}\0{}\0{}.{}\n", describe(at, meta), meta.mtime(), meta.mtime_nsec());
             hash.update(line);
         });
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        format!("{:02x?}", hash.finalize().as_slice())
     }
 }
 

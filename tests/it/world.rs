@@ -1,6 +1,6 @@
 //! Random states for `converge`, with what the machine must then be: told from the state here, not by rlvm.
 
-#![expect(clippy::disallowed_methods, reason = "tests look at the machine themselves")]
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the machine themselves")]
 
 use std::{fmt::Write, fs, os::unix::fs::MetadataExt};
 

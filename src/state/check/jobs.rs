@@ -54,7 +54,9 @@ impl Check<'_> {
             ("sources", job.sources.is_empty(), "write `sources:`, like `- path: /etc`"),
             ("to", job.to.is_empty(), "write `to: [NAME]`, with a name from `destinations:`"),
         ] {
-            if empty && !self.pruned.holds(&["jobs", name.as_str(), key]) {
+            let pruned = self.pruned;
+            let job = ["jobs", name.as_str()];
+            if empty && !pruned.holds(&["jobs", name.as_str(), key]) && !pruned.meant(&job, key) {
                 let what = if key == "to" { "destination" } else { "source" };
                 let path = ["jobs", name.as_str(), key];
                 let found = self.root.find(path);

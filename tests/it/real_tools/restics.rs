@@ -1,0 +1,202 @@
+//! restics that are missing, old, slow or killed; how often one is called; and the password file it gets.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use super::{VAULT, says};
+use crate::support::Scratch;
+
+/// Puts a script in the stand-in's place.
+fn replace_restic(scratch: &Scratch, script: &str) {
+    let restic = scratch.beside("bin/restic");
+    fs::write(&restic, format!("#!/bin/sh\n{script}")).unwrap();
+    fs::set_permissions(&restic, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A machine with a repository, and a restic that has since become this.
+fn applied_then(script: &str) -> Scratch {
+    let scratch = Scratch::new();
+    scratch.state(VAULT);
+    scratch.apply();
+    replace_restic(&scratch, script);
+    scratch
+}
+
+const VERSION: &str = "[ \"$1\" != version ] || { echo restic 0.18.0; exit 0; }\n";
+
+#[test]
+fn a_restic_that_does_not_answer_is_waited_for_ten_seconds() {
+    // R22
+    let scratch = applied_then(&format!("{VERSION}sleep 300\n"));
+    let before = scratch.tree_hash();
+    let start = Instant::now();
+    says(&scratch, &["plan"], 1, &["repository:vault: unreachable: no answer within 10 s"]);
+    let took = start.elapsed();
+    assert!(took > Duration::from_secs(9) && took < Duration::from_secs(15), "{took:?}");
+    assert_eq!(scratch.tree_hash(), before);
+}
+
+#[test]
+fn a_restic_that_ends_strangely_is_unreachable_and_nothing_else() {
+    // R22
+    for (script, words) in [
+        ("kill -KILL $$", "unreachable: restic was ended by a signal"),
+        ("echo odd >&2; exit 77", "unreachable: restic ended with exit code 77: odd"),
+        (
+            "echo 'Fatal: dial tcp: no route to host' >&2; exit 1",
+            "unreachable: Fatal: dial tcp: no route to host",
+        ),
+        ("exit 11", "repository:vault: locked"),
+        ("exit 12", "wrong password: /etc/rlvm/v does not open it"),
+        ("exit 10", "damaged: restic finds no repository here"),
+        ("exit 0", "damaged: its configuration has no id"),
+        ("echo '{\"id\":\"../../etc\"}'", "damaged: its configuration has no id"),
+        ("yes 'Fatal: loud' | head -c 3000000 >&2; exit 1", "unreachable: Fatal: loud"),
+    ] {
+        let scratch = applied_then(&format!("{VERSION}{script}\n"));
+        let before = scratch.contents();
+        says(&scratch, &["plan"], 1, &[words]);
+        says(&scratch, &["apply", "--yes"], 1, &[words]);
+        assert_eq!(scratch.contents(), before, "{script}");
+    }
+}
+
+#[test]
+fn an_old_restic_and_none_are_reported_with_what_is_needed() {
+    // R31
+    let scratch = Scratch::new();
+    scratch.state(VAULT);
+    fs::write(scratch.beside("version"), "0.9.6").unwrap();
+    let before = scratch.tree();
+    says(
+        &scratch,
+        &["plan"],
+        1,
+        &["restic is 0.9.6, and at least 0.14.0 is needed", "apt-get install restic"],
+    );
+    says(&scratch, &["apply", "--yes"], 1, &["restic is 0.9.6"]);
+    replace_restic(&scratch, "echo sorry");
+    says(&scratch, &["plan"], 1, &["restic does not say which version it is"]);
+    let none = scratch.beside("none");
+    fs::create_dir(&none).unwrap();
+    for tool in ["setpriv", "test"] {
+        symlink(Path::new("/usr/bin").join(tool), none.join(tool)).unwrap();
+    }
+    let plan = || scratch.ran(scratch.command(&["plan"]).env("PATH", &none));
+    let ran = plan();
+    assert!(ran.code == Some(1) && ran.stdout.contains("there is no restic on PATH"), "{ran:?}");
+    // Neither a directory nor a file that nobody may run is a restic.
+    fs::create_dir(none.join("restic")).unwrap();
+    assert!(plan().stdout.contains("there is no restic on PATH"));
+    fs::remove_dir(none.join("restic")).unwrap();
+    fs::write(none.join("restic"), "#!/bin/sh\n").unwrap();
+    assert!(plan().stdout.contains("there is no restic on PATH"));
+    assert_eq!(scratch.contents(), before);
+}
+
+#[test]
+fn what_was_verified_and_has_not_moved_is_not_opened_again() {
+    let scratch = Scratch::new();
+    scratch.state(VAULT);
+    scratch.apply();
+    scratch.restic_calls();
+    let opened = || {
+        scratch.plan_is_empty();
+        scratch.restic_calls().iter().filter(|call| call.starts_with("cat config")).count()
+    };
+    assert_eq!(opened(), 0);
+    assert_eq!(scratch.restic_calls(), Vec::<String>::new());
+    scratch.expect(0, &["plan", "--refresh"]);
+    assert_eq!(scratch.restic_calls().len(), 1, "opened once");
+    for path in ["/srv/r/config", "/etc/rlvm/v", "/srv/r/keys", "restic"] {
+        let at = if path == "restic" { scratch.beside("bin/restic") } else { scratch.at(path) };
+        let file = fs::File::open(&at).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(opened(), 1, "{path} moved");
+        assert_eq!(opened(), 1, "a plan keeps nothing");
+        scratch.apply();
+        scratch.restic_calls();
+        assert_eq!(opened(), 0, "apply keeps what it verified");
+    }
+    // Nor is it when it is left alone for something else's sake.
+    scratch.state(&format!("{VAULT}directories:\n  /srv/x: {{}}\n"));
+    scratch.apply();
+    assert_eq!(scratch.restic_calls(), Vec::<String>::new());
+}
+
+#[test]
+fn a_password_file_is_there_private_its_users_and_not_empty() {
+    // R25
+    let state = "destinations:\n  vault: { local: { path: /srv/r }, password_file: /etc/rlvm/v, env_file: /etc/rlvm/e }\n\
+        jobs:\n  web: { user: backup, sources: [{ path: /etc }], to: [vault] }\n";
+    let good = ("hunter2\n", 4000, 0o600);
+    for ((text, owner, mode), code, words) in [
+        (("hunter2\n", 0, 0o600), 1, "belongs to root, but backup works with it"),
+        (("hunter2\n", 33, 0o600), 1, "belongs to www-data, but backup works with it"),
+        (("", 4000, 0o600), 1, "is empty"),
+        (("hunter2\n", 4000, 0o640), 0, "can be read by others than backup (mode 0640)"),
+        (("hunter2\n", 4000, 0o604), 0, "can be read by others than backup (mode 0604)"),
+        (("hunter2\n", 4000, 0o400), 0, "Plan: "),
+    ] {
+        for (bad, other) in [("/etc/rlvm/v", "/etc/rlvm/e"), ("/etc/rlvm/e", "/etc/rlvm/v")] {
+            let scratch = Scratch::new();
+            scratch.state(state);
+            scratch.file_of(bad, text, owner, mode);
+            scratch.file_of(other, good.0, good.1, good.2);
+            let words = if words.starts_with("Plan") { words.into() } else { format!("{bad} {words}") };
+            let said = says(&scratch, &["plan"], code, &[&words]);
+            assert!(!said.contains("hunter2"), "{said}");
+            assert!(scratch.restic_calls().iter().all(|call| call == "version"));
+        }
+    }
+    let scratch = Scratch::new();
+    scratch.state(state);
+    says(&scratch, &["plan"], 1, &["/etc/rlvm/v is not there", "/etc/rlvm/e is not there", "mode 0600"]);
+}
+
+#[test]
+fn what_a_secret_holds_is_in_nothing_that_is_said_or_kept() {
+    // R25
+    let scratch = Scratch::new();
+    scratch.state(
+        "destinations:\n  own: { local: { path: /srv/own }, password_file: /etc/rlvm/own, env_file: /etc/rlvm/env }\n  vault: { local: { path: /srv/r }, password_file: /etc/rlvm/v, generate_password: true }\n",
+    );
+    scratch.file_of("/etc/rlvm/own", "correct-horse\n", 0, 0o600);
+    scratch.file_of("/etc/rlvm/env", "AWS_SECRET_ACCESS_KEY=battery-staple\n", 0, 0o600);
+    let saved = scratch.beside("night.plan");
+    let mut said = String::new();
+    let mut call = |args: &[&str]| {
+        let ran = scratch.rlvm(args);
+        said.push_str(&(ran.stdout + &ran.stderr));
+    };
+    call(&["-vv", "plan", "--out", saved.to_str().unwrap()]);
+    call(&["-vv", "apply", saved.to_str().unwrap()]);
+    for verb in ["plan", "observe", "show", "validate"] {
+        call(&["-vv", verb]);
+    }
+    call(&["plan", "--json", "--refresh"]);
+    call(&["ledger", "list", "--json"]);
+    call(&["secret", "show", "vault"]);
+    scratch.file_of("/etc/rlvm/own", "correct-horses\n", 0, 0o600);
+    call(&["-vv", "plan"]);
+    said.push_str(&fs::read_to_string(&saved).unwrap());
+    for kept in ["ledger.json", "ledger.log", "state.json"] {
+        said.push_str(&scratch.read(&format!("/var/lib/rlvm/{kept}")));
+    }
+    said.push_str(&scratch.restic_calls().join("\n"));
+    assert!(said.contains("/etc/rlvm/v") && said.len() > 10_000);
+    let generated = scratch.read("/etc/rlvm/v");
+    assert_eq!(generated.trim().len(), 32);
+    let digest = |text: &str| {
+        use sha2::{Digest, Sha256};
+        Sha256::digest(text).iter().fold(String::new(), |all, byte| format!("{all}{byte:02x}"))
+    };
+    for secret in ["correct-horse", "battery-staple", generated.trim()] {
+        assert!(!said.contains(secret), "{secret} was told");
+        assert!(!said.contains(&digest(secret)) && !said.contains(&digest(&format!("{secret}\n"))));
+    }
+}

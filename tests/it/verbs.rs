@@ -1,0 +1,255 @@
+//! What verbs and the words of the state do: targets, adoption, renames, guards that outlive their block, plans made
+//! elsewhere, pipes that close.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests look at the machine and change it themselves"
+)]
+
+use std::{fs, io};
+
+use crate::support::Scratch;
+
+const STATE: &str = r#"
+destinations:
+  vault: { local: { path: /srv/vault }, password_file: /etc/rlvm/secrets/vault, generate_password: true }
+jobs:
+  system: { sources: [{ path: /etc }], to: [vault], schedule: "30 2 * * *" }
+cron:
+  trim: { schedule: "@weekly", command: "true" }
+  sync: { schedule: "@weekly", command: "true" }
+"#;
+
+fn machine(yaml: &str) -> Scratch {
+    let on = Scratch::new();
+    on.state(yaml);
+    on
+}
+
+fn addresses(plan: &serde_json::Value, action: &str) -> Vec<String> {
+    let changes = plan["changes"].as_array().unwrap().iter();
+    let with = changes.filter(|it| it["actions"].as_array().unwrap().iter().any(|it| it == action));
+    with.map(|change| change["address"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_saved_plan_is_applied_as_it_was_shown() {
+    let on = machine(STATE);
+    let saved = on.beside("night.plan");
+    let saved = saved.to_str().unwrap();
+    let shown = on.expect(0, &["plan", "--out", saved]).stdout;
+    // The state may go on; the plan carries its own.
+    on.state("directories: {}\n");
+    let into = on.beside("into.json");
+    let applied = on.expect(0, &["apply", saved, "--json-into", into.to_str().unwrap()]);
+    assert!(applied.stdout.starts_with(&shown), "{}\n{shown}", applied.stdout);
+    on.state(STATE);
+    on.plan_is_empty();
+    let lines: Vec<serde_json::Value> =
+        fs::read_to_string(into).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["type"], "version");
+    assert_eq!(lines.last().unwrap()["type"], "change_summary");
+    let count = |kind: &str| lines.iter().filter(|line| line["type"] == kind).count();
+    let changes = count("planned_change");
+    assert!(changes > 5);
+    assert_eq!([count("apply_start"), count("apply_complete")], [changes, changes]);
+    assert_eq!(count("apply_errored") + count("apply_skipped"), 0);
+}
+
+#[test]
+fn a_target_takes_what_it_needs_and_no_more() {
+    let on = machine(STATE);
+    let target = ["--target", "repository:vault"];
+    let plan = on.plan_json(&target);
+    assert_eq!(
+        addresses(&plan, "create"),
+        [
+            "directory:/etc/rlvm",
+            "directory:/etc/rlvm/secrets",
+            "directory:/srv/vault",
+            "secret:/etc/rlvm/secrets/vault",
+            "repository:vault"
+        ]
+    );
+    on.expect(0, &[&["apply", "--yes"][..], &target].concat());
+    assert!(on.at("/srv/vault/config").exists() && !on.at("/etc/cron.d/trim").exists());
+    // The night does not run by a part.
+    assert!(!on.at("/var/lib/rlvm/state.json").exists());
+    on.expect(0, &[&["plan", "--detailed-exitcode"][..], &target].concat());
+    on.expect(2, &["plan", "--detailed-exitcode"]);
+    let unknown = on.expect(1, &["plan", "--target", "repository:vualt"]);
+    assert!(unknown.stderr.contains("did you mean repository:vault?"), "{unknown:?}");
+}
+
+#[test]
+fn adopted_by_flag_or_by_word() {
+    let there = |on: &Scratch| on.file("/etc/cron.d/trim", "somebody's\n");
+    let on = machine(STATE);
+    there(&on);
+    on.expect(6, &["apply", "--yes"]);
+    assert_eq!(on.read("/etc/cron.d/trim"), "somebody's\n");
+    on.expect(0, &["apply", "--yes", "--adopt"]);
+    assert!(on.read("/etc/cron.d/trim").ends_with("@weekly root true\n"));
+    on.plan_is_empty();
+    let on = machine(&STATE.replace("trim: {", "trim: { adopt: true,"));
+    there(&on);
+    assert_eq!(addresses(&on.plan_json(&[]), "adopt"), ["cron:trim"]);
+    on.apply();
+    assert!(on.read("/etc/cron.d/trim").ends_with("@weekly root true\n"));
+    on.plan_is_empty();
+}
+
+#[test]
+fn what_was_there_as_declared_is_forgotten_and_not_deleted() {
+    // R46
+    let made = machine(STATE);
+    made.apply();
+    let on = machine(STATE);
+    on.file("/etc/cron.d/trim", &made.read("/etc/cron.d/trim"));
+    on.dir("/srv/own", 0, 0o700);
+    on.state(&format!("directories: {{ /srv/own: {{}} }}\n{STATE}"));
+    assert_eq!(addresses(&on.plan_json(&[]), "adopt"), ["cron:trim", "directory:/srv/own"]);
+    on.apply();
+    on.state(&STATE.replace("  trim:", "  other:"));
+    let plan = on.plan_json(&[]);
+    assert_eq!(addresses(&plan, "delete"), [""; 0]);
+    on.apply();
+    assert!(on.at("/etc/cron.d/trim").exists() && on.at("/srv/own").exists());
+    on.plan_is_empty();
+}
+
+#[test]
+fn words_of_a_block_outlive_the_block() {
+    let block = |words: &str| format!("directories: {{ /srv/a: {{ {words} }}, /srv/b: {{}} }}\n{STATE}");
+    let on = machine(&block("on_remove: forget"));
+    on.apply();
+    on.state(STATE);
+    let plan = on.plan_json(&[]);
+    assert_eq!(
+        (addresses(&plan, "forget"), addresses(&plan, "delete")),
+        (vec!["directory:/srv/a".into()], vec!["directory:/srv/b".into()])
+    );
+    on.apply();
+    assert!(on.at("/srv/a").exists() && !on.at("/srv/b").exists());
+    on.plan_is_empty();
+
+    let on = machine(&block("protect: true"));
+    on.apply();
+    on.state(STATE);
+    let refused = on.expect(6, &["apply", "--yes", "--allow-mass-removal"]);
+    assert!(refused.stdout.contains("protect: true") && on.at("/srv/a").exists() && on.at("/srv/b").exists());
+    on.state(&block("protect: false"));
+    on.apply();
+    on.state(STATE);
+    on.apply();
+    assert!(!on.at("/srv/a").exists());
+}
+
+#[test]
+fn a_renamed_destination_keeps_its_repository() {
+    let on = machine(STATE);
+    on.apply();
+    let before = on.tree();
+    on.state(&STATE.replace("vault: {", "safe: { was: [vault],").replace("to: [vault]", "to: [safe]"));
+    on.plan_is_empty();
+    on.apply();
+    let managed = on.managed();
+    assert!(managed.contains(&"repository:safe".into()) && !managed.contains(&"repository:vault".into()));
+    let own = |path: &str| path.starts_with("/var/lib/rlvm") || path.starts_with("/run");
+    let rest =
+        |tree: crate::support::Tree| tree.into_iter().filter(|(path, _)| !own(path)).collect::<Vec<_>>();
+    assert_eq!(rest(before), rest(on.tree()));
+}
+
+#[test]
+fn a_renamed_host_keeps_its_ledger() {
+    let on = machine(STATE);
+    on.apply();
+    let state = on.beside("state/hosts/web02.yaml");
+    fs::write(&state, format!("version: 1\nhost: web02\n{STATE}")).unwrap();
+    assert_eq!(on.ran(&mut on.command_as("web02", &["plan"])).code, Some(6));
+    fs::write(&state, format!("version: 1\nhost: web02\nwas: [web01]\n{STATE}")).unwrap();
+    let applied = on.ran(&mut on.command_as("web02", &["apply", "--yes"]));
+    assert_eq!(applied.code, Some(0), "{applied:?}");
+    let list = on.ran(&mut on.command_as("web02", &["ledger", "list", "--json"]));
+    assert!(list.stdout.contains("\"host\": \"web02\""), "{}", list.stdout);
+    let again = on.ran(&mut on.command_as("web02", &["plan", "--detailed-exitcode"]));
+    assert_eq!(again.code, Some(0), "{again:?}");
+    // Back is a rename too.
+    on.expect(6, &["plan"]);
+}
+
+#[test]
+fn a_plan_made_elsewhere_is_the_same_plan() {
+    let on = machine(STATE);
+    on.apply();
+    on.state(&STATE.replace("@weekly", "@daily"));
+    on.file("/etc/cron.d/sync", "edited\n");
+    let elsewhere = machine(&STATE.replace("@weekly", "@daily"));
+    let file = elsewhere.beside("web01.json");
+    fs::write(&file, on.expect(0, &["observe"]).stdout).unwrap();
+    let before = elsewhere.tree_hash();
+    let observed = ["plan", "--detailed-exitcode", "--observed", file.to_str().unwrap()];
+    for form in [&[][..], &["--json"], &["--summary"]] {
+        let here = on.expect(2, &[&["plan", "--detailed-exitcode"][..], form].concat());
+        assert_eq!(elsewhere.expect(2, &[&observed[..], form].concat()).stdout, here.stdout);
+    }
+    assert_eq!(elsewhere.tree_hash(), before);
+    // What was not looked at is not guessed.
+    elsewhere.state(&STATE.replace("sync:", "other:"));
+    let lacks = elsewhere.expect(1, &observed);
+    assert!(lacks.stderr.contains("says nothing of cron:other"), "{lacks:?}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let on = machine(STATE);
+    let closed = |args: &[&str]| {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        on.ran(on.command(args).stdout(writer))
+    };
+    for verb in
+        [&["plan"][..], &["plan", "--json"], &["show"], &["observe"], &["schema"], &["ledger", "list"]]
+    {
+        let ran = closed(verb);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{verb:?}");
+    }
+    // What was asked for is done, whether somebody reads about it or not.
+    for verb in [&["apply", "--yes", "--json"][..], &["apply", "--yes"]] {
+        on.state(&STATE.replace("@weekly", if verb.len() == 3 { "@daily" } else { "@hourly" }));
+        let ran = closed(verb);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        on.plan_is_empty();
+    }
+}
+
+#[test]
+fn colours_only_where_they_are_wanted() {
+    let on = machine(STATE);
+    assert!(!on.expect(0, &["plan"]).stdout.contains('\x1b'));
+    assert!(on.expect(0, &["--color", "always", "plan"]).stdout.contains('\x1b'));
+    let terminal = |no_color: &str| {
+        let call = on.command(&["plan"]);
+        let words: Vec<_> = std::iter::once(call.get_program()).chain(call.get_args()).collect();
+        let line: Vec<&str> = words.iter().map(|word| word.to_str().unwrap()).collect();
+        let mut script = std::process::Command::new("script");
+        script.args(["-qec", &line.join(" "), "/dev/null"]).env_clear();
+        on.ran(script.env("PATH", on.search_path()).env("TERM", "xterm").env("NO_COLOR", no_color)).stdout
+    };
+    crate::support::require(on.search_path(), "script", "bsdutils");
+    assert!(terminal("").contains("\x1b[32m"));
+    assert!(!terminal("1").contains("\x1b[3"));
+}
+
+#[test]
+fn ledger_forget_stops_managing_and_touches_nothing() {
+    let on = machine(STATE);
+    on.apply();
+    on.expect(0, &["ledger", "forget", "cron:trim"]);
+    assert!(on.at("/etc/cron.d/trim").exists() && !on.managed().contains(&"cron:trim".into()));
+    on.expect(1, &["ledger", "forget", "cron:trim"]);
+    on.state(&STATE.replace("  trim: { schedule: \"@weekly\", command: \"true\" }\n", ""));
+    on.plan_is_empty();
+}
