@@ -64,6 +64,7 @@ pub fn decide(
         in_order(survey, &needs, changes, &leaving, &mut plan);
     }
     guard::mass_removal(ledger, options, &mut plan);
+    guard::twice(survey, seen, &mut plan);
     plan.findings.sort_unstable();
     plan.findings.dedup();
     plan

@@ -1,10 +1,12 @@
 //! Guards over a whole plan.
 
-use super::{Action, Options, Plan};
+use std::collections::BTreeMap;
+
+use super::{Action, Options, Plan, survey::Survey};
 use crate::{
     ledger::Ledger,
     model::Address,
-    resource::{Finding, Severity},
+    resource::{Finding, Seen, Severity},
 };
 
 /// Refuses a plan that would stop managing more than half of what is managed, unless that is allowed: an include
@@ -21,6 +23,22 @@ pub(super) fn mass_removal(ledger: Option<&Ledger>, options: &Options, plan: &mu
     let message = format!("{going} of the {managed} resources that rlvm manages here would go");
     let remedy = "is it the right state, whole? If it is meant: --allow-mass-removal";
     plan.findings.push(Finding::new(Severity::Refusal, "plan", message).remedy(remedy));
+}
+
+/// Tells of things that are declared under two names (R07).
+pub(super) fn twice(survey: &Survey<'_>, seen: &[Seen], plan: &mut Plan) {
+    let mut known: BTreeMap<String, (&Address, String)> = BTreeMap::new();
+    for (item, seen) in survey.items.iter().zip(seen).filter(|(item, _)| item.declared.is_some()) {
+        let Some((thing, shared)) = item.resource().identity(seen) else { continue };
+        let Some((first, first_shared)) = known.get(&thing) else {
+            known.insert(thing, (item.address, shared));
+            continue;
+        };
+        let severity = if *first_shared == shared { Severity::Warning } else { Severity::Error };
+        let message = format!("it is the same repository as {first}, by another way");
+        let remedy = "declare it once, and name it in each job";
+        plan.findings.push(Finding::new(severity, item.address, message).remedy(remedy));
+    }
 }
 
 /// Says that a removal is refused.

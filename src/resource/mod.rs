@@ -99,6 +99,11 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
         true
     }
 
+    /// Returns what two of them share that are one and the same thing, and what they then should share too.
+    fn identity(&self, _seen: &Self::Seen) -> Option<(String, String)> {
+        None
+    }
+
     /// Names the destination whose backups are lost with this host, unless a copy of this is put away elsewhere.
     fn to_put_away(&self) -> Option<&Name> {
         None
@@ -340,6 +345,14 @@ macro_rules! kinds {
                 match (self, seen) {
                     $((Self::$Kind(it), Seen::$Kind(seen)) => it.is_managed(seen),)*
                     _ => false,
+                }
+            }
+
+            /// See [`Kind::identity`].
+            pub fn identity(&self, seen: &Seen) -> Option<(String, String)> {
+                match (self, seen) {
+                    $((Self::$Kind(it), Seen::$Kind(seen)) => it.identity(seen),)*
+                    _ => None,
                 }
             }
 

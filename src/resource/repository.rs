@@ -163,6 +163,12 @@ impl Kind for Repository {
         Removal::Forget(format!("the repository stays in {path} with all its backups"))
     }
 
+    fn identity(&self, seen: &RepositorySeen) -> Option<(String, String)> {
+        // R07: whatever links lead there, its configuration is one file.
+        let Marks { config, .. } = seen.marks.as_ref()?;
+        Some((format!("{}:{}", config.dev, config.ino), self.password.0.to_string()))
+    }
+
     fn remember(&self, seen: &RepositorySeen) -> Option<RepositorySeen> {
         matches!(seen.state, RepositoryState::Opened(Found::Ready { .. })).then(|| seen.clone())
     }

@@ -8,6 +8,7 @@ mod crash;
 mod exits;
 mod real_tools;
 mod safety;
+mod shipped;
 mod state;
 mod support;
 mod verbs;

@@ -18,11 +18,14 @@ use nix::{
 };
 use tracing::debug;
 
-use super::Real;
+use super::{
+    Real,
+    walk::{Cursor, Way},
+};
 use crate::{
     effect::{Arg, Cmd},
     host::{Output, Stamp},
-    model::UserName,
+    model::{HostPath, UserName},
 };
 
 /// How much of a program's output is kept, in bytes.
@@ -113,7 +116,22 @@ fn value(real: &Real, arg: &Arg) -> OsString {
     match arg {
         Arg::Word(word) => word.into(),
         Arg::Path(path) if real.is_running_system() => path.as_str().into(),
-        Arg::Path(path) => format!("./{}", path.relative()).into(),
+        Arg::Path(path) => format!(".{}", within(real, path)).into(),
+    }
+}
+
+/// Returns where a path of another tree lies in it, its links followed: the program would follow them out of it.
+fn within(real: &Real, path: &HostPath) -> String {
+    let mut cursor = Cursor::default();
+    if matches!(cursor.go(real, path), Ok(Way::There(_))) {
+        return cursor.resolved();
+    }
+    // A file, or something that is about to be made.
+    match path.parent() {
+        Some(dir) if matches!(cursor.go(real, &dir), Ok(Way::There(_))) => {
+            format!("{}/{}", cursor.resolved(), path.name())
+        }
+        _ => path.to_string(),
     }
 }
 
