@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::host::{Busy, Untrusted};
+use crate::host::{Busy, Untrusted, is_denied, is_root};
 
 /// An exit code, as documented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,11 @@ impl Exit {
         }
         Self::Failed
     }
+}
+
+/// Says whether an error is that only root may do this, and the caller is not root.
+pub(super) fn wants_root(error: &anyhow::Error) -> bool {
+    !is_root() && error.chain().any(is_denied)
 }
 
 /// An error with its exit code, and what to do.

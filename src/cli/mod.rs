@@ -20,7 +20,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 use self::{
     context::Context,
-    exit::Exit,
+    exit::{Exit, wants_root},
     output::{Printer, is_broken_pipe},
 };
 
@@ -64,9 +64,13 @@ Examples:
 The state is the [STATE] argument, else --state, else $RLVM_STATE, else ./state, else /etc/rlvm/state.
 A directory means its hosts/<host name>.yaml.
 
-Exit codes: 0 fine, 1 failed, 2 changes pending (plan --detailed-exitcode), 3 the state is invalid,
-4 another rlvm holds the lock, 5 the saved plan is stale, 6 refused by a guard, 7 some resources failed,
-64 wrong usage, 130 and 143 ended by a signal.")]
+Exit codes:
+  0  fine                             5  the saved plan is stale
+  1  failed                           6  refused by a guard
+  2  plan --detailed-exitcode:        7  some resources failed, the rest
+     changes pending                     converged
+  3  the state is invalid            64  wrong usage
+  4  another rlvm holds the lock    130, 143  ended by a signal")]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -88,10 +92,10 @@ pub struct Global {
     /// Look at and change the tree below DIR as if it were /, with users of its own
     #[arg(long, global = true, value_name = "DIR", default_value = "/", hide_default_value = true)]
     root: PathBuf,
-    /// Colours: on a terminal, always, never ($`NO_COLOR` is honoured)
+    /// Colours: on a terminal, always, never (`NO_COLOR` is honoured)
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", value_enum)]
     color: When,
-    /// Say less: errors only
+    /// Say less: only what was asked for, warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
     /// Say more: each command as it runs (-vv: everything)
@@ -147,6 +151,9 @@ pub fn main(args: impl Iterator<Item = OsString>, environment: &Environment) -> 
         Err(err) => {
             let printer = Printer::new(&cli.global, environment);
             printer.error(&err);
+            if wants_root(&err) {
+                printer.note("help: it needs root: sudo rlvm …\n");
+            }
             Exit::of(&err)
         }
     };

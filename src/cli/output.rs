@@ -70,6 +70,13 @@ impl Printer {
         drop(io::stderr().lock().write_all(text.as_bytes()));
     }
 
+    /// Prints to standard error what a person may skip.
+    pub(super) fn remark(&self, text: &str) {
+        if !self.quiet {
+            self.note(text);
+        }
+    }
+
     /// Returns how standard error looks.
     pub(super) fn err_style(&self) -> Style {
         self.err_style

@@ -109,7 +109,7 @@ impl PlanVerb {
             let saved = Saved::new(&plan, &survey, &seen, origin)?;
             context.files.write(out, &saved.text()?)?;
             let shown = out.display();
-            context.printer.note(&format!("Saved to {shown}. To apply just this: rlvm apply {shown}\n"));
+            context.printer.remark(&format!("Saved to {shown}. To apply just this: rlvm apply {shown}\n"));
         }
         Ok(exit_of(&plan, self.detailed_exitcode))
     }

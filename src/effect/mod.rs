@@ -112,6 +112,24 @@ pub enum Op {
     Run(Cmd),
 }
 
+impl Op {
+    /// Returns the file or directory that it is about; none for a program.
+    pub fn path(&self) -> Option<&HostPath> {
+        match self {
+            Self::MakeDir { path, .. }
+            | Self::EnsureDir { path, .. }
+            | Self::SetOwner { path, .. }
+            | Self::SetMode { path, .. }
+            | Self::WriteFile { path, .. }
+            | Self::MakeSecret { path, .. }
+            | Self::RemoveFile { path }
+            | Self::RemoveTemporary { path }
+            | Self::RemoveDir { path } => Some(path),
+            Self::Run(_) => None,
+        }
+    }
+}
+
 /// Writes the op as the command that would have the same effect, for a person to read.
 ///
 /// A file's text stands in the plan's diff, not here; a secret's stands nowhere.

@@ -18,7 +18,9 @@ pub use entry::{Entry, Meta, Stamp};
 pub use lock::{Busy, Lock};
 pub use real::{Real, interrupted, watch_signals};
 pub use store::{Appender, Store};
-pub use trust::{CallersFiles, Revision, Untrusted, host_name, lexical, random_id, revision};
+pub use trust::{
+    CallersFiles, Revision, Untrusted, host_name, is_denied, is_root, lexical, random_id, revision,
+};
 
 use crate::{
     effect::{Op, Query},

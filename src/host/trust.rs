@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use nix::{fcntl::OFlag, unistd::geteuid};
+use nix::{errno::Errno, fcntl::OFlag, unistd::geteuid};
 use serde::{Deserialize, Serialize};
 
 use crate::model::HostName;
@@ -173,6 +173,18 @@ pub fn lexical(base: &Path, path: &str) -> PathBuf {
         }
     }
     out
+}
+
+/// Says whether the caller is root.
+pub fn is_root() -> bool {
+    geteuid().is_root()
+}
+
+/// Says whether an error is the kernel's that something is not permitted.
+pub fn is_denied(error: &(dyn std::error::Error + 'static)) -> bool {
+    let errno = error.downcast_ref::<Errno>().copied();
+    let io = || error.downcast_ref::<std::io::Error>()?.raw_os_error().map(Errno::from_raw);
+    matches!(errno.or_else(io), Some(Errno::EACCES | Errno::EPERM))
 }
 
 /// Returns the machine's own name.

@@ -143,7 +143,7 @@ fn of_declared(item: &Item<'_>, seen: &Seen, adopt: bool, plan: &mut Plan) -> Op
             if !adopt {
                 change.refused = true;
                 let message = "it is there already, was not made by rlvm, and differs";
-                let remedy = "compare above; to take it over: --adopt, or `adopt: true` in the state";
+                let remedy = "compare; to take it over: --adopt, or `adopt: true` in the state";
                 plan.findings.push(Finding::new(Severity::Refusal, item.address, message).remedy(remedy));
             }
             Some(change)
@@ -217,8 +217,7 @@ fn adoption(item: &Item<'_>, seen: &Seen, edit: Edit, origin: Origin) -> Change 
     if edit.ops.is_empty() {
         return change(item, vec![Action::Adopt], "it is there, as declared".into(), edit, entry);
     }
-    let reason = "it is there, differs, and is taken over";
-    change(item, vec![Action::Adopt, Action::Update], reason.into(), edit, entry)
+    change(item, vec![Action::Adopt, Action::Update], "it is there, and differs".into(), edit, entry)
 }
 
 /// Decides on what is no longer declared: what needs others goes first.

@@ -12,11 +12,14 @@ use crate::{
 /// Refuses a plan that would stop managing more than half of what is managed, unless that is allowed: an include
 /// that went missing, or a wrong file, looks just like it.
 pub(super) fn mass_removal(ledger: Option<&Ledger>, options: &Options, plan: &mut Plan) {
-    let managed = ledger.map_or(0, |ledger| ledger.entries.len());
-    let gone = |change: &&super::Change| {
+    // What is only needed by something else comes and goes with it: it would water the count down.
+    let Some(ledger) = ledger else { return };
+    let counts = |address: &Address| ledger.entries.get(address).is_some_and(|it| it.resource.is_asked_for());
+    let managed = ledger.entries.keys().filter(|address| counts(address)).count();
+    let leaves = |change: &&super::Change| {
         change.actions.iter().any(|action| matches!(action, Action::Delete | Action::Forget))
     };
-    let going = plan.changes.iter().filter(gone).count();
+    let going = plan.changes.iter().filter(leaves).filter(|change| counts(&change.address)).count();
     if options.allow_mass_removal || going * 2 <= managed || going == 0 {
         return;
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Action, Change, LedgerId, Plan, Summary, show::unified};
+use super::{Action, Change, LedgerId, Plan, Summary};
 use crate::{
     effect::Op,
     model::{Address, HostName},
@@ -95,7 +95,7 @@ impl From<&Change> for ChangeJson {
             refused: change.refused,
             before: side(|it| &it.before, !change.actions.contains(&Action::Create)),
             after: side(|it| &it.after, !change.actions.contains(&Action::Delete)),
-            diff: change.text.as_ref().map(|(before, after)| unified(change.address.key(), before, after)),
+            diff: change.unified(),
             sensitive: sensitive.collect(),
             commands: change.ops.iter().map(Op::to_string).collect(),
         }

@@ -23,7 +23,7 @@ pub use survey::{Item, Survey};
 use crate::{
     effect::Op,
     ledger::Entry,
-    model::{Address, HostName},
+    model::{Address, HostName, HostPath},
     resource::{Attribute, Finding, Severity},
 };
 
@@ -111,6 +111,15 @@ pub struct Summary {
     pub forget: usize,
     /// As declared.
     pub unchanged: usize,
+}
+
+impl Change {
+    /// Returns a file's text as a unified diff, if it changes.
+    pub fn unified(&self) -> Option<String> {
+        let (before, after) = self.text.as_ref()?;
+        let path = self.ops.first().and_then(Op::path).map_or(self.address.key(), HostPath::as_str);
+        Some(show::unified(path, before, after))
+    }
 }
 
 impl Plan {

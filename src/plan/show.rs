@@ -103,8 +103,8 @@ pub fn write_change(out: &mut String, change: &Change, style: Style) {
 
 /// Writes a file's text as a diff.
 fn write_text(out: &mut String, change: &Change, style: Style) {
-    if let Some((before, after)) = &change.text {
-        for line in unified(change.address.key(), before, after).lines() {
+    if let Some(diff) = change.unified() {
+        for line in diff.lines() {
             let paint = match line.as_bytes().first() {
                 Some(b'+') => Some(Paint::Added),
                 Some(b'-') => Some(Paint::Removed),

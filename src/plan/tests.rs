@@ -191,6 +191,17 @@ fn more_than_half_needs_to_be_meant() {
 }
 
 #[test]
+fn what_is_only_needed_does_not_water_the_count_down() {
+    let implied = |path| entry(Directory { implied: true, ..directory(path, 0o700) }, Origin::Made);
+    let known = vec![entry(directory("/a", 0o700), Origin::Made), implied("/b"), implied("/c")];
+    let declared =
+        ["/b", "/c"].map(|path| Declared::plain(Directory { implied: true, ..directory(path, 0o700) }));
+    let seen = ["/a", "/b", "/c"].iter().map(|path| (*path, there(0o700))).collect();
+    let world = World { declared: declared.into(), known, seen, ..World::default() };
+    assert_eq!(said(&world.plan()), "delete /a; refusal", "all that was asked for would go");
+}
+
+#[test]
 fn what_is_needed_is_made_first_and_removed_last() {
     let paths = ["/a", "/a/b", "/a/b/c", "/b"];
     let seen = |seen: &dyn Fn() -> Seen| paths.iter().map(|path| (*path, seen())).collect::<BTreeMap<_, _>>();

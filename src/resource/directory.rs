@@ -202,6 +202,10 @@ impl Kind for Directory {
         }
     }
 
+    fn is_asked_for(&self) -> bool {
+        !self.implied
+    }
+
     fn blocks(&self, seen: &DirectorySeen) -> bool {
         seen.mounted == Some(false)
     }

@@ -99,6 +99,11 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
         true
     }
 
+    /// Says whether it stands in the state by itself, or is only needed by something that does.
+    fn is_asked_for(&self) -> bool {
+        true
+    }
+
     /// Returns what two of them share that are one and the same thing, and what they then should share too.
     fn identity(&self, _seen: &Self::Seen) -> Option<(String, String)> {
         None
@@ -346,6 +351,11 @@ macro_rules! kinds {
                     $((Self::$Kind(it), Seen::$Kind(seen)) => it.is_managed(seen),)*
                     _ => false,
                 }
+            }
+
+            /// See [`Kind::is_asked_for`].
+            pub fn is_asked_for(&self) -> bool {
+                match self { $(Self::$Kind(it) => it.is_asked_for(),)* }
             }
 
             /// See [`Kind::identity`].
