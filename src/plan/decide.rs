@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
     Action, Change, LedgerId, Plan, guard,
+    reach::reach,
     survey::{Item, Survey, order},
 };
 use crate::{
@@ -75,7 +76,7 @@ pub fn decide(
 }
 
 /// The needs of all items, found out when they are asked for: a plan without changes never asks.
-struct NeedsOnce<'a> {
+pub(super) struct NeedsOnce<'a> {
     survey: &'a Survey<'a>,
     needs: std::cell::OnceCell<Vec<Vec<usize>>>,
 }
@@ -85,7 +86,7 @@ impl<'a> NeedsOnce<'a> {
         Self { survey, needs: std::cell::OnceCell::new() }
     }
 
-    fn get(&self) -> &[Vec<usize>] {
+    pub(super) fn get(&self) -> &[Vec<usize>] {
         self.needs.get_or_init(|| self.survey.needs())
     }
 }
@@ -115,50 +116,6 @@ fn blocked(survey: &Survey<'_>, seen: &[Seen], needs: &NeedsOnce<'_>, plan: &mut
         blocked.insert(index);
     }
     blocked
-}
-
-/// Says what cannot be got at: an error, unless this very plan puts right what is in the way. Then it is looked at
-/// by the next one, and not taken for as declared before.
-fn reach(
-    index: usize,
-    survey: &Survey<'_>,
-    seen: &Seen,
-    needs: &NeedsOnce<'_>,
-    changes: &mut BTreeMap<usize, Change>,
-    plan: &mut Plan,
-) {
-    let findings = survey.items[index].resource().reach(seen);
-    if findings.is_empty() {
-        return;
-    }
-    let Some(first) = put_right(index, needs.get(), changes) else {
-        plan.findings.extend(findings);
-        return;
-    };
-    let first = survey.items[first].address;
-    if changes.get(&index).is_some_and(|change| change.actions == [Action::Adopt]) {
-        changes.remove(&index);
-    }
-    plan.findings.extend(findings.into_iter().map(|it| {
-        let message = format!("{}; {first} is put right first", it.message);
-        Finding::new(Severity::Notice, it.address, message)
-    }));
-}
-
-/// Finds what a resource needs, however far off, that is changed.
-fn put_right(index: usize, needs: &[Vec<usize>], changes: &BTreeMap<usize, Change>) -> Option<usize> {
-    let mut next = needs[index].clone();
-    let mut asked = HashSet::new();
-    while let Some(need) = next.pop() {
-        let put_right = |change: &Change| change.actions.contains(&Action::Update) && !change.refused;
-        if changes.get(&need).is_some_and(put_right) {
-            return Some(need);
-        }
-        if asked.insert(need) {
-            next.extend(&needs[need]);
-        }
-    }
-    None
 }
 
 /// Decides on one resource that is declared.
