@@ -257,13 +257,13 @@ fn ledger_forget_stops_managing_and_touches_nothing() {
 #[test]
 fn what_is_in_a_users_way_is_put_right() {
     // R40: the same plan that gives a directory back must not end on its being given away.
-    let yaml = r#"
+    let yaml = r"
 directories: { /srv/repo: { owner: backup } }
 destinations:
   vault: { local: { path: /srv/repo }, password_file: /etc/rlvm/vault, generate_password: true }
 jobs:
   home: { sources: [{ path: /home }], user: backup, to: [vault] }
-"#;
+";
     let on = machine(yaml);
     on.apply();
     let id = on.read("/srv/repo/config");
