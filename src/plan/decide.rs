@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
     Action, Change, LedgerId, Plan, guard,
+    reach::reach,
     survey::{Item, Survey, order},
 };
 use crate::{
@@ -57,6 +58,11 @@ pub fn decide(
         let decided = of_declared(item, &seen[index], declared.adopt || options.adopt, &mut plan);
         changes.extend(decided.map(|change| (index, change)));
     }
+    for (index, item) in survey.items.iter().enumerate() {
+        if item.declared.is_some() && !blocked.contains(&index) {
+            reach(index, survey, &seen[index], &needs, &mut changes, &mut plan);
+        }
+    }
     if !leaving.is_empty() {
         leave(survey, seen, &needs, &leaving, &mut changes, &mut plan);
     }
@@ -71,7 +77,7 @@ pub fn decide(
 }
 
 /// The needs of all items, found out when they are asked for: a plan without changes never asks.
-struct NeedsOnce<'a> {
+pub(super) struct NeedsOnce<'a> {
     survey: &'a Survey<'a>,
     needs: std::cell::OnceCell<Vec<Vec<usize>>>,
 }
@@ -81,7 +87,7 @@ impl<'a> NeedsOnce<'a> {
         Self { survey, needs: std::cell::OnceCell::new() }
     }
 
-    fn get(&self) -> &[Vec<usize>] {
+    pub(super) fn get(&self) -> &[Vec<usize>] {
         self.needs.get_or_init(|| self.survey.needs())
     }
 }

@@ -8,6 +8,7 @@ mod decide;
 mod guard;
 pub mod json;
 mod observe;
+mod reach;
 pub mod saved;
 pub mod show;
 mod survey;

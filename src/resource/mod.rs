@@ -91,6 +91,11 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
         Vec::new()
     }
 
+    /// Says why it cannot be got at. What it needs may be in the way, and be put right by the same plan. Pure.
+    fn reach(&self, _seen: &Self::Seen) -> Vec<Finding> {
+        Vec::new()
+    }
+
     /// Says how it goes once it is no longer declared. `gone` are the paths that go before it. Pure.
     fn removal(&self, seen: &Self::Seen, gone: &dyn Fn(&HostPath) -> bool) -> Removal;
 
@@ -333,6 +338,14 @@ macro_rules! kinds {
                         };
                         it.checks(seen, last)
                     })*
+                    _ => Vec::new(),
+                }
+            }
+
+            /// See [`Kind::reach`].
+            pub fn reach(&self, seen: &Seen) -> Vec<Finding> {
+                match (self, seen) {
+                    $((Self::$Kind(it), Seen::$Kind(seen)) => it.reach(seen),)*
                     _ => Vec::new(),
                 }
             }

@@ -144,9 +144,6 @@ impl Kind for Repository {
         let mut error = |message: &str, remedy: &str| {
             findings.push(Finding::new(Severity::Error, &address, message).remedy(remedy));
         };
-        if let Some(denied) = &seen.denied {
-            error(denied, "give the user the way there, or name another `user:` for the job"); // R20
-        }
         if let Some(tool) = &seen.tool {
             error(tool, "apt-get install restic"); // R31
         }
@@ -156,6 +153,23 @@ impl Kind for Repository {
             error(&message, "put the password back; a new one would not open it");
         }
         findings
+    }
+
+    fn reach(&self, seen: &RepositorySeen) -> Vec<Finding> {
+        let (message, remedy) = match (&seen.denied, &seen.state) {
+            // R20
+            (Some(denied), _) => {
+                (denied.clone(), "give the user the way there, or name another `user:` for the job")
+            }
+            (None, RepositoryState::Opened(Found::Unreachable(why)))
+                if seen.tool.is_none() && seen.password =>
+            {
+                (format!("unreachable: {why}"), "see to that, then plan again")
+            }
+            _ => return Vec::new(),
+        };
+        let address = Address::new(Self::NAME, self.name.as_str());
+        vec![Finding::new(Severity::Error, address, message).remedy(remedy)]
     }
 
     fn removal(&self, _: &RepositorySeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
@@ -238,10 +252,8 @@ impl Repository {
                     "do not make a new one over it: look with `restic check`, or bring it back from a copy";
                 say(Severity::Error, format!("damaged: {what}"), remedy.into())
             }
-            Found::Unreachable(_) if seen.tool.is_some() || !seen.password || seen.denied.is_some() => None,
-            Found::Unreachable(why) => {
-                say(Severity::Error, format!("unreachable: {why}"), "see to that, then plan again".into())
-            }
+            // Said by `reach`.
+            Found::Unreachable(_) => None,
             Found::Absent => say(
                 Severity::Error,
                 "damaged: restic finds no repository here".into(),
@@ -341,7 +353,8 @@ mod tests {
             (RepositorySeen { denied: Some("no".into()), ..ready("ab") }, None, "Error no"),
             (RepositorySeen { tool: Some("old".into()), ..ready("ab") }, None, "Error old"),
         ] {
-            let findings = repository().checks(&seen, last.as_ref());
+            let mut findings = repository().checks(&seen, last.as_ref());
+            findings.extend(repository().reach(&seen));
             let said: Vec<String> =
                 findings.iter().map(|it| format!("{:?} {}", it.severity, it.message)).collect();
             assert_eq!(said.join("; "), expected);

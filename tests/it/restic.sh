@@ -19,6 +19,10 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+if [ ! -r "$password" ]; then
+    echo "Fatal: Resolving password failed: Fatal: $password: open $password: permission denied" >&2
+    exit 1
+fi
 key=$(sha256sum < "$password" | cut -c 1-64)
 case $verb in
 init)
@@ -34,6 +38,13 @@ init)
     echo "{\"version\":2,\"id\":\"$id\",\"chunker_polynomial\":\"25b468838dcb75\"}" > "$repo/config"
     echo "created restic repository $id at $repo" ;;
 cat)
+    unreadable=
+    if [ -e "$repo" ] && [ ! -x "$repo" ]; then unreadable=1; fi
+    if [ -e "$repo/keys/key" ] && [ ! -r "$repo/keys/key" ]; then unreadable=1; fi
+    if [ "$unreadable" ]; then
+        echo "Fatal: unable to open config file: open $repo/config: permission denied" >&2
+        exit 1
+    fi
     if [ ! -e "$repo/config" ]; then
         echo "Fatal: repository does not exist: unable to open config file" >&2
         exit 10

@@ -253,3 +253,37 @@ fn ledger_forget_stops_managing_and_touches_nothing() {
     on.state(&STATE.replace("  trim: { schedule: \"@weekly\", command: \"true\" }\n", ""));
     on.plan_is_empty();
 }
+
+#[test]
+fn what_is_in_a_users_way_is_put_right() {
+    // R40: the same plan that gives a directory back must not end on its being given away.
+    let yaml = r"
+directories: { /srv/repo: { owner: backup } }
+destinations:
+  vault: { local: { path: /srv/repo }, password_file: /etc/rlvm/vault, generate_password: true }
+jobs:
+  home: { sources: [{ path: /home }], user: backup, to: [vault] }
+";
+    let on = machine(yaml);
+    on.apply();
+    let id = on.read("/srv/repo/config");
+    for path in ["/srv/repo", "/etc/rlvm/vault"] {
+        for owner in [0, 33] {
+            let mode = if path == "/srv/repo" { 0o700 } else { 0o600 };
+            on.own(path, owner, mode);
+            let plan = on.plan_json(&["--refresh"]);
+            assert_eq!(
+                (addresses(&plan, "update").len(), addresses(&plan, "create").len()),
+                (1, 0),
+                "{plan}"
+            );
+            on.expect(0, &["apply", "--yes", "--refresh"]);
+            on.plan_is_empty();
+            assert_eq!(on.read("/srv/repo/config"), id);
+        }
+    }
+    // Nothing is put right here: that is an error still.
+    on.own("/srv/repo/keys/key", 0, 0o600);
+    let denied = on.expect(1, &["plan", "--refresh"]);
+    assert!(denied.stdout.contains("error: repository:vault: unreachable"), "{denied:?}");
+}

@@ -56,7 +56,10 @@ fn chain(paths: &'static [&'static str]) -> impl Strategy<Value = Vec<Part>> {
             group,
             mode,
         };
-        all.into_iter().enumerate().filter(|(_, (wanted, ..))| *wanted).map(part).collect()
+        // No hole there either: what is made to fill it is root's.
+        let chosen: Vec<bool> = all.iter().map(|(wanted, ..)| *wanted).collect();
+        let wanted = |index: usize| chosen[index.min(from)];
+        all.into_iter().enumerate().filter(|(index, _)| wanted(*index)).map(part).collect()
     })
 }
 

@@ -27,7 +27,7 @@ impl Repository {
         let config = host.entry(&path.join("config")?)?;
         // What cannot be got at is not gone: nothing may be made in its place.
         if let Entry::Blocked(why) = config {
-            return Ok((RepositoryState::Foreign(why), None));
+            return Ok((RepositoryState::Opened(Found::Unreachable(why)), None));
         }
         let Entry::File(config) = config else {
             let backups = |part| Ok::<_, anyhow::Error>(!host.names(&path.join(part)?)?.is_empty());
@@ -44,6 +44,9 @@ impl Repository {
             return Ok((state, None));
         };
         let keys = path.join("keys")?;
+        if let Entry::Blocked(why) = host.entry(&keys.join("key")?)? {
+            return Ok((RepositoryState::Opened(Found::Unreachable(why)), None));
+        }
         if host.names(&keys)?.is_empty() {
             // restic says "wrong password or no key found" of this.
             let damaged = RepositoryState::Opened(Found::Damaged("it has no keys".into()));

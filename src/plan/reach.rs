@@ -1,0 +1,50 @@
+//! What cannot be got at: an error, unless the same plan puts right what is in the way.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::{Action, Change, Plan, decide::NeedsOnce, survey::Survey};
+use crate::resource::{Finding, Seen, Severity};
+
+/// Says of one resource why it cannot be got at. If that is being put right it is looked at by the next plan, and
+/// not taken for as declared before.
+pub(super) fn reach(
+    index: usize,
+    survey: &Survey<'_>,
+    seen: &Seen,
+    needs: &NeedsOnce<'_>,
+    changes: &mut BTreeMap<usize, Change>,
+    plan: &mut Plan,
+) {
+    let findings = survey.items[index].resource().reach(seen);
+    if findings.is_empty() {
+        return;
+    }
+    let Some(first) = put_right(index, needs.get(), changes) else {
+        plan.findings.extend(findings);
+        return;
+    };
+    let first = survey.items[first].address;
+    if changes.get(&index).is_some_and(|change| change.actions == [Action::Adopt]) {
+        changes.remove(&index);
+    }
+    plan.findings.extend(findings.into_iter().map(|it| {
+        let message = format!("{}; {first} is put right first", it.message);
+        Finding::new(Severity::Notice, it.address, message)
+    }));
+}
+
+/// Finds what a resource needs, however far off, that is changed.
+fn put_right(index: usize, needs: &[Vec<usize>], changes: &BTreeMap<usize, Change>) -> Option<usize> {
+    let mut next = needs[index].clone();
+    let mut asked = HashSet::new();
+    while let Some(need) = next.pop() {
+        let put_right = |change: &Change| change.actions.contains(&Action::Update) && !change.refused;
+        if changes.get(&need).is_some_and(put_right) {
+            return Some(need);
+        }
+        if asked.insert(need) {
+            next.extend(&needs[need]);
+        }
+    }
+    None
+}
