@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
     Action, Change, LedgerId, Plan, guard,
-    reach::reach,
+    reach::{reach, refuse},
     survey::{Item, Survey, order},
 };
 use crate::{
@@ -46,7 +46,7 @@ pub fn decide(
     let needs = NeedsOnce::new(survey);
     let blocked = blocked(survey, seen, &needs, &mut plan);
     let mut changes: BTreeMap<usize, Change> = BTreeMap::new();
-    let mut leaving = Vec::new();
+    let (mut leaving, mut refused) = (Vec::new(), Vec::new());
     for (index, item) in survey.items.iter().enumerate() {
         let Some(declared) = item.declared else {
             leaving.push(index);
@@ -55,8 +55,13 @@ pub fn decide(
         if blocked.contains(&index) {
             continue;
         }
-        let decided = of_declared(item, &seen[index], declared.adopt || options.adopt, &mut plan);
-        changes.extend(decided.map(|change| (index, change)));
+        match of_declared(item, &seen[index], declared.adopt || options.adopt, &mut plan) {
+            Ok(decided) => changes.extend(decided.map(|change| (index, change))),
+            Err(what) => refused.push((index, what)),
+        }
+    }
+    for (index, what) in refused {
+        refuse(index, what, survey, &needs, &changes, &mut plan);
     }
     for (index, item) in survey.items.iter().enumerate() {
         if item.declared.is_some() && !blocked.contains(&index) {
@@ -119,8 +124,8 @@ fn blocked(survey: &Survey<'_>, seen: &[Seen], needs: &NeedsOnce<'_>, plan: &mut
     blocked
 }
 
-/// Decides on one resource that is declared.
-fn of_declared(item: &Item<'_>, seen: &Seen, adopt: bool, plan: &mut Plan) -> Option<Change> {
+/// Decides on one resource that is declared. An error says what is there that is never written over.
+fn of_declared(item: &Item<'_>, seen: &Seen, adopt: bool, plan: &mut Plan) -> Result<Option<Change>, String> {
     let (resource, entry) = (item.resource(), item.entry);
     let remembered = entry.and_then(|entry| entry.seen.as_ref());
     plan.findings.extend(resource.checks(seen, remembered));
@@ -133,9 +138,9 @@ fn of_declared(item: &Item<'_>, seen: &Seen, adopt: bool, plan: &mut Plan) -> Op
     }
     let diff = resource.diff(seen);
     if !resource.is_managed(seen) && entry.is_none() {
-        return None;
+        return Ok(None);
     }
-    match (diff, entry) {
+    Ok(match (diff, entry) {
         (Diff::Same, Some(_)) => {
             plan.unchanged += 1;
             remember(item, seen, plan);
@@ -154,12 +159,8 @@ fn of_declared(item: &Item<'_>, seen: &Seen, adopt: bool, plan: &mut Plan) -> Op
             }
             Some(change)
         }
-        (Diff::Refuse(what), _) => {
-            let remedy = "look at it, and move it away if it is not needed; it is not touched";
-            plan.findings.push(Finding::new(Severity::Refusal, item.address, what).remedy(remedy));
-            None
-        }
-    }
+        (Diff::Refuse(what), _) => return Err(what),
+    })
 }
 
 /// Notes what the ledger shall say though nothing changes on the host.

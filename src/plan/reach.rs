@@ -33,6 +33,28 @@ pub(super) fn reach(
     }));
 }
 
+/// Says of one resource what is there that is never written over. If what it needs is being put right, the way to it
+/// is: a directory that drifted to another user makes all in it look planted.
+pub(super) fn refuse(
+    index: usize,
+    what: String,
+    survey: &Survey<'_>,
+    needs: &NeedsOnce<'_>,
+    changes: &BTreeMap<usize, Change>,
+    plan: &mut Plan,
+) {
+    let address = survey.items[index].address;
+    let finding = match put_right(index, needs.get(), changes) {
+        Some(first) => {
+            let first = survey.items[first].address;
+            Finding::new(Severity::Notice, address, format!("{what}; {first} is put right first"))
+        }
+        None => Finding::new(Severity::Refusal, address, what)
+            .remedy("look at it, and move it away if it is not needed; it is not touched"),
+    };
+    plan.findings.push(finding);
+}
+
 /// Finds what a resource needs, however far off, that is changed.
 fn put_right(index: usize, needs: &[Vec<usize>], changes: &BTreeMap<usize, Change>) -> Option<usize> {
     let mut next = needs[index].clone();
