@@ -10,7 +10,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    context::{Basis, Context, KEPT, Planned},
+    context::{Basis, Context, KEPT, Planned, Search},
     exit::{Exit, Failure},
     output::is_broken_pipe,
     plan::{Allow, exit_of},
@@ -107,7 +107,7 @@ impl Apply {
             bail!(Failure::new(Exit::Usage, message).help("say --yes, or apply a saved plan"));
         }
         let found = match &saved {
-            None => Some(context.state(self.state.as_deref())?),
+            None => Some(context.state(self.state.as_deref(), Search::HereToo)?),
             Some(_) => None,
         };
         let _lock = lock(context, &host)?;
@@ -169,7 +169,9 @@ impl Apply {
             }
             (None, None) => bail!("neither a state nor a saved plan"),
         };
-        let (ledger, whole) = match context.ledger(store, Some(&state))? {
+        let ledger = context.ledger(store)?;
+        context.is_of_this_host(store, ledger.as_ref().map(|(ledger, _)| ledger), &state)?;
+        let (ledger, whole) = match ledger {
             Some((ledger, whole)) => (Some(ledger), whole),
             None => (None, 0),
         };
@@ -395,7 +397,7 @@ impl<'a> Stream<'a> {
         let wanted = self.text && !self.context.global.quiet;
         bar.end_one(|| {
             if wanted || always {
-                self.context.printer.note(&said)
+                self.context.printer.note(&said);
             }
         });
         Ok(())

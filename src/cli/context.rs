@@ -17,7 +17,7 @@ use crate::{
     model::{HostName, HostPath},
     plan::{Looking, Options, Plan, Survey, decide, observe},
     resource::Seen,
-    state::{self, Loaded, Problems, State},
+    state::{self, Loaded, Problem, Problems, State},
 };
 
 /// Where rlvm keeps its own things if nobody says.
@@ -37,6 +37,15 @@ pub(super) struct Context<'a> {
     pub(super) printer: Printer,
     /// Reads what the caller names.
     pub(super) files: CallersFiles,
+}
+
+/// Where a state is looked for that nobody names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Search {
+    /// In the current directory too: by validate, show, plan and apply, which a person calls.
+    HereToo,
+    /// In /etc/rlvm alone.
+    EtcOnly,
 }
 
 /// A state with where it came from.
@@ -71,14 +80,10 @@ pub(super) struct Planned<'a> {
 
 impl<'a> Context<'a> {
     /// Gets ready. Nothing is looked at yet.
-    ///
-    /// # Errors
-    ///
-    /// Never yet.
-    pub(super) fn new(global: &'a Global, environment: &'a Environment) -> Result<Self> {
+    pub(super) fn new(global: &'a Global, environment: &'a Environment) -> Self {
         let printer = Printer::new(global, environment);
         let files = CallersFiles::new(environment.sudo_uid);
-        Ok(Self { global, environment, printer, files })
+        Self { global, environment, printer, files }
     }
 
     /// Opens the host.
@@ -132,11 +137,13 @@ impl<'a> Context<'a> {
     /// # Errors
     ///
     /// If there is none.
-    pub(super) fn state_path(&self, argument: Option<&Path>) -> Result<PathBuf> {
+    pub(super) fn state_path(&self, argument: Option<&Path>, search: Search) -> Result<PathBuf> {
         let name = self.host_name()?;
         let named = argument.or(self.global.state.as_deref());
         let candidates: Vec<PathBuf> = match named {
             Some(path) => vec![path.to_owned()],
+            // A verb that a machine may call does not depend on where it is called.
+            None if search == Search::EtcOnly => vec!["/etc/rlvm/state".into()],
             None => vec!["state".into(), "/etc/rlvm/state".into()],
         };
         for candidate in &candidates {
@@ -159,7 +166,8 @@ impl<'a> Context<'a> {
             let message = format!("no state for host {name}: {} is not there", tried[0].display());
             return Err(Failure::new(Exit::Failed, message).help(hint).into());
         }
-        let message = "no state: neither ./state nor /etc/rlvm/state is there";
+        let tried: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
+        let message = format!("no state: {} is not there", tried.join(", nor "));
         Err(Failure::new(Exit::Failed, message).help("name it: rlvm plan PATH, or --state PATH").into())
     }
 
@@ -194,8 +202,8 @@ impl<'a> Context<'a> {
     /// # Errors
     ///
     /// If it is not there, is invalid (all problems are printed), or is another host's.
-    pub(super) fn state(&self, argument: Option<&Path>) -> Result<Found> {
-        let path = self.state_path(argument)?;
+    pub(super) fn state(&self, argument: Option<&Path>, search: Search) -> Result<Found> {
+        let path = self.state_path(argument, search)?;
         let loaded = match self.load(&path)? {
             Ok(loaded) => loaded,
             Err(problems) => {
@@ -209,7 +217,7 @@ impl<'a> Context<'a> {
         if !loaded.warnings.is_empty() {
             self.printer.note(&loaded.warnings.render(self.problem_style()));
         }
-        self.is_for_this_host(&loaded.state, &path)?;
+        self.is_for_this_host(&loaded)?;
         Ok(Found { state: loaded.state, path })
     }
 
@@ -219,42 +227,69 @@ impl<'a> Context<'a> {
     }
 
     /// Refuses a state of another host (R17).
-    fn is_for_this_host(&self, state: &State, path: &Path) -> Result<()> {
+    fn is_for_this_host(&self, loaded: &Loaded) -> Result<()> {
         let name = self.host_name()?;
         let short = name.as_str().split('.').next().unwrap_or_default();
-        if state.host == name || state.host.as_str() == short {
+        let of = &loaded.state.host;
+        if *of == name || of.as_str() == short {
             return Ok(());
         }
-        let message = format!("{} is the state of host {}, and this is {name}", path.display(), state.host);
-        let help = format!("if you mean it: --host {}", state.host);
-        Err(Failure::new(Exit::Refused, message).help(help).into())
+        let message = format!("this is the state of host {of}, and this machine is {name}");
+        let Problem { file, line, column, .. } = loaded.error(&["host"], "", None);
+        let help = format!("if you mean it: --host {of}");
+        Err(Failure::new(Exit::Refused, format!("{file}:{line}:{column}: {message}")).help(help).into())
+    }
+
+    /// Finds and loads the state, and reads the ledger meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::state`] and [`Context::ledger`]; the state's first.
+    pub(super) fn state_and_ledger(
+        &self,
+        argument: Option<&Path>,
+        search: Search,
+        store: &Store<'_>,
+    ) -> Result<(Found, Option<(Ledger, u64)>)> {
+        std::thread::scope(|scope| {
+            let ledger = scope.spawn(|| self.ledger(store));
+            let found = self.state(argument, search)?;
+            let ledger = ledger.join().map_err(|_| anyhow::anyhow!("reading the ledger failed"))??;
+            self.is_of_this_host(store, ledger.as_ref().map(|(ledger, _)| ledger), &found.state)?;
+            Ok((found, ledger))
+        })
     }
 
     /// Reads the ledger, with how many bytes of its log are whole.
     ///
     /// # Errors
     ///
-    /// If it is unreadable, or is another host's.
-    pub(super) fn ledger(&self, store: &Store<'_>, state: Option<&State>) -> Result<Option<(Ledger, u64)>> {
+    /// If it is unreadable.
+    pub(super) fn ledger(&self, store: &Store<'_>) -> Result<Option<(Ledger, u64)>> {
         let (snapshot, log) = (store.read(SNAPSHOT)?, store.read(LOG)?);
-        let read = ledger::read(store.dir().as_str(), snapshot.as_deref(), log.as_deref())?;
-        if let (Some((ledger, _)), Some(state)) = (&read, state)
-            && ledger.host != state.host
-            && !state.was.contains(&ledger.host)
-        {
-            let message = format!(
-                "the ledger in {} is of host {}, and the state is of {}",
-                store.dir(),
-                ledger.host,
-                state.host
-            );
-            let help = format!(
-                "if the host was renamed: `was: [{}]` in the state; else it was copied here by mistake",
-                ledger.host
-            );
-            return Err(Failure::new(Exit::Refused, message).help(help).into());
-        }
-        Ok(read)
+        Ok(ledger::read(store.dir().as_str(), snapshot.as_deref(), log.as_deref())?)
+    }
+
+    /// Refuses a ledger of another host.
+    ///
+    /// # Errors
+    ///
+    /// If it is.
+    pub(super) fn is_of_this_host(
+        &self,
+        store: &Store<'_>,
+        ledger: Option<&Ledger>,
+        state: &State,
+    ) -> Result<()> {
+        let Some(ledger) = ledger.filter(|it| it.host != state.host && !state.was.contains(&it.host)) else {
+            return Ok(());
+        };
+        let (dir, theirs, ours) = (store.dir(), &ledger.host, &state.host);
+        let message = format!("the ledger in {dir} is of host {theirs}, and the state is of {ours}");
+        let help = format!(
+            "if the host was renamed: `was: [{theirs}]` in the state; else it was copied here by mistake"
+        );
+        Err(Failure::new(Exit::Refused, message).help(help).into())
     }
 
     /// Looks and decides, telling a terminal how far it is.

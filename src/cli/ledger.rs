@@ -1,5 +1,7 @@
 //! `rlvm ledger`: what is managed, and how to stop managing something.
 
+use std::fmt::Write;
+
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -42,7 +44,7 @@ Examples:
 
 If it is still declared, the next apply takes it over again, if it is as declared.")]
 pub(super) struct Forget {
-    /// Which, like directory:/srv/backup
+    /// Which, like `repository:vault`
     address: Address,
 }
 
@@ -76,7 +78,7 @@ impl List {
     fn run(&self, context: &Context<'_>) -> Result<Exit> {
         let host = context.host()?;
         let store = Store::new(&host, &context.home()?);
-        let ledger = match context.ledger(&store, None)? {
+        let ledger = match context.ledger(&store)? {
             Some((ledger, _)) => ledger,
             None if self.json => Ledger::new(context.host_name()?, String::new()),
             None => {
@@ -112,7 +114,8 @@ impl List {
             };
             let marks = [(entry.pending, " pending"), (entry.protect, " protected")];
             let marks: String = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| *mark).collect();
-            text.push_str(&format!("{origin:8} {}{marks}\n", entry.address));
+            // Writing into a String cannot fail.
+            let _ = writeln!(text, "{origin:8} {}{marks}", entry.address);
         }
         context.printer.print(&text)?;
         Ok(Exit::Ok)
@@ -124,7 +127,7 @@ impl Forget {
         let host = context.host()?;
         let _lock = lock(context, &host)?;
         let store = Store::new(&host, &context.home()?);
-        let Some((ledger, whole)) = context.ledger(&store, None)? else {
+        let Some((ledger, whole)) = context.ledger(&store)? else {
             bail!(Failure::new(Exit::Failed, "nothing is managed: there is no ledger yet"));
         };
         if !ledger.entries.contains_key(&self.address) {

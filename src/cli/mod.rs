@@ -29,6 +29,7 @@ pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 
 /// What `main` knows of the world outside: nothing below reads it.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Environment {
     /// Where programs are looked for.
     pub path: String,
@@ -77,15 +78,9 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 pub struct Global {
     /// The state: a file, or a directory with hosts/<host name>.yaml in it
-    // An id of its own: verbs have an argument of that name, and clap takes the two for one.
-    #[arg(
-        id = "global_state",
-        long = "state",
-        global = true,
-        value_name = "PATH",
-        env = "RLVM_STATE",
-        hide_env_values = true
-    )]
+    // An id of its own: verbs have a positional argument that is called `state`.
+    #[arg(id = "state_option", long = "state", global = true)]
+    #[arg(value_name = "PATH", env = "RLVM_STATE", hide_env_values = true)]
     state: Option<PathBuf>,
     /// Act as this host instead of the machine's own name
     #[arg(long, global = true, value_name = "NAME")]
@@ -159,7 +154,7 @@ pub fn main(args: impl Iterator<Item = OsString>, environment: &Environment) -> 
 }
 
 fn run(cli: &Cli, environment: &Environment) -> Result<Exit> {
-    let context = Context::new(&cli.global, environment)?;
+    let context = Context::new(&cli.global, environment);
     match &cli.verb {
         Verb::Validate(verb) => verb.run(&context),
         Verb::Plan(verb) => verb.run(&context),

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    context::{Context, Planned},
+    context::{Context, Planned, Search},
     exit::Exit,
 };
 use crate::{
@@ -62,9 +62,8 @@ impl ObserveVerb {
         let host = context.host()?;
         let home = context.home()?;
         let store = Store::new(&host, &home);
-        let found = context.state(self.state.as_deref())?;
-        let ledger = context.ledger(&store, Some(&found.state))?.map(|(ledger, _)| ledger);
-        let basis = context.basis(found.state, ledger);
+        let (found, ledger) = context.state_and_ledger(self.state.as_deref(), Search::EtcOnly, &store)?;
+        let basis = context.basis(found.state, ledger.map(|(ledger, _)| ledger));
         let Planned { survey, seen, .. } = context.plan(&host, &basis, &Options::default(), self.refresh)?;
         let seen = survey.items.iter().map(|item| item.address.clone()).zip(seen).collect();
         let ledger = basis.known.then_some(basis.ledger.clone());

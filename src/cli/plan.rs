@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use super::{
-    context::{Context, Planned},
+    context::{Context, Planned, Search},
     exit::{Exit, Failure},
     observe::Observation,
 };
@@ -61,8 +61,9 @@ pub(super) struct PlanVerb {
 
 /// What plan and apply may be allowed.
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_field_names, reason = "a field is named as its flag")]
 pub(super) struct Allow {
-    /// Only this resource and what it needs, like directory:/srv/backup (can be repeated)
+    /// Only this resource and what it needs, like `repository:vault` (can be repeated)
     #[arg(long = "target", value_name = "ADDRESS")]
     targets: Vec<Address>,
     /// Take over what is there already and differs
@@ -92,9 +93,8 @@ impl PlanVerb {
         let host = context.host()?;
         let home = context.home()?;
         let store = Store::new(&host, &home);
-        let found = context.state(self.state.as_deref())?;
-        let ledger = context.ledger(&store, Some(&found.state))?.map(|(ledger, _)| ledger);
-        let basis = context.basis(found.state, ledger);
+        let (found, ledger) = context.state_and_ledger(self.state.as_deref(), Search::HereToo, &store)?;
+        let basis = context.basis(found.state, ledger.map(|(ledger, _)| ledger));
         let options = self.allow.options();
         let Planned { survey, seen, plan } = context.plan(&host, &basis, &options, self.allow.refresh)?;
         self.print(context, &plan)?;
@@ -118,7 +118,7 @@ impl PlanVerb {
     fn off_host(&self, context: &Context<'_>, file: &std::path::Path) -> Result<Exit> {
         let text = context.files.read(file)?;
         let observation = Observation::read(&text).with_context(|| format!("{}", file.display()))?;
-        let found = context.state(self.state.as_deref())?;
+        let found = context.state(self.state.as_deref(), Search::HereToo)?;
         if observation.host != found.state.host {
             let (theirs, ours) = (&observation.host, &found.state.host);
             let message = format!("{} was observed on {theirs}, and the state is of {ours}", file.display());

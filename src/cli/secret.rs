@@ -51,7 +51,7 @@ impl ShowSecret {
         let _lock = lock(context, &host)?;
         let store = Store::new(&host, &context.home()?);
         let name = &self.destination;
-        let Some((ledger, whole)) = context.ledger(&store, None)? else {
+        let Some((ledger, whole)) = context.ledger(&store)? else {
             bail!(Failure::new(Exit::Failed, "nothing was applied here yet"));
         };
         let kept = Kept::read(&store)?.context("nothing was applied here yet")?;

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::{context::Context, exit::Exit};
+use super::{
+    context::{Context, Search},
+    exit::Exit,
+};
 use crate::state::to_yaml;
 
 /// Print the state as it is understood: includes, variables, defaults and profiles applied
@@ -24,7 +27,7 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
-        let found = context.state(self.state.as_deref())?;
+        let found = context.state(self.state.as_deref(), Search::HereToo)?;
         if self.json {
             context.printer.json(&found.state)?;
         } else {

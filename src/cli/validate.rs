@@ -6,7 +6,10 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
-use super::{context::Context, exit::Exit};
+use super::{
+    context::{Context, Search},
+    exit::Exit,
+};
 use crate::state::Problems;
 
 /// Check a state: every problem at once, with its place and what to write instead
@@ -35,7 +38,7 @@ struct Report<'a> {
 
 impl Validate {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
-        let path = context.state_path(self.state.as_deref())?;
+        let path = context.state_path(self.state.as_deref(), Search::HereToo)?;
         let (valid, problems, files) = match context.load(&path)? {
             Ok(loaded) => (true, loaded.warnings, loaded.files),
             Err(problems) => (false, problems, Vec::new()),

@@ -194,7 +194,7 @@ mod tests {
         /// What is printed, pasted into `sh`, gives the same words.
         #[test]
         fn a_shell_reads_back_the_same_words(words in prop::collection::vec("[^\0]{0,12}", 1..4)) {
-            let cmd = words.iter().fold(Cmd::new("printf").arg("%s\\0"), |cmd, w| cmd.arg(w));
+            let cmd = words.iter().fold(Cmd::new("printf").arg("%s\\0"), Cmd::arg);
             #[expect(clippy::disallowed_methods, reason = "asks a real shell")]
             let out = std::process::Command::new("sh").arg("-c").arg(cmd.to_string()).output().unwrap();
             let expected: String = words.iter().map(|w| format!("{w}\0")).collect();

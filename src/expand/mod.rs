@@ -26,6 +26,7 @@ pub fn expand(state: &State) -> Expanded {
     logs::add(state, &mut expanded);
     accounts(&mut expanded);
     expanded.add_directories_above();
+    expanded.refuse_descents();
     unsupported::add(state, &mut expanded);
     expanded.findings.sort_unstable();
     expanded

@@ -7,7 +7,7 @@ use crate::{
     destination::{Destination, Kind},
     effect::Owner,
     model::{Address, GroupName, HostPath, Mode, Name, SecretFile, UserName},
-    resource::{Directory, Finding, Location, OnRemove, Repository, Resource, Secret, Severity},
+    resource::{Directory, Finding, Location, OnRemove, Repository, Resource, Role, Secret, Severity},
     state::State,
 };
 
@@ -15,10 +15,9 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
     for (name, destination) in &state.destinations {
         let user = user_of(state, name, expanded);
         let password = &destination.password_file;
-        secret(expanded, name, password, &user, destination);
+        secret(expanded, name, password, Role::Password, &user, destination);
         if let Some(env_file) = &destination.env_file {
-            let plain = Destination { generate_password: false, ..destination.clone() };
-            secret(expanded, name, env_file, &user, &plain);
+            secret(expanded, name, env_file, Role::Environment, &user, destination);
         }
         if let Kind::Local(local) = &destination.kind {
             repository(expanded, name, &local.path, &user, destination);
@@ -40,10 +39,17 @@ fn user_of(state: &State, destination: &Name, expanded: &mut Expanded) -> UserNa
     users.first().map_or_else(UserName::root, |user| (*user).clone())
 }
 
-fn secret(expanded: &mut Expanded, name: &Name, file: &SecretFile, user: &UserName, of: &Destination) {
+fn secret(
+    expanded: &mut Expanded,
+    name: &Name,
+    file: &SecretFile,
+    role: Role,
+    user: &UserName,
+    of: &Destination,
+) {
+    let generate = role == Role::Password && of.generate_password;
     let owner = Owner { user: user.clone(), group: GroupName::root() };
-    let secret =
-        Secret { destination: name.clone(), file: file.clone(), owner, generate: of.generate_password };
+    let secret = Secret { destination: name.clone(), file: file.clone(), role, owner, generate };
     let address = Address::new("secret", file.0.as_str());
     // One password for several destinations is one file: made if one of them asks for it.
     if let Some(there) = expanded.resources.get_mut(&address) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     effect::Owner,
-    model::{Address, HostPath, Mode},
+    model::{Address, HostPath, Mode, UserName},
     resource::{Directory, Finding, OnRemove, Resource, Severity},
 };
 
@@ -70,10 +70,44 @@ impl Expanded {
                 if self.resources.contains_key(&address) || missing.contains_key(&address) {
                     break;
                 }
-                missing.insert(address, implied(dir, Mode::new(0o755)));
+                // Below a directory of a user's it is that user's too: nobody goes through one into another's.
+                let owner = self.directory_above(&dir).map_or_else(Owner::root, |above| above.owner.clone());
+                let (mode, mounted) = (Mode::new(0o755), false);
+                let made = Directory { path: dir, owner, mode, mounted, implied: true };
+                missing.insert(address, Declared::plain(made));
             }
         }
         self.resources.extend(missing);
+    }
+
+    /// Refuses directories that lie in one of another, unprivileged user's: that user could put anything in their
+    /// place, so `host` would not go there.
+    pub(super) fn refuse_descents(&mut self) {
+        let mut found = Vec::new();
+        for declared in self.resources.values() {
+            let Resource::Directory(directory) = &declared.resource else { continue };
+            let Some(above) = self.directory_above(&directory.path) else { continue };
+            let (user, owner) = (&above.owner.user, &directory.owner.user);
+            if *user != UserName::root() && user != owner {
+                let message = format!(
+                    "it belongs to {owner}, and lies in {}, whose owner {user} could put anything in its place",
+                    above.path
+                );
+                let finding = Finding::new(Severity::Error, declared.resource.address(), message);
+                found.push(finding.remedy(format!("give both to {user}, or put it elsewhere")));
+            }
+        }
+        self.findings.extend(found);
+    }
+
+    /// Finds the nearest directory above that is declared.
+    fn directory_above(&self, path: &HostPath) -> Option<&Directory> {
+        path.ancestors().find_map(|dir| {
+            match &self.resources.get(&Address::new("directory", dir.as_str()))?.resource {
+                Resource::Directory(directory) => Some(directory),
+                _ => None,
+            }
+        })
     }
 }
 

@@ -52,7 +52,6 @@ impl CallersFiles {
     /// [`Untrusted`] if somebody else could have written it; else if it cannot be read or is no UTF-8.
     pub fn read(&self, path: &Path) -> Result<String> {
         let shown = path.display();
-        #[expect(clippy::disallowed_methods, reason = "host reads")]
         let real = std::fs::canonicalize(path).with_context(|| format!("cannot read {shown}"))?;
         // Opened by the name that has no links left, and looked at through the descriptor.
         let mut file = std::fs::OpenOptions::new()
@@ -183,10 +182,8 @@ pub fn lexical(base: &Path, path: &str) -> PathBuf {
 /// If it has none that is a host name.
 pub fn host_name() -> Result<HostName> {
     let name = nix::unistd::gethostname().context("cannot find out this machine's name")?;
-    Ok(name
-        .to_string_lossy()
-        .parse::<HostName>()
-        .context("this machine's name is no host name: say --host NAME")?)
+    let name = name.to_string_lossy().parse::<HostName>();
+    name.context("this machine's name is no host name: say --host NAME")
 }
 
 /// Draws a name that no other thing has.

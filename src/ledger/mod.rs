@@ -1,6 +1,6 @@
 //! rlvm's memory on the host: what it made, adopted and last applied.
 //!
-//! A snapshot, and a log of what came since ([`format`]). Before anything is done, what is about to be made is
+//! A snapshot, and a log of what came since (`format`). Before anything is done, what is about to be made is
 //! written down; a record that was cut short is one that nothing was done for. Whatever cannot be read is an
 //! error with a way out, never an empty ledger: an empty one would make orphans of all that was made.
 

@@ -60,6 +60,12 @@ impl From<Address> for String {
     }
 }
 
+impl From<&Address> for String {
+    fn from(address: &Address) -> Self {
+        address.0.clone()
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

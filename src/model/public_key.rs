@@ -47,7 +47,7 @@ impl FromStr for PublicKey {
 
     fn from_str(text: &str) -> Result<Self, BadText> {
         // Whatever is not a public key may be a private one, so it is not repeated.
-        let bad = |why: String| BadText::new("the key", why);
+        let bad = |why: String| BadText::new("…", why);
         if text.contains("PRIVATE KEY") {
             return Err(bad("is a private key".into()).remedy("write the public half, from the .pub file"));
         }

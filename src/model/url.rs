@@ -72,7 +72,7 @@ impl FromStr for Url {
         };
         let host = &rest[..rest.find('/').unwrap_or(rest.len())];
         if host.contains('@') {
-            return Err(BadText::new("the address", "must hold no user or password")
+            return Err(BadText::new("…@…", "must hold no user or password")
                 .remedy("put them into the file that `env_file` names"));
         }
         if rest.contains(|c: char| c.is_whitespace() || c.is_control() || "?#\\\"'<>`".contains(c)) {

@@ -11,6 +11,8 @@ mod observe;
 pub mod saved;
 pub mod show;
 mod survey;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 

@@ -100,9 +100,8 @@ impl<'a> Survey<'a> {
     }
 
     fn similar(&self, target: &Address) -> String {
-        let score =
-            |item: &&Item<'_>| (strsim::jaro_winkler(item.address.as_str(), target.as_str()) * 1e6) as u64;
-        match self.items.iter().max_by_key(score) {
+        let distance = |item: &&Item<'_>| strsim::damerau_levenshtein(item.address.as_str(), target.as_str());
+        match self.items.iter().min_by_key(distance) {
             Some(item) => format!("; did you mean {}?", item.address),
             None => String::new(),
         }

@@ -25,7 +25,7 @@ pub use directory::{Directory, DirectorySeen, DirectorySpec, There};
 pub use logrotate::{Frequency, LogrotateFile, LogrotateSeen, LogrotateSpec, NewFile, Su};
 pub use managed_file::{FileSeen, ManagedFile};
 pub use repository::{Location, Repository, RepositorySeen, RepositoryState};
-pub use secret::{Secret, SecretSeen};
+pub use secret::{Role, Secret, SecretSeen};
 pub use ssh::{Access, AuthorizedKey, KeyType, SshAgentSpec, SshHostSpec, SshKeySpec, SshUserSpec};
 
 use crate::{
@@ -213,8 +213,8 @@ pub struct Finding {
 
 impl Finding {
     /// Says something of an address.
-    pub fn new(severity: Severity, address: impl ToString, message: impl Into<String>) -> Self {
-        Self { severity, address: address.to_string(), message: message.into(), remedy: None }
+    pub fn new(severity: Severity, address: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { severity, address: address.into(), message: message.into(), remedy: None }
     }
 
     /// Adds what to do.

@@ -1,14 +1,16 @@
 //! A restic repository: made where there is none, recognised by its id ever after, never removed.
 
-use anyhow::{Context, Result};
+mod look;
+
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{Attribute, Diff, Directory, Edit, Finding, Kind, Look, Removal, Secret, Severity};
 use crate::{
-    effect::{Arg, Cmd, Op, Query},
-    host::{Entry, Observe, Stamp},
+    effect::{Arg, Op},
+    host::{Entry, Stamp},
     model::{Address, HostPath, Name, SecretFile, UserName},
-    restic::{self, Access, Found, OLDEST, Version},
+    restic::{Access, Found},
 };
 
 /// A restic repository.
@@ -76,9 +78,6 @@ pub struct Marks {
     restic: Stamp,
 }
 
-/// What restic makes in a repository's directory.
-const PARTS: &[&str] = &["config", "data", "index", "keys", "locks", "snapshots", "tmp"];
-
 impl Kind for Repository {
     const NAME: &'static str = "repository";
     type Seen = RepositorySeen;
@@ -120,7 +119,7 @@ impl Kind for Repository {
         Ok(RepositorySeen {
             locked: names.iter().any(|name| name == "locks") && !host.names(&path.join("locks")?)?.is_empty(),
             denied: self.denied(host, path, &state)?,
-            tool: if look.leaving || known { None } else { tool(host, making)? },
+            tool: if look.leaving || known { None } else { look::tool(host, making)? },
             password: host.entry(&self.password.0)?.file().is_some(),
             state,
             marks,
@@ -183,88 +182,6 @@ impl Repository {
             Attribute::new("password_file", (), self.password.0.as_str()),
         ];
         Edit { attributes, text: None, ops: vec![Op::Run(self.access().init())] }
-    }
-
-    /// Finds out what a directory is; opens it only if something moved since it was verified.
-    fn open(
-        &self,
-        look: &Look<'_, RepositorySeen>,
-        path: &HostPath,
-        names: &[String],
-    ) -> Result<(RepositoryState, Option<Marks>)> {
-        let host = look.host;
-        let foreign = names.iter().find(|name| !PARTS.contains(&name.as_str()));
-        let config = host.entry(&path.join("config")?)?;
-        // What cannot be got at is not gone: nothing may be made in its place.
-        if let Entry::Blocked(why) = config {
-            return Ok((RepositoryState::Foreign(why), None));
-        }
-        let Entry::File(config) = config else {
-            let backups = |part| Ok::<_, anyhow::Error>(!host.names(&path.join(part)?)?.is_empty());
-            let state = match foreign {
-                Some(name) => RepositoryState::Foreign(format!(
-                    "{path} is not empty (it holds `{}`) and no repository",
-                    name.escape_debug()
-                )),
-                None if backups("snapshots")? || backups("index")? => {
-                    RepositoryState::Opened(Found::Damaged("its configuration is missing".into()))
-                }
-                None => RepositoryState::Unfinished,
-            };
-            return Ok((state, None));
-        };
-        let keys = path.join("keys")?;
-        if host.names(&keys)?.is_empty() {
-            // restic says "wrong password or no key found" of this.
-            let damaged = RepositoryState::Opened(Found::Damaged("it has no keys".into()));
-            return Ok((damaged, None));
-        }
-        let marks = match (host.entry(&keys)?, host.entry(&self.password.0)?, host.program("restic")?) {
-            (Entry::Directory(keys), Entry::File(password), Some(restic)) => {
-                Some(Marks { config: config.stamp, keys: keys.stamp, password: password.stamp, restic })
-            }
-            _ => None,
-        };
-        let unmoved = look.last.filter(|last| marks.is_some() && last.marks == marks && !look.refresh);
-        if let Some(last) = unmoved {
-            return Ok((last.state.clone(), marks));
-        }
-        if look.leaving || marks.is_none() {
-            let unknown = Found::Unreachable("it was not opened".into());
-            return Ok((RepositoryState::Opened(unknown), None));
-        }
-        let output = host.query(&self.access().look()?)?;
-        Ok((RepositoryState::Opened(restic::found(&output)), marks))
-    }
-
-    /// Asks the kernel, as the user, whether it can work there (R20). Nothing is written.
-    fn denied(&self, host: &dyn Observe, path: &HostPath, state: &RepositoryState) -> Result<Option<String>> {
-        let user = &self.user;
-        let (place, flag, verb) = match state {
-            RepositoryState::Foreign(_) => return Ok(None),
-            RepositoryState::Absent => {
-                let mut above = path.ancestors();
-                let nearest = above.find(|dir| matches!(host.entry(dir), Ok(Entry::Directory(_))));
-                (nearest.unwrap_or("/".parse()?), "-x", "reach")
-            }
-            _ => (path.clone(), "-w", "write"),
-        };
-        let allowed = if *user == UserName::root() {
-            flag == "-x" || host.writable(&place)?
-        } else if host.has_user(user)? {
-            let test = Cmd::new("test").arg(flag).path(&place).user(user).ok(&[0, 1]).timeout(10);
-            host.query(&Query::new(test)?)?.code == Some(0)
-        } else {
-            return Ok(None); // Said by the account.
-        };
-        if allowed {
-            return Ok(None);
-        }
-        let entry = host.entry(&place)?;
-        let shown = entry.directory().map_or_else(String::new, |meta| {
-            format!(" ({place} is {}:{} {})", meta.owner, meta.group, meta.mode)
-        });
-        Ok(Some(format!("{user} cannot {verb} {place}{shown}")))
     }
 
     fn state_finding(&self, seen: &RepositorySeen, last: Option<&RepositorySeen>) -> Option<Finding> {
@@ -338,22 +255,6 @@ impl RepositorySeen {
 /// An id as restic shows it.
 fn short(id: &str) -> &str {
     id.get(..10).unwrap_or(id)
-}
-
-/// Says what is wrong with the restic that there is.
-fn tool(host: &dyn Observe, needed: bool) -> Result<Option<String>> {
-    if host.program("restic")?.is_none() {
-        return Ok(Some("there is no restic on PATH".into()));
-    }
-    if !needed {
-        return Ok(None);
-    }
-    let output = host.query(&restic::ask_version()?).context("cannot ask restic for its version")?;
-    Ok(match Version::read(&output.stdout) {
-        Some(version) if version >= OLDEST => None,
-        Some(version) => Some(format!("restic is {version}, and at least {OLDEST} is needed")),
-        None => Some("restic does not say which version it is".into()),
-    })
 }
 
 #[cfg(test)]

@@ -19,9 +19,21 @@ pub struct Secret {
     pub file: SecretFile,
     /// Who reads it: the job's user, and that user's or root's group.
     pub owner: Owner,
+    /// What it holds.
+    pub role: Role,
     /// Whether it is drawn from the system's randomness where there is none. Else a person writes it, and rlvm
     /// only looks.
     pub generate: bool,
+}
+
+/// What a secret's file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// A repository's password.
+    Password,
+    /// Variables of the environment, `NAME=value` each.
+    Environment,
 }
 
 /// What was seen of a secret: never its content, nor a digest of it.
@@ -119,14 +131,16 @@ impl Kind for Secret {
         };
         // R25
         match seen {
-            SecretSeen::Absent if self.generate => Vec::new(),
+            // The first is made, the second refused, by `diff`.
+            SecretSeen::Absent | SecretSeen::Other(_) if self.generate => Vec::new(),
             SecretSeen::Absent => {
-                let remedy = format!(
-                    "write it, for {user} alone to read (mode 0600), or set `generate_password: true`"
-                );
+                let or = match self.role {
+                    Role::Password => ", or set `generate_password: true`",
+                    Role::Environment => "",
+                };
+                let remedy = format!("write it, for {user} alone to read (mode 0600){or}");
                 vec![say(Severity::Error, format!("{path} is not there"), remedy)]
             }
-            SecretSeen::Other(_) if self.generate => Vec::new(), // Refused by `diff`.
             SecretSeen::Other(what) => {
                 vec![say(Severity::Error, what.clone(), format!("put a plain file at {path}"))]
             }
@@ -202,6 +216,7 @@ mod tests {
         Secret {
             destination: "vault".parse().unwrap(),
             file: SecretFile("/s".parse().unwrap()),
+            role: Role::Password,
             owner: Owner::root(),
             generate,
         }

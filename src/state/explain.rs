@@ -81,9 +81,9 @@ pub(super) fn none_of(name: Option<&str>, choice: &[&str]) -> Said {
     Said::new(message, "write one of them")
 }
 
-pub(super) fn too_many(given: &[&str]) -> Said {
+pub(super) fn too_many(given: &[&str], in_list: bool) -> Said {
     let message = format!("{} exclude each other", list(given.iter().copied(), "and"));
-    Said::new(message, "keep one; in a list each starts with its own `- `")
+    Said::new(message, if in_list { "start each with a `- ` of its own" } else { "keep one" })
 }
 
 pub(super) fn empty_list(name: Option<&str>) -> Said {
@@ -114,6 +114,11 @@ pub(super) fn word(name: Option<&str>, text: &str, format: &str) -> Said {
     }
 }
 
+/// Says whether a list of what may stand somewhere has words in it, not numbers.
+pub(super) fn lists_words(options: &Value) -> bool {
+    options.as_array().into_iter().flatten().any(Value::is_string)
+}
+
 pub(super) fn not_listed(name: Option<&str>, value: &Value, options: &Value) -> Said {
     let words: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     match value.as_str() {
@@ -127,10 +132,7 @@ pub(super) fn not_listed(name: Option<&str>, value: &Value, options: &Value) -> 
             Said::new(message, remedy)
         }
         // The one list of numbers there is: the versions of the format.
-        _ => Said::new(
-            format!("{} {value} is not known to this rlvm", subject(name)),
-            format!("known: {options}"),
-        ),
+        _ => Said::new(format!("{} {value} is not known to this rlvm", subject(name)), "write `version: 1`"),
     }
 }
 
@@ -147,6 +149,12 @@ pub(super) fn wrong_type(name: Option<&str>, node: &Node, value: &Value, schema:
     };
     match (wanted, value) {
         ("string", Value::Number(_) | Value::Bool(_)) => {
+            let format = schema.get("format").and_then(Value::as_str).unwrap_or_default();
+            let known = FORMATS.iter().find(|known| known.name == format);
+            if known.is_some_and(|known| (known.check)(raw).is_err()) {
+                // Quotes alone would not help.
+                return word(name, raw, format);
+            }
             let is = if value.is_number() { "a number" } else { "true or false" };
             // R16
             let message = format!("{subject} must be text, and {raw} without quotes is {is}");

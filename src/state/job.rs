@@ -94,7 +94,7 @@ pub struct Job {
 
 impl Job {
     const fn parallel() -> u32 {
-        2
+        4
     }
 }
 

@@ -98,7 +98,7 @@ fn understand(
 }
 
 /// Takes out what has been applied.
-fn strip(value: &mut Value) {
+pub(super) fn strip(value: &mut Value) {
     let Some(root) = value.as_object_mut() else { return };
     for key in ["include", "vars", "defaults", "profiles"] {
         root.remove(key);

@@ -83,9 +83,9 @@ pub enum MessageFormat {
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub struct Email {
-    /// Whom to.
+    /// Whom it is sent to: an address.
     pub to: Line,
-    /// Whom from. Default: sendmail's own.
+    /// Whom it is sent from: an address. Default: sendmail's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Line>,
 }

@@ -95,6 +95,9 @@ impl<'a> IntoIterator for &'a Problems {
     }
 }
 
+/// How much of a line is shown, in characters.
+const WIDEST: usize = 160;
+
 impl Problem {
     fn write(&self, to: &mut impl Write, style: Style) -> fmt::Result {
         let (strong, bad, help, end) = match (style, self.severity) {
@@ -110,7 +113,7 @@ impl Problem {
             let number = line.to_string();
             let margin = " ".repeat(number.len());
             let (shown, before) = self.shown_line();
-            let carets = "^".repeat(self.length.max(1) as usize);
+            let carets = "^".repeat((self.length as usize).clamp(1, WIDEST / 2));
             writeln!(to, " {number} | {shown}\n {margin} | {before}{bad}{carets}{end}")?;
         }
         if let Some(remedy) = &self.remedy {
@@ -122,10 +125,14 @@ impl Problem {
     /// Returns the line as it can be printed, and the white space before the caret: a tab stays a tab in both, and
     /// what would move the cursor is replaced.
     fn shown_line(&self) -> (String, String) {
+        // A long line, as of JSON, is shown around the place.
+        let column = self.column.saturating_sub(1) as usize;
+        let skipped =
+            if self.source_line.chars().count() > WIDEST { column.saturating_sub(WIDEST / 2) } else { 0 };
         let safe = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
-        let shown: String = self.source_line.chars().map(safe).collect();
+        let shown: String = self.source_line.chars().skip(skipped).take(WIDEST).map(safe).collect();
         let blank = |c: char| if c == '\t' { '\t' } else { ' ' };
-        let before = shown.chars().map(blank).take(self.column.saturating_sub(1) as usize).collect();
+        let before = shown.chars().map(blank).take(column - skipped).collect();
         (shown, before)
     }
 }

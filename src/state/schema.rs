@@ -24,10 +24,10 @@ struct Preamble {
     include: Vec<Line>,
     /// Words that stand for `${name}` in values; `$${` is a plain `${`. Default: none.
     #[schemars(schema_with = "keyed::<Name, Word>")]
-    vars: BTreeMap<Name, Word>,
+    vars: BTreeMap<Name, String>,
 }
 
-/// A word of any type.
+/// Text, a number, true or false.
 #[derive(JsonSchema)]
 #[schemars(inline, extend("type" = ["string", "number", "boolean"]))]
 struct Word;

@@ -9,7 +9,7 @@ use super::{
     explain::{self, Said},
     problem::Problem,
     suggest,
-    tree::{Files, Node, Place},
+    tree::{Files, Found, Node, Place},
 };
 use crate::model::FORMATS;
 
@@ -21,6 +21,22 @@ impl Pruned {
     /// Says whether a part, or what holds it, was taken out.
     pub(super) fn holds(&self, path: &[&str]) -> bool {
         (1..=path.len()).any(|end| self.0.iter().any(|gone| gone.iter().eq(&path[..end])))
+    }
+
+    /// Says whether a key of this map that was taken out was probably meant to be `key`.
+    pub(super) fn meant(&self, map: &[&str], key: &str) -> bool {
+        let unknown = self.0.iter().filter_map(|gone| match gone.split_last() {
+            Some((last, above)) if above.iter().eq(map) => Some(last),
+            _ => None,
+        });
+        unknown.into_iter().any(|unknown| suggest::nearest(unknown, [key]).is_some())
+    }
+
+    /// Says whether a part is not what was written, since something in it was taken out.
+    pub(super) fn touches(&self, path: &[&str]) -> bool {
+        self.0
+            .iter()
+            .any(|gone| gone.len() >= path.len() && gone.iter().zip(path).all(|(gone, part)| gone == part))
     }
 }
 
@@ -58,7 +74,7 @@ pub(super) fn check(
     let mut gone = Vec::new();
     for error in &errors {
         for (at, said, cut) in shape.error(error) {
-            if !known.contains(&at) {
+            if let Some(said) = said.filter(|_| !known.contains(&at)) {
                 problems.push(files.error(at, said.message).help_if(said.remedy));
             }
             gone.push(cut);
@@ -66,9 +82,16 @@ pub(super) fn check(
     }
     drop(errors);
     let mut pruned = Pruned::default();
-    for cut in gone {
-        remove(value, &cut);
-        pruned.0.insert(cut);
+    // What is left may miss what was taken out of it; then it goes as well, until the rest has a meaning.
+    for _ in 0..ROUNDS {
+        for cut in gone {
+            remove(value, &cut);
+            pruned.0.insert(cut);
+        }
+        gone = validator.iter_errors(value).map(|error| whole(path(&error))).collect();
+        if gone.is_empty() {
+            break;
+        }
     }
     Ok((problems, pruned))
 }
@@ -81,8 +104,8 @@ struct Shape<'a> {
     unknown: BTreeMap<Vec<String>, Vec<String>>,
 }
 
-/// Where it is wrong, what is said of it, and what is taken out.
-type Wrong = (Place, Said, Vec<String>);
+/// Where it is wrong, what is said of it if it is not said already, and what is taken out.
+type Wrong = (Place, Option<Said>, Vec<String>);
 
 impl Shape<'_> {
     fn error(&self, error: &ValidationError<'_>) -> Vec<Wrong> {
@@ -92,49 +115,40 @@ impl Shape<'_> {
         let name = explain::name(&path);
         let cut = unit(&path);
         let said = match error.kind() {
-            Kind::AdditionalProperties { unexpected } => {
-                let wrong = |key: &String| {
-                    let below: Vec<String> = path.iter().chain([key]).cloned().collect();
-                    let at = self.root.find(&below).key();
-                    (at, explain::unknown_key(&path, key, &explain::keys(schema)), below)
-                };
-                return unexpected.iter().map(wrong).collect();
-            }
+            Kind::AdditionalProperties { unexpected } => return self.unknown(&path, unexpected, schema),
             Kind::PropertyNames { error } => {
                 let Value::String(key) = error.instance().as_ref() else { return Vec::new() };
                 let below: Vec<String> = path.iter().chain([key]).cloned().collect();
                 let format = format(error);
                 let said = explain::word(None, key, format);
-                return vec![(self.root.find(&below).key(), said, below)];
+                return vec![(self.root.find(&below).key(), Some(said), below)];
             }
             Kind::Required { property } => {
                 let property = property.as_str().unwrap_or_default();
-                if self.misspelt(&path, schema, &[property]) {
-                    return Vec::new();
-                }
                 let cut = if path.is_empty() { vec![property.to_owned()] } else { cut };
-                return vec![(found.key(), explain::missing(&path, property, schema), cut)];
+                let misspelt = self.misspelt(&path, schema, &[property]);
+                let said = (!misspelt).then(|| explain::missing(&path, property, schema));
+                return vec![(found.key(), said, cut)];
             }
             Kind::OneOfNotValid { .. } => {
                 let choice = explain::choice(schema);
-                if self.misspelt(&path, schema, &choice) {
-                    return Vec::new();
-                }
-                return vec![(found.key(), explain::none_of(name, &choice), cut)];
+                let misspelt = self.misspelt(&path, schema, &choice);
+                let said = (!misspelt).then(|| explain::none_of(name, &choice));
+                return vec![(found.key(), said, cut)];
             }
             Kind::OneOfMultipleValid { .. } | Kind::MaxProperties { .. } => {
-                let choice = match explain::choice(schema) {
-                    choice if choice.is_empty() => explain::keys(schema),
-                    choice => choice,
-                };
-                let given: Vec<&str> = found.node.entries().iter().map(|entry| entry.key.as_str()).collect();
-                let both: Vec<&str> = given.into_iter().filter(|key| choice.contains(key)).collect();
-                let at =
-                    both.get(1).and_then(|key| found.node.entry(key)).map_or(found.key(), |entry| entry.at);
-                return vec![(at, explain::too_many(&both), cut)];
+                let (at, said) = too_many(found, schema, &path);
+                return vec![(at, Some(said), cut)];
             }
             Kind::MinProperties { .. } => explain::none_of(name, &explain::keys(schema)),
             Kind::Type { .. } => explain::wrong_type(name, found.node, error.instance(), schema),
+            // A type that does not fit is reported as that.
+            Kind::Enum { .. } if !error.instance().is_string() && !error.instance().is_number() => {
+                return vec![(found.at(), None, cut)];
+            }
+            Kind::Enum { options } if error.instance().is_string() && !explain::lists_words(options) => {
+                return vec![(found.at(), None, cut)];
+            }
             Kind::Enum { options } => explain::not_listed(name, error.instance(), options),
             Kind::Format { .. } => {
                 explain::word(name, error.instance().as_str().unwrap_or_default(), format(error))
@@ -144,7 +158,19 @@ impl Shape<'_> {
             Kind::MinItems { .. } => explain::empty_list(name),
             other => explain::other(name, other.keyword()),
         };
-        vec![(self.place(found.at()), said, cut)]
+        vec![(self.place(found.at()), Some(said), cut)]
+    }
+
+    fn unknown(&self, path: &[String], unexpected: &[String], schema: &Value) -> Vec<Wrong> {
+        let keys = explain::keys(schema);
+        let wrong = |key: &String| {
+            let below: Vec<String> = path.iter().chain([key]).cloned().collect();
+            let at = self.root.find(&below).key();
+            // Without its one key a choice is nothing.
+            let cut = if schema.get("maxProperties").is_some() { unit(path) } else { below };
+            (at, Some(explain::unknown_key(path, key, &keys)), cut)
+        };
+        unexpected.iter().map(wrong).collect()
     }
 
     /// Says whether a missing key stands there misspelt, which is reported already.
@@ -164,6 +190,19 @@ impl Shape<'_> {
     }
 }
 
+/// Says which keys of a map exclude each other, at the second of them.
+fn too_many(found: Found<'_>, schema: &Value, path: &[String]) -> (Place, Said) {
+    let choice = match explain::choice(schema) {
+        choice if choice.is_empty() => explain::keys(schema),
+        choice => choice,
+    };
+    let given = found.node.entries().iter().map(|entry| entry.key.as_str());
+    let both: Vec<&str> = given.filter(|key| choice.contains(key)).collect();
+    let at = both.get(1).and_then(|key| found.node.entry(key)).map_or(found.key(), |entry| entry.at);
+    let in_list = path.last().is_some_and(|last| last.parse::<usize>().is_ok());
+    (at, explain::too_many(&both, in_list))
+}
+
 fn format<'a>(error: &'a ValidationError<'_>) -> &'a str {
     if let Kind::Format { format } = error.kind() { format } else { "" }
 }
@@ -174,11 +213,31 @@ fn path(error: &ValidationError<'_>) -> Vec<String> {
     pointer.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~")).collect()
 }
 
+/// Each round goes one level up, and no state is as deep.
+const ROUNDS: usize = 64;
+
+/// Makes the path of a list of that of an item: a list is taken out as a whole.
+fn whole(mut path: Vec<String>) -> Vec<String> {
+    while path.len() > 1 && path.last().is_some_and(|last| last.parse::<usize>().is_ok()) {
+        path.pop();
+    }
+    path
+}
+
+/// What a destination is nothing without.
+const NEEDED: [&str; 7] = ["password_file", "local", "sftp", "rest", "s3", "b2", "rclone"];
+
 /// Says what is to be taken out when something in it does not fit: the smallest part without which the rest still
 /// means something.
 fn unit(path: &[String]) -> Vec<String> {
     let length = match path.first().map(String::as_str) {
+        Some("jobs" | "destinations") if path.get(2).is_some_and(|key| key == "options" || key == "copy") => {
+            4
+        }
+        Some("ssh") if path.get(1).is_some_and(|key| key == "agent") => 2,
         Some("jobs" | "ssh") => 3,
+        // All else of a destination can be left out.
+        Some("destinations") if !path.get(2).is_some_and(|key| NEEDED.contains(&key.as_str())) => 3,
         Some("directories" | "destinations" | "cron" | "logrotate" | "notify" | "profiles" | "vars") => 2,
         _ => 1,
     };

@@ -213,21 +213,36 @@ impl Files {
 
     /// Makes an error at a place.
     pub(super) fn error(&self, at: Place, message: impl Into<String>) -> Problem {
+        let line = self.line(at);
+        // The parser counts the white space after a quoted word to it.
+        let word: String =
+            line.chars().skip(at.column.saturating_sub(1) as usize).take(at.length as usize).collect();
+        let length = u32::try_from(word.trim_end().chars().count()).unwrap_or(1);
         Problem {
             file: self.names.get(at.file as usize).cloned().unwrap_or_default(),
             line: at.line,
             column: at.column,
-            length: at.length.max(1),
+            length: length.max(1),
             severity: Severity::Error,
             message: message.into(),
             remedy: None,
-            source_line: self.line(at).into(),
+            source_line: without_passwords(line),
         }
     }
 
     /// Makes a warning at a place.
     pub(super) fn warning(&self, at: Place, message: impl Into<String>) -> Problem {
         Problem { severity: Severity::Warning, ..self.error(at, message) }
+    }
+}
+
+/// Hides what stands between `://` and `@`: a password that has no business there is not to reach a log as well.
+fn without_passwords(line: &str) -> String {
+    let Some((before, rest)) = line.split_once("://") else { return line.into() };
+    let end = rest.find(['/', ' ', '"', '\'']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{before}://{}{}", "*".repeat(rest[..at].chars().count()), &rest[at..]),
+        None => line.into(),
     }
 }
 

@@ -26,6 +26,11 @@ struct Var {
 /// The keys whose values are shell.
 const SHELL: [&str; 2] = ["run", "command"];
 
+/// Says whether the value of a key is shell, in which a `${…}` that is not declared is the shell's own.
+pub(super) fn is_shell(key: &str) -> bool {
+    SHELL.contains(&key)
+}
+
 impl Vars {
     /// Takes the variables out of a state's tree. Their shape is checked with everything else's.
     pub(super) fn of(root: &Node, files: &Files, problems: &mut Vec<Problem>) -> Self {
@@ -76,7 +81,7 @@ impl Vars {
             }
             What::Map(entries) => {
                 for entry in entries {
-                    let shell = SHELL.contains(&entry.key.as_str());
+                    let shell = is_shell(&entry.key);
                     self.replace(&mut entry.value, shell, files, wrong);
                 }
             }

@@ -135,16 +135,16 @@ impl Builder<'_> {
         let Some(frame) = self.stack.last_mut() else { return Ok(Some(node)) };
         match &mut frame.what {
             Open::List(items) => items.push(node),
-            Open::Map(entries, key) => match key.take() {
-                Some((key, at)) => entries.push(Entry { key, at, value: node }),
-                None => match node.what {
-                    What::Scalar { text, .. } => *key = Some((text, node.at)),
-                    _ => {
-                        self.say(node.at, "a key must be a word, not a list or map", "write the key out");
-                        return Err(Stop);
-                    }
-                },
-            },
+            Open::Map(entries, key) => {
+                if let Some((key, at)) = key.take() {
+                    entries.push(Entry { key, at, value: node });
+                } else if let What::Scalar { text, .. } = node.what {
+                    *key = Some((text, node.at));
+                } else {
+                    self.say(node.at, "a key must be a word, not a list or map", "write the key out");
+                    return Err(Stop);
+                }
+            }
         }
         Ok(None)
     }

@@ -8,6 +8,7 @@ mod crash;
 mod exits;
 mod real_tools;
 mod safety;
+mod state;
 mod support;
 mod verbs;
 mod world;

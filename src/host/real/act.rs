@@ -239,7 +239,7 @@ impl Real {
                 Err(Errno::ENOENT) => continue,
                 Err(errno) => return Err(errno).with_context(|| format!("cannot look at {path}")),
                 Ok(stat) => {
-                    ensure!(kind(&stat) == SFlag::S_IFREG, "{path} is no regular file; it is not removed")
+                    ensure!(kind(&stat) == SFlag::S_IFREG, "{path} is no regular file; it is not removed");
                 }
             }
             unlinkat(dir, name, UnlinkatFlags::NoRemoveDir)

@@ -170,7 +170,7 @@ impl Observe for Look<'_> {
     }
 
     fn program(&self, name: &str) -> Result<Option<Stamp>> {
-        process::find(&self.real.path, name)
+        Ok(process::find(&self.real.path, name))
     }
 
     fn writable(&self, path: &HostPath) -> Result<bool> {

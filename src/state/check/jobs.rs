@@ -54,7 +54,9 @@ impl Check<'_> {
             ("sources", job.sources.is_empty(), "write `sources:`, like `- path: /etc`"),
             ("to", job.to.is_empty(), "write `to: [NAME]`, with a name from `destinations:`"),
         ] {
-            if empty && !self.pruned.holds(&["jobs", name.as_str(), key]) {
+            let pruned = self.pruned;
+            let job = ["jobs", name.as_str()];
+            if empty && !pruned.holds(&["jobs", name.as_str(), key]) && !pruned.meant(&job, key) {
                 let what = if key == "to" { "destination" } else { "source" };
                 let path = ["jobs", name.as_str(), key];
                 let found = self.root.find(path);
@@ -121,7 +123,7 @@ impl Check<'_> {
     /// R12
     fn retention(&mut self, name: &Name, retention: &Retention) {
         let path = ["jobs", name.as_str(), "retention"];
-        if !retention.keeps_something() {
+        if !retention.keeps_something() && !self.pruned.touches(&path) {
             let message = format!("the retention of job `{name}` keeps nothing");
             self.error(
                 &path,

@@ -69,22 +69,17 @@ impl Check<'_> {
     /// Refuses flags that rlvm sets itself.
     fn options(&mut self, path: &[&str], options: &BTreeMap<Line, Line>, refused: &[(&str, &str)]) {
         for key in options.keys().map(Line::as_str) {
-            let path: Vec<&str> = path.iter().copied().chain([key]).collect();
+            let at = self.root.find(path.iter().copied().chain([key])).key();
+            let mut say = |message: String, remedy: &str| {
+                self.problems.push(self.files.error(at, message).help(remedy));
+            };
             if let Some(flag) = key.strip_prefix('-') {
                 let flag = flag.trim_start_matches('-').split('=').next().unwrap_or_default();
-                self.error(
-                    &path,
-                    format!("`{key}` is no flag's name"),
-                    format!("write `{flag}`, without dashes"),
-                );
+                say(format!("`{key}` is no flag's name"), &format!("write `{flag}`, without dashes"));
             } else if let Some((_, instead)) = refused.iter().find(|(flag, _)| *flag == key) {
-                self.error(&path, format!("`{key}` is set by rlvm itself"), *instead);
+                say(format!("`{key}` is set by rlvm itself"), instead);
             } else if key.contains(|c: char| c.is_whitespace() || c == '=') {
-                self.error(
-                    &path,
-                    format!("`{key}` is no flag's name"),
-                    "write name and value as key and value",
-                );
+                say(format!("`{key}` is no flag's name"), "write name and value as key and value");
             }
         }
     }

@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# rlvm on a scratch tree: validate, plan, apply, drift, heal, remove. Nothing of this machine is changed, but for
+# restic, which apt-get installs if there is none.
+#
+#   ./examples/quickstart/run.sh          the scratch tree is gone at the end
+#   ./examples/quickstart/run.sh --keep   it stays, to look around in
+set -euo pipefail
+umask 022
+cd "$(dirname "$0")/../.."
+repository=$PWD
+
+keep=no
+case "${1-}" in
+    '') ;;
+    --keep) keep=yes ;;
+    *) echo "usage: $0 [--keep]" >&2; exit 64 ;;
+esac
+
+if [ -t 1 ] && [ -z "${NO_COLOR-}" ]; then bold=$'\e[1m' faint=$'\e[2m' plain=$'\e[0m'; else bold='' faint='' plain=''; fi
+say() { printf '\n%s# %s%s\n' "$bold" "$*" "$plain"; }
+show() { printf '%s$ %s%s\n' "$bold" "$*" "$plain"; }
+fail() { printf '\nquickstart: %s\n' "$*" >&2; exit 1; }
+
+# What is missing, and nothing else.
+missing=()
+command -v restic >/dev/null || missing+=(restic)
+command -v cc >/dev/null || missing+=(gcc libc6-dev)
+if [ ${#missing[@]} -gt 0 ]; then
+    say "Install what is missing: ${missing[*]}"
+    as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(sudo)
+    "${as_root[@]}" apt-get update -qq
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -qq -y --no-install-recommends "${missing[@]}" </dev/null >/dev/null
+fi
+
+say "Build rlvm"
+show "cargo build --release --locked"
+cargo build --release --locked --quiet
+bin=$(realpath "${CARGO_TARGET_DIR:-target}/release/rlvm")
+
+# In /tmp, since rlvm run by root reads no state that somebody else could change: a checkout may be anybody's.
+work=$(mktemp -d "${TMPDIR:-/tmp}/rlvm-quickstart.XXXXXX")
+[ "$keep" = yes ] || trap 'rm -rf "$work"' EXIT
+cd "$work"
+unset RLVM_STATE RLVM_HOME
+
+# The scratch tree has users of its own. Its root is whoever runs this: so nobody needs to be root.
+mkdir -p host/etc/{cron.d,logrotate.d} host/srv host/var/log
+echo "root:x:$(id -u):$(id -g)::/root:/bin/sh" >host/etc/passwd
+echo "root:x:$(id -g):" >host/etc/group
+mkdir -p state/hosts
+cp "$repository/examples/quickstart/web01.yaml" state/hosts/web01.yaml
+
+# Runs `rlvm …` as it is shown, and fails unless it ends with the expected exit code. What it said is in $out.
+rlvm() {
+    local expected=$1 code=0
+    shift
+    show "rlvm $*"
+    "$bin" "$@" >out 2>&1 || code=$?
+    cat out
+    [ "$code" = "$expected" ] || fail "\`rlvm $*\` ended with exit code $code, not $expected"
+    if [ "$code" != 0 ]; then printf '%s(exit code %s)%s\n' "$faint" "$code" "$plain"; fi
+}
+says() { grep -qF -- "$1" out || fail "it did not say: $1"; }
+here=(--root host --host web01)
+
+say "The state: what this host's backup set-up is to be"
+show "cat state/hosts/web01.yaml"
+cat state/hosts/web01.yaml
+
+say "Is it valid?"
+rlvm 0 "${here[@]}" validate
+says 'valid'
+
+say "What differs? Exit code 2 means: changes pending."
+rlvm 2 "${here[@]}" plan --detailed-exitcode
+says ' to create, 0 to change, 0 to remove.'
+
+say "Make it so"
+rlvm 0 "${here[@]}" apply --yes
+says 'Apply complete'
+
+say "Once more: nothing is left to do"
+rlvm 0 "${here[@]}" plan --detailed-exitcode
+says 'No changes. The host matches the state.'
+
+say "The repository is a real one: restic opens it with the password that was made"
+show "restic -r host/srv/backup/web01 --password-file host/etc/rlvm/secrets/vault.pass cat config"
+restic -r host/srv/backup/web01 --password-file host/etc/rlvm/secrets/vault.pass --no-cache cat config
+
+say "Somebody edits the cron entry and opens a directory to everybody"
+show "sed -i 's/^30 2/30 14/' host/etc/cron.d/rlvm-home"
+sed -i 's/^30 2/30 14/' host/etc/cron.d/rlvm-home
+show "chmod 0777 host/srv/dumps"
+chmod 0777 host/srv/dumps
+
+say "That is drift: changed on the host since the last apply"
+rlvm 2 "${here[@]}" plan --detailed-exitcode
+says 'cron:rlvm-home (drift)'
+says 'directory:/srv/dumps (drift)'
+
+say "Heal it"
+rlvm 0 "${here[@]}" apply --yes
+rlvm 0 "${here[@]}" plan --detailed-exitcode
+says 'No changes. The host matches the state.'
+
+say "What leaves the state leaves the host, if rlvm made it: the cron entry of our own"
+show "sed -i '/^cron:/,\$d' state/hosts/web01.yaml"
+sed -i '/^cron:/,$d' state/hosts/web01.yaml
+rlvm 0 "${here[@]}" apply --yes
+says '- cron:fstrim'
+[ ! -e host/etc/cron.d/fstrim ] || fail "host/etc/cron.d/fstrim is still there"
+rlvm 0 "${here[@]}" plan --detailed-exitcode
+says 'No changes. The host matches the state.'
+
+if [ "$keep" = yes ]; then say "The scratch tree is in $work"; fi
+say "All of it went as it should. On a real host: rlvm plan, then rlvm apply."

@@ -1,0 +1,120 @@
+//! Looking at a repository: what its directory is, whether the user can work there, which restic there is.
+
+use anyhow::{Context, Result};
+
+use super::{Marks, Repository, RepositorySeen, RepositoryState};
+use crate::{
+    effect::{Cmd, Query},
+    host::{Entry, Observe},
+    model::{HostPath, UserName},
+    resource::Look,
+    restic::{self, Found, OLDEST, Version},
+};
+
+/// What restic makes in a repository's directory.
+const PARTS: &[&str] = &["config", "data", "index", "keys", "locks", "snapshots", "tmp"];
+
+impl Repository {
+    /// Finds out what a directory is; opens it only if something moved since it was verified.
+    pub(super) fn open(
+        &self,
+        look: &Look<'_, RepositorySeen>,
+        path: &HostPath,
+        names: &[String],
+    ) -> Result<(RepositoryState, Option<Marks>)> {
+        let host = look.host;
+        let foreign = names.iter().find(|name| !PARTS.contains(&name.as_str()));
+        let config = host.entry(&path.join("config")?)?;
+        // What cannot be got at is not gone: nothing may be made in its place.
+        if let Entry::Blocked(why) = config {
+            return Ok((RepositoryState::Foreign(why), None));
+        }
+        let Entry::File(config) = config else {
+            let backups = |part| Ok::<_, anyhow::Error>(!host.names(&path.join(part)?)?.is_empty());
+            let state = match foreign {
+                Some(name) => RepositoryState::Foreign(format!(
+                    "{path} is not empty (it holds `{}`) and no repository",
+                    name.escape_debug()
+                )),
+                None if backups("snapshots")? || backups("index")? => {
+                    RepositoryState::Opened(Found::Damaged("its configuration is missing".into()))
+                }
+                None => RepositoryState::Unfinished,
+            };
+            return Ok((state, None));
+        };
+        let keys = path.join("keys")?;
+        if host.names(&keys)?.is_empty() {
+            // restic says "wrong password or no key found" of this.
+            let damaged = RepositoryState::Opened(Found::Damaged("it has no keys".into()));
+            return Ok((damaged, None));
+        }
+        let marks = match (host.entry(&keys)?, host.entry(&self.password.0)?, host.program("restic")?) {
+            (Entry::Directory(keys), Entry::File(password), Some(restic)) => {
+                Some(Marks { config: config.stamp, keys: keys.stamp, password: password.stamp, restic })
+            }
+            _ => None,
+        };
+        let unmoved = look.last.filter(|last| marks.is_some() && last.marks == marks && !look.refresh);
+        if let Some(last) = unmoved {
+            return Ok((last.state.clone(), marks));
+        }
+        if look.leaving || marks.is_none() {
+            let unknown = Found::Unreachable("it was not opened".into());
+            return Ok((RepositoryState::Opened(unknown), None));
+        }
+        let output = host.query(&self.access().look()?)?;
+        Ok((RepositoryState::Opened(restic::found(&output)), marks))
+    }
+
+    /// Asks the kernel, as the user, whether it can work there (R20). Nothing is written.
+    pub(super) fn denied(
+        &self,
+        host: &dyn Observe,
+        path: &HostPath,
+        state: &RepositoryState,
+    ) -> Result<Option<String>> {
+        let user = &self.user;
+        let (place, flag, verb) = match state {
+            RepositoryState::Foreign(_) => return Ok(None),
+            RepositoryState::Absent => {
+                let mut above = path.ancestors();
+                let nearest = above.find(|dir| matches!(host.entry(dir), Ok(Entry::Directory(_))));
+                (nearest.unwrap_or("/".parse()?), "-x", "reach")
+            }
+            _ => (path.clone(), "-w", "write"),
+        };
+        let allowed = if *user == UserName::root() {
+            flag == "-x" || host.writable(&place)?
+        } else if host.has_user(user)? {
+            let test = Cmd::new("test").arg(flag).path(&place).user(user).ok(&[0, 1]).timeout(10);
+            host.query(&Query::new(test)?)?.code == Some(0)
+        } else {
+            return Ok(None); // Said by the account.
+        };
+        if allowed {
+            return Ok(None);
+        }
+        let entry = host.entry(&place)?;
+        let shown = entry.directory().map_or_else(String::new, |meta| {
+            format!(" ({place} is {}:{} {})", meta.owner, meta.group, meta.mode)
+        });
+        Ok(Some(format!("{user} cannot {verb} {place}{shown}")))
+    }
+}
+
+/// Says what is wrong with the restic that there is.
+pub(super) fn tool(host: &dyn Observe, needed: bool) -> Result<Option<String>> {
+    if host.program("restic")?.is_none() {
+        return Ok(Some("there is no restic on PATH".into()));
+    }
+    if !needed {
+        return Ok(None);
+    }
+    let output = host.query(&restic::ask_version()?).context("cannot ask restic for its version")?;
+    Ok(match Version::read(&output.stdout) {
+        Some(version) if version >= OLDEST => None,
+        Some(version) => Some(format!("restic is {version}, and at least {OLDEST} is needed")),
+        None => Some("restic does not say which version it is".into()),
+    })
+}

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# All tests, on a fresh Debian or Ubuntu machine with Rust. Asks nothing. Writes below target/ and /tmp alone;
+# apt-get installs what is missing.
+#
+# Not as root, the tests themselves run as root by sudo: they give files to users and run programs as them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+# Says a command and runs it.
+run() { step "$*"; "$@"; }
+
+as_root=()
+[ "$(id -u)" = 0 ] || as_root=(sudo)
+
+# A program that the tests call, and the package it is in.
+wanted=(
+    restic:restic logrotate:logrotate cron:cron git:git setpriv:util-linux runuser:util-linux script:bsdutils
+    cc:gcc
+)
+missing=()
+for pair in "${wanted[@]}"; do
+    # cron and logrotate are in sbin, which a user's PATH may lack.
+    PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
+done
+[ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
+if [ ${#missing[@]} -gt 0 ]; then
+    step "install what is missing: ${missing[*]}"
+    "${as_root[@]}" apt-get update -qq </dev/null
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -qq -y --no-install-recommends "${missing[@]}" </dev/null >/dev/null
+fi
+
+for component in rustfmt clippy; do
+    cargo "${component/rust/}" --version >/dev/null 2>&1 || run rustup component add "$component"
+done
+
+if [ "$(id -u)" != 0 ]; then
+    triple=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
+    export "CARGO_TARGET_${triple}_RUNNER=sudo -E"
+    step "tests run as root: CARGO_TARGET_${triple}_RUNNER=\"sudo -E\""
+fi
+# A snapshot that is new or differs is a failure, not a file to review later.
+export INSTA_UPDATE=no
+
+run cargo fmt --all --check
+run cargo clippy --all-targets --locked --quiet -- -D warnings
+run cargo test --locked --quiet
+step "cargo doc, its warnings being errors"
+# `hosts/<host name>.yaml` in a verb's help is no HTML.
+RUSTDOCFLAGS="-D warnings -A rustdoc::invalid-html-tags" cargo doc --no-deps --document-private-items --locked --quiet
+if command -v cargo-deny >/dev/null; then run cargo deny --offline check bans licenses sources; fi
+run ./examples/quickstart/run.sh
+
+step "All tests passed."
