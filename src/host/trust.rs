@@ -70,9 +70,26 @@ impl CallersFiles {
         for dir in real.ancestors().skip(1).chain(path.ancestors().skip(1)) {
             self.check_dir(dir)?;
         }
+        for part in path.ancestors().filter(|part| !part.as_os_str().is_empty()) {
+            self.check_link(part)?;
+        }
         let mut text = String::new();
         file.read_to_string(&mut text).with_context(|| format!("cannot read {shown}"))?;
         Ok(text)
+    }
+
+    /// Refuses a link that somebody else made, in a sticky directory, say: it could lead elsewhere by now.
+    #[expect(clippy::disallowed_methods, reason = "host looks")]
+    fn check_link(&self, path: &Path) -> Result<()> {
+        let meta = std::fs::symlink_metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
+        match &self.owners {
+            Some(owners) if meta.is_symlink() && !owners.contains(&meta.uid()) => {
+                let shown = path.display();
+                let why = format!("refusing to use {shown} as root: it is a link of user {}: name the file itself", meta.uid());
+                Err(Untrusted(why).into())
+            }
+            _ => Ok(()),
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "host looks")]

@@ -36,7 +36,7 @@ fn a_restic_that_does_not_answer_is_waited_for_ten_seconds() {
     let start = Instant::now();
     says(&scratch, &["plan"], 1, &["repository:vault: unreachable: no answer within 10 s"]);
     let took = start.elapsed();
-    assert!(took > Duration::from_secs(9) && took < Duration::from_secs(15), "{took:?}");
+    assert!(took > Duration::from_secs(9) && took < Duration::from_secs(40), "{took:?}");
     assert_eq!(scratch.tree_hash(), before);
 }
 

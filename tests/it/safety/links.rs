@@ -10,6 +10,9 @@ use nix::{
 use super::{OTHER, VAULT, link, refused, says};
 use crate::support::{BACKUP, Scratch};
 
+/// A way to plant something on a machine.
+type PlantIt = fn(&Scratch);
+
 /// A declared directory, the user's.
 const REPO: &str = "directories:\n  /srv/open/repo: { owner: backup, group: backup, mode: \"0750\" }\n";
 /// A declared cron entry.
@@ -29,14 +32,11 @@ fn machine(state: &str) -> Scratch {
     scratch
 }
 
-/// A state, what is planted, and what is said of it.
-type Case = (&'static str, fn(&Scratch), &'static str);
-
 #[test]
 fn a_planted_link_is_not_followed_to_a_directory() {
     let deep = "directories:\n  /srv/open/link/deep: {}\n";
     let theirs = "directories:\n  /srv/theirs/repo: {}\n";
-    let cases: [Case; 7] = [
+    let cases: [(&str, PlantIt, &str); 7] = [
         (REPO, |it| link(it, "/srv/open/repo", "/victim", BACKUP), "/srv/open/repo is a symbolic link"),
         (deep, |it| link(it, "/srv/open/link", "/victim", BACKUP), "/srv/open/link is a symbolic link"),
         // Whoever owns it: root's own link could have been moved there.

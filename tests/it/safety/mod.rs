@@ -36,7 +36,7 @@ fn soon(scratch: &Scratch, command: &mut Command) -> Ran {
     let mut child = command.spawn().unwrap();
     let start = Instant::now();
     while child.try_wait().unwrap().is_none() {
-        if start.elapsed() > Duration::from_secs(20) {
+        if start.elapsed() > Duration::from_secs(60) {
             child.kill().unwrap();
             panic!("it hangs: {command:?}");
         }

@@ -21,7 +21,7 @@ use rlvm::{
 use crate::support::{BACKUP, Scratch};
 
 /// How often each op is tried against the swaps.
-const ROUNDS: usize = 4000;
+const ROUNDS: usize = 2000;
 
 /// A tree in which `/srv/theirs/dir` is by turns a directory of the user's and the user's link to `/victim`.
 fn race(what: impl Fn(&Real, usize)) {
