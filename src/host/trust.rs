@@ -81,11 +81,15 @@ impl CallersFiles {
     /// Refuses a link that somebody else made, in a sticky directory, say: it could lead elsewhere by now.
     #[expect(clippy::disallowed_methods, reason = "host looks")]
     fn check_link(&self, path: &Path) -> Result<()> {
-        let meta = std::fs::symlink_metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
+        let meta =
+            std::fs::symlink_metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
         match &self.owners {
             Some(owners) if meta.is_symlink() && !owners.contains(&meta.uid()) => {
                 let shown = path.display();
-                let why = format!("refusing to use {shown} as root: it is a link of user {}: name the file itself", meta.uid());
+                let why = format!(
+                    "refusing to use {shown} as root: it is a link of user {}: name the file itself",
+                    meta.uid()
+                );
                 Err(Untrusted(why).into())
             }
             _ => Ok(()),

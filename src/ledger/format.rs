@@ -283,6 +283,12 @@ mod tests {
         }
     }
 
+    #[test]
+    fn one_of_this_format_that_makes_no_sense_is_damaged_not_newer() {
+        let said = fails(Some(br#"{"format_version":1,"rlvm_version":"0.1.0"}"#), None);
+        assert!(said.contains("missing field") && !said.contains("or newer"), "{said}");
+    }
+
     /// A ledger as version 0.1.0 wrote it. It stays readable.
     #[test]
     fn an_old_sample_is_read() {

@@ -274,6 +274,18 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_there_is_there_and_its_owner_is_needed() {
+        assert!(!declared().exists(&seen(There::Absent)));
+        assert!(declared().exists(&seen(There::Other("a FIFO".into()))));
+        assert!(declared().exists(&directory("root", "root", 0o700)));
+        let owner = Owner { user: "backup".parse().unwrap(), group: "adm".parse().unwrap() };
+        let needs = Directory { owner, ..declared() }.needs();
+        let needs: Vec<&str> = needs.iter().map(Address::as_str).collect();
+        assert_eq!(needs, ["account:user/backup", "account:group/adm"]);
+        assert!(declared().is_asked_for() && !Directory { implied: true, ..declared() }.is_asked_for());
+    }
+
+    #[test]
     fn an_implied_one_is_made_and_else_left_alone() {
         let it = Directory { implied: true, ..declared() };
         case(&it, &directory("www-data", "www-data", 0o777), "same");

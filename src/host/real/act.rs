@@ -211,9 +211,7 @@ impl Real {
                 let placed = match existing {
                     Existing::Replace => renameat(dir, new.as_str(), dir, path.name()),
                     // Somebody may have written one meanwhile: it may be the only copy.
-                    Existing::Refuse => {
-                        renameat2(dir, new.as_str(), dir, path.name(), RenameFlags::RENAME_NOREPLACE)
-                    }
+                    Existing::Refuse => rename_new(dir, new.as_str(), path.name()),
                 };
                 placed.with_context(|| format!("cannot put {path} in place"))
             });
@@ -260,11 +258,23 @@ fn place_dir(dir: BorrowedFd<'_>, new: &str, path: &HostPath, ids: (Uid, Gid), m
     fchown(&made, Some(ids.0), Some(ids.1)).with_context(|| format!("cannot set the owner of {path}"))?;
     fchmod(&made, Bits::from_bits_truncate(mode.bits()))
         .with_context(|| format!("cannot set the mode of {path}"))?;
-    renameat2(dir, new, dir, path.name(), RenameFlags::RENAME_NOREPLACE)
-        .with_context(|| format!("cannot put the directory {path} in place"))?;
+    rename_new(dir, new, path.name()).with_context(|| format!("cannot put the directory {path} in place"))?;
     let placed = fstatat(dir, path.name(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
     ensure!(placed.st_ino == stat.st_ino, "{path} was replaced while it was being made");
     Ok(())
+}
+
+/// Puts something in its place, where nothing may be.
+fn rename_new(dir: BorrowedFd<'_>, new: &str, name: &str) -> nix::Result<()> {
+    match renameat2(dir, new, dir, name, RenameFlags::RENAME_NOREPLACE) {
+        // Some file systems (NFS, FUSE) do not know the flag (rename(2)): then it is looked first.
+        Err(Errno::EINVAL | Errno::ENOSYS) => match fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(Errno::ENOENT) => renameat(dir, new, dir, name),
+            Ok(_) => Err(Errno::EEXIST),
+            Err(errno) => Err(errno),
+        },
+        other => other,
+    }
 }
 
 /// Removes what an earlier making that was cut short left; refuses what cannot be such a thing.
