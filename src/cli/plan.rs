@@ -111,7 +111,11 @@ impl PlanVerb {
             let shown = out.display();
             context.printer.remark(&format!("Saved to {shown}. To apply just this: rlvm apply {shown}\n"));
         }
-        Ok(exit_of(&plan, self.detailed_exitcode))
+        let exit = exit_of(&plan, self.detailed_exitcode);
+        // The process ends here: taking ten thousand resources apart piece by piece would only cost time.
+        std::mem::forget((survey, seen, plan));
+        std::mem::forget(basis);
+        Ok(exit)
     }
 
     /// Plans against what was observed elsewhere.
