@@ -5,7 +5,11 @@
 //! it is there. So a crash at any point leaves a ledger that knows of everything, and applying again ends the
 //! same. What depends on something that failed is skipped and named; the rest goes on.
 
-use std::{collections::BTreeSet, sync::mpsc, thread};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::mpsc,
+    thread,
+};
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
@@ -96,16 +100,13 @@ const BATCH: usize = 64;
 pub fn apply(plan: &Plan, ledger: &mut Writer<'_>, world: &mut World<'_>) -> Result<Outcome> {
     intend(plan, ledger)?;
     let mut run = Run { ledger, outcome: Outcome::default(), bad: BTreeSet::new(), unsynced: 0 };
-    let mut left: Vec<&Change> = plan.changes.iter().collect();
+    let mut left: VecDeque<&Change> = plan.changes.iter().collect();
     while !left.is_empty() {
         if (world.stop)() {
             run.outcome.stopped = true;
             break;
         }
-        let together = together(&left);
-        let batch: Vec<&Change> = together.iter().map(|index| left[*index]).collect();
-        let mut index = 0;
-        left.retain(|_| (!together.contains(&index), index += 1).0);
+        let batch = next_batch(&mut left);
         run.batch(&batch, world)?;
     }
     world.act.settle()?;
@@ -130,17 +131,21 @@ fn intend(plan: &Plan, ledger: &mut Writer<'_>) -> Result<()> {
     ledger.sync()
 }
 
-/// Picks what goes next: the first change; if that is slow, with it all slow ones that need nothing still open.
-fn together(left: &[&Change]) -> Vec<usize> {
+/// Takes what goes next: the first change; if that is slow, with it all slow ones that need nothing still open.
+fn next_batch<'a>(left: &mut VecDeque<&'a Change>) -> Vec<&'a Change> {
     let is_slow = |change: &Change| {
         change.entry.as_ref().is_some_and(|entry| entry.resource.is_slow()) && !change.ops.is_empty()
     };
-    let Some(first) = left.first().filter(|first| is_slow(first)) else { return vec![0] };
-    let open: BTreeSet<&Address> = left.iter().map(|change| &change.address).collect();
+    let Some(first) = left.pop_front() else { return Vec::new() };
+    if !is_slow(first) {
+        return vec![first];
+    }
+    let open: BTreeSet<&Address> = left.iter().chain([&first]).map(|change| &change.address).collect();
     let ready = |change: &Change| !change.needs.iter().any(|need| open.contains(need));
-    let others = (1..left.len()).filter(|index| is_slow(left[*index]) && ready(left[*index]));
-    debug_assert!(is_slow(first));
-    std::iter::once(0).chain(others).collect()
+    let (together, rest): (Vec<&Change>, Vec<&Change>) =
+        left.drain(..).partition(|change| is_slow(change) && ready(change));
+    left.extend(rest);
+    std::iter::once(first).chain(together).collect()
 }
 
 struct Run<'a, 'b> {

@@ -16,7 +16,7 @@ use crate::{
     plan::{
         Options, Plan, Survey, decide,
         json::PlanJson,
-        saved::{Origin, Saved},
+        saved::{RestsOn, Saved},
         show,
     },
     resource::Severity,
@@ -99,14 +99,14 @@ impl PlanVerb {
         let Planned { survey, seen, plan } = context.plan(&host, &basis, &options, self.allow.refresh)?;
         self.print(context, &plan)?;
         if let Some(out) = &self.out {
-            let origin = Origin {
+            let rests_on = RestsOn {
                 root: host.root().display().to_string(),
                 state: basis.state.clone(),
                 source: found.path.display().to_string(),
                 revision: revision(&found.path),
                 options,
             };
-            let saved = Saved::new(&plan, &survey, &seen, origin)?;
+            let saved = Saved::new(&plan, &survey, &seen, rests_on)?;
             context.files.write(out, &saved.text()?)?;
             let shown = out.display();
             context.printer.remark(&format!("Saved to {shown}. To apply just this: rlvm apply {shown}\n"));

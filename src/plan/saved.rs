@@ -46,7 +46,7 @@ pub struct Saved {
 }
 
 /// What goes into a saved plan beside the plan itself.
-pub struct Origin {
+pub struct RestsOn {
     /// The tree that it is for.
     pub root: String,
     /// The state, resolved.
@@ -65,8 +65,8 @@ impl Saved {
     /// # Errors
     ///
     /// If something seen cannot be written as JSON, which no kind's can.
-    pub fn new(plan: &Plan, survey: &Survey<'_>, seen: &[Seen], origin: Origin) -> Result<Self> {
-        let Origin { root, state, source, revision, options } = origin;
+    pub fn new(plan: &Plan, survey: &Survey<'_>, seen: &[Seen], rests_on: RestsOn) -> Result<Self> {
+        let RestsOn { root, state, source, revision, options } = rests_on;
         Ok(Self {
             format_version: FORMAT,
             rlvm_version: env!("CARGO_PKG_VERSION").into(),

@@ -242,8 +242,6 @@ impl Repository {
                     "put the right password into the file; nothing was changed".into(),
                 )
             }
-            // Said as a missing password file.
-            Found::WrongPassword => None,
             Found::Locked => {
                 say(Severity::Error, "locked".into(), "if nothing works on it: restic unlock".into())
             }
@@ -252,8 +250,8 @@ impl Repository {
                     "do not make a new one over it: look with `restic check`, or bring it back from a copy";
                 say(Severity::Error, format!("damaged: {what}"), remedy.into())
             }
-            // Said by `reach`.
-            Found::Unreachable(_) => None,
+            // Said as a missing password file, and by `reach`.
+            Found::WrongPassword | Found::Unreachable(_) => None,
             Found::Absent => say(
                 Severity::Error,
                 "damaged: restic finds no repository here".into(),

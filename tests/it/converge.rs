@@ -93,7 +93,7 @@ fn drift(on: &Scratch, path: &str, how: &Drift) -> bool {
         Drift::Text if meta.is_file() && !secret => fs::write(&at, "edited by hand\n").is_ok(),
         Drift::Gone if meta.is_file() && !secret => fs::remove_file(&at).is_ok(),
         Drift::Gone => fs::remove_dir(&at).is_ok(),
-        Drift::Text | Drift::Owner(_) => false,
+        Drift::Text => false,
     }
 }
 

@@ -55,7 +55,7 @@ impl Real {
             accounts: Accounts::new(root == Path::new("/"), &root),
             root,
             root_fd: dir.into(),
-            path: path.into(),
+            path: absolute_only(path),
             mounts: OnceLock::new(),
             touched: Mutex::default(),
         })
@@ -75,6 +75,11 @@ impl Host for Real {
     fn looker(&self) -> Box<dyn Observe + '_> {
         Box::new(look::Look::new(self))
     }
+}
+
+/// Leaves out of a `PATH` what depends on the current directory: that is the tree's root when programs run.
+fn absolute_only(path: &str) -> String {
+    path.split(':').filter(|dir| dir.starts_with('/')).collect::<Vec<_>>().join(":")
 }
 
 /// Says whether what belongs to a user can be trusted not to be a trap: root's, and one's own.
@@ -102,4 +107,14 @@ pub fn watch_signals() -> Result<()> {
 pub fn interrupted() -> Option<i32> {
     let noted = SIGNAL.get()?.load(Ordering::Relaxed);
     i32::try_from(noted).ok().filter(|signal| *signal != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_program_is_looked_for_in_the_current_directory() {
+        assert_eq!(absolute_only(":/usr/bin:.:bin::/bin"), "/usr/bin:/bin");
+    }
 }
