@@ -95,6 +95,10 @@ impl<'a> NeedsOnce<'a> {
     pub(super) fn get(&self) -> &[Vec<usize>] {
         self.needs.get_or_init(|| self.survey.needs())
     }
+
+    fn order(&self) -> Result<Vec<usize>, Vec<usize>> {
+        order(self.get(), &|index| self.survey.items[index].resource().is_slow())
+    }
 }
 
 /// Finds what lies below a mount that is missing: nothing of it is looked at as if it were the real thing.
@@ -106,7 +110,7 @@ fn blocked(survey: &Survey<'_>, seen: &[Seen], needs: &NeedsOnce<'_>, plan: &mut
         return blocked;
     }
     // In order, so that one pass is enough.
-    let ordered = order(needs.get()).unwrap_or_else(|_| (0..survey.items.len()).collect());
+    let ordered = needs.order().unwrap_or_else(|_| (0..survey.items.len()).collect());
     for index in ordered {
         let by = needs.get()[index].iter().find(|need| sources.contains(need) || blocked.contains(need));
         if let Some(by) = by {
@@ -237,7 +241,7 @@ fn leave(
     plan: &mut Plan,
 ) {
     let leaving: BTreeSet<usize> = leaving.iter().copied().collect();
-    let mut ordered = order(needs.get()).unwrap_or_else(|_| (0..survey.items.len()).collect());
+    let mut ordered = needs.order().unwrap_or_else(|_| (0..survey.items.len()).collect());
     ordered.reverse();
     let mut gone: BTreeSet<HostPath> = BTreeSet::new();
     for index in ordered.into_iter().filter(|index| leaving.contains(index)) {
@@ -304,7 +308,7 @@ fn in_order(
     leaving: &[usize],
     plan: &mut Plan,
 ) {
-    let ordered = match order(needs.get()) {
+    let ordered = match needs.order() {
         Ok(ordered) => ordered,
         Err(circle) => {
             let names: Vec<&str> = circle.iter().map(|index| survey.items[*index].address.as_str()).collect();

@@ -131,12 +131,13 @@ impl<'a> Survey<'a> {
     }
 }
 
-/// Puts what is needed before what needs it; else by index, so that the order of writing means nothing.
+/// Puts what is needed before what needs it; else what is slow after what is not, so that apply can do all that is
+/// slow side by side; else by index, so that the order of writing means nothing.
 ///
 /// # Errors
 ///
 /// If some need each other: these.
-pub(super) fn order(needs: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
+pub(super) fn order(needs: &[Vec<usize>], is_slow: &dyn Fn(usize) -> bool) -> Result<Vec<usize>, Vec<usize>> {
     let mut open: Vec<usize> = needs.iter().map(Vec::len).collect();
     let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); needs.len()];
     for (index, needs) in needs.iter().enumerate() {
@@ -144,15 +145,16 @@ pub(super) fn order(needs: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
             needed_by[*need].push(index);
         }
     }
-    let ready = open.iter().enumerate().filter(|(_, open)| **open == 0).map(|(index, _)| Reverse(index));
-    let mut ready: BinaryHeap<Reverse<usize>> = ready.collect();
+    let turn = |index: usize| Reverse((is_slow(index), index));
+    let ready = open.iter().enumerate().filter(|(_, open)| **open == 0).map(|(index, _)| turn(index));
+    let mut ready: BinaryHeap<Reverse<(bool, usize)>> = ready.collect();
     let mut ordered = Vec::with_capacity(needs.len());
-    while let Some(Reverse(index)) = ready.pop() {
+    while let Some(Reverse((_, index))) = ready.pop() {
         ordered.push(index);
         for user in &needed_by[index] {
             open[*user] -= 1;
             if open[*user] == 0 {
-                ready.push(Reverse(*user));
+                ready.push(turn(*user));
             }
         }
     }
@@ -168,6 +170,7 @@ mod tests {
 
     #[test]
     fn what_is_needed_comes_first() {
+        let order = |needs: &[Vec<usize>]| order(needs, &|_| false);
         assert_eq!(order(&[]), Ok(vec![]));
         assert_eq!(order(&[vec![], vec![]]), Ok(vec![0, 1]));
         assert_eq!(order(&[vec![1], vec![]]), Ok(vec![1, 0]));
@@ -175,5 +178,13 @@ mod tests {
         assert_eq!(order(&[vec![1, 1], vec![]]), Ok(vec![1, 0]), "twice the same need is one");
         assert_eq!(order(&[vec![1], vec![0], vec![]]), Err(vec![0, 1]));
         assert_eq!(order(&[vec![0]]), Err(vec![0]));
+    }
+
+    #[test]
+    fn what_is_slow_waits_for_the_rest() {
+        let slow = |index: usize| index == 0 || index == 2;
+        assert_eq!(order(&[vec![], vec![], vec![3], vec![]], &slow), Ok(vec![1, 3, 0, 2]));
+        // What needs something slow comes after it all the same.
+        assert_eq!(order(&[vec![], vec![0], vec![], vec![]], &slow), Ok(vec![3, 0, 1, 2]));
     }
 }
