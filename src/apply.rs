@@ -7,7 +7,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    sync::mpsc,
+    sync::{Mutex, PoisonError, mpsc},
     thread,
 };
 
@@ -85,7 +85,7 @@ pub struct World<'a> {
     /// Is told what happens.
     pub watch: &'a mut dyn FnMut(&Event<'_>),
     /// Says whether to stop before the next change.
-    pub stop: &'a dyn Fn() -> bool,
+    pub stop: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// Results are made durable so many at a time: what is about to be made is durable before, and that is what a
@@ -159,7 +159,7 @@ struct Run<'a, 'b> {
 impl Run<'_, '_> {
     /// Does changes that do not need one another: one here, several side by side on all cores.
     fn batch(&mut self, batch: &[&Change], world: &mut World<'_>) -> Result<()> {
-        let mut begun = Vec::new();
+        let mut ready = Vec::new();
         for change in batch {
             if let Some(need) = change.needs.iter().find(|need| self.bad.contains(*need)) {
                 let reason = format!("it needs {need}, which failed");
@@ -168,34 +168,45 @@ impl Run<'_, '_> {
                 self.outcome.skipped.push(change.address.clone());
                 self.unmade(change, world)?;
             } else {
-                (world.watch)(&Event::ApplyStart { address: &change.address, actions: &change.actions });
-                begun.push(*change);
+                ready.push(*change);
             }
         }
-        if let [change] = begun[..] {
+        if let [change] = ready[..] {
+            begin(change, world);
             let result = carry_out(change, world.act, world.host.looker().as_ref());
             return self.end(change, result, world);
         }
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let (host, act) = (world.host, world.act);
-        let queue = std::sync::Mutex::new(begun.into_iter());
+        let (host, act, stop) = (world.host, world.act, world.stop);
+        let queue = Mutex::new(ready.into_iter());
         let (send, receive) = mpsc::channel();
         thread::scope(|scope| {
             for _ in 0..cores {
                 let (send, queue) = (send.clone(), &queue);
                 scope.spawn(move || {
-                    let next = || queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
-                    while let Some(change) = next() {
+                    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    // Asked first: what is taken out of the queue is done.
+                    while let Some(change) = if stop() { None } else { next() } {
+                        let begun = send.send((change, None));
                         let result = carry_out(change, act, host.looker().as_ref());
-                        if send.send((change, result)).is_err() {
+                        if begun.and_then(|()| send.send((change, Some(result)))).is_err() {
                             break;
                         }
                     }
                 });
             }
             drop(send);
-            receive.iter().try_for_each(|(change, result)| self.end(change, result, world))
-        })
+            receive.iter().try_for_each(|(change, result)| match result {
+                Some(result) => self.end(change, result, world),
+                None => {
+                    begin(change, world);
+                    Ok(())
+                }
+            })
+        })?;
+        let left = queue.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.outcome.stopped |= left.len() > 0;
+        Ok(())
     }
 
     /// Takes a change's result in.
@@ -242,6 +253,11 @@ impl Run<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// Tells that a change begins.
+fn begin(change: &Change, world: &mut World<'_>) {
+    (world.watch)(&Event::ApplyStart { address: &change.address, actions: &change.actions });
 }
 
 /// Carries out one change, and looks at what has to be known again.
