@@ -187,9 +187,10 @@ impl Run<'_, '_> {
                     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                     // Asked first: what is taken out of the queue is done.
                     while let Some(change) = if stop() { None } else { next() } {
-                        let begun = send.send((change, None));
+                        let told = send.send((change, None)).is_ok();
                         let result = carry_out(change, act, host.looker().as_ref());
-                        if begun.and_then(|()| send.send((change, Some(result)))).is_err() {
+                        // Nobody listens any more if the ledger could not be written.
+                        if !told || send.send((change, Some(result))).is_err() {
                             break;
                         }
                     }
