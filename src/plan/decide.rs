@@ -204,7 +204,8 @@ fn change(item: &Item<'_>, actions: Vec<Action>, reason: String, edit: Edit, ent
 
 fn creation(item: &Item<'_>, edit: Edit) -> Change {
     // What was made once and is gone is as new: it is looked at again after it is made.
-    let entry = next_entry(item, Origin::Made, None);
+    // A secret is another one then: whoever put the old one away has nothing.
+    let entry = next_entry(item, Origin::Made, None).map(|entry| Entry { put_away: false, ..entry });
     let gone = item.entry.is_some_and(|entry| !entry.pending);
     let reason = if gone { "it is gone since the last apply" } else { "it is not there" };
     Change { drift: gone, ..change(item, vec![Action::Create], reason.into(), edit, entry) }

@@ -279,6 +279,16 @@ fn a_rename_keeps_what_the_ledger_knows() {
 }
 
 #[test]
+fn what_is_made_anew_was_not_put_away() {
+    let known = Entry { put_away: true, ..entry(directory("/a", 0o700), Origin::Made) };
+    let declared = vec![Declared::plain(directory("/a", 0o700))];
+    let world =
+        World { declared, known: vec![known], seen: BTreeMap::from([("/a", absent())]), ..World::default() };
+    let change = world.plan().changes.remove(0);
+    assert!(change.entry.is_some_and(|entry| !entry.put_away));
+}
+
+#[test]
 fn actions_are_told_apart() {
     let plan = mass(3, 1, false);
     assert_eq!(plan.changes[0].actions, [Action::Delete]);
