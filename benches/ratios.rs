@@ -158,14 +158,18 @@ fn look_alone(tree: &Tree) -> Duration {
     let name = tree.dir.join("state/hosts/bench.yaml");
     let text = fs::read_to_string(&name).expect("the state");
     let loaded = state::load("bench.yaml", &mut |_| Ok(text.clone())).expect("a valid state");
-    let expanded = expand(&loaded.state);
+    let expanded = expand(&loaded.state, &rlvm::expand::Homes::default());
     let bytes = fs::read(tree.root().join("var/lib/rlvm/ledger.json")).expect("a ledger");
     let (ledger, _) = ledger::read("/", Some(&bytes), None).expect("a ledger").expect("a ledger");
     let survey = Survey::new(&expanded, &ledger, &[]).expect("a survey");
     least(|| {
         let host = Real::open(&tree.root(), "/usr/bin:/bin").expect("a tree");
         let start = Instant::now();
-        observe(&survey, &Looking { host: &host, refresh: false, progress: &|_| {} }).expect("a look");
+        observe(
+            &survey,
+            &Looking { host: &host, looks: rlvm::resource::Looks::default(), progress: &|_| {} },
+        )
+        .expect("a look");
         start.elapsed()
     })
 }

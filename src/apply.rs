@@ -19,7 +19,7 @@ use crate::{
     ledger::{Entry, Writer},
     model::Address,
     plan::{Action, Change, Plan},
-    resource::{Diff, Seen},
+    resource::{Cost, Diff, Looks, Seen},
 };
 
 /// Something that happened.
@@ -134,7 +134,8 @@ fn intend(plan: &Plan, ledger: &mut Writer<'_>) -> Result<()> {
 /// Takes what goes next: the first change; if that is slow, with it all slow ones that need nothing still open.
 fn next_batch<'a>(left: &mut VecDeque<&'a Change>) -> Vec<&'a Change> {
     let is_slow = |change: &Change| {
-        change.entry.as_ref().is_some_and(|entry| entry.resource.is_slow()) && !change.ops.is_empty()
+        change.entry.as_ref().is_some_and(|entry| entry.resource.cost() != Cost::Quick)
+            && !change.ops.is_empty()
     };
     let Some(first) = left.pop_front() else { return Vec::new() };
     if !is_slow(first) {
@@ -247,7 +248,7 @@ impl Run<'_, '_> {
     fn unmade(&mut self, change: &Change, world: &World<'_>) -> Result<()> {
         let known = self.ledger.ledger().entries.get(&change.address);
         let Some(known) = known.filter(|known| known.pending && known.seen.is_none()) else { return Ok(()) };
-        let seen = known.resource.observe(world.host.looker().as_ref(), None, false, false);
+        let seen = known.resource.observe(world.host.looker().as_ref(), None, false, Looks::default());
         // What cannot be looked at may be there: it stays written down.
         if seen.is_ok_and(|seen| !known.resource.exists(&seen)) {
             self.ledger.set(&change.address, None)?;
@@ -268,7 +269,10 @@ fn carry_out(change: &Change, act: &dyn Act, host: &dyn Observe) -> Result<Optio
     }
     let Some(entry) = change.entry.as_ref().filter(|_| !change.ops.is_empty()) else { return Ok(None) };
     let last = entry.seen.as_ref();
-    let seen = entry.resource.observe(host, last, false, false).context("cannot look at what was made")?;
+    let seen = entry
+        .resource
+        .observe(host, last, false, Looks::default())
+        .context("cannot look at what was made")?;
     ensure!(entry.resource.diff(&seen) == Diff::Same, "it was done, and yet it is not as declared");
     Ok(entry.resource.remember(&seen))
 }

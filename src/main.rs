@@ -12,6 +12,7 @@ fn main() -> ExitCode {
     let environment = Environment {
         path: variable("PATH").unwrap_or_else(|| cli::DEFAULT_PATH.into()),
         home: variable("RLVM_HOME"),
+        credentials: variable("CREDENTIALS_DIRECTORY"),
         log: variable("RUST_LOG"),
         no_color: variable("NO_COLOR").is_some() || variable("TERM").as_deref() == Some("dumb"),
         sudo_uid: variable("SUDO_UID").and_then(|uid| uid.parse().ok()),

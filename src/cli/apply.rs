@@ -26,7 +26,7 @@ use crate::{
         saved::Saved,
         show::{self, Paint},
     },
-    resource::Severity,
+    resource::{Looks, Severity},
     state::State,
 };
 
@@ -84,6 +84,7 @@ struct Task {
     basis: Basis,
     whole: u64,
     options: Options,
+    looks: Looks,
     saved: Option<Saved>,
     source: String,
     revision: Option<Revision>,
@@ -111,9 +112,8 @@ impl Apply {
             Some(_) => None,
         };
         let _lock = lock(context, &host)?;
-        let task = self.task(context, &store, saved, found)?;
-        let Planned { survey, seen, plan } =
-            context.plan(&host, &task.basis, &task.options, self.allow.refresh)?;
+        let task = self.task(context, &host, saved, found)?;
+        let Planned { survey, seen, plan } = context.plan(&host, &task.basis, &task.options, task.looks)?;
         if let Some(saved) = &task.saved {
             let id = plan.ledger.as_ref();
             let moved = saved.stale(id, &survey, &seen)?;
@@ -154,7 +154,7 @@ impl Apply {
     fn task(
         &self,
         context: &Context<'_>,
-        store: &Store<'_>,
+        host: &Real,
         saved: Option<Saved>,
         found: Option<super::context::Found>,
     ) -> Result<Task> {
@@ -169,13 +169,17 @@ impl Apply {
             }
             (None, None) => bail!("neither a state nor a saved plan"),
         };
+        let looks = saved.as_ref().map_or(self.allow.looks(), Saved::looks);
+        let home = context.home()?;
+        let store = &Store::new(host, &home);
         let ledger = context.ledger(store)?;
         context.is_of_this_host(store, ledger.as_ref().map(|(ledger, _)| ledger), &state)?;
         let (ledger, whole) = match ledger {
             Some((ledger, whole)) => (Some(ledger), whole),
             None => (None, 0),
         };
-        Ok(Task { basis: context.basis(state, ledger), whole, options, saved, source, revision: rev })
+        let basis = context.basis(state.clone(), &context.homes(host, &state)?, ledger);
+        Ok(Task { basis, looks, whole, options, saved, source, revision: rev })
     }
 
     /// Refuses a saved plan for another host or tree, and options beside it.

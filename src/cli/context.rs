@@ -11,12 +11,12 @@ use super::{
     progress::LookingBar,
 };
 use crate::{
-    expand::{Expanded, expand},
-    host::{CallersFiles, Real, Store, host_name, lexical},
+    expand::{Expanded, Homes, expand, users_with_homes},
+    host::{CallersFiles, Host as _, Real, Store, host_name, lexical},
     ledger::{self, LOG, Ledger, SNAPSHOT},
     model::{HostName, HostPath},
     plan::{Looking, Options, Plan, Survey, decide, observe},
-    resource::Seen,
+    resource::{Looks, Seen},
     state::{self, Loaded, Problem, Problems, State},
 };
 
@@ -92,7 +92,8 @@ impl<'a> Context<'a> {
     ///
     /// If the root cannot be opened.
     pub(super) fn host(&self) -> Result<Real> {
-        Real::open(&self.global.root, &self.environment.path)
+        let host = Real::open(&self.global.root, &self.environment.path)?;
+        Ok(host.with_credentials(self.environment.credentials.clone()))
     }
 
     /// Names the host that is meant.
@@ -302,21 +303,36 @@ impl<'a> Context<'a> {
         host: &Real,
         of: &'b Basis,
         options: &Options,
-        refresh: bool,
+        looks: Looks,
     ) -> Result<Planned<'b>> {
         let survey = Survey::new(&of.expanded, &of.ledger, &options.targets)?;
         let looking = LookingBar::new(self.environment.err_terminal && !self.global.quiet);
-        let seen =
-            observe(&survey, &Looking { host, refresh, progress: &|progress| looking.show(progress) })?;
+        let seen = observe(&survey, &Looking { host, looks, progress: &|progress| looking.show(progress) })?;
         looking.end();
         let ledger = of.known.then_some(&of.ledger);
         let plan = decide(&of.state.host, ledger, &survey, &seen, &of.expanded.findings, options);
         Ok(Planned { survey, seen, plan })
     }
 
+    /// Finds the homes of the users whose SSH configuration the state has a part of.
+    ///
+    /// # Errors
+    ///
+    /// If users cannot be looked up.
+    pub(super) fn homes(&self, host: &Real, state: &State) -> Result<Homes> {
+        let looker = host.looker();
+        let mut homes = Homes::default();
+        for user in users_with_homes(state) {
+            if let Some(home) = looker.home(&user)? {
+                homes.insert(user, home);
+            }
+        }
+        Ok(homes)
+    }
+
     /// Puts together what a plan is made from.
-    pub(super) fn basis(&self, state: State, ledger: Option<Ledger>) -> Basis {
-        let expanded = expand(&state);
+    pub(super) fn basis(&self, state: State, homes: &Homes, ledger: Option<Ledger>) -> Basis {
+        let expanded = expand(&state, homes);
         let known = ledger.is_some();
         // Where there is no ledger it is as if nothing were managed.
         let ledger = ledger.unwrap_or_else(|| Ledger::new(state.host.clone(), String::new()));

@@ -35,6 +35,8 @@ pub struct Environment {
     pub path: String,
     /// `RLVM_HOME`: where the ledger is.
     pub home: Option<String>,
+    /// `CREDENTIALS_DIRECTORY`: where systemd put this process's credentials.
+    pub credentials: Option<String>,
     /// `RUST_LOG`: what is logged to standard error.
     pub log: Option<String>,
     /// Whether `NO_COLOR` is set, or the terminal has none.

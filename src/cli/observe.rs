@@ -11,11 +11,12 @@ use super::{
     exit::Exit,
 };
 use crate::{
+    expand::Homes,
     host::Store,
     ledger::Ledger,
     model::{Address, HostName},
     plan::Options,
-    resource::Seen,
+    resource::{Looks, Seen},
 };
 
 /// Print as JSON what plan would look at, without secrets
@@ -30,6 +31,9 @@ pub(super) struct ObserveVerb {
     /// Open each repository, also those that did not move since they were verified
     #[arg(long)]
     refresh: bool,
+    /// Leave out what needs the network
+    #[arg(long, conflicts_with = "refresh")]
+    offline: bool,
 }
 
 const FORMAT: u32 = 1;
@@ -43,6 +47,9 @@ pub(super) struct Observation {
     pub(super) host: HostName,
     /// Its ledger.
     pub(super) ledger: Option<Ledger>,
+    /// Where its users are at home.
+    #[serde(default)]
+    pub(super) homes: Homes,
     /// What was seen.
     pub(super) seen: BTreeMap<Address, Seen>,
 }
@@ -63,13 +70,22 @@ impl ObserveVerb {
         let home = context.home()?;
         let store = Store::new(&host, &home);
         let (found, ledger) = context.state_and_ledger(self.state.as_deref(), Search::EtcOnly, &store)?;
-        let basis = context.basis(found.state, ledger.map(|(ledger, _)| ledger));
-        let Planned { survey, seen, .. } = context.plan(&host, &basis, &Options::default(), self.refresh)?;
+        let homes = context.homes(&host, &found.state)?;
+        let basis = context.basis(found.state, &homes, ledger.map(|(ledger, _)| ledger));
+        let looks = Looks { refresh: self.refresh, offline: self.offline };
+        let Planned { survey, seen, .. } = context.plan(&host, &basis, &Options::default(), looks)?;
         let seen = survey.items.iter().map(|item| item.address.clone()).zip(seen).collect();
         let ledger = basis.known.then_some(basis.ledger.clone());
         let rlvm_version = env!("CARGO_PKG_VERSION").to_owned();
         let host = basis.state.host.clone();
-        context.printer.json(&Observation { format_version: FORMAT, rlvm_version, host, ledger, seen })?;
+        context.printer.json(&Observation {
+            format_version: FORMAT,
+            rlvm_version,
+            host,
+            ledger,
+            homes,
+            seen,
+        })?;
         Ok(Exit::Ok)
     }
 }

@@ -19,7 +19,7 @@ use crate::{
         saved::{RestsOn, Saved},
         show,
     },
-    resource::Severity,
+    resource::{Looks, Severity},
 };
 
 /// Show what differs on this host, and what apply would do
@@ -61,7 +61,7 @@ pub(super) struct PlanVerb {
 
 /// What plan and apply may be allowed.
 #[derive(Clone, Debug, Args)]
-#[expect(clippy::struct_field_names, reason = "a field is named as its flag")]
+#[expect(clippy::struct_field_names, clippy::struct_excessive_bools, reason = "a field is named as its flag")]
 pub(super) struct Allow {
     /// Only this resource and what it needs, like `repository:vault` (can be repeated)
     #[arg(long = "target", value_name = "ADDRESS")]
@@ -74,7 +74,10 @@ pub(super) struct Allow {
     allow_mass_removal: bool,
     /// Open each repository, also those that did not move since they were verified
     #[arg(long)]
-    pub(super) refresh: bool,
+    refresh: bool,
+    /// Leave out what needs the network: what is there is taken as it was last seen
+    #[arg(long, conflicts_with = "refresh")]
+    offline: bool,
 }
 
 impl Allow {
@@ -82,6 +85,11 @@ impl Allow {
     pub(super) fn options(&self) -> Options {
         let Self { targets, adopt, allow_mass_removal, .. } = self.clone();
         Options { targets, adopt, allow_mass_removal }
+    }
+
+    /// Returns how to look.
+    pub(super) fn looks(&self) -> Looks {
+        Looks { refresh: self.refresh, offline: self.offline }
     }
 }
 
@@ -94,9 +102,10 @@ impl PlanVerb {
         let home = context.home()?;
         let store = Store::new(&host, &home);
         let (found, ledger) = context.state_and_ledger(self.state.as_deref(), Search::HereToo, &store)?;
-        let basis = context.basis(found.state, ledger.map(|(ledger, _)| ledger));
+        let homes = context.homes(&host, &found.state)?;
+        let basis = context.basis(found.state, &homes, ledger.map(|(ledger, _)| ledger));
         let options = self.allow.options();
-        let Planned { survey, seen, plan } = context.plan(&host, &basis, &options, self.allow.refresh)?;
+        let Planned { survey, seen, plan } = context.plan(&host, &basis, &options, self.allow.looks())?;
         self.print(context, &plan)?;
         if let Some(out) = &self.out {
             let rests_on = RestsOn {
@@ -105,6 +114,7 @@ impl PlanVerb {
                 source: found.path.display().to_string(),
                 revision: revision(&found.path),
                 options,
+                offline: self.allow.offline,
             };
             let saved = Saved::new(&plan, &survey, &seen, rests_on)?;
             context.files.write(out, &saved.text()?)?;
@@ -128,7 +138,7 @@ impl PlanVerb {
             let message = format!("{} was observed on {theirs}, and the state is of {ours}", file.display());
             bail!(Failure::new(Exit::Refused, message));
         }
-        let basis = context.basis(found.state, observation.ledger);
+        let basis = context.basis(found.state, &observation.homes, observation.ledger);
         let options = self.allow.options();
         let survey = Survey::new(&basis.expanded, &basis.ledger, &options.targets)?;
         let mut seen = observation.seen;

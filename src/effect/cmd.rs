@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{HostPath, UserName};
+use crate::model::{HostPath, Name, SecretFile, UserName};
 
 /// One word of a command line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,16 +25,61 @@ impl Arg {
     }
 }
 
+/// Secrets of a child's environment. Only `host` reads them, when it starts the child: no value here holds one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Private {
+    /// All variables of a file of `NAME=value` lines.
+    All(SecretFile),
+    /// One variable: what a file holds, without the newline at its end.
+    File {
+        /// The variable.
+        name: String,
+        /// The file.
+        file: SecretFile,
+    },
+    /// One variable: a credential that systemd keeps (systemd.exec(5), `LoadCredential=`).
+    Credential {
+        /// The variable.
+        name: String,
+        /// The credential.
+        credential: Name,
+    },
+}
+
+/// Says whether a variable may come from a secret's file: those that restic, rclone and their libraries take.
+///
+/// An unprivileged user may own that file, and a program that is about to become that user gets its environment while
+/// it is still root's: `LD_PRELOAD` and its like (ld.so(8)) must not come from there.
+pub fn is_credential(variable: &str) -> bool {
+    const PREFIXES: [&str; 9] =
+        ["AWS_", "AZURE_", "B2_", "GOOGLE_", "OS_", "RCLONE_", "RESTIC_", "ST_", "SWIFT_"];
+    const NAMES: [&str; 8] = [
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
+        "NO_PROXY",
+        "SSL_CERT_FILE",
+        "all_proxy",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+    ];
+    let plain = variable.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    plain && (NAMES.contains(&variable) || PREFIXES.iter().any(|prefix| variable.starts_with(prefix)))
+}
+
 /// A program call: the very words that the kernel gets, no shell between.
 ///
 /// The child's environment is just what is named here, beside a fixed `PATH`, `HOME` and locale; its input is
 /// null. An exit code that is not listed in `ok` is a failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cmd {
-    program: String,
+    program: Arg,
     args: Vec<Arg>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     env: BTreeMap<String, Arg>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    private: Vec<Private>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     user: Option<UserName>,
     ok: Vec<i32>,
@@ -48,8 +93,17 @@ const TIMEOUT: u64 = 600;
 impl Cmd {
     /// Starts a command line with the program's name, looked up in `PATH`.
     pub fn new(program: &str) -> Self {
-        let (program, ok) = (program.into(), vec![0]);
-        Self { program, args: Vec::new(), env: BTreeMap::new(), user: None, ok, timeout: TIMEOUT }
+        Self::of(Arg::Word(program.into()))
+    }
+
+    /// Starts a command line with the program's path on the managed host.
+    pub fn at(program: &HostPath) -> Self {
+        Self::of(Arg::Path(program.clone()))
+    }
+
+    fn of(program: Arg) -> Self {
+        let (args, env, private) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Self { program, args, env, private, user: None, ok: vec![0], timeout: TIMEOUT }
     }
 
     /// Adds a word.
@@ -80,6 +134,13 @@ impl Cmd {
         self
     }
 
+    /// Adds secrets to the child's environment.
+    #[must_use]
+    pub fn private(mut self, secrets: &[Private]) -> Self {
+        self.private.extend_from_slice(secrets);
+        self
+    }
+
     /// Runs it as a user, with that user's groups. `root` is left out: it is who runs it anyway.
     #[must_use]
     pub fn user(mut self, user: &UserName) -> Self {
@@ -101,8 +162,16 @@ impl Cmd {
         self
     }
 
-    /// Returns the program's name.
-    pub fn program(&self) -> &str {
+    /// Returns the program's name, without the directory that it is in.
+    pub fn name(&self) -> &str {
+        match &self.program {
+            Arg::Word(name) => name,
+            Arg::Path(path) => path.name(),
+        }
+    }
+
+    /// Returns the program: a name to look up in `PATH`, or a path.
+    pub fn program(&self) -> &Arg {
         &self.program
     }
 
@@ -114,6 +183,11 @@ impl Cmd {
     /// Returns the variables that are set.
     pub fn variables(&self) -> &BTreeMap<String, Arg> {
         &self.env
+    }
+
+    /// Returns the secrets of the child's environment.
+    pub fn secrets(&self) -> &[Private] {
+        &self.private
     }
 
     /// Returns the user to run it as, if not the caller.
@@ -132,9 +206,19 @@ impl Cmd {
     }
 }
 
-/// Writes the line that a person can paste into `sh`.
+/// Writes the line that a person can paste into `sh`. Secrets are read there as they are here: from where they are.
 impl fmt::Display for Cmd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let files = || self.private.iter().filter_map(Private::whole_file);
+        if files().next().is_some() {
+            f.write_str("(set -a; ")?;
+            files().try_for_each(|file| write!(f, ". {}; ", quote(file.as_str())))?;
+            f.write_str("set +a; ")?;
+        }
+        // runuser keeps the environment (util-linux 2.38).
+        for secret in &self.private {
+            secret.fmt(f)?;
+        }
         if let Some(user) = &self.user {
             write!(f, "runuser -u {} -- ", quote(user.as_str()))?;
         }
@@ -144,11 +228,33 @@ impl fmt::Display for Cmd {
         for (name, value) in &self.env {
             write!(f, "{name}={} ", quote(value.text()))?;
         }
-        f.write_str(&quote(&self.program))?;
+        f.write_str(&quote(self.program.text()))?;
         for arg in &self.args {
             write!(f, " {}", quote(arg.text()))?;
         }
+        if files().next().is_some() {
+            f.write_str(")")?;
+        }
         Ok(())
+    }
+}
+
+impl Private {
+    fn whole_file(&self) -> Option<&HostPath> {
+        if let Self::All(file) = self { Some(&file.0) } else { None }
+    }
+}
+
+/// Writes what sets the one variable before a command.
+impl fmt::Display for Private {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All(_) => Ok(()),
+            Self::File { name, file } => write!(f, "{name}=\"$(cat {})\" ", quote(file.0.as_str())),
+            Self::Credential { name, credential } => {
+                write!(f, "{name}=\"$(systemd-creds decrypt /etc/credstore.encrypted/{credential})\" ")
+            }
+        }
     }
 }
 
@@ -171,11 +277,21 @@ mod tests {
     fn shown_as_typed() {
         let path: HostPath = "/it's".parse().unwrap();
         let backup: UserName = "backup".parse().unwrap();
+        let file = Private::File { name: "KEY".into(), file: SecretFile("/etc/k y".parse().unwrap()) };
         for (cmd, expected) in [
             (Cmd::new("lvs").arg("vg/data"), "lvs vg/data"),
             (Cmd::new("echo").path(&path), r"echo '/it'\''s'"),
             (Cmd::new("true").env("A", Arg::Word("b c".into())), "A='b c' true"),
             (Cmd::new("true").user(&UserName::root()), "true"),
+            (Cmd::at(&"/opt/restic/1.0/restic".parse().unwrap()).arg("init"), "/opt/restic/1.0/restic init"),
+            (
+                Cmd::new("id").private(std::slice::from_ref(&file)).user(&backup),
+                r#"KEY="$(cat '/etc/k y')" runuser -u backup -- id"#,
+            ),
+            (
+                Cmd::new("id").private(&[Private::All(SecretFile("/etc/e".parse().unwrap())), file]),
+                r#"(set -a; . /etc/e; set +a; KEY="$(cat '/etc/k y')" id)"#,
+            ),
             (Cmd::new("id").env("A", Arg::Word("b".into())).user(&backup), "runuser -u backup -- env A=b id"),
         ] {
             assert_eq!(cmd.to_string(), expected);

@@ -10,7 +10,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use cmd::{Arg, Cmd, quote};
+pub use cmd::{Arg, Cmd, Private, is_credential, quote};
 pub use query::{NotReadOnly, Query};
 
 use crate::model::{GroupName, HostPath, Mode, UserName};

@@ -18,6 +18,7 @@ pub struct NotReadOnly(String);
 const READ_ONLY: &[(&str, &[&str], &[&str])] = &[
     ("restic", &["version"], &[]),
     ("restic", &["cat", "config"], &["--no-lock", "--no-cache"]),
+    ("restic", &["list", "locks"], &["--no-lock", "--no-cache"]),
     ("test", &["-w"], &[]),
     ("test", &["-x"], &[]),
 ];
@@ -38,7 +39,7 @@ impl Query {
             })
             .collect();
         let listed = READ_ONLY.iter().any(|(program, start, flags)| {
-            cmd.program() == *program
+            cmd.name() == *program
                 && words.starts_with(start)
                 && flags.iter().all(|flag| words.contains(flag))
         });

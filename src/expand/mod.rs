@@ -11,14 +11,25 @@ mod unsupported;
 
 pub use resources::{Declared, Expanded};
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::{
     effect::Owner,
+    model::{HostPath, UserName},
     resource::{Account, Directory, Resource},
     state::State,
 };
 
+/// Where users are at home, for what lies there.
+pub type Homes = BTreeMap<UserName, HostPath>;
+
+/// Lists the users whose home has to be known.
+pub fn users_with_homes(_state: &State) -> BTreeSet<UserName> {
+    BTreeSet::new()
+}
+
 /// Lists all resources of a state.
-pub fn expand(state: &State) -> Expanded {
+pub fn expand(state: &State, _homes: &Homes) -> Expanded {
     let mut expanded = Expanded::default();
     directories(state, &mut expanded);
     repositories::add(state, &mut expanded);

@@ -47,6 +47,8 @@ pub trait Observe {
     fn has_user(&self, user: &UserName) -> Result<bool>;
     /// Says whether there is such a group.
     fn has_group(&self, group: &GroupName) -> Result<bool>;
+    /// Says where a user is at home; nothing if there is no such user.
+    fn home(&self, user: &UserName) -> Result<Option<HostPath>>;
     /// Finds a program in the host's `PATH`.
     fn program(&self, name: &str) -> Result<Option<Stamp>>;
     /// Says whether the caller itself could write a path, as far as the kernel is concerned.

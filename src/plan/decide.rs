@@ -11,7 +11,7 @@ use crate::{
     effect::{Op, temporary},
     ledger::{Entry, Ledger, Origin},
     model::{Address, HostName, HostPath},
-    resource::{Diff, Edit, Finding, OnRemove, Removal, Seen, Severity},
+    resource::{Cost, Diff, Edit, Finding, OnRemove, Removal, Seen, Severity},
 };
 
 /// What the caller allows.
@@ -97,7 +97,7 @@ impl<'a> NeedsOnce<'a> {
     }
 
     fn order(&self) -> Result<Vec<usize>, Vec<usize>> {
-        order(self.get(), &|index| self.survey.items[index].resource().is_slow())
+        order(self.get(), &|index| self.survey.items[index].resource().cost() != Cost::Quick)
     }
 }
 

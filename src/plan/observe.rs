@@ -1,4 +1,5 @@
-//! Looking at all items, side by side: slow ones first, so that no core waits for the last of them.
+//! Looking at all items, side by side: slow ones first, so that no core waits for the last of them; what only waits
+//! for the network has threads of its own, so that nothing else waits with it.
 
 use std::sync::{
     Mutex, PoisonError,
@@ -10,18 +11,21 @@ use anyhow::{Context, Result};
 use super::survey::{Item, Survey};
 use crate::{
     host::{Host, Observe},
-    resource::Seen,
+    resource::{Cost, Looks, Seen},
 };
 
 /// How many quick looks one thread takes at a time: neighbours share their directory.
 const CHUNK: usize = 256;
 
+/// How many looks wait for the network at a time. Each is a restic, with some 100 MB for its key derivation.
+const WAITING: usize = 8;
+
 /// What to look at, and who is told how far it is.
 pub struct Looking<'a> {
     /// The host.
     pub host: &'a dyn Host,
-    /// Whether to open again what did not move since it was verified.
-    pub refresh: bool,
+    /// How.
+    pub looks: Looks,
     /// Is told the address of each slow look as it begins and as it ends.
     pub progress: &'a (dyn Fn(Progress<'_>) + Sync),
 }
@@ -42,20 +46,23 @@ pub enum Progress<'a> {
 /// If the host cannot be looked at.
 pub fn observe(survey: &Survey<'_>, looking: &Looking<'_>) -> Result<Vec<Seen>> {
     let items = &survey.items;
-    let (slow, quick): (Vec<usize>, Vec<usize>) =
-        (0..items.len()).partition(|index| items[*index].resource().is_slow());
-    (looking.progress)(Progress::Slow(slow.len()));
-    let tasks: Vec<&[usize]> = slow.chunks(1).chain(quick.chunks(CHUNK)).collect();
-    let next = AtomicUsize::new(0);
+    let of_cost = |cost| (0..items.len()).filter(move |index| items[*index].resource().cost() == cost);
+    let (waits, works): (Vec<usize>, Vec<usize>) =
+        (of_cost(Cost::Wait).collect(), of_cost(Cost::Work).collect());
+    let quick: Vec<usize> = of_cost(Cost::Quick).collect();
+    (looking.progress)(Progress::Slow(waits.len() + works.len()));
+    let busy = Tasks::new(works.chunks(1).chain(quick.chunks(CHUNK)).collect());
+    let idle = Tasks::new(waits.chunks(1).collect());
     let done: Mutex<Vec<(usize, Result<Seen>)>> = Mutex::new(Vec::with_capacity(items.len()));
-    let work = || {
+    let work = |tasks: &Tasks<'_>| {
         let host = looking.host.looker();
-        while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(task) = tasks.next() {
             let seen: Vec<_> = task
                 .iter()
-                .map(|index| (*index, look(&items[*index], host.as_ref(), looking.refresh)))
+                .map(|index| (*index, look(&items[*index], host.as_ref(), looking.looks)))
                 .collect();
-            if let Some(first) = task.first().filter(|index| items[**index].resource().is_slow()) {
+            if let Some(first) = task.first().filter(|index| items[**index].resource().cost() != Cost::Quick)
+            {
                 (looking.progress)(Progress::Done(items[*first].address.as_str()));
             }
             done.lock().unwrap_or_else(PoisonError::into_inner).extend(seen);
@@ -63,14 +70,33 @@ pub fn observe(survey: &Survey<'_>, looking: &Looking<'_>) -> Result<Vec<Seen>> 
     };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
-        for _ in 1..cores.min(tasks.len()) {
-            scope.spawn(work);
+        for _ in 0..WAITING.min(idle.all.len()) {
+            scope.spawn(|| work(&idle));
         }
-        work();
+        for _ in 1..cores.min(busy.all.len()) {
+            scope.spawn(|| work(&busy));
+        }
+        work(&busy);
     });
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_unstable_by_key(|(index, _)| *index);
     done.into_iter().map(|(index, seen)| seen.with_context(|| format!("{}", items[index].address))).collect()
+}
+
+/// Tasks that threads take one after the other.
+struct Tasks<'a> {
+    all: Vec<&'a [usize]>,
+    next: AtomicUsize,
+}
+
+impl<'a> Tasks<'a> {
+    fn new(all: Vec<&'a [usize]>) -> Self {
+        Self { all, next: AtomicUsize::new(0) }
+    }
+
+    fn next(&self) -> Option<&'a [usize]> {
+        self.all.get(self.next.fetch_add(1, Ordering::Relaxed)).copied()
+    }
 }
 
 /// Looks at one item.
@@ -78,7 +104,7 @@ pub fn observe(survey: &Survey<'_>, looking: &Looking<'_>) -> Result<Vec<Seen>> 
 /// # Errors
 ///
 /// If the host cannot be looked at.
-pub fn look(item: &Item<'_>, host: &dyn Observe, refresh: bool) -> Result<Seen> {
+pub fn look(item: &Item<'_>, host: &dyn Observe, looks: Looks) -> Result<Seen> {
     let last = item.entry.and_then(|entry| entry.seen.as_ref());
-    item.resource().observe(host, last, item.declared.is_none(), refresh)
+    item.resource().observe(host, last, item.declared.is_none(), looks)
 }

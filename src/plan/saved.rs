@@ -13,7 +13,7 @@ use super::{LedgerId, Options, Plan, Survey, json::PlanJson};
 use crate::{
     host::Revision,
     model::{Address, HostName},
-    resource::Seen,
+    resource::{Looks, Seen},
     state::State,
 };
 
@@ -39,6 +39,9 @@ pub struct Saved {
     pub revision: Option<Revision>,
     /// What the caller allowed.
     pub options: Options,
+    /// Whether what needs the network was left out.
+    #[serde(default)]
+    pub offline: bool,
     /// A digest of what was seen of each resource, absences too.
     pub seen: BTreeMap<Address, String>,
     /// The plan that was shown.
@@ -57,6 +60,8 @@ pub struct RestsOn {
     pub revision: Option<Revision>,
     /// What the caller allowed.
     pub options: Options,
+    /// Whether what needs the network was left out.
+    pub offline: bool,
 }
 
 impl Saved {
@@ -66,7 +71,7 @@ impl Saved {
     ///
     /// If something seen cannot be written as JSON, which no kind's can.
     pub fn new(plan: &Plan, survey: &Survey<'_>, seen: &[Seen], rests_on: RestsOn) -> Result<Self> {
-        let RestsOn { root, state, source, revision, options } = rests_on;
+        let RestsOn { root, state, source, revision, options, offline } = rests_on;
         Ok(Self {
             format_version: FORMAT,
             rlvm_version: env!("CARGO_PKG_VERSION").into(),
@@ -77,6 +82,7 @@ impl Saved {
             source,
             revision,
             options,
+            offline,
             seen: digests(survey, seen)?,
             plan: plan.into(),
         })
@@ -102,6 +108,11 @@ impl Saved {
             env!("CARGO_PKG_VERSION")
         );
         serde_json::from_str(text).context("it is damaged")
+    }
+
+    /// Returns how to look again: as it was looked.
+    pub fn looks(&self) -> Looks {
+        Looks { refresh: false, offline: self.offline }
     }
 
     /// Writes it as text.

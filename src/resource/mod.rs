@@ -67,9 +67,9 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
         Vec::new()
     }
 
-    /// Says whether looking or acting takes so long that it is worth doing side by side.
-    fn is_slow(&self) -> bool {
-        false
+    /// Says what looking and acting take.
+    fn cost(&self) -> Cost {
+        Cost::Quick
     }
 
     /// Looks at the host. `last` is what [`Kind::remember`] kept at the last apply; `leaving` says that it is no
@@ -130,6 +130,26 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
     }
 }
 
+/// What looking at a resource, or changing it, takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cost {
+    /// System calls.
+    Quick,
+    /// A core, for a while: as many side by side as there are cores.
+    Work,
+    /// Waiting, for the network: many side by side.
+    Wait,
+}
+
+/// How to look, the same for all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looks {
+    /// Whether to look again at what did not move.
+    pub refresh: bool,
+    /// Whether to leave out what needs the network.
+    pub offline: bool,
+}
+
 /// What looking may use.
 pub struct Look<'a, S> {
     /// The host.
@@ -138,8 +158,8 @@ pub struct Look<'a, S> {
     pub last: Option<&'a S>,
     /// Whether it is no longer declared.
     pub leaving: bool,
-    /// Whether to look again at what did not move.
-    pub refresh: bool,
+    /// How to look.
+    pub looks: Looks,
 }
 
 /// How declared and seen differ.
@@ -290,9 +310,9 @@ macro_rules! kinds {
                 match self { $(Self::$Kind(it) => it.needs(),)* }
             }
 
-            /// See [`Kind::is_slow`].
-            pub fn is_slow(&self) -> bool {
-                match self { $(Self::$Kind(it) => it.is_slow(),)* }
+            /// See [`Kind::cost`].
+            pub fn cost(&self) -> Cost {
+                match self { $(Self::$Kind(it) => it.cost(),)* }
             }
 
             /// See [`Kind::observe`].
@@ -300,14 +320,14 @@ macro_rules! kinds {
             /// # Errors
             ///
             /// If the host cannot be looked at.
-            pub fn observe(&self, host: &dyn Observe, last: Option<&Seen>, leaving: bool, refresh: bool) -> Result<Seen> {
+            pub fn observe(&self, host: &dyn Observe, last: Option<&Seen>, leaving: bool, looks: Looks) -> Result<Seen> {
                 match self {
                     $(Self::$Kind(it) => {
                         let last = match last {
                             Some(Seen::$Kind(last)) => Some(last),
                             _ => None,
                         };
-                        Ok(Seen::$Kind(it.observe(&Look { host, last, leaving, refresh })?))
+                        Ok(Seen::$Kind(it.observe(&Look { host, last, leaving, looks })?))
                     })*
                 }
             }

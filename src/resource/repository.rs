@@ -5,7 +5,7 @@ mod look;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Attribute, Diff, Directory, Edit, Finding, Kind, Look, Removal, Secret, Severity};
+use super::{Attribute, Cost, Diff, Directory, Edit, Finding, Kind, Look, Removal, Secret, Severity};
 use crate::{
     effect::{Arg, Op},
     host::{Entry, Stamp},
@@ -100,8 +100,8 @@ impl Kind for Repository {
         ]
     }
 
-    fn is_slow(&self) -> bool {
-        true
+    fn cost(&self) -> Cost {
+        Cost::Work
     }
 
     fn observe(&self, look: &Look<'_, RepositorySeen>) -> Result<RepositorySeen> {

@@ -26,11 +26,12 @@ use anyhow::Result;
 use rlvm::{
     apply::{World, apply},
     effect::{Arg, Op, temporary},
-    expand::expand,
+    expand::{Homes, expand},
     host::{Act, Real, Store},
     ledger::{self, LOG, Ledger, SNAPSHOT, Writer},
     model::HostPath,
     plan::{Looking, Options, Survey, decide, observe},
+    resource::Looks,
 };
 
 use crate::support::{Scratch, Tree};
@@ -180,9 +181,10 @@ fn mortal_apply(on: &Scratch, yaml: &str, death: Death) -> usize {
     let known = ledger::read(home.as_str(), snapshot.as_deref(), log.as_deref()).unwrap();
     let (ledger, whole) =
         known.unwrap_or_else(|| (Ledger::new("web01".parse().unwrap(), "lineage".into()), 0));
-    let expanded = expand(&loaded.state);
+    let expanded = expand(&loaded.state, &Homes::default());
     let survey = Survey::new(&expanded, &ledger, &[]).unwrap();
-    let seen = observe(&survey, &Looking { host: &real, refresh: false, progress: &|_| {} }).unwrap();
+    let seen =
+        observe(&survey, &Looking { host: &real, looks: Looks::default(), progress: &|_| {} }).unwrap();
     let options = Options { allow_mass_removal: true, ..Options::default() };
     let plan = decide(&loaded.state.host, Some(&ledger), &survey, &seen, &expanded.findings, &options);
     let act = Mortal { real: &real, death, done: AtomicUsize::new(0) };

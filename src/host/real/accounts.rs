@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 
-use crate::model::{GroupName, UserName};
+use crate::model::{GroupName, HostPath, UserName};
 
 /// A user's numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +72,17 @@ impl Accounts {
     pub(super) fn ids(&self, user: &UserName) -> Result<Option<Ids>> {
         let Some(files) = self.files() else { return running_ids(user) };
         Ok(files.ids(user))
+    }
+
+    /// Returns where a user is at home; `None` if there is no such user, or no such place.
+    pub(super) fn home(&self, user: &UserName) -> Result<Option<HostPath>> {
+        let Some(files) = self.files() else {
+            let looked =
+                User::from_name(user.as_str()).with_context(|| format!("cannot look up the user {user}"))?;
+            return Ok(looked.and_then(|user| user.dir.to_str()?.parse().ok()));
+        };
+        let line = files.passwd.iter().find(|line| line.first().is_some_and(|name| name == user.as_str()));
+        Ok(line.and_then(|line| line.get(5)?.parse().ok()))
     }
 
     pub(super) fn user_name(&self, uid: u32) -> String {
@@ -191,6 +202,7 @@ mod tests {
             accounts.ids(&backup).unwrap().unwrap(),
             Ids { uid: 4000, gid: 4001, groups: vec![4, 4001] }
         );
+        assert_eq!(accounts.home(&backup).unwrap(), Some("/".parse().unwrap()));
         assert_eq!(accounts.user_name(4000), "backup");
         assert_eq!(accounts.group_name(4001), "backup");
         assert_eq!(accounts.group_name(77), "77");

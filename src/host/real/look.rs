@@ -169,6 +169,10 @@ impl Observe for Look<'_> {
         Ok(self.real.accounts.group(group)?.is_some())
     }
 
+    fn home(&self, user: &UserName) -> Result<Option<HostPath>> {
+        self.real.accounts.home(user)
+    }
+
     fn program(&self, name: &str) -> Result<Option<Stamp>> {
         Ok(process::find(&self.real.path, name))
     }

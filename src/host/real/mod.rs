@@ -5,6 +5,7 @@ mod act;
 mod look;
 mod mounts;
 mod process;
+mod secrets;
 mod walk;
 
 use std::{
@@ -34,6 +35,8 @@ pub struct Real {
     root_fd: OwnedFd,
     /// Where programs are looked for.
     path: String,
+    /// Where systemd put this process's credentials, if it did.
+    credentials: Option<String>,
     accounts: Accounts,
     mounts: OnceLock<BTreeSet<PathBuf>>,
     /// Directories in which something was made, renamed or removed since the last `settle`.
@@ -56,9 +59,16 @@ impl Real {
             root,
             root_fd: dir.into(),
             path: absolute_only(path),
+            credentials: None,
             mounts: OnceLock::new(),
             touched: Mutex::default(),
         })
+    }
+
+    /// Names the directory in which systemd put this process's credentials.
+    #[must_use]
+    pub fn with_credentials(self, dir: Option<String>) -> Self {
+        Self { credentials: dir, ..self }
     }
 
     /// Returns where its `/` is.

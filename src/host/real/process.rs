@@ -19,7 +19,7 @@ use nix::{
 use tracing::debug;
 
 use super::{
-    Real,
+    Real, secrets,
     walk::{Cursor, Way},
 };
 use crate::{
@@ -90,10 +90,11 @@ fn prepare(real: &Real, cmd: &Cmd) -> Result<Command> {
     if let Some(user) = cmd.run_as() {
         command.args(identity(real, user)?);
     }
-    command.arg("--").arg(cmd.program());
+    command.arg("--").arg(value(real, cmd.program()));
     command.args(cmd.words().iter().map(|arg| value(real, arg)));
     command.env_clear().env("PATH", &real.path).env("LC_ALL", "C.UTF-8").env("HOME", "/nonexistent");
     command.envs(cmd.variables().iter().map(|(name, arg)| (name, value(real, arg))));
+    command.envs(secrets::variables(real, cmd.secrets())?);
     // Paths of another tree are passed relative to it, since the user need not reach it from the real `/`.
     command.current_dir(&real.root).process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -58,7 +58,7 @@ impl Repository {
             }
             _ => None,
         };
-        let unmoved = look.last.filter(|last| marks.is_some() && last.marks == marks && !look.refresh);
+        let unmoved = look.last.filter(|last| marks.is_some() && last.marks == marks && !look.looks.refresh);
         if let Some(last) = unmoved {
             return Ok((last.state.clone(), marks));
         }
