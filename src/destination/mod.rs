@@ -23,7 +23,7 @@ pub use s3::S3;
 pub use sftp::Sftp;
 
 use crate::model::{
-    Line, Name, SecretFile, Size,
+    Line, Name, SecretFile, Server, Size, UserName,
     field::{is_default, keyed},
 };
 
@@ -67,6 +67,17 @@ pub struct Destination {
     pub was: Vec<Name>,
 }
 
+/// Another machine that a destination is reached at over SSH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer<'a> {
+    /// The user there; ssh's own choice if none.
+    pub user: Option<&'a UserName>,
+    /// The machine.
+    pub host: &'a Server,
+    /// The port; ssh's own choice if none.
+    pub port: Option<u16>,
+}
+
 /// The kinds of destinations. The YAML has one key for it: `local: { path: /srv/backup }`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -108,6 +119,17 @@ impl Destination {
             Kind::S3(s3) => s3.repository(),
             Kind::B2(b2) => b2.repository(),
             Kind::Rclone(rclone) => rclone.repository(),
+        }
+    }
+
+    /// Returns the machine that it is reached at over SSH, if it is.
+    pub fn peer(&self) -> Option<Peer<'_>> {
+        match &self.kind {
+            Kind::Sftp(Sftp { user, host, port, .. })
+            | Kind::Rclone(Rclone { ssh: Some(RcloneSsh { user, host, port }), .. }) => {
+                Some(Peer { user: user.as_ref(), host, port: *port })
+            }
+            _ => None,
         }
     }
 

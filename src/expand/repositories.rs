@@ -25,10 +25,15 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
     }
 }
 
+/// Lists the users of the jobs that store at a destination.
+pub(super) fn users_of<'a>(state: &'a State, destination: &Name) -> BTreeSet<&'a UserName> {
+    let uses = |job: &&crate::state::Job| job.to.contains(destination) || job.copy.contains_key(destination);
+    state.jobs.values().filter(uses).map(|job| &job.user).collect()
+}
+
 /// Finds who works with a destination: the jobs' user. Jobs of several users would lock each other out.
 fn user_of(state: &State, destination: &Name, expanded: &mut Expanded) -> UserName {
-    let uses = |job: &&crate::state::Job| job.to.contains(destination) || job.copy.contains_key(destination);
-    let users: BTreeSet<&UserName> = state.jobs.values().filter(uses).map(|job| &job.user).collect();
+    let users = users_of(state, destination);
     if users.len() > 1 {
         let names: Vec<&str> = users.iter().map(|user| user.as_str()).collect();
         let message = format!("jobs of several users store here: {}", names.join(", "));
