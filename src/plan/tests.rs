@@ -262,10 +262,13 @@ fn a_rename_keeps_what_the_ledger_knows() {
         location: Location::Local("/r".parse().unwrap()),
         password: crate::model::SecretFile("/p".parse().unwrap()),
         user: crate::model::UserName::root(),
+        means: Box::default(),
+        like: None,
+        after: Vec::new(),
     };
     let ready = |id: &str| {
         let state = RepositoryState::Opened(crate::restic::Found::Ready { id: id.into() });
-        RepositorySeen { state, locked: false, denied: None, tool: None, password: true, marks: None }
+        RepositorySeen { password: true, ..RepositorySeen::of(state) }
     };
     let known = Entry { seen: Some(Seen::Repository(ready("1"))), ..entry(repository("old"), Origin::Made) };
     let was = vec!["repository:old".parse().unwrap()];

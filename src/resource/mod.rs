@@ -24,7 +24,7 @@ pub use cron::{CronFile, CronLine, CronSpec};
 pub use directory::{Directory, DirectorySeen, DirectorySpec, There};
 pub use logrotate::{Frequency, LogrotateFile, LogrotateSeen, LogrotateSpec, NewFile, Su};
 pub use managed_file::{FileSeen, ManagedFile};
-pub use repository::{Location, Repository, RepositorySeen, RepositoryState};
+pub use repository::{Location, Machine, Remote, Repository, RepositorySeen, RepositoryState};
 pub use secret::{Role, Secret, SecretSeen};
 pub use ssh::{Access, AuthorizedKey, KeyType, SshAgentSpec, SshHostSpec, SshKeySpec, SshUserSpec};
 
@@ -91,6 +91,11 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
         Vec::new()
     }
 
+    /// Says why it could not be looked at, if so. Pure.
+    fn not_seen(&self, _seen: &Self::Seen) -> Option<NotSeen> {
+        None
+    }
+
     /// Says why it cannot be got at. What it needs may be in the way, and be put right by the same plan. Pure.
     fn reach(&self, _seen: &Self::Seen) -> Vec<Finding> {
         Vec::new()
@@ -139,6 +144,16 @@ pub enum Cost {
     Work,
     /// Waiting, for the network: many side by side.
     Wait,
+}
+
+/// Why something could not be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotSeen {
+    /// It was left out on purpose: why. Nothing is planned for it.
+    Left(String),
+    /// It cannot be got at: why. What it needs may be about to be put in place; then apply looks.
+    Waits(String),
 }
 
 /// How to look, the same for all.
@@ -359,6 +374,14 @@ macro_rules! kinds {
                         it.checks(seen, last)
                     })*
                     _ => Vec::new(),
+                }
+            }
+
+            /// See [`Kind::not_seen`].
+            pub fn not_seen(&self, seen: &Seen) -> Option<NotSeen> {
+                match (self, seen) {
+                    $((Self::$Kind(it), Seen::$Kind(seen)) => it.not_seen(seen),)*
+                    _ => None,
                 }
             }
 

@@ -34,6 +34,10 @@ pub enum Role {
     Password,
     /// Variables of the environment, `NAME=value` each.
     Environment,
+    /// One variable of the environment.
+    Credential,
+    /// A certificate that is trusted: no secret, but what it stands for rests on nobody else having written it.
+    Certificate,
 }
 
 /// What was seen of a secret: never its content, nor a digest of it.
@@ -136,7 +140,7 @@ impl Kind for Secret {
             SecretSeen::Absent => {
                 let or = match self.role {
                     Role::Password => ", or set `generate_password: true`",
-                    Role::Environment => "",
+                    Role::Environment | Role::Credential | Role::Certificate => "",
                 };
                 let remedy = format!("write it, for {user} alone to read (mode 0600){or}");
                 vec![say(Severity::Error, format!("{path} is not there"), remedy)]

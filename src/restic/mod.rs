@@ -3,66 +3,31 @@
 //! Exit codes 10 (absent), 11 (locked) and 12 (wrong password) came with 0.17; before, all are 1 and the text
 //! tells (tried with 0.14.0 and 0.18.0). A code that is not listed is a failure, says restic's manual.
 
+mod call;
 mod version;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+pub use call::{Access, Means, Original};
 pub use version::{OLDEST, Version};
 
 use crate::{
-    effect::{Arg, Cmd, NotReadOnly, Query},
+    effect::{NotReadOnly, Query},
     host::Output,
-    model::{SecretFile, UserName},
+    model::HostPath,
 };
-
-/// How a repository is reached: where it is, by which password, as whom.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Access<'a> {
-    /// The repository in restic's words, byte for byte.
-    pub location: Arg,
-    /// The file with its password.
-    pub password: &'a SecretFile,
-    /// The user that works with it.
-    pub user: &'a UserName,
-}
 
 /// How long a look at a repository may take, in seconds.
 const LOOK: u64 = 10;
-
-impl Access<'_> {
-    /// Reads the repository's configuration, which proves the password, and changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// Never, as long as the call stands in the reviewed list.
-    pub fn look(&self) -> Result<Query, NotReadOnly> {
-        let cmd = self.call(&["cat", "config", "--no-lock", "--no-cache"]);
-        Query::new(cmd.ok(&[0, 1, 10, 11, 12]).timeout(LOOK))
-    }
-
-    /// Makes the repository.
-    pub fn init(&self) -> Cmd {
-        self.call(&["init", "--no-cache"])
-    }
-
-    fn call(&self, words: &[&str]) -> Cmd {
-        let cmd = Cmd::new("restic").args(words.iter().copied()).arg("--repo");
-        let cmd = match &self.location {
-            Arg::Word(word) => cmd.arg(word),
-            Arg::Path(path) => cmd.path(path),
-        };
-        cmd.arg("--password-file").path(&self.password.0).user(self.user)
-    }
-}
 
 /// Asks which restic it is.
 ///
 /// # Errors
 ///
 /// Never, as long as the call stands in the reviewed list.
-pub fn ask_version() -> Result<Query, NotReadOnly> {
-    Query::new(Cmd::new("restic").arg("version").timeout(LOOK))
+pub fn ask_version(engine: Option<&HostPath>) -> Result<Query, NotReadOnly> {
+    Query::new(call::program(engine).arg("version").timeout(LOOK))
 }
 
 /// What a look at a repository said.
@@ -203,18 +168,5 @@ mod tests {
         assert_eq!(found(&Output { code: Some(0), stdout, ..Output::default() }), Found::Ready { id });
         let stdout = "{\"id\":\"short\"}".to_owned();
         assert!(matches!(found(&Output { code: Some(0), stdout, ..Output::default() }), Found::Damaged(_)));
-    }
-
-    #[test]
-    fn calls_name_the_password_file_and_the_user() {
-        let password = SecretFile("/etc/p w".parse().unwrap());
-        let backup: UserName = "backup".parse().unwrap();
-        let access =
-            Access { location: Arg::Path("/srv/r".parse().unwrap()), password: &password, user: &backup };
-        assert_eq!(
-            access.init().to_string(),
-            "runuser -u backup -- restic init --no-cache --repo /srv/r --password-file '/etc/p w'"
-        );
-        assert!(access.look().is_ok() && ask_version().is_ok());
     }
 }
