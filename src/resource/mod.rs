@@ -7,7 +7,9 @@
 
 mod account;
 mod cron;
+mod difference;
 mod directory;
+mod finding;
 mod logrotate;
 mod managed_file;
 mod repository;
@@ -17,11 +19,12 @@ mod ssh;
 use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
 
 pub use account::Account;
 pub use cron::{CronFile, CronLine, CronSpec};
+pub use difference::{Attribute, Diff, Edit, Removal};
 pub use directory::{Directory, DirectorySeen, DirectorySpec, There};
+pub use finding::{Finding, Severity};
 pub use logrotate::{Frequency, LogrotateFile, LogrotateSeen, LogrotateSpec, NewFile, Su};
 pub use managed_file::{FileSeen, ManagedFile};
 pub use repository::{Location, Machine, Remote, Repository, RepositorySeen, RepositoryState};
@@ -29,7 +32,6 @@ pub use secret::{Role, Secret, SecretSeen};
 pub use ssh::{Access, AuthorizedKey, KeyType, SshAgentSpec, SshHostSpec, SshKeySpec, SshUserSpec};
 
 use crate::{
-    effect::Op,
     host::Observe,
     model::{Address, HostPath, Name},
 };
@@ -175,104 +177,6 @@ pub struct Look<'a, S> {
     pub leaving: bool,
     /// How to look.
     pub looks: Looks,
-}
-
-/// How declared and seen differ.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Diff {
-    /// Not at all.
-    Same,
-    /// There is nothing yet.
-    Create(Edit),
-    /// It is there, and differs.
-    Update(Edit),
-    /// Something is there that is never written over, adopted or not.
-    Refuse(String),
-}
-
-/// What ends a difference, and how it is shown.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Edit {
-    /// What changes.
-    pub attributes: Vec<Attribute>,
-    /// A file's text before and after, where it changes.
-    pub text: Option<(String, String)>,
-    /// What to do, in order.
-    pub ops: Vec<Op>,
-}
-
-/// One thing that changes: its name, before, after.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attribute {
-    /// As in the state file, where it stands there.
-    pub name: String,
-    /// Null if there was nothing.
-    pub before: Value,
-    /// Null if there is nothing then.
-    pub after: Value,
-    /// Whether the value is never to be seen; then it is null.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub sensitive: bool,
-}
-
-impl Attribute {
-    /// Names what changes.
-    pub fn new(name: &str, before: impl Into<Value>, after: impl Into<Value>) -> Self {
-        Self { name: name.into(), before: before.into(), after: after.into(), sensitive: false }
-    }
-}
-
-/// How a resource goes that is no longer declared.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Removal {
-    /// By this.
-    Delete(Edit),
-    /// It stays, and rlvm forgets it: why.
-    Forget(String),
-    /// There is nothing to do and nothing to say.
-    Quiet,
-}
-
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// The plan cannot be applied.
-    Error,
-    /// A guard stands in the way.
-    Refusal,
-    /// The night would not go well, or not as meant.
-    Warning,
-    /// Worth knowing.
-    Notice,
-}
-
-/// Something that a person should know.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Finding {
-    /// How bad it is.
-    pub severity: Severity,
-    /// Of what: an address, or a place in the state.
-    pub address: String,
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<String>,
-}
-
-impl Finding {
-    /// Says something of an address.
-    pub fn new(severity: Severity, address: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { severity, address: address.into(), message: message.into(), remedy: None }
-    }
-
-    /// Adds what to do.
-    #[must_use]
-    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
-        self.remedy = Some(remedy.into());
-        self
-    }
 }
 
 /// Lists the kinds: each one's module file stands above, its name here.
