@@ -16,8 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     effect::Owner,
     model::{HostPath, UserName},
-    resource::{Account, Directory, Resource},
-    state::State,
+    resource::{Account, Directory, OtherBackups, Resource},
+    source::Source,
+    state::{Job, State},
 };
 
 /// Where users are at home, for what lies there.
@@ -44,6 +45,7 @@ pub fn expand(state: &State, homes: &Homes) -> Expanded {
     repositories::add(state, homes, &mut expanded);
     schedules::add(state, &mut expanded);
     logs::add(state, &mut expanded);
+    other_backups(state, &mut expanded);
     accounts(&mut expanded);
     expanded.add_directories_above();
     expanded.refuse_descents();
@@ -64,6 +66,17 @@ fn directories(state: &State, expanded: &mut Expanded) {
             ..Declared::plain(resource)
         });
     }
+}
+
+/// Looks for what else backs up what the jobs do (R30).
+fn other_backups(state: &State, expanded: &mut Expanded) {
+    let jobs: Vec<&Job> = state.jobs.values().filter(|job| job.enabled).collect();
+    if jobs.is_empty() {
+        return;
+    }
+    let paths = jobs.iter().flat_map(|job| &job.sources).flat_map(Source::paths);
+    let sources: BTreeSet<HostPath> = paths.cloned().collect();
+    expanded.add(Declared::plain(OtherBackups { sources: sources.into_iter().collect() }));
 }
 
 /// Declares the users and groups that something belongs to.

@@ -12,6 +12,7 @@ mod directory;
 mod finding;
 mod logrotate;
 mod managed_file;
+mod other_backups;
 mod repository;
 mod secret;
 mod ssh;
@@ -27,6 +28,7 @@ pub use directory::{Directory, DirectorySeen, DirectorySpec, There};
 pub use finding::{Finding, Severity};
 pub use logrotate::{Frequency, LogrotateFile, LogrotateSeen, LogrotateSpec, NewFile, Su};
 pub use managed_file::{FileSeen, ManagedFile};
+pub use other_backups::{OtherBackup, OtherBackups};
 pub use repository::{Location, Machine, Remote, Repository, RepositorySeen, RepositoryState};
 pub use secret::{Role, Secret, SecretSeen};
 pub use ssh::{Access, AuthorizedKey, KeyType, SshAgentSpec, SshHostSpec, SshKeySpec, SshUserSpec};
@@ -357,4 +359,5 @@ kinds! {
     Repository,
     CronFile,
     LogrotateFile,
+    OtherBackups,
 }

@@ -154,6 +154,13 @@ impl Kind for Secret {
                     let remedy = "write the secret into it; if a repository was made with it, only the lost content opens it";
                     findings.push(say(Severity::Error, format!("{path} is empty"), remedy.into()));
                 }
+                if self.role == Role::Certificate {
+                    findings.extend(
+                        certificate(path, owner, *mode)
+                            .map(|(message, remedy)| say(Severity::Warning, message, remedy)),
+                    );
+                    return findings;
+                }
                 if owner != user.as_str() && !self.generate {
                     let message = format!("{path} belongs to {owner}, but {user} works with it");
                     findings.push(say(Severity::Error, message, format!("chown {user} {path}")));
@@ -205,6 +212,19 @@ impl Secret {
         let op = Op::MakeSecret { path: self.file.0.clone(), owner: self.owner.clone(), mode: MODE };
         Edit { attributes, text: None, ops: vec![op] }
     }
+}
+
+/// Says what is wrong with a certificate: it may be read by all, and written by root alone.
+fn certificate(path: &HostPath, owner: &str, mode: Mode) -> Option<(String, String)> {
+    if owner != "root" {
+        return Some((
+            format!("{path} belongs to {owner}, who could trust another server by it"),
+            format!("chown root {path}"),
+        ));
+    }
+    let writable = mode.bits() & 0o022 != 0;
+    let message = format!("{path} can be written by others than root (mode {mode})");
+    writable.then(|| (message, format!("chmod go-w {path}")))
 }
 
 /// 0600 or stricter.

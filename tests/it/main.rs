@@ -2,6 +2,7 @@
 
 mod architecture;
 mod canary;
+mod checks;
 mod cli;
 mod converge;
 mod crash;
