@@ -15,7 +15,7 @@ as_root=()
 
 # A program that the tests call, and the package it is in.
 wanted=(
-    restic:restic logrotate:logrotate cron:cron git:git setpriv:util-linux runuser:util-linux script:bsdutils
+    restic:restic logrotate:logrotate cron:cron git:git setpriv:util-linux setsid:util-linux runuser:util-linux script:bsdutils
     cc:gcc
 )
 missing=()

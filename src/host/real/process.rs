@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     io::Read,
-    os::unix::{fs::MetadataExt, process::CommandExt},
+    os::unix::fs::MetadataExt,
     path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc,
@@ -81,12 +81,13 @@ pub(super) fn find(path: &str, name: &str) -> Option<Stamp> {
     None
 }
 
-/// Builds the call. setpriv(1) of util-linux sets what std cannot without unsafe code: that the child dies with
-/// its parent, and a user's groups.
+/// Builds the call. setsid(1) and setpriv(1) of util-linux set what std cannot without unsafe code: a session without
+/// a terminal, so that nothing below asks there for a password (ssh does, of /dev/tty) or takes it over (restic gives it
+/// to its ssh); that the child dies with its parent; a user's groups.
 #[expect(clippy::disallowed_methods, reason = "host runs programs")]
 fn prepare(real: &Real, cmd: &Cmd) -> Result<Command> {
-    let mut command = Command::new("setpriv");
-    command.arg("--pdeathsig=KILL");
+    let mut command = Command::new("setsid");
+    command.args(["setpriv", "--pdeathsig=KILL"]);
     if let Some(user) = cmd.run_as() {
         command.args(identity(real, user)?);
     }
@@ -96,7 +97,7 @@ fn prepare(real: &Real, cmd: &Cmd) -> Result<Command> {
     command.envs(cmd.variables().iter().map(|(name, arg)| (name, value(real, arg))));
     command.envs(secrets::variables(real, cmd.secrets())?);
     // Paths of another tree are passed relative to it, since the user need not reach it from the real `/`.
-    command.current_dir(&real.root).process_group(0);
+    command.current_dir(&real.root);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(command)
 }
@@ -161,8 +162,9 @@ fn wait(child: &mut Child, limit: Duration) -> Result<(Option<i32>, bool)> {
         }
         if start.elapsed() >= limit {
             let group = Pid::from_raw(i32::try_from(child.id())?);
-            // It may have ended just now: then there is nothing to kill.
+            // It may have ended just now: then there is nothing to kill. Before setsid has run there is no group.
             let _ = killpg(group, Signal::SIGKILL);
+            let _ = child.kill();
             child.wait().context("cannot wait for a child")?;
             return Ok((None, true));
         }
