@@ -166,7 +166,7 @@ fn machine(state: &State, name: &Name, of: &Destination, expanded: &mut Expanded
     let address = declared.and_then(|it| it.address.clone()).unwrap_or_else(|| peer.host.clone());
     let port = peer.port.or(declared.and_then(|it| it.port)).unwrap_or(22);
     let host_keys = declared.map(|it| it.host_keys.iter().cloned().collect()).unwrap_or_default();
-    Some(Machine { host: peer.host.clone(), address, port, host_keys })
+    Some(Machine { user: peer.user.cloned(), host: peer.host.clone(), address, port, host_keys })
 }
 
 /// Says what restic needs to get at a destination.

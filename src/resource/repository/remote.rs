@@ -7,7 +7,7 @@ use super::{Repository, RepositorySeen, RepositoryState, look, state::Missing};
 use crate::{
     effect::{Cmd, Query},
     host::Observe,
-    model::{PublicKey, Server},
+    model::{PublicKey, Server, UserName},
     resource::{Look, NotSeen},
     restic::{self, Found},
 };
@@ -28,6 +28,9 @@ pub struct Remote {
 /// Another machine that is reached over SSH.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
+    /// The user there; ssh's own choice if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserName>,
     /// Its name in the state.
     pub host: Server,
     /// Where it really is.
@@ -38,6 +41,8 @@ pub struct Machine {
     pub host_keys: Vec<PublicKey>,
 }
 
+/// ssh's exit code for its own failures (ssh(1)).
+const SSH_FAILED: i32 = 255;
 /// What ssh says of a host that it does not trust (OpenSSH 9.2, sshconnect.c).
 const UNTRUSTED: &str = "Host key verification failed";
 /// What ssh says of a user that it may not become.
@@ -82,6 +87,7 @@ impl Repository {
         let seen = match restic::found(&host.query(&self.access().look()?)?) {
             Found::Absent => RepositoryState::Absent,
             Found::Unreachable(why) => {
+                let why = self.says_ssh(host, remote)?.unwrap_or(why);
                 let other_host_key = if why.contains(UNTRUSTED) { remote.shown_keys(host)? } else { None };
                 return Ok(RepositorySeen { other_host_key, ..waits(why) });
             }
@@ -94,6 +100,23 @@ impl Repository {
             locked: ready && self.has_locks(host)?,
             ..of(seen)
         })
+    }
+
+    /// Asks ssh itself why it does not get there: restic may end before it has passed on what ssh said.
+    fn says_ssh(&self, host: &dyn Observe, remote: &Remote) -> Result<Option<String>> {
+        let Some(machine) = &remote.machine else { return Ok(None) };
+        let fixed =
+            ["-nT", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=5"];
+        let port = machine.port.to_string();
+        let user = machine.user.iter().flat_map(|user| ["-l", user.as_str()]);
+        let words = fixed.into_iter().chain(["-p", &port]).chain(user).chain([machine.host.as_str(), "exit"]);
+        let cmd = Cmd::new("ssh").args(words).user(&self.user).ok(&[0, SSH_FAILED]).timeout(10);
+        let output = host.query(&Query::new(cmd)?)?;
+        if output.code != Some(SSH_FAILED) {
+            return Ok(None);
+        }
+        let mut lines = output.stderr.lines().map(str::trim).filter(|line| !line.is_empty());
+        Ok(lines.next_back().map(ToOwned::to_owned))
     }
 
     /// Says whether something has a lock on it. What cannot be told is not said: opening it has just gone well.
