@@ -19,6 +19,9 @@ const READ_ONLY: &[(&str, &[&str], &[&str])] = &[
     ("restic", &["version"], &[]),
     ("restic", &["cat", "config"], &["--no-lock", "--no-cache"]),
     ("restic", &["list", "locks"], &["--no-lock", "--no-cache"]),
+    // Asks the agent, or the other machine; neither keeps anything of it (tried with OpenSSH 9.2).
+    ("ssh-add", &["-L"], &[]),
+    ("ssh-keyscan", &["-T"], &[]),
     ("test", &["-w"], &[]),
     ("test", &["-x"], &[]),
 ];
@@ -73,6 +76,8 @@ mod tests {
         assert!(Query::new(restic().args(["cat", "config", "--no-cache"])).is_err());
         assert!(Query::new(restic().arg("init")).is_err());
         assert!(Query::new(restic().args(["init", "version"])).is_err());
+        assert!(Query::new(Cmd::new("ssh-add").arg("-L")).is_ok());
+        assert!(Query::new(Cmd::new("ssh-add").arg("/root/.ssh/id_rlvm")).is_err());
         assert!(Query::new(Cmd::new("rm").arg("-w")).is_err());
     }
 }

@@ -7,6 +7,7 @@ mod logs;
 mod repositories;
 mod resources;
 mod schedules;
+mod ssh;
 mod unsupported;
 
 pub use resources::{Declared, Expanded};
@@ -23,18 +24,19 @@ use crate::{
 /// Where users are at home, for what lies there.
 pub type Homes = BTreeMap<UserName, HostPath>;
 
-/// Lists the users whose home has to be known.
-pub fn users_with_homes(_state: &State) -> BTreeSet<UserName> {
-    BTreeSet::new()
+/// Lists the users whose home has to be known: those whose SSH configuration the state has a part of.
+pub fn users_with_homes(state: &State) -> BTreeSet<UserName> {
+    state.ssh.hosts.iter().flat_map(|(name, host)| ssh::users_of(state, name, host)).collect()
 }
 
 /// Lists all resources of a state.
-pub fn expand(state: &State, _homes: &Homes) -> Expanded {
+pub fn expand(state: &State, homes: &Homes) -> Expanded {
     let mut expanded = Expanded::default();
     directories(state, &mut expanded);
     repositories::add(state, &mut expanded);
     schedules::add(state, &mut expanded);
     logs::add(state, &mut expanded);
+    ssh::add(state, homes, &mut expanded);
     accounts(&mut expanded);
     expanded.add_directories_above();
     expanded.refuse_descents();
@@ -64,6 +66,7 @@ fn accounts(expanded: &mut Expanded) {
         let owner = match &declared.resource {
             Resource::Directory(directory) => &directory.owner,
             Resource::Secret(secret) => &secret.owner,
+            Resource::SshKey(key) => &key.owner,
             _ => continue,
         };
         let user = (owner.user.as_str() != "root").then(|| Account::User(owner.user.clone()));

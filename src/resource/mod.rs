@@ -8,11 +8,16 @@
 mod account;
 mod cron;
 mod directory;
+mod known_hosts;
 mod logrotate;
+mod managed_block;
 mod managed_file;
 mod repository;
 mod secret;
 mod ssh;
+mod ssh_agent;
+mod ssh_config;
+mod ssh_key;
 
 use anyhow::Result;
 use schemars::JsonSchema;
@@ -22,11 +27,16 @@ use serde_json::Value;
 pub use account::Account;
 pub use cron::{CronFile, CronLine, CronSpec};
 pub use directory::{Directory, DirectorySeen, DirectorySpec, There};
+pub use known_hosts::{Known, KnownHosts};
 pub use logrotate::{Frequency, LogrotateFile, LogrotateSeen, LogrotateSpec, NewFile, Su};
+pub use managed_block::ManagedBlock;
 pub use managed_file::{FileSeen, ManagedFile};
 pub use repository::{Location, Repository, RepositorySeen, RepositoryState};
 pub use secret::{Role, Secret, SecretSeen};
-pub use ssh::{Access, AuthorizedKey, KeyType, SshAgentSpec, SshHostSpec, SshKeySpec, SshUserSpec};
+pub use ssh::{Access, AuthorizedKey, SshAgentSpec, SshHostSpec, SshKeySpec, SshUserSpec};
+pub use ssh_agent::AgentSeen;
+pub use ssh_config::{SshConfig, SshConfigHost};
+pub use ssh_key::{NewKey, PublicSeen, SshKey, SshKeySeen};
 
 use crate::{
     effect::Op,
@@ -430,4 +440,7 @@ kinds! {
     Repository,
     CronFile,
     LogrotateFile,
+    SshKey,
+    SshConfig,
+    KnownHosts,
 }
