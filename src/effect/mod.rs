@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use cmd::{Arg, Cmd, Private, is_credential, quote};
 pub use query::{NotReadOnly, Query};
 
-use crate::model::{GroupName, HostPath, Mode, UserName};
+use crate::model::{GroupName, HostPath, KeyType, Line, Mode, UserName};
 
 /// To whom a file or directory belongs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -93,6 +93,18 @@ pub enum Op {
         /// Its permission bits.
         mode: Mode,
     },
+    /// Makes a pair of SSH keys with ssh-keygen where there is none: the private half 0600, the public one beside it
+    /// (`.pub`) 0644. Neither is ever written over. Only `host` ever holds the private half.
+    MakeKey {
+        /// Where the private half goes.
+        path: HostPath,
+        /// To whom both shall belong.
+        owner: Owner,
+        /// Of which type it shall be.
+        kind: KeyType,
+        /// What stands behind the public half.
+        comment: Line,
+    },
     /// Removes a file, and what a write of it that was cut short left.
     RemoveFile {
         /// Which.
@@ -122,6 +134,7 @@ impl Op {
             | Self::SetMode { path, .. }
             | Self::WriteFile { path, .. }
             | Self::MakeSecret { path, .. }
+            | Self::MakeKey { path, .. }
             | Self::RemoveFile { path }
             | Self::RemoveTemporary { path }
             | Self::RemoveDir { path } => Some(path),
@@ -153,6 +166,15 @@ impl fmt::Display for Op {
                 let path = quote(path.as_str());
                 write!(f, "install -o {user} -g {group} -m {mode} /dev/stdin {path}  # random, never shown")
             }
+            Self::MakeKey { path, owner, kind, comment } => {
+                let (public, comment) = (quote(path.public_half().as_str()), quote(comment.as_str()));
+                let path = quote(path.as_str());
+                write!(f, "ssh-keygen -q {} -N '' -C {comment} -f {path}", kind.flags().join(" "))?;
+                if *owner == Owner::root() {
+                    return Ok(());
+                }
+                write!(f, " && chown {owner} {path} {public}")
+            }
             Self::RemoveFile { path } => write!(f, "rm {}", quote(path.as_str())),
             Self::RemoveTemporary { path } => write!(f, "rm -df {}", quote(&temporary(path))),
             Self::RemoveDir { path } => write!(f, "rmdir {}", quote(path.as_str())),
@@ -174,6 +196,11 @@ mod tests {
     fn shown_as_commands() {
         let path: HostPath = "/a b".parse().unwrap();
         let (owner, mode) = (Owner::root(), Mode::new(0o600));
+        let key = |owner: &str| {
+            let (user, group) = (owner.parse().unwrap(), owner.parse().unwrap());
+            let (kind, comment) = (KeyType::Rsa, "a b".parse().unwrap());
+            Op::MakeKey { path: "/k".parse().unwrap(), owner: Owner { user, group }, kind, comment }
+        };
         let write =
             Op::WriteFile { path: path.clone(), text: "hunter2\n".into(), owner: owner.clone(), mode };
         for (op, expected) in [
@@ -191,6 +218,11 @@ mod tests {
             (
                 Op::MakeSecret { path: path.clone(), owner, mode },
                 "install -o root -g root -m 0600 /dev/stdin '/a b'  # random, never shown",
+            ),
+            (key("root"), "ssh-keygen -q -t rsa -b 4096 -N '' -C 'a b' -f /k"),
+            (
+                key("backup"),
+                "ssh-keygen -q -t rsa -b 4096 -N '' -C 'a b' -f /k && chown backup:backup /k /k.pub",
             ),
             (Op::RemoveFile { path: path.clone() }, "rm '/a b'"),
             (Op::RemoveTemporary { path: path.clone() }, "rm -df '/a b.dpkg-new'"),

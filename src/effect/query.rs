@@ -21,7 +21,8 @@ const READ_ONLY: &[(&str, &[&str], &[&str])] = &[
     ("restic", &["list", "locks"], &["--no-lock", "--no-cache"]),
     // Logs in, and out at once: whatever the account runs gets no input.
     ("ssh", &["-nT", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"], &["exit"]),
-    // Asks a machine for its host keys: nothing is written, here or there.
+    // Asks the agent, or the other machine; neither keeps anything of it (tried with OpenSSH 9.2).
+    ("ssh-add", &["-L"], &[]),
     ("ssh-keyscan", &["-T"], &[]),
     ("test", &["-w"], &[]),
     ("test", &["-x"], &[]),
@@ -77,6 +78,8 @@ mod tests {
         assert!(Query::new(restic().args(["cat", "config", "--no-cache"])).is_err());
         assert!(Query::new(restic().arg("init")).is_err());
         assert!(Query::new(restic().args(["init", "version"])).is_err());
+        assert!(Query::new(Cmd::new("ssh-add").arg("-L")).is_ok());
+        assert!(Query::new(Cmd::new("ssh-add").arg("/root/.ssh/id_rlvm")).is_err());
         assert!(Query::new(Cmd::new("rm").arg("-w")).is_err());
     }
 }

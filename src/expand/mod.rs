@@ -7,6 +7,7 @@ mod logs;
 mod repositories;
 mod resources;
 mod schedules;
+mod ssh;
 mod unsupported;
 
 pub use resources::{Declared, Expanded};
@@ -24,18 +25,11 @@ use crate::{
 /// Where users are at home, for what lies there.
 pub type Homes = BTreeMap<UserName, HostPath>;
 
-/// Lists the users whose home has to be known.
-pub fn users_with_homes(_state: &State) -> BTreeSet<UserName> {
-    BTreeSet::new()
-}
-
-/// Returns where a user is at home. One that does not exist yet will be where useradd(8) puts it.
-fn home_of(homes: &Homes, user: &UserName) -> HostPath {
-    let usual = || {
-        let usual = if *user == UserName::root() { "/root".to_owned() } else { format!("/home/{user}") };
-        usual.parse().unwrap_or_else(|_| HostPath::fixed("/root"))
-    };
-    homes.get(user).cloned().unwrap_or_else(usual)
+/// Lists the users whose home has to be known: those whose SSH configuration the state has a part of, and those whose
+/// rclone has remotes of its own.
+pub fn users_with_homes(state: &State) -> BTreeSet<UserName> {
+    let ssh = state.ssh.hosts.iter().flat_map(|(name, host)| ssh::users_of(state, name, host));
+    ssh.chain(repositories::rclone_users(state)).collect()
 }
 
 /// Lists all resources of a state.
@@ -46,6 +40,7 @@ pub fn expand(state: &State, homes: &Homes) -> Expanded {
     schedules::add(state, &mut expanded);
     logs::add(state, &mut expanded);
     other_backups(state, &mut expanded);
+    ssh::add(state, homes, &mut expanded);
     accounts(&mut expanded);
     expanded.add_directories_above();
     expanded.refuse_descents();
@@ -86,6 +81,7 @@ fn accounts(expanded: &mut Expanded) {
         let owner = match &declared.resource {
             Resource::Directory(directory) => &directory.owner,
             Resource::Secret(secret) => &secret.owner,
+            Resource::SshKey(key) => &key.owner,
             _ => continue,
         };
         let user = (owner.user.as_str() != "root").then(|| Account::User(owner.user.clone()));

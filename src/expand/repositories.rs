@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Declared, Expanded, Homes, home_of, resources::implied};
+use super::{
+    Declared, Expanded, Homes,
+    resources::implied,
+    ssh::{before, declared, home},
+};
 use crate::{
     destination::{Destination, Kind},
     effect::{Arg, Owner, Private},
@@ -100,7 +104,7 @@ fn repository(
     user: &UserName,
     of: &Destination,
 ) {
-    let home = home_of(homes, user);
+    let home = home(user, homes);
     let mut after = Vec::new();
     let location = match &of.kind {
         Kind::Local(local) => {
@@ -109,10 +113,8 @@ fn repository(
         }
         _ => {
             let machine = machine(state, name, of, expanded);
-            if let Some(declared) = machine.as_ref().and_then(|it| state.ssh.hosts.get(&it.host)) {
-                after.push(Address::new("ssh_config", &format!("{home}/.ssh/config")));
-                after.push(Address::new("known_hosts", &format!("{home}/.ssh/known_hosts")));
-                after.extend(declared.identity.iter().map(|key| Address::new("ssh_key", key.0.as_str())));
+            if let Some(spec) = machine.as_ref().and_then(|machine| declared(state, &machine.host)) {
+                after.extend(before(user, homes, spec));
             }
             let tools = of.reach().tools;
             let tools = tools.into_iter().map(|(tool, package)| (tool.into(), package.into())).collect();
@@ -120,7 +122,7 @@ fn repository(
         }
     };
     after.extend(state.restic.iter().map(|pin| Address::new("restic", &pin.version.to_string())));
-    let like = original(state, &home, name);
+    let like = original(state, home.as_ref(), name);
     if let Some((from, original)) = &like {
         one_environment(expanded, name, of, from, original);
     }
@@ -129,7 +131,7 @@ fn repository(
         location,
         password: of.password_file.clone(),
         user: user.clone(),
-        means: Box::new(means(state, &home, of)),
+        means: Box::new(means(state, home.as_ref(), of)),
         like: like.map(Box::new),
         after,
     };
@@ -155,7 +157,7 @@ fn directory(expanded: &mut Expanded, path: &HostPath, user: &UserName) {
 /// Finds the machine that a destination is reached at over SSH. One that is not declared is nobody's care (R29).
 fn machine(state: &State, name: &Name, of: &Destination, expanded: &mut Expanded) -> Option<Machine> {
     let peer = of.peer()?;
-    let declared = state.ssh.hosts.get(peer.host);
+    let declared = declared(state, peer.host);
     if declared.is_none() {
         let message =
             format!("{} is not declared in `ssh: hosts:`: nobody sees to its key and ours", peer.host);
@@ -169,13 +171,25 @@ fn machine(state: &State, name: &Name, of: &Destination, expanded: &mut Expanded
     Some(Machine { user: peer.user.cloned(), host: peer.host.clone(), address, port, host_keys })
 }
 
+/// Says whether rclone runs here, with remotes of its own.
+fn is_rclone(of: &Destination) -> bool {
+    matches!(&of.kind, Kind::Rclone(rclone) if rclone.remote.is_some())
+}
+
+/// Lists the users whose rclone's remotes are used.
+pub(super) fn rclone_users(state: &State) -> impl Iterator<Item = UserName> {
+    let there = state.destinations.iter().filter(|(_, of)| is_rclone(of));
+    there.flat_map(|(name, _)| users_of(state, name)).cloned()
+}
+
 /// Says what restic needs to get at a destination.
-fn means(state: &State, home: &HostPath, of: &Destination) -> Means {
+fn means(state: &State, home: Option<&HostPath>, of: &Destination) -> Means {
     let reach = of.reach();
     let mut variables: BTreeMap<String, Arg> =
         reach.variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    let rclone_here = matches!(&of.kind, Kind::Rclone(rclone) if rclone.remote.is_some());
-    if let (true, Ok(config)) = (rclone_here, format!("{home}/.config/rclone/rclone.conf").parse()) {
+    if let (true, Some(Ok(config))) =
+        (is_rclone(of), home.map(|home| home.join(".config/rclone/rclone.conf")))
+    {
         variables.entry("RCLONE_CONFIG".into()).or_insert(Arg::Path(config));
     }
     let engine = state
@@ -186,7 +200,7 @@ fn means(state: &State, home: &HostPath, of: &Destination) -> Means {
 }
 
 /// Finds the destination that copies to this one come from: the first job's, if several copy to it.
-fn original(state: &State, home: &HostPath, name: &Name) -> Option<(Name, Original)> {
+fn original(state: &State, home: Option<&HostPath>, name: &Name) -> Option<(Name, Original)> {
     let from = state.jobs.values().find_map(|job| Some(&job.copy.get(name)?.from))?;
     let of = state.destinations.get(from)?;
     let location = match &of.kind {

@@ -17,15 +17,6 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
     for user in state.ssh.users.keys() {
         say(format!("ssh.users.{user}"), "accounts for clients");
     }
-    for path in state.ssh.keys.keys() {
-        say(format!("ssh.keys.{path}"), "SSH key pairs");
-    }
-    for host in state.ssh.hosts.keys() {
-        say(format!("ssh.hosts.{host}"), "SSH client configuration and known hosts");
-    }
-    if state.ssh.agent.is_some() {
-        say("ssh.agent".into(), "an SSH agent");
-    }
     for (name, job) in state.jobs.iter().filter(|(_, job)| job.enabled) {
         say(format!("jobs.{name}"), "`rlvm run`; the schedule is installed, and the job fails until then");
         for key in extras(job) {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Mode;
+use crate::model::{Mode, PublicKey};
 
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,15 @@ pub struct Stamp {
     pub mtime: i64,
     /// Last change of inode, in nanoseconds since 1970.
     pub ctime: i64,
+}
+
+/// What the file of a private SSH key shows without its passphrase. Nothing of it is private.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyHead {
+    /// The public half. A file in another form than OpenSSH's own (ssh-keygen before 7.8) does not show it.
+    pub public: Option<PublicKey>,
+    /// Whether a passphrase is needed to use it.
+    pub encrypted: bool,
 }
 
 impl Entry {

@@ -14,7 +14,7 @@ mod trust;
 
 use anyhow::Result;
 
-pub use entry::{Entry, Meta, Stamp};
+pub use entry::{Entry, KeyHead, Meta, Stamp};
 pub use lock::{Busy, Lock};
 pub use real::{Real, interrupted, watch_signals};
 pub use store::{Appender, Store};
@@ -39,6 +39,11 @@ pub trait Observe {
     fn entry(&self, path: &HostPath) -> Result<Entry>;
     /// Says what is at a path, and what a regular file holds, up to [`LONGEST_TEXT`] bytes.
     fn text(&self, path: &HostPath) -> Result<(Entry, Option<Vec<u8>>)>;
+    /// Says what is at a path, and what a private SSH key shows of itself; nothing if it is none. No private part of
+    /// it is held longer than it takes to pass over it.
+    fn private_key(&self, path: &HostPath) -> Result<(Entry, Option<KeyHead>)>;
+    /// Says to whom the socket at a path belongs; nothing if there is no socket.
+    fn socket(&self, path: &HostPath) -> Result<Option<Meta>>;
     /// Lists a directory's entries by name, sorted; nothing if there is none.
     fn names(&self, path: &HostPath) -> Result<Vec<String>>;
     /// Says whether a path is a mount point.

@@ -6,6 +6,8 @@
 
 mod address;
 pub(crate) mod field;
+mod key_type;
+mod known_host;
 mod line;
 mod list;
 mod lv;
@@ -13,7 +15,7 @@ mod mode;
 mod name;
 mod path;
 mod pattern;
-mod public_key;
+pub(crate) mod public_key;
 mod release;
 mod retention;
 mod schedule;
@@ -24,6 +26,8 @@ mod text;
 mod url;
 
 pub use address::Address;
+pub use key_type::KeyType;
+pub use known_host::{KnownHost, Marker, known_name};
 pub use line::{Line, Script};
 pub use list::OneOrMore;
 pub use lv::LvName;

@@ -70,6 +70,12 @@ impl HostPath {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
+    /// Returns the path whose last part ends in `.pub` too: where the public half of a key is.
+    #[must_use]
+    pub fn public_half(&self) -> Self {
+        Self(format!("{}.pub", self.0))
+    }
+
     /// Returns the path of an entry of this directory.
     ///
     /// # Errors

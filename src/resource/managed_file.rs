@@ -52,24 +52,9 @@ impl ManagedFile {
 
     /// Looks at it.
     pub(super) fn observe(&self, host: &dyn Observe) -> Result<FileSeen> {
-        let path = &self.path;
-        Ok(match host.text(path)? {
-            (Entry::Absent, _) => FileSeen::Absent,
-            (Entry::File(meta), _) if meta.links > 1 => {
-                FileSeen::Other(format!("{path} has {} names (hard links)", meta.links))
-            }
-            (Entry::File(meta), Some(text)) => FileSeen::File {
-                owner: meta.owner,
-                group: meta.group,
-                mode: meta.mode,
-                text: String::from_utf8(text)
-                    .unwrap_or_else(|err| String::from_utf8_lossy(err.as_bytes()).into_owned()),
-            },
-            (Entry::File(meta), None) => {
-                FileSeen::Other(format!("{path} is far too large: {} bytes", meta.stamp.size))
-            }
-            (Entry::Blocked(why), _) => FileSeen::Other(why),
-            (other, _) => FileSeen::Other(format!("{path} is {}, no file", other.noun())),
+        FileSeen::look(host, &self.path, |text| {
+            Ok(String::from_utf8(text)
+                .unwrap_or_else(|err| String::from_utf8_lossy(err.as_bytes()).into_owned()))
         })
     }
 
@@ -134,6 +119,31 @@ impl ManagedFile {
     fn write(&self) -> Op {
         let Self { path, text, owner, mode } = self.clone();
         Op::WriteFile { path, text, owner, mode }
+    }
+}
+
+impl FileSeen {
+    /// Looks at a file. `read` makes a text of its bytes, or says why it cannot.
+    pub(super) fn look(
+        host: &dyn Observe,
+        path: &HostPath,
+        read: fn(Vec<u8>) -> Result<String, String>,
+    ) -> Result<Self> {
+        Ok(match host.text(path)? {
+            (Entry::Absent, _) => FileSeen::Absent,
+            (Entry::File(meta), _) if meta.links > 1 => {
+                FileSeen::Other(format!("{path} has {} names (hard links)", meta.links))
+            }
+            (Entry::File(meta), Some(text)) => match read(text) {
+                Ok(text) => FileSeen::File { owner: meta.owner, group: meta.group, mode: meta.mode, text },
+                Err(why) => FileSeen::Other(format!("{path} {why}")),
+            },
+            (Entry::File(meta), None) => {
+                FileSeen::Other(format!("{path} is far too large: {} bytes", meta.stamp.size))
+            }
+            (Entry::Blocked(why), _) => FileSeen::Other(why),
+            (other, _) => FileSeen::Other(format!("{path} is {}, no file", other.noun())),
+        })
     }
 }
 

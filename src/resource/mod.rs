@@ -10,12 +10,17 @@ mod cron;
 mod difference;
 mod directory;
 mod finding;
+mod known_hosts;
 mod logrotate;
+mod managed_block;
 mod managed_file;
 mod other_backups;
 mod repository;
 mod secret;
 mod ssh;
+mod ssh_agent;
+mod ssh_config;
+mod ssh_key;
 
 use anyhow::Result;
 use schemars::JsonSchema;
@@ -26,12 +31,17 @@ pub use cron::{CronFile, CronLine, CronSpec};
 pub use difference::{Attribute, Diff, Edit, Removal};
 pub use directory::{Directory, DirectorySeen, DirectorySpec, There};
 pub use finding::{Finding, Severity};
+pub use known_hosts::{Known, KnownHosts};
 pub use logrotate::{Frequency, LogrotateFile, LogrotateSeen, LogrotateSpec, NewFile, Su};
+pub use managed_block::ManagedBlock;
 pub use managed_file::{FileSeen, ManagedFile};
 pub use other_backups::{OtherBackup, OtherBackups};
 pub use repository::{Location, Machine, Remote, Repository, RepositorySeen, RepositoryState};
 pub use secret::{Role, Secret, SecretSeen};
-pub use ssh::{Access, AuthorizedKey, KeyType, SshAgentSpec, SshHostSpec, SshKeySpec, SshUserSpec};
+pub use ssh::{Access, AuthorizedKey, SshAgentSpec, SshHostSpec, SshKeySpec, SshUserSpec};
+pub use ssh_agent::AgentSeen;
+pub use ssh_config::{SshConfig, SshConfigHost};
+pub use ssh_key::{NewKey, PublicSeen, SshKey, SshKeySeen};
 
 use crate::{
     host::Observe,
@@ -360,4 +370,7 @@ kinds! {
     CronFile,
     LogrotateFile,
     OtherBackups,
+    SshKey,
+    SshConfig,
+    KnownHosts,
 }

@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::OnRemove;
-use crate::model::{HostPath, Line, OneOrMore, PublicKey, SecretFile, Server, UserName, field::is_default};
+use crate::model::{
+    HostPath, KeyType, Line, OneOrMore, PublicKey, SecretFile, Server, UserName, field::is_default,
+};
 
 /// An account of this host through which a client stores its backups here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -74,20 +76,6 @@ pub struct SshKeySpec {
     /// Refuses every plan that would forget it, until the word is taken back and applied. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub protect: bool,
-}
-
-/// The type of a key that rlvm makes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub enum KeyType {
-    /// Ed25519: short, fast, and known to every server of the last ten years.
-    #[default]
-    Ed25519,
-    /// RSA of 4096 bits, for old servers.
-    Rsa,
-    /// ECDSA on the curve P-256.
-    Ecdsa,
 }
 
 /// How another machine is reached.

@@ -52,6 +52,12 @@ cron:
   trim: { schedule: "@weekly", command: "/sbin/fstrim --all" }
 logrotate:
   shop: { paths: [/var/log/shop/*.log], keep: 3 }
+ssh:
+  keys:
+    /root/.ssh/id_rlvm: {}
+    /etc/rlvm/keys/id: { owner: backup }
+  hosts:
+    nas.lan: { identity: /root/.ssh/id_rlvm, host_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0q4ZJm9b6m7o1vFv3x0m2bq5vT8yq7lq1m4E3v1xw0] }
 "#;
 
 /// The same host, differently: something changed, something gone, something new.
@@ -66,6 +72,11 @@ jobs:
   system: { sources: [{ path: /etc }], to: [vault], schedule: "0 3 * * *" }
 cron:
   trim: { schedule: "@monthly", command: "/sbin/fstrim --all --verbose" }
+ssh:
+  keys:
+    /root/.ssh/id_new: { type: ecdsa }
+  hosts:
+    nas.lan: { identity: /root/.ssh/id_rlvm, port: 2222, host_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0q4ZJm9b6m7o1vFv3x0m2bq5vT8yq7lq1m4E3v1xw0] }
 "#;
 
 /// Nothing is left but what holds backups.
@@ -130,6 +141,27 @@ fn half(real: &Real, op: &Op) {
         }
         Op::WriteFile { path, .. } | Op::MakeSecret { path, .. } => {
             fs::write(at(&temporary(path)), "half of i").unwrap();
+        }
+        Op::MakeKey { path, owner, kind, .. } if owner.user.as_str() == "root" => {
+            // The private half is in place, the other one is not.
+            let keygen = Command::new("ssh-keygen")
+                .args(kind.flags())
+                .args(["-q", "-N", "", "-f"])
+                .arg(at(path.as_str()))
+                .status();
+            assert!(keygen.unwrap().success());
+            fs::remove_file(at(path.public_half().as_str())).unwrap();
+        }
+        Op::MakeKey { path, .. } => {
+            // A pair was begun, or it was about to be put in place.
+            for dir in ["/run/rlvm", "/run/rlvm/keys"] {
+                drop(fs::create_dir(at(dir)));
+                fs::set_permissions(at(dir), fs::Permissions::from_mode(0o700)).unwrap();
+            }
+            for left in ["/run/rlvm/keys/new", "/run/rlvm/keys/new.pub", &temporary(path)] {
+                fs::write(at(left), "half of i").unwrap();
+                fs::set_permissions(at(left), fs::Permissions::from_mode(0o600)).unwrap();
+            }
         }
         Op::Run(cmd) => {
             let words = cmd.words().iter();
@@ -205,7 +237,7 @@ fn comparable(on: &Scratch) -> Tree {
     let mut tree = on.tree();
     tree.retain(|path, _| !path.starts_with("/var/lib/rlvm/") && !path.starts_with("/run/rlvm/"));
     for (path, what) in &mut tree {
-        if path.starts_with("/etc/rlvm/") || path.contains("/keys/") {
+        if path.starts_with("/etc/rlvm/") || path.contains("/keys/") || path.contains("/.ssh/id_") {
             what.truncate(what.find(" file ").map_or(what.len(), |at| at + 5));
         }
     }
@@ -228,6 +260,7 @@ fn ends_the_same(on: &Scratch, yaml: &str, expected: &End, what: &str) {
     let gone: Vec<&String> = expected.0.keys().filter(|path| !tree.contains_key(*path)).collect();
     assert!(gone.is_empty(), "missing, {what}: {gone:?}");
     assert!(!tree.keys().any(|path| path.ends_with(".dpkg-new")), "{what}");
+    assert!(!on.at("/run/rlvm/keys/new").exists() && !on.at("/run/rlvm/keys/new.pub").exists(), "{what}");
     on.plan_is_empty();
 }
 
@@ -291,7 +324,8 @@ fn killed_and_then_not_wanted_any_more() {
         on.plan_is_empty();
         // Secrets and repositories stay, and what they lie in.
         let mut tree = comparable(&on);
-        tree.retain(|path, _| !path.starts_with("/etc/rlvm") && !path.starts_with("/srv/repos"));
+        let kept = ["/etc/rlvm", "/srv/repos", "/root"];
+        tree.retain(|path, _| !kept.iter().any(|kept| path.starts_with(kept)));
         assert_eq!(tree.keys().collect::<Vec<_>>(), clean.keys().collect::<Vec<_>>(), "{death:?}");
     }
 }

@@ -63,7 +63,6 @@ fn every_state_is_planned_and_nothing_is_passed_over_in_silence() {
             ("rclone:", "left to the running system"),
             ("jobs:", "`rlvm run`"),
             ("  users:", "accounts for clients"),
-            ("  keys:", "SSH key pairs"),
         ] {
             let declared =
                 text.lines().any(|line| line.contains(word) && !line.trim_start().starts_with('#'));

@@ -20,7 +20,7 @@ use nix::{
 use tracing::debug;
 
 use super::{
-    Real, process,
+    Real, keys, process,
     walk::{Cursor, Way, kind},
 };
 use crate::{
@@ -74,6 +74,18 @@ impl Act for Real {
                 let mut secret = draw()?;
                 let put = self.put(&mut cursor, path, &secret, owner, *mode, Existing::Refuse);
                 secret.fill(0);
+                put?;
+            }
+            Op::MakeKey { path, owner, kind, comment } => {
+                let mut pair = keys::make(self, *kind, comment)?;
+                // The public half comes second: without it the private one is whole, and from that it is told again.
+                let put = self
+                    .put(&mut cursor, path, &pair.private, owner, Mode::new(0o600), Existing::Refuse)
+                    .and_then(|()| {
+                        let (path, mode) = (path.public_half(), Mode::new(0o644));
+                        self.put(&mut cursor, &path, &pair.public, owner, mode, Existing::Refuse)
+                    });
+                pair.private.fill(0);
                 put?;
             }
             Op::RemoveFile { path } => self.remove_file(&mut cursor, path)?,

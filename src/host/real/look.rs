@@ -12,12 +12,12 @@ use nix::{
 };
 
 use super::{
-    Real, process,
+    Real, keys, process,
     walk::{Cursor, Way, kind},
 };
 use crate::{
     effect::Query,
-    host::{Entry, LONGEST_TEXT, Meta, Observe, Output, Stamp},
+    host::{Entry, KeyHead, LONGEST_TEXT, Meta, Observe, Output, Stamp},
     model::{GroupName, HostPath, Mode, UserName},
 };
 
@@ -63,30 +63,9 @@ impl<'a> Look<'a> {
             Way::Blocked(why) => Ok(Entry::Blocked(format!("{path} is a symbolic link, and {why}"))),
         }
     }
-}
 
-impl Observe for Look<'_> {
-    fn entry(&self, path: &HostPath) -> Result<Entry> {
-        let Some(parent) = path.parent() else {
-            return Ok(self.of_stat(&fstat(&self.real.root_fd)?));
-        };
-        let stat = match self.cursor.borrow_mut().go(self.real, &parent)? {
-            Way::There(fd) => match fstatat(fd, path.name(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-                Ok(stat) => stat,
-                Err(Errno::ENOENT) => return Ok(Entry::Absent),
-                Err(Errno::EACCES) => return Ok(Entry::Blocked(format!("no permission to look at {path}"))),
-                Err(errno) => return Err(errno).with_context(|| format!("cannot look at {path}")),
-            },
-            Way::Absent => return Ok(Entry::Absent),
-            Way::Blocked(why) => return Ok(Entry::Blocked(why)),
-        };
-        if kind(&stat) == SFlag::S_IFLNK {
-            return self.of_directory(path);
-        }
-        Ok(self.of_stat(&stat))
-    }
-
-    fn text(&self, path: &HostPath) -> Result<(Entry, Option<Vec<u8>>)> {
+    /// Opens a regular file to be read; else says what is there.
+    fn open(&self, path: &HostPath) -> Result<(Entry, Option<File>)> {
         let Some(parent) = path.parent() else {
             return Ok((self.entry(path)?, None));
         };
@@ -114,8 +93,36 @@ impl Observe for Look<'_> {
         };
         let stat = fstat(&file).with_context(|| format!("cannot look at {path}"))?;
         let entry = self.of_stat(&stat);
-        let text = match &entry {
-            Entry::File(meta) if meta.stamp.size <= LONGEST_TEXT => {
+        let is_file = matches!(entry, Entry::File(_));
+        Ok((entry, is_file.then_some(file)))
+    }
+}
+
+impl Observe for Look<'_> {
+    fn entry(&self, path: &HostPath) -> Result<Entry> {
+        let Some(parent) = path.parent() else {
+            return Ok(self.of_stat(&fstat(&self.real.root_fd)?));
+        };
+        let stat = match self.cursor.borrow_mut().go(self.real, &parent)? {
+            Way::There(fd) => match fstatat(fd, path.name(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                Err(Errno::ENOENT) => return Ok(Entry::Absent),
+                Err(Errno::EACCES) => return Ok(Entry::Blocked(format!("no permission to look at {path}"))),
+                Err(errno) => return Err(errno).with_context(|| format!("cannot look at {path}")),
+            },
+            Way::Absent => return Ok(Entry::Absent),
+            Way::Blocked(why) => return Ok(Entry::Blocked(why)),
+        };
+        if kind(&stat) == SFlag::S_IFLNK {
+            return self.of_directory(path);
+        }
+        Ok(self.of_stat(&stat))
+    }
+
+    fn text(&self, path: &HostPath) -> Result<(Entry, Option<Vec<u8>>)> {
+        let (entry, file) = self.open(path)?;
+        let text = match (&entry, file) {
+            (Entry::File(meta), Some(file)) if meta.stamp.size <= LONGEST_TEXT => {
                 Some(content(&file, meta.stamp.size).with_context(|| format!("cannot read {path}"))?)
             }
             _ => None,
@@ -123,6 +130,28 @@ impl Observe for Look<'_> {
         Ok((entry, text))
     }
 
+    fn private_key(&self, path: &HostPath) -> Result<(Entry, Option<KeyHead>)> {
+        let (entry, file) = self.open(path)?;
+        let head = match (&entry, file) {
+            // A file with a second name may be anything of anybody's.
+            (Entry::File(meta), Some(file)) if meta.links == 1 => {
+                keys::head(&file).with_context(|| format!("cannot read {path}"))?
+            }
+            _ => None,
+        };
+        Ok((entry, head))
+    }
+
+    fn socket(&self, path: &HostPath) -> Result<Option<Meta>> {
+        let Some(parent) = path.parent() else { return Ok(None) };
+        let mut cursor = self.cursor.borrow_mut();
+        let Way::There(dir) = cursor.go(self.real, &parent)? else { return Ok(None) };
+        match fstatat(dir, path.name(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) if kind(&stat) == SFlag::S_IFSOCK => Ok(Some(self.meta(&stat))),
+            Ok(_) | Err(Errno::ENOENT | Errno::EACCES) => Ok(None),
+            Err(errno) => Err(errno).with_context(|| format!("cannot look at {path}")),
+        }
+    }
     fn names(&self, path: &HostPath) -> Result<Vec<String>> {
         let mut cursor = self.cursor.borrow_mut();
         let Way::There(fd) = cursor.go(self.real, path)? else {

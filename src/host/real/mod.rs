@@ -2,6 +2,7 @@
 
 mod accounts;
 mod act;
+mod keys;
 mod look;
 mod mounts;
 mod process;

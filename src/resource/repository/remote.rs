@@ -176,13 +176,13 @@ impl Remote {
         let Some(machine) = &self.machine else { return "the machine is another one".into() };
         let print = |keys: &[PublicKey]| {
             keys.iter()
-                .map(|key| format!("{} {}", key.kind(), key.fingerprint()))
+                .map(|key| format!("{} {}", key.algorithm(), key.fingerprint()))
                 .collect::<Vec<_>>()
                 .join(", ")
         };
         let shown: Vec<PublicKey> = shown.iter().filter_map(|key| key.parse().ok()).collect();
         // The same kind of key is what can be compared; the others only if there is none.
-        let same = |key: &&PublicKey| machine.host_keys.iter().any(|it| it.kind() == key.kind());
+        let same = |key: &&PublicKey| machine.host_keys.iter().any(|it| it.algorithm() == key.algorithm());
         let alike: Vec<PublicKey> = shown.iter().filter(same).cloned().collect();
         let shown = if alike.is_empty() { shown } else { alike };
         format!(

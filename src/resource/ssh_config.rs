@@ -1,0 +1,183 @@
+//! How a user's ssh reaches the machines that are declared: a block in the user's configuration.
+//!
+//! ssh takes the first value that it finds, so the block stands at the top and says everything that matters: what a
+//! person wrote below for all hosts does not weaken it. It ends in `Match all`, so that what follows it is read as if
+//! the block were not there.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use super::{Diff, FileSeen, Kind, Look, ManagedBlock, Removal, SshHostSpec};
+use crate::model::{Address, BadText, HostPath, Mode, PublicKey, Server, UserName};
+
+/// The block in a user's configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SshConfig(ManagedBlock);
+
+/// One machine in it.
+#[derive(Clone, Debug)]
+pub struct SshConfigHost<'a> {
+    /// The names that destinations use for it.
+    pub names: Vec<&'a Server>,
+    /// How it is reached.
+    pub spec: &'a SshHostSpec,
+    /// The agent that holds its key, if this user has one.
+    pub agent: Option<&'a HostPath>,
+}
+
+/// What holds for every machine: nobody is asked, no other key is offered, no other host key is taken, nothing is
+/// learned from the other side, no connection of somebody else's is shared, and one that is dead is noticed.
+const ALWAYS: &str = "    IdentitiesOnly yes
+    BatchMode yes
+    StrictHostKeyChecking yes
+    GlobalKnownHostsFile /dev/null
+    VerifyHostKeyDNS no
+    UpdateHostKeys no
+    ControlPath none
+    ClearAllForwardings yes
+    ForwardAgent no
+    ConnectTimeout 10
+    ServerAliveInterval 30
+    ServerAliveCountMax 4
+";
+
+impl SshConfig {
+    /// Writes the block for a user's machines. `known_hosts` is the file by which they are known.
+    ///
+    /// # Errors
+    ///
+    /// If a path is none that ssh's configuration can name.
+    pub fn new(
+        path: HostPath,
+        user: UserName,
+        hosts: &[SshConfigHost<'_>],
+        known_hosts: &HostPath,
+    ) -> Result<Self, BadText> {
+        let mut text = String::new();
+        for host in hosts {
+            write_host(&mut text, host, known_hosts)?;
+        }
+        text.push_str("Match all\n");
+        Ok(Self(ManagedBlock { path, user, mode: Mode::new(0o600), text }))
+    }
+}
+
+fn write_host(out: &mut String, host: &SshConfigHost<'_>, known_hosts: &HostPath) -> Result<(), BadText> {
+    let SshConfigHost { names, spec, agent } = host;
+    let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+    let _ = writeln!(out, "Host {}", names.join(" "));
+    if let Some(address) = &spec.address {
+        let _ = writeln!(out, "    HostName {address}");
+    }
+    if let Some(port) = spec.port {
+        let _ = writeln!(out, "    Port {port}");
+    }
+    if let Some(user) = &spec.user {
+        let _ = writeln!(out, "    User {user}");
+    }
+    if let Some(identity) = &spec.identity {
+        let _ = writeln!(out, "    IdentityFile {}", word(&identity.0)?);
+    }
+    let agent = agent.map_or(Ok("none".to_owned()), word)?;
+    let _ = writeln!(out, "    IdentityAgent {agent}");
+    let _ = writeln!(out, "    UserKnownHostsFile {}", word(known_hosts)?);
+    // A key of another type, or a certificate, is not even asked for.
+    let algorithms: Vec<&str> = spec.host_keys.iter().flat_map(signatures).collect();
+    let _ = writeln!(out, "    HostKeyAlgorithms {}", algorithms.join(","));
+    out.push_str(ALWAYS);
+    Ok(())
+}
+
+/// Names the signatures that a key gives. RSA's with SHA-1 is no longer one (OpenSSH 8.8).
+fn signatures(key: &PublicKey) -> Vec<&str> {
+    match key.algorithm() {
+        "ssh-rsa" => vec!["rsa-sha2-512", "rsa-sha2-256"],
+        other => vec![other],
+    }
+}
+
+/// Writes a path as `ssh_config(5)` reads it: in quotes where it needs them, its `%` doubled.
+fn word(path: &HostPath) -> Result<String, BadText> {
+    let text = path.as_str();
+    if text.contains(['"', '\\']) || text.contains("${") {
+        return Err(BadText::new(text, "is a path that ssh's configuration cannot name")
+            .remedy("choose one without quotes, `\\` and `${`"));
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@+,%".contains(c);
+    let doubled = text.replace('%', "%%");
+    Ok(if text.chars().all(plain) { doubled } else { format!("\"{doubled}\"") })
+}
+
+impl Kind for SshConfig {
+    const NAME: &'static str = "ssh_config";
+    type Seen = FileSeen;
+
+    fn key(&self) -> String {
+        self.0.path.to_string()
+    }
+
+    fn path(&self) -> Option<&HostPath> {
+        Some(&self.0.path)
+    }
+
+    fn needs(&self) -> Vec<Address> {
+        self.0.needs()
+    }
+
+    fn observe(&self, look: &Look<'_, FileSeen>) -> Result<FileSeen> {
+        self.0.observe(look.host)
+    }
+
+    fn exists(&self, seen: &FileSeen) -> bool {
+        self.0.exists(seen)
+    }
+
+    fn diff(&self, seen: &FileSeen) -> Diff {
+        self.0.diff(seen)
+    }
+
+    fn removal(&self, seen: &FileSeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
+        self.0.removal(seen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::OneOrMore;
+
+    #[test]
+    fn everything_that_matters_is_said() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0q4ZJm9b6m7o1vFv3x0m2bq5vT8yq7lq1m4E3v1xw0";
+        let spec = SshHostSpec {
+            address: "10.0.0.2".parse().ok(),
+            port: Some(2222),
+            user: "backup".parse().ok(),
+            identity: Some(crate::model::SecretFile("/root/my keys/id%".parse().unwrap())),
+            host_keys: OneOrMore::of(key.parse().unwrap(), []),
+            adopt: false,
+            protect: false,
+        };
+        let (name, agent) = ("nas.lan".parse().unwrap(), "/root/.ssh/agent".parse().unwrap());
+        let host = SshConfigHost { names: vec![&name], spec: &spec, agent: Some(&agent) };
+        let known: HostPath = "/root/.ssh/known_hosts".parse().unwrap();
+        let path: HostPath = "/root/.ssh/config".parse().unwrap();
+        let made = |hosts: &[SshConfigHost<'_>]| {
+            SshConfig::new(path.clone(), UserName::root(), hosts, &known).map(|it| it.0.text)
+        };
+        let text = made(std::slice::from_ref(&host)).unwrap();
+        let head = "Host nas.lan\n    HostName 10.0.0.2\n    Port 2222\n    User backup\n    \
+            IdentityFile \"/root/my keys/id%%\"\n    IdentityAgent /root/.ssh/agent\n    \
+            UserKnownHostsFile /root/.ssh/known_hosts\n    HostKeyAlgorithms ssh-ed25519\n    IdentitiesOnly yes\n";
+        assert!(text.starts_with(head), "{text}");
+        assert!(text.ends_with("\nMatch all\n"), "{text}");
+        let bad = SshHostSpec {
+            identity: Some(crate::model::SecretFile("/a\"b".parse().unwrap())),
+            ..spec.clone()
+        };
+        assert!(made(&[SshConfigHost { spec: &bad, ..host }]).is_err());
+    }
+}
