@@ -66,8 +66,9 @@ impl Repository {
         if look.looks.offline {
             return left("--offline");
         }
-        let password = host.entry(&self.password.0)?.file().is_some();
-        let of = |state| RepositorySeen { password, ..RepositorySeen::of(state) };
+        let tried = host.entry(&self.password.0)?.file().map(|meta| Box::new(meta.stamp));
+        let password = tried.is_some();
+        let of = |state| RepositorySeen { password, tried: tried.clone(), ..RepositorySeen::of(state) };
         let waits = |why: String| of(state(NotSeen::Waits(why)));
         if let Some(engine) = look::engine_missing(host, &self.means)? {
             return Ok(waits(engine));

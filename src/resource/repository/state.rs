@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Location, Repository};
+use super::Repository;
 use crate::{
     host::Stamp,
     model::Address,
@@ -29,6 +29,9 @@ pub struct RepositorySeen {
     /// What must not have moved for it to be known without opening it; only of a local one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub marks: Option<Box<Marks>>,
+    /// The password file's stamp, for a remote one: what opened it once opens it again, as long as its keys are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tried: Option<Box<Stamp>>,
     /// The keys that the other machine shows, if it is another one than declared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_host_key: Option<Vec<String>>,
@@ -77,8 +80,8 @@ impl Missing {
 impl RepositorySeen {
     /// Says what it is, and nothing beside.
     pub fn of(state: RepositoryState) -> Self {
-        let (denied, tool, marks, other_host_key) = (None, None, None, None);
-        Self { state, locked: false, denied, tool, password: false, marks, other_host_key }
+        let (denied, tool, marks, tried, other_host_key) = (None, None, None, None, None);
+        Self { state, locked: false, denied, tool, password: false, marks, tried, other_host_key }
     }
 
     /// Returns the repository's id, if it opened.
@@ -122,7 +125,7 @@ impl Repository {
                 }
                 _ => None,
             },
-            Found::WrongPassword if seen.password => self.wrong_password(known, say),
+            Found::WrongPassword if seen.password => self.wrong_password(seen, last, say),
             Found::Locked => {
                 say(Severity::Error, "locked".into(), "if nothing works on it: restic unlock".into())
             }
@@ -142,21 +145,26 @@ impl Repository {
     }
 
     /// restic says the same of a wrong password and of a repository without keys. Of a local one the keys are looked
-    /// at first; of a remote one restic is all there is.
+    /// at first; of a remote one restic is all there is, but a password that opened it once is not wrong.
     fn wrong_password(
         &self,
-        known: Option<&str>,
+        seen: &RepositorySeen,
+        last: Option<&RepositorySeen>,
         say: impl Fn(Severity, String, String) -> Option<Finding>,
     ) -> Option<Finding> {
         let file = &self.password.0;
+        let then = last.filter(|last| last.id().is_some()).and_then(|last| last.tried.as_ref());
+        if then.is_some() && then == seen.tried.as_ref() {
+            let message = format!(
+                "damaged: its keys were changed, or are gone: {file} opened it at the last apply, and was not written since"
+            );
+            let remedy =
+                "ask who looks after it; do not make a new one over it: bring its keys/ back from a copy";
+            return say(Severity::Error, message, remedy.into());
+        }
         let message = format!("wrong password: {file} does not open it");
-        let remedy = match (&self.location, known) {
-            (Location::Remote(_), Some(_)) => {
-                "it did at the last apply: put the right password back; if the file is as it was, the repository's keys/ \
-                 has been changed or emptied: do not make a new one over it"
-            }
-            _ => "put the right password into the file; nothing was changed",
-        };
+        let remedy =
+            "put the right password into the file; nothing was changed. If it is right, keys/ may be gone";
         say(Severity::Error, message, remedy.into())
     }
 }
