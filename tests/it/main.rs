@@ -6,6 +6,7 @@ mod cli;
 mod converge;
 mod crash;
 mod exits;
+mod lab;
 mod real_tools;
 mod safety;
 mod shipped;
