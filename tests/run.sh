@@ -16,7 +16,7 @@ as_root=()
 # A program that the tests call, and the package it is in.
 wanted=(
     restic:restic logrotate:logrotate cron:cron git:git setpriv:util-linux runuser:util-linux script:bsdutils
-    cc:gcc
+    ssh-keygen:openssh-client sshd:openssh-server cc:gcc
 )
 missing=()
 for pair in "${wanted[@]}"; do

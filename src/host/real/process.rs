@@ -49,6 +49,13 @@ pub(super) fn run(real: &Real, cmd: &Cmd) -> Result<Output> {
     Ok(Output { code, timed_out, stdout: String::from_utf8_lossy(&stdout).into_owned(), stderr })
 }
 
+/// Runs a program on the terminal that rlvm was called from, and waits for it; says whether it succeeded.
+pub(super) fn on_terminal(real: &Real, cmd: &Cmd) -> Result<bool> {
+    // In this very process group: one in the background may not read a terminal.
+    let status = build(real, cmd)?.status().with_context(|| format!("cannot start `{cmd}`"))?;
+    Ok(status.code().is_some_and(|code| cmd.accepts(code)))
+}
+
 /// Runs a program that must succeed.
 pub(super) fn must(real: &Real, cmd: &Cmd) -> Result<Output> {
     let output = run(real, cmd)?;
@@ -84,7 +91,7 @@ pub(super) fn find(path: &str, name: &str) -> Option<Stamp> {
 /// Builds the call. setpriv(1) of util-linux sets what std cannot without unsafe code: that the child dies with
 /// its parent, and a user's groups.
 #[expect(clippy::disallowed_methods, reason = "host runs programs")]
-fn prepare(real: &Real, cmd: &Cmd) -> Result<Command> {
+fn build(real: &Real, cmd: &Cmd) -> Result<Command> {
     let mut command = Command::new("setpriv");
     command.arg("--pdeathsig=KILL");
     if let Some(user) = cmd.run_as() {
@@ -96,8 +103,14 @@ fn prepare(real: &Real, cmd: &Cmd) -> Result<Command> {
     command.envs(cmd.variables().iter().map(|(name, arg)| (name, value(real, arg))));
     command.envs(secrets::variables(real, cmd.secrets())?);
     // Paths of another tree are passed relative to it, since the user need not reach it from the real `/`.
-    command.current_dir(&real.root).process_group(0);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.current_dir(&real.root);
+    Ok(command)
+}
+
+/// Builds a call that talks to nobody but rlvm.
+fn prepare(real: &Real, cmd: &Cmd) -> Result<Command> {
+    let mut command = build(real, cmd)?;
+    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(command)
 }
 
