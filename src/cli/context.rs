@@ -23,7 +23,7 @@ use crate::{
 /// Where rlvm keeps its own things if nobody says.
 const HOME: &str = "/var/lib/rlvm";
 /// Where its lock is.
-const RUN: &str = "/run/rlvm";
+pub(super) const RUN: &str = "/run/rlvm";
 /// The kept state's name.
 pub(super) const KEPT: &str = "state.json";
 

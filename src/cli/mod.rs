@@ -11,6 +11,8 @@ mod plan;
 mod progress;
 mod secret;
 mod show;
+mod ssh;
+mod ssh_agent;
 mod validate;
 
 use std::{ffi::OsString, path::PathBuf, time::SystemTime};
@@ -128,6 +130,10 @@ enum Verb {
     Schema(extras::SchemaVerb),
     #[command(subcommand)]
     Secret(secret::SecretVerb),
+    #[command(subcommand)]
+    Ssh(ssh::SshVerb),
+    #[command(subcommand)]
+    SshAgent(ssh_agent::AgentVerb),
     Completions(extras::Completions),
     Man(extras::Man),
 }
@@ -173,6 +179,8 @@ fn run(cli: &Cli, environment: &Environment) -> Result<Exit> {
         Verb::Ledger(verb) => verb.run(&context),
         Verb::Schema(verb) => verb.run(&context),
         Verb::Secret(verb) => verb.run(&context),
+        Verb::Ssh(verb) => verb.run(&context),
+        Verb::SshAgent(verb) => verb.run(&context),
         Verb::Completions(verb) => verb.run(&context),
         Verb::Man(verb) => verb.run(&context),
     }

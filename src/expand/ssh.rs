@@ -122,14 +122,14 @@ fn files(
     directory(&config, &owner, expanded);
     let agent = state.ssh.agent.as_ref().filter(|_| *user == UserName::root()).map(|agent| &agent.socket);
     let entries: Vec<SshConfigHost<'_>> =
-        hosts.iter().map(|(name, spec)| SshConfigHost { names: names(state, name), spec, agent }).collect();
+        hosts.iter().map(|(name, spec)| SshConfigHost { names: names(state, name), spec }).collect();
     let known = hosts.iter().map(|(name, spec)| known(state, name, spec)).collect();
     let adopt = hosts.iter().any(|(_, spec)| spec.adopt);
     let protect = hosts.iter().any(|(_, spec)| spec.protect);
     let declared =
         |resource: crate::resource::Resource| Declared { adopt, protect, ..Declared::plain(resource) };
     expanded.add(declared(KnownHosts::new(known_hosts.clone(), user.clone(), known).into()));
-    match SshConfig::new(config, user.clone(), &entries, &known_hosts) {
+    match SshConfig::new(config, user.clone(), &entries, &known_hosts, agent) {
         Ok(config) => expanded.add(declared(config.into())),
         Err(bad) => {
             let finding = Finding::new(Severity::Error, "ssh.hosts", bad.to_string());

@@ -16,7 +16,7 @@ use anyhow::Result;
 
 pub use entry::{Entry, KeyHead, Meta, Stamp};
 pub use lock::{Busy, Lock};
-pub use real::{Real, interrupted, watch_signals};
+pub use real::{Agent, Real, interrupted, watch_signals};
 pub use store::{Appender, Store};
 pub use trust::{
     CallersFiles, Revision, Untrusted, host_name, is_denied, is_root, lexical, random_id, revision,

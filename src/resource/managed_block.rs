@@ -78,11 +78,12 @@ impl ManagedBlock {
         };
         let wanted = self.wanted(&parts);
         let (keep, kept_mode) = self.kept(owner, group, mode);
+        let creating = parts.block.is_none();
         let mut attributes = Vec::new();
-        if keep.user.as_str() != owner {
+        if creating || keep.user.as_str() != owner {
             attributes.push(Attribute::new("owner", owner.as_str(), keep.user.as_str()));
         }
-        if kept_mode != mode {
+        if creating || kept_mode != mode {
             attributes.push(Attribute::new("mode", mode.to_string(), kept_mode.to_string()));
         }
         if attributes.is_empty() && wanted == *text {
@@ -90,7 +91,7 @@ impl ManagedBlock {
         }
         let ops = vec![self.write(wanted.clone(), keep, kept_mode)];
         let edit = Edit { attributes, text: (wanted != *text).then(|| (text.clone(), wanted)), ops };
-        if parts.block.is_some() { Diff::Update(edit) } else { Diff::Create(edit) }
+        if creating { Diff::Create(edit) } else { Diff::Update(edit) }
     }
 
     /// Says how the block goes, and the file with it if rlvm made it and nothing else stands in it.

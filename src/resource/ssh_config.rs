@@ -24,8 +24,6 @@ pub struct SshConfigHost<'a> {
     pub names: Vec<&'a Server>,
     /// How it is reached.
     pub spec: &'a SshHostSpec,
-    /// The agent that holds its key, if this user has one.
-    pub agent: Option<&'a HostPath>,
 }
 
 /// What holds for every machine: nobody is asked, no other key is offered, no other host key is taken, nothing is
@@ -45,7 +43,8 @@ const ALWAYS: &str = "    IdentitiesOnly yes
 ";
 
 impl SshConfig {
-    /// Writes the block for a user's machines. `known_hosts` is the file by which they are known.
+    /// Writes the block for a user's machines. `known_hosts` is the file by which they are known, `agent` the socket
+    /// of the agent that holds the user's keys, if there is one.
     ///
     /// # Errors
     ///
@@ -55,20 +54,32 @@ impl SshConfig {
         user: UserName,
         hosts: &[SshConfigHost<'_>],
         known_hosts: &HostPath,
+        agent: Option<&HostPath>,
     ) -> Result<Self, BadText> {
         let mut text = String::new();
         for host in hosts {
-            write_host(&mut text, host, known_hosts)?;
+            write_host(&mut text, host)?;
         }
+        let all: Vec<String> = hosts.iter().map(names).collect();
+        let agent = agent.map_or(Ok("none".to_owned()), word)?;
+        let _ = writeln!(text, "Host {}", all.join(" "));
+        let _ = writeln!(text, "    UserKnownHostsFile {}", word(known_hosts)?);
+        let _ = writeln!(text, "    IdentityAgent {agent}");
+        text.push_str(ALWAYS);
         text.push_str("Match all\n");
         Ok(Self(ManagedBlock { path, user, mode: Mode::new(0o600), text }))
     }
 }
 
-fn write_host(out: &mut String, host: &SshConfigHost<'_>, known_hosts: &HostPath) -> Result<(), BadText> {
-    let SshConfigHost { names, spec, agent } = host;
-    let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
-    let _ = writeln!(out, "Host {}", names.join(" "));
+/// Writes a machine's names as they stand behind `Host`.
+fn names(host: &SshConfigHost<'_>) -> String {
+    host.names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+/// Writes what differs from one machine to the next.
+fn write_host(out: &mut String, host: &SshConfigHost<'_>) -> Result<(), BadText> {
+    let spec = host.spec;
+    let _ = writeln!(out, "Host {}", names(host));
     if let Some(address) = &spec.address {
         let _ = writeln!(out, "    HostName {address}");
     }
@@ -81,13 +92,9 @@ fn write_host(out: &mut String, host: &SshConfigHost<'_>, known_hosts: &HostPath
     if let Some(identity) = &spec.identity {
         let _ = writeln!(out, "    IdentityFile {}", word(&identity.0)?);
     }
-    let agent = agent.map_or(Ok("none".to_owned()), word)?;
-    let _ = writeln!(out, "    IdentityAgent {agent}");
-    let _ = writeln!(out, "    UserKnownHostsFile {}", word(known_hosts)?);
     // A key of another type, or a certificate, is not even asked for.
     let algorithms: Vec<&str> = spec.host_keys.iter().flat_map(signatures).collect();
     let _ = writeln!(out, "    HostKeyAlgorithms {}", algorithms.join(","));
-    out.push_str(ALWAYS);
     Ok(())
 }
 
@@ -161,17 +168,18 @@ mod tests {
             adopt: false,
             protect: false,
         };
-        let (name, agent) = ("nas.lan".parse().unwrap(), "/root/.ssh/agent".parse().unwrap());
-        let host = SshConfigHost { names: vec![&name], spec: &spec, agent: Some(&agent) };
+        let (name, agent): (Server, HostPath) =
+            ("nas.lan".parse().unwrap(), "/root/.ssh/agent".parse().unwrap());
+        let host = SshConfigHost { names: vec![&name], spec: &spec };
         let known: HostPath = "/root/.ssh/known_hosts".parse().unwrap();
         let path: HostPath = "/root/.ssh/config".parse().unwrap();
         let made = |hosts: &[SshConfigHost<'_>]| {
-            SshConfig::new(path.clone(), UserName::root(), hosts, &known).map(|it| it.0.text)
+            SshConfig::new(path.clone(), UserName::root(), hosts, &known, Some(&agent)).map(|it| it.0.text)
         };
         let text = made(std::slice::from_ref(&host)).unwrap();
         let head = "Host nas.lan\n    HostName 10.0.0.2\n    Port 2222\n    User backup\n    \
-            IdentityFile \"/root/my keys/id%%\"\n    IdentityAgent /root/.ssh/agent\n    \
-            UserKnownHostsFile /root/.ssh/known_hosts\n    HostKeyAlgorithms ssh-ed25519\n    IdentitiesOnly yes\n";
+            IdentityFile \"/root/my keys/id%%\"\n    HostKeyAlgorithms ssh-ed25519\nHost nas.lan\n    \
+            UserKnownHostsFile /root/.ssh/known_hosts\n    IdentityAgent /root/.ssh/agent\n    IdentitiesOnly yes\n";
         assert!(text.starts_with(head), "{text}");
         assert!(text.ends_with("\nMatch all\n"), "{text}");
         let bad = SshHostSpec {

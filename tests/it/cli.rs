@@ -134,6 +134,21 @@ fn errors_and_findings() {
 }
 
 #[test]
+fn keys_and_hosts() {
+    let on = Scratch::new();
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0q4ZJm9b6m7o1vFv3x0m2bq5vT8yq7lq1m4E3v1xw0";
+    let other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKlJ4yTzGq3x0m2bq5vT8yq7lq1m4E3v1xw0XcQ9mZpQ";
+    on.state(&format!(
+        "ssh:\n  keys: {{ /root/.ssh/id_rlvm: {{}} }}\n  hosts:\n    nas.lan: {{ user: backup-web01, port: 2222, \
+         identity: /root/.ssh/id_rlvm, host_keys: [{key}] }}\n    db.lan: {{ identity: /root/none, host_keys: [{key}] }}\n"
+    ));
+    on.file_of("/root/.ssh/config", "Host *\n  Compression yes\n", 0, 0o600);
+    on.file_of("/root/.ssh/known_hosts", &format!("*.lan,10.* {other}\n"), 0, 0o644);
+    snap!(on, "plan_ssh", &["plan"]);
+    snap!(on, "show_ssh", &["show"]);
+}
+
+#[test]
 fn help_of_every_verb() {
     let on = Scratch::new();
     let verbs: &[&[&str]] = &[
@@ -147,6 +162,12 @@ fn help_of_every_verb() {
         &["ledger", "forget"],
         &["schema"],
         &["secret", "show"],
+        &["ssh", "scan"],
+        &["ssh-agent"],
+        &["ssh-agent", "start"],
+        &["ssh-agent", "status"],
+        &["ssh-agent", "add"],
+        &["ssh-agent", "stop"],
         &["completions"],
         &["man"],
     ];

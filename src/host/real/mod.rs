@@ -2,6 +2,7 @@
 
 mod accounts;
 mod act;
+mod agent;
 mod keys;
 mod look;
 mod mounts;
@@ -25,6 +26,7 @@ use nix::unistd::geteuid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use self::accounts::Accounts;
+pub use self::agent::Agent;
 pub(super) use self::walk::{Cursor, Way, kind};
 use super::{Host, Observe};
 use crate::model::HostPath;

@@ -49,6 +49,13 @@ pub(super) fn run(real: &Real, cmd: &Cmd) -> Result<Output> {
     Ok(Output { code, timed_out, stdout: String::from_utf8_lossy(&stdout).into_owned(), stderr })
 }
 
+/// Runs a program on the terminal that rlvm was called from, and waits for it; says whether it succeeded.
+pub(super) fn on_terminal(real: &Real, cmd: &Cmd) -> Result<bool> {
+    // In this very process group: one in the background may not read a terminal.
+    let status = build(real, cmd, &["setpriv"])?.status().with_context(|| format!("cannot start `{cmd}`"))?;
+    Ok(status.code().is_some_and(|code| cmd.accepts(code)))
+}
+
 /// Runs a program that must succeed.
 pub(super) fn must(real: &Real, cmd: &Cmd) -> Result<Output> {
     let output = run(real, cmd)?;
@@ -81,13 +88,20 @@ pub(super) fn find(path: &str, name: &str) -> Option<Stamp> {
     None
 }
 
-/// Builds the call. setsid(1) and setpriv(1) of util-linux set what std cannot without unsafe code: a session without
-/// a terminal, so that nothing below asks there for a password (ssh does, of /dev/tty) or takes it over (restic gives it
-/// to its ssh); that the child dies with its parent; a user's groups.
-#[expect(clippy::disallowed_methods, reason = "host runs programs")]
+/// Builds a call that talks to nobody but rlvm: in a session of its own, without a terminal, by setsid(1) of util-linux,
+/// so that nothing below asks there for a password (ssh does, of /dev/tty) or takes it over (restic gives it to its ssh).
 fn prepare(real: &Real, cmd: &Cmd) -> Result<Command> {
-    let mut command = Command::new("setsid");
-    command.args(["setpriv", "--pdeathsig=KILL"]);
+    let mut command = build(real, cmd, &["setsid", "setpriv"])?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(command)
+}
+
+/// Builds a call. setpriv(1) of util-linux, the last of these words, sets what std cannot without unsafe code: that the
+/// child dies with its parent, and a user's groups.
+#[expect(clippy::disallowed_methods, reason = "host runs programs")]
+fn build(real: &Real, cmd: &Cmd, by: &[&str]) -> Result<Command> {
+    let mut command = Command::new(by[0]);
+    command.args(&by[1..]).arg("--pdeathsig=KILL");
     if let Some(user) = cmd.run_as() {
         command.args(identity(real, user)?);
     }
@@ -98,7 +112,6 @@ fn prepare(real: &Real, cmd: &Cmd) -> Result<Command> {
     command.envs(secrets::variables(real, cmd.secrets())?);
     // Paths of another tree are passed relative to it, since the user need not reach it from the real `/`.
     command.current_dir(&real.root);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(command)
 }
 

@@ -13,6 +13,8 @@ mod logrotate;
 mod mounts;
 mod repositories;
 mod restics;
+mod ssh;
+mod ssh_agent;
 
 use std::process::{Command, Stdio};
 
