@@ -124,11 +124,12 @@ fn files(
     let entries: Vec<SshConfigHost<'_>> =
         hosts.iter().map(|(name, spec)| SshConfigHost { names: names(state, name), spec }).collect();
     let known = hosts.iter().map(|(name, spec)| known(state, name, spec)).collect();
+    let keys = hosts.iter().filter_map(|(_, spec)| Some(spec.identity.as_ref()?.0.clone())).collect();
     let adopt = hosts.iter().any(|(_, spec)| spec.adopt);
     let protect = hosts.iter().any(|(_, spec)| spec.protect);
     let declared =
         |resource: crate::resource::Resource| Declared { adopt, protect, ..Declared::plain(resource) };
-    expanded.add(declared(KnownHosts::new(known_hosts.clone(), user.clone(), known).into()));
+    expanded.add(declared(KnownHosts::new(known_hosts.clone(), user.clone(), known, keys).into()));
     match SshConfig::new(config, user.clone(), &entries, &known_hosts, agent) {
         Ok(config) => expanded.add(declared(config.into())),
         Err(bad) => {

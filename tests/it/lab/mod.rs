@@ -204,6 +204,7 @@ fn furnish(scratch: &Scratch) {
 const SETUP: &str = r#"
 tree=$1 rlvm=$2 restics=$3
 cd "$tree"
+echo web01 > /proc/sys/kernel/hostname
 mount --bind "$rlvm" usr/local/bin/rlvm
 mount --bind "$restics" opt/restics
 # What this system's programs read, and what they are called.
@@ -231,7 +232,7 @@ impl Machine {
             tree.display()
         );
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+        command.args(["--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]);
         command.args(["--propagation", "private", "sh", "-euc", SETUP, "lab"]);
         command.arg(&tree).arg(env!("CARGO_BIN_EXE_rlvm")).arg(restics::place());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -254,7 +255,7 @@ impl Machine {
         let nsenter = found.unwrap().display().to_string();
         let ns =
             |option: &str, file: &str| format!("--{option}={}", self.proc(&format!("ns/{file}")).display());
-        let mut words = vec![nsenter, ns("net", "net"), ns("pid", "pid_for_children")];
+        let mut words = vec![nsenter, ns("net", "net"), ns("uts", "uts"), ns("pid", "pid_for_children")];
         words.extend((space == "mnt").then(|| ns("mount", "mnt")));
         words
     }
