@@ -23,6 +23,7 @@ use self::{
     exit::{Exit, wants_root},
     output::{Printer, is_broken_pipe},
 };
+use crate::host::Web;
 
 /// Where programs are looked for when nobody says.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -37,6 +38,8 @@ pub struct Environment {
     pub home: Option<String>,
     /// `CREDENTIALS_DIRECTORY`: where systemd put this process's credentials.
     pub credentials: Option<String>,
+    /// How the network is reached.
+    pub web: Web,
     /// `RUST_LOG`: what is logged to standard error.
     pub log: Option<String>,
     /// Whether `NO_COLOR` is set, or the terminal has none.
