@@ -16,7 +16,7 @@ as_root=()
 # A program that the tests call, and the package it is in.
 wanted=(
     restic:restic logrotate:logrotate cron:cron git:git setpriv:util-linux setsid:util-linux runuser:util-linux script:bsdutils
-    cc:gcc
+    cc:gcc python3:python3 openssl:openssl curl:curl bunzip2:bzip2
 )
 missing=()
 for pair in "${wanted[@]}"; do

@@ -9,6 +9,7 @@ mod observe;
 mod output;
 mod plan;
 mod progress;
+mod restic;
 mod secret;
 mod show;
 mod validate;
@@ -131,6 +132,8 @@ enum Verb {
     Schema(extras::SchemaVerb),
     #[command(subcommand)]
     Secret(secret::SecretVerb),
+    #[command(subcommand)]
+    Restic(restic::ResticVerb),
     Completions(extras::Completions),
     Man(extras::Man),
 }
@@ -176,6 +179,7 @@ fn run(cli: &Cli, environment: &Environment) -> Result<Exit> {
         Verb::Ledger(verb) => verb.run(&context),
         Verb::Schema(verb) => verb.run(&context),
         Verb::Secret(verb) => verb.run(&context),
+        Verb::Restic(verb) => verb.run(&context),
         Verb::Completions(verb) => verb.run(&context),
         Verb::Man(verb) => verb.run(&context),
     }

@@ -147,6 +147,9 @@ fn help_of_every_verb() {
         &["ledger", "forget"],
         &["schema"],
         &["secret", "show"],
+        &["restic", "version"],
+        &["restic", "list"],
+        &["restic", "install"],
         &["completions"],
         &["man"],
     ];

@@ -6,6 +6,7 @@ mod checks;
 mod cli;
 mod converge;
 mod crash;
+mod engine;
 mod exits;
 mod real_tools;
 mod safety;

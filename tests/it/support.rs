@@ -296,6 +296,11 @@ pub(crate) fn restic_of(version: &str) -> String {
     )
 }
 
+/// The digest of some bytes, as it is published.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[test]
 fn the_stand_in_speaks_like_restic() {
     let scratch = Scratch::new();
