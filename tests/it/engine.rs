@@ -400,3 +400,29 @@ fn offline_nothing_is_begun() {
     on.expect(0, &["restic", "install", "--offline"]);
     has(&on, "0.18.0");
 }
+
+#[test]
+fn repositories_are_made_and_looked_at_with_the_pinned_one() {
+    let on = Scratch::new();
+    let bytes = packed(restic_of("0.18.0").as_bytes());
+    let pin = pin("0.18.0", &bytes, "file:///srv/mirror/restic.bz2");
+    on.state(&format!(
+        "{pin}destinations:\n  vault: {{ local: {{ path: /srv/r }}, password_file: /p, generate_password: true }}\n"
+    ));
+    // Without it there is no repository either, though there is a restic on PATH.
+    assert_eq!(on.rlvm(&["apply", "--yes"]).code, Some(7));
+    assert!(!on.at("/srv/r/config").exists() && on.restic_calls().is_empty());
+    fs::create_dir_all(on.at("/srv/mirror")).unwrap();
+    fs::write(on.at("/srv/mirror/restic.bz2"), &bytes).unwrap();
+    on.apply();
+    assert!(on.at("/srv/r/config").exists());
+    on.plan_is_empty();
+    // In other hands it is not run.
+    on.restic_calls();
+    on.own(&place("0.18.0"), 33, 0o755);
+    on.expect(2, &["plan", "--refresh", "--detailed-exitcode"]);
+    assert!(on.restic_calls().is_empty());
+    on.apply();
+    has(&on, "0.18.0");
+    on.plan_is_empty();
+}
