@@ -109,6 +109,8 @@ pub fn apply(plan: &Plan, ledger: &mut Writer<'_>, world: &mut World<'_>) -> Res
         let batch = next_batch(&mut left);
         run.batch(&batch, world)?;
     }
+    // The last change may have been the one that a signal cut short.
+    run.outcome.stopped |= !run.outcome.failed.is_empty() && (world.stop)();
     world.act.settle()?;
     for (address, entry) in &plan.quiet {
         run.ledger.set(address, entry.clone())?;

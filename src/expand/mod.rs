@@ -3,6 +3,7 @@
 //!
 //! What the state may say and this rlvm does not do yet is named by `unsupported`, never passed over in silence.
 
+mod engine;
 mod logs;
 mod repositories;
 mod resources;
@@ -36,6 +37,7 @@ pub fn users_with_homes(state: &State) -> BTreeSet<UserName> {
 pub fn expand(state: &State, homes: &Homes) -> Expanded {
     let mut expanded = Expanded::default();
     directories(state, &mut expanded);
+    engine::add(state, &mut expanded);
     repositories::add(state, homes, &mut expanded);
     schedules::add(state, &mut expanded);
     logs::add(state, &mut expanded);

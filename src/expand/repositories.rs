@@ -12,7 +12,8 @@ use crate::{
     effect::{Arg, Owner, Private},
     model::{Address, GroupName, HostPath, Mode, Name, SecretFile, UserName},
     resource::{
-        Directory, Finding, Location, Machine, OnRemove, Remote, Repository, Resource, Role, Secret, Severity,
+        Directory, Engine, Finding, Location, Machine, OnRemove, Remote, Repository, Resource, Role, Secret,
+        Severity,
     },
     restic::{Means, Original},
     state::State,
@@ -121,7 +122,7 @@ fn repository(
             Location::Remote(Box::new(Remote { repository: of.repository(), tools, machine }))
         }
     };
-    after.extend(state.restic.iter().map(|pin| Address::new("restic", &pin.version.to_string())));
+    after.extend(state.restic.iter().map(|pin| Engine::address_of(pin.version)));
     let like = original(state, home.as_ref(), name);
     if let Some((from, original)) = &like {
         one_environment(expanded, name, of, from, original);
@@ -192,10 +193,7 @@ fn means(state: &State, home: Option<&HostPath>, of: &Destination) -> Means {
     {
         variables.entry("RCLONE_CONFIG".into()).or_insert(Arg::Path(config));
     }
-    let engine = state
-        .restic
-        .as_ref()
-        .and_then(|pin| format!("/usr/local/lib/rlvm/restic/{}/restic", pin.version).parse().ok());
+    let engine = state.restic.as_ref().and_then(|pin| Engine::path_of(pin.version).ok());
     Means { engine, flags: reach.flags, variables, secrets: reach.secrets }
 }
 

@@ -11,9 +11,6 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
         let message = format!("not yet supported: {what}");
         expanded.findings.push(Finding::new(Severity::Notice, place, message));
     };
-    if state.restic.is_some() {
-        say("restic".into(), "a pinned restic; the one on PATH is used");
-    }
     for user in state.ssh.users.keys() {
         say(format!("ssh.users.{user}"), "accounts for clients");
     }

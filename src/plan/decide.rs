@@ -11,7 +11,7 @@ use crate::{
     effect::{Op, temporary},
     ledger::{Entry, Ledger, Origin},
     model::{Address, HostName, HostPath},
-    resource::{Cost, Diff, Edit, Finding, NotSeen, OnRemove, Removal, Seen, Severity},
+    resource::{Cost, Diff, Edit, Finding, NotSeen, OnRemove, Removal, Resource, Seen, Severity},
 };
 
 /// What the caller allows.
@@ -343,14 +343,42 @@ fn in_order(
             return;
         }
     };
-    for (index, change) in &mut changes {
-        let of_change = needs.get()[*index].iter();
-        change.needs = of_change.map(|need| survey.items[*need].address.clone()).collect();
-        change.needs.sort_unstable();
-    }
     let leaving: HashSet<usize> = leaving.iter().copied().collect();
+    name_needs(survey, needs.get(), &leaving, &mut changes);
     let (back, forth): (Vec<usize>, Vec<usize>) =
         ordered.into_iter().partition(|index| leaving.contains(index));
     plan.changes =
         forth.into_iter().chain(back.into_iter().rev()).filter_map(|index| changes.remove(&index)).collect();
+}
+
+/// Names for each change what must have succeeded before: what it needs; for a removal, that what needs it goes.
+fn name_needs(
+    survey: &Survey<'_>,
+    needs: &[Vec<usize>],
+    leaving: &HashSet<usize>,
+    changes: &mut BTreeMap<usize, Change>,
+) {
+    // R45: the restic that was used stays until the one that takes its place is there.
+    let is_engine = |index: &usize| matches!(survey.items[*index].resource(), Resource::Engine(_));
+    let (old, new): (Vec<usize>, Vec<usize>) =
+        changes.keys().filter(|index| is_engine(index)).partition(|index| leaving.contains(index));
+    let replaced = old.iter().flat_map(|old| new.iter().map(move |new| (*old, *new)));
+    let mut pairs: Vec<(usize, usize)> = replaced.collect();
+    for index in changes.keys() {
+        for need in &needs[*index] {
+            match (leaving.contains(index), leaving.contains(need)) {
+                (false, _) => pairs.push((*index, *need)),
+                (true, true) => pairs.push((*need, *index)),
+                (true, false) => {}
+            }
+        }
+    }
+    for (index, need) in pairs {
+        if let Some(change) = changes.get_mut(&index) {
+            change.needs.push(survey.items[need].address.clone());
+        }
+    }
+    for change in changes.values_mut() {
+        change.needs.sort_unstable();
+    }
 }

@@ -9,6 +9,7 @@ mod account;
 mod cron;
 mod difference;
 mod directory;
+mod engine;
 mod finding;
 mod known_hosts;
 mod logrotate;
@@ -30,6 +31,7 @@ pub use account::Account;
 pub use cron::{CronFile, CronLine, CronSpec};
 pub use difference::{Attribute, Diff, Edit, Removal};
 pub use directory::{Directory, DirectorySeen, DirectorySpec, There};
+pub use engine::{Engine, EngineSeen, ProgramSeen};
 pub use finding::{Finding, Severity};
 pub use known_hosts::{Known, KnownHosts};
 pub use logrotate::{Frequency, LogrotateFile, LogrotateSeen, LogrotateSpec, NewFile, Su};
@@ -365,6 +367,7 @@ macro_rules! kinds {
 kinds! {
     Account,
     Directory,
+    Engine,
     Secret,
     Repository,
     CronFile,

@@ -7,6 +7,7 @@ mod cli;
 mod client;
 mod converge;
 mod crash;
+mod engine;
 mod exits;
 mod lab;
 mod real_tools;

@@ -305,6 +305,21 @@ pub(crate) fn require(path: &str, program: &str, package: &str) {
     assert!(found, "this test needs {program}: apt-get install {package}");
 }
 
+/// A program that answers as a restic of this version, and leaves the rest to the stand-in: programs start in the
+/// tree's root, and the stand-in is beside it.
+pub(crate) fn restic_of(version: &str) -> String {
+    format!(
+        "#!/bin/sh\n\
+         if [ \"$1\" = version ]; then echo 'restic {version} compiled with go1.24 on linux/amd64'; exit; fi\n\
+         exec ../bin/restic \"$@\"\n"
+    )
+}
+
+/// The digest of some bytes, as it is published.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[test]
 fn the_stand_in_speaks_like_restic() {
     let scratch = Scratch::new();

@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     io::Read,
     os::unix::fs::MetadataExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
@@ -69,20 +69,22 @@ pub(super) fn must(real: &Real, cmd: &Cmd) -> Result<Output> {
 }
 
 /// Finds a program in a `PATH`.
-pub(super) fn find(path: &str, name: &str) -> Option<Stamp> {
+pub(super) fn find(path: &str, name: &str) -> Option<(PathBuf, Stamp)> {
     for dir in path.split(':') {
+        let place = Path::new(dir).join(name);
         #[expect(clippy::disallowed_methods, reason = "host looks")]
-        let Ok(meta) = std::fs::metadata(Path::new(dir).join(name)) else { continue };
+        let Ok(meta) = std::fs::metadata(&place) else { continue };
         if meta.is_file() && meta.mode() & 0o111 != 0 {
             let nanos =
                 |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
-            return Some(Stamp {
+            let stamp = Stamp {
                 dev: meta.dev(),
                 ino: meta.ino(),
                 size: meta.size(),
                 mtime: nanos(meta.mtime(), meta.mtime_nsec()),
                 ctime: nanos(meta.ctime(), meta.ctime_nsec()),
-            });
+            };
+            return Some((place, stamp));
         }
     }
     None

@@ -7,7 +7,7 @@ use crate::{
     effect::{Cmd, Query},
     host::{Entry, Observe},
     model::{HostPath, UserName},
-    resource::{Look, NotSeen},
+    resource::{Engine, Look, NotSeen},
     restic::{self, Found, Means, OLDEST, Version},
 };
 
@@ -141,10 +141,10 @@ impl Repository {
     }
 }
 
-/// Says that the pinned restic is not there, if it is not.
+/// Says why the pinned restic is not run, if so: a look must not run what others than root could have written.
 pub(super) fn engine_missing(host: &dyn Observe, means: &Means) -> Result<Option<String>> {
     let Some(engine) = &means.engine else { return Ok(None) };
-    Ok(host.entry(engine)?.file().is_none().then(|| format!("the pinned restic {engine} is not there")))
+    Ok(Engine::distrust(host, engine)?.map(|why| format!("the pinned restic {why}")))
 }
 
 /// Says what is wrong with the restic that there is. A pinned one is looked at as what it is.
