@@ -84,7 +84,7 @@ pub fn is_credential(variable: &str) -> bool {
 /// A program call: the very words that the kernel gets, no shell between.
 ///
 /// The child's environment is just what is named here, beside a fixed `PATH`, `HOME` and locale; its input is
-/// null. An exit code that is not listed in `ok` is a failure.
+/// null, or a few words. An exit code that is not listed in `ok` is a failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cmd {
     program: Arg,
@@ -95,6 +95,8 @@ pub struct Cmd {
     private: Vec<Private>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     user: Option<UserName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    input: Option<String>,
     ok: Vec<i32>,
     /// In seconds.
     timeout: u64,
@@ -115,8 +117,8 @@ impl Cmd {
     }
 
     fn of(program: Arg) -> Self {
-        let (args, env, private) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Self { program, args, env, private, user: None, ok: vec![0], timeout: TIMEOUT }
+        let (args, env, private, user) = (Vec::new(), BTreeMap::new(), Vec::new(), None);
+        Self { program, args, env, private, user, input: None, ok: vec![0], timeout: TIMEOUT }
     }
 
     /// Adds a word.
@@ -158,6 +160,13 @@ impl Cmd {
     #[must_use]
     pub fn user(mut self, user: &UserName) -> Self {
         self.user = Some(user.clone()).filter(|user| *user != UserName::root());
+        self
+    }
+
+    /// Gives it something to read: a few words, no secret.
+    #[must_use]
+    pub fn input(mut self, text: &str) -> Self {
+        self.input = Some(text.into());
         self
     }
 
@@ -203,6 +212,11 @@ impl Cmd {
         &self.private
     }
 
+    /// Returns what it reads; nothing if none.
+    pub fn given(&self) -> Option<&str> {
+        self.input.as_deref()
+    }
+
     /// Returns the user to run it as, if not the caller.
     pub fn run_as(&self) -> Option<&UserName> {
         self.user.as_ref()
@@ -222,6 +236,9 @@ impl Cmd {
 /// Writes the line that a person can paste into `sh`. Secrets are read there as they are here: from where they are.
 impl fmt::Display for Cmd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(input) = &self.input {
+            write!(f, "printf %s {} | ", quote(input))?;
+        }
         let files = || self.private.iter().filter_map(Private::whole_file);
         if files().next().is_some() {
             f.write_str("(set -a; ")?;
@@ -328,6 +345,7 @@ mod tests {
             (Cmd::new("echo").path(&path), r"echo '/it'\''s'"),
             (Cmd::new("true").env("A", Arg::Word("b c".into())), "A='b c' true"),
             (Cmd::new("true").user(&UserName::root()), "true"),
+            (Cmd::new("cat").input("a b\n"), "printf %s 'a b\n' | cat"),
             (Cmd::at(&"/opt/restic/1.0/restic".parse().unwrap()).arg("init"), "/opt/restic/1.0/restic init"),
             (
                 Cmd::new("id").private(std::slice::from_ref(&file)).user(&backup),

@@ -19,6 +19,8 @@ const READ_ONLY: &[(&str, &[&str], &[&str])] = &[
     ("restic", &["version"], &[]),
     ("restic", &["cat", "config"], &["--no-lock", "--no-cache"]),
     ("restic", &["list", "locks"], &["--no-lock", "--no-cache"]),
+    // Lists a directory; there is no other word in its input (see `Repository::has_keys`).
+    ("sftp", &["-q", "-b", "-"], &[]),
     // Logs in, and out at once: whatever the account runs gets no input.
     ("ssh", &["-nT", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"], &["exit"]),
     // Asks the agent, or the other machine; neither keeps anything of it (tried with OpenSSH 9.2).
@@ -43,11 +45,14 @@ impl Query {
                 Arg::Path(path) => path.as_str(),
             })
             .collect();
-        let listed = READ_ONLY.iter().any(|(program, start, flags)| {
-            cmd.name() == *program
-                && words.starts_with(start)
-                && flags.iter().all(|flag| words.contains(flag))
-        });
+        let plain_input =
+            cmd.given().is_none_or(|input| input.starts_with("ls ") && input.lines().count() == 1);
+        let listed = plain_input
+            && READ_ONLY.iter().any(|(program, start, flags)| {
+                cmd.name() == *program
+                    && words.starts_with(start)
+                    && flags.iter().all(|flag| words.contains(flag))
+            });
         if listed { Ok(Self(cmd)) } else { Err(NotReadOnly(cmd.to_string())) }
     }
 
@@ -81,5 +86,7 @@ mod tests {
         assert!(Query::new(Cmd::new("ssh-add").arg("-L")).is_ok());
         assert!(Query::new(Cmd::new("ssh-add").arg("/root/.ssh/id_rlvm")).is_err());
         assert!(Query::new(Cmd::new("rm").arg("-w")).is_err());
+        let sftp = |input| Query::new(Cmd::new("sftp").args(["-q", "-b", "-", "nas"]).input(input));
+        assert!(sftp("ls /a\n").is_ok() && sftp("rm /a\n").is_err() && sftp("ls /a\nrm /b\n").is_err());
     }
 }

@@ -117,9 +117,13 @@ fn repository(
             if let Some(spec) = machine.as_ref().and_then(|machine| declared(state, &machine.host)) {
                 after.extend(before(user, homes, spec));
             }
+            let directory = match &of.kind {
+                Kind::Sftp(sftp) => Some(sftp.path.to_string()),
+                _ => None,
+            };
             let tools = of.reach().tools;
             let tools = tools.into_iter().map(|(tool, package)| (tool.into(), package.into())).collect();
-            Location::Remote(Box::new(Remote { repository: of.repository(), tools, machine }))
+            Location::Remote(Box::new(Remote { repository: of.repository(), tools, directory, machine }))
         }
     };
     after.extend(state.restic.iter().map(|pin| Engine::address_of(pin.version)));

@@ -110,6 +110,13 @@ impl Kind for Repository {
     fn checks(&self, seen: &RepositorySeen, last: Option<&RepositorySeen>) -> Vec<Finding> {
         let mut findings: Vec<Finding> = self.state_finding(seen, last).into_iter().collect();
         let address = Address::new(Self::NAME, self.name.as_str());
+        if seen.blind {
+            let message =
+                format!("this restic makes a repository over what may be left of one in {}", self.place());
+            let remedy =
+                "see that nothing is there, or pin restic 0.18 or later, which refuses where there are keys";
+            findings.push(Finding::new(Severity::Warning, &address, message).remedy(remedy));
+        }
         let mut error = |message: &str, remedy: &str| {
             findings.push(Finding::new(Severity::Error, &address, message).remedy(remedy));
         };

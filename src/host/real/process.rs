@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    io::Read,
+    io::{Read, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -38,6 +38,10 @@ pub(super) fn run(real: &Real, cmd: &Cmd) -> Result<Output> {
     let start = Instant::now();
     let mut command = prepare(real, cmd)?;
     let mut child = command.spawn().with_context(|| format!("cannot start `{cmd}`"))?;
+    if let (Some(input), Some(mut pipe)) = (cmd.given(), child.stdin.take()) {
+        // A few words fit into the pipe; whether they were read is told by how it ends.
+        drop(pipe.write_all(input.as_bytes()));
+    }
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (out, err) = (reader(stdout), reader(stderr));
     let (code, timed_out) = wait(&mut child, Duration::from_secs(cmd.time_limit()))?;
@@ -94,7 +98,8 @@ pub(super) fn find(path: &str, name: &str) -> Option<(PathBuf, Stamp)> {
 /// so that nothing below asks there for a password (ssh does, of /dev/tty) or takes it over (restic gives it to its ssh).
 fn prepare(real: &Real, cmd: &Cmd) -> Result<Command> {
     let mut command = build(real, cmd, &["setsid", "setpriv"])?;
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let input = if cmd.given().is_some() { Stdio::piped() } else { Stdio::null() };
+    command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(command)
 }
 

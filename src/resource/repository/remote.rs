@@ -9,7 +9,7 @@ use crate::{
     host::Observe,
     model::{PublicKey, Server, UserName},
     resource::{Look, NotSeen},
-    restic::{self, Found},
+    restic::{self, Found, Version},
 };
 
 /// A repository that is not in a directory of this host.
@@ -20,6 +20,9 @@ pub struct Remote {
     /// Programs that restic starts for it, each with Debian's package.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<(String, String)>,
+    /// Its directory there, if it can be listed over SFTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
     /// The machine, if it is reached over SSH.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<Machine>,
@@ -41,6 +44,10 @@ pub struct Machine {
     pub host_keys: Vec<PublicKey>,
 }
 
+/// The oldest restic that is known to make no repository where there are keys.
+const CAREFUL: Version = Version(0, 18, 0);
+/// What is left of a repository where restic says that there is none.
+const LOST_CONFIG: &str = "its configuration is missing, and its keys are there";
 /// ssh's exit code for its own failures (ssh(1)).
 const SSH_FAILED: i32 = 255;
 /// What ssh says of a host that it does not trust (OpenSSH 9.2, sshconnect.c).
@@ -85,8 +92,13 @@ impl Repository {
         if !host.has_user(&self.user)? {
             return Ok(waits(format!("there is no user {}", self.user)));
         }
+        let mut listed = None;
         let seen = match restic::found(&host.query(&self.access().look()?)?) {
-            Found::Absent => RepositoryState::Absent,
+            Found::Absent => {
+                listed = self.has_keys(host, remote)?;
+                let lost = || RepositoryState::Opened(Found::Damaged(LOST_CONFIG.into()));
+                if listed == Some(true) { lost() } else { RepositoryState::Absent }
+            }
             Found::Unreachable(why) => {
                 let why = self.says_ssh(host, remote)?.unwrap_or(why);
                 let other_host_key = if why.contains(UNTRUSTED) { remote.shown_keys(host)? } else { None };
@@ -99,6 +111,7 @@ impl Repository {
         Ok(RepositorySeen {
             tool: look::tool(host, &self.means, making)?.map(Box::new),
             locked: ready && self.has_locks(host)?,
+            blind: making && listed.is_none() && self.is_careless(host)?,
             ..of(seen)
         })
     }
@@ -118,6 +131,48 @@ impl Repository {
         }
         let mut lines = output.stderr.lines().map(str::trim).filter(|line| !line.is_empty());
         Ok(lines.next_back().map(ToOwned::to_owned))
+    }
+
+    /// Says whether there are keys where restic finds no repository: then its configuration is lost, and 0.14 would make
+    /// a new one over its keys and data. Only a directory over SFTP can be listed.
+    fn has_keys(&self, host: &dyn Observe, remote: &Remote) -> Result<Option<bool>> {
+        let (Some(machine), Some(path)) = (&remote.machine, &remote.directory) else { return Ok(None) };
+        // What sftp would take for a pattern or split is not asked for.
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./@%+,=".contains(c);
+        if !path.chars().all(plain) || path.starts_with('-') || host.program("sftp")?.is_none() {
+            return Ok(None);
+        }
+        let fixed = [
+            "-q",
+            "-b",
+            "-",
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "StrictHostKeyChecking=yes",
+            "-o",
+            "ConnectTimeout=5",
+        ];
+        let port = machine.port.to_string();
+        let user = machine.user.as_ref().map(|user| format!("User={user}"));
+        let user = user.iter().flat_map(|user| ["-o", user.as_str()]);
+        let words = fixed.into_iter().chain(["-P", &port]).chain(user).chain(["--", machine.host.as_str()]);
+        let list = format!("ls -1 {path}/keys\n");
+        let cmd = Cmd::new("sftp").args(words).input(&list).user(&self.user).ok(&[0, 1]).timeout(10);
+        let output = host.query(&Query::new(cmd)?)?;
+        let listed = |line: &str| !line.trim().is_empty() && !line.starts_with("sftp>");
+        Ok(match output.code {
+            Some(0) => Some(output.stdout.lines().any(listed)),
+            Some(1) if output.stderr.contains("not found") => Some(false),
+            _ => None,
+        })
+    }
+
+    /// Says whether this restic would make a repository over what is left of another: 0.14 does not look, and 0.18
+    /// refuses where there are keys (tried with both).
+    fn is_careless(&self, host: &dyn Observe) -> Result<bool> {
+        let output = host.query(&restic::ask_version(self.means.engine.as_ref())?)?;
+        Ok(Version::read(&output.stdout).is_none_or(|version| version < CAREFUL))
     }
 
     /// Says whether something has a lock on it. What cannot be told is not said: opening it has just gone well.

@@ -32,6 +32,9 @@ pub struct RepositorySeen {
     /// The password file's stamp, for a remote one: what opened it once opens it again, as long as its keys are there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tried: Option<Box<Stamp>>,
+    /// Whether it would be made without anybody having looked what is there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub blind: bool,
     /// The keys that the other machine shows, if it is another one than declared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_host_key: Option<Vec<String>>,
@@ -81,7 +84,17 @@ impl RepositorySeen {
     /// Says what it is, and nothing beside.
     pub fn of(state: RepositoryState) -> Self {
         let (denied, tool, marks, tried, other_host_key) = (None, None, None, None, None);
-        Self { state, locked: false, denied, tool, password: false, marks, tried, other_host_key }
+        Self {
+            state,
+            locked: false,
+            denied,
+            tool,
+            password: false,
+            marks,
+            tried,
+            blind: false,
+            other_host_key,
+        }
     }
 
     /// Returns the repository's id, if it opened.

@@ -42,6 +42,8 @@ const STATES: &[(&str, &str, [&str; 2])] = &[
         "rm keys/*",
         ["error: damaged: it has no keys", "error: damaged: its keys were changed, or are gone: "],
     ),
+    // Empty as it is, a local one may have been cut short when it was made: made again, were its id not known.
+    ("config gone", "rm config", ["error: the repository ID is gone from ", "error: "]),
     ("another one", "remake", ["error: this is another repository: its id is ID, and was ID"; 2]),
 ];
 
@@ -54,7 +56,8 @@ remake() {
 }
 leave_a_lock() {
     restic backup --no-cache -r . --password-file "$password" --stdin </dev/zero >/dev/null 2>&1 & pid=$!
-    while [ -z "$(ls locks)" ]; do sleep 0.02; done
+    # Written under another name first.
+    while ! ls locks | grep -qx '[0-9a-f]\{64\}'; do sleep 0.02; done
     kill -KILL $pid
     rm -rf data index
 }
