@@ -6,6 +6,7 @@ mod credentials;
 mod offline;
 mod ssh;
 mod states;
+mod web01;
 
 use crate::lab::Lab;
 

@@ -181,7 +181,7 @@ fn furnish(scratch: &Scratch) {
     scratch.file_of("/etc/shadow", &shadow, 0, 0o640);
     scratch.file(
         "/etc/hosts",
-        "127.0.0.1 localhost web01 nas.lan s3.lan rest.lan\n::1 localhost\n127.0.0.2 mute.lan\n",
+        "127.0.0.1 localhost web01 nas.lan s3.lan rest.lan mirror.lan\n::1 localhost\n127.0.0.2 mute.lan\n",
     );
     scratch.file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files\n");
     scratch.file("/etc/ssh/ssh_config", "");

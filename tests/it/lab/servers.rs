@@ -169,13 +169,34 @@ impl Lab {
 
     /// Starts the same with TLS, its certificate signed by an authority that nobody knows.
     pub(crate) fn rest_with_tls(&self, more: &[&str]) -> Rest<'_> {
-        require("/usr/bin", "openssl", "openssl");
-        self.dir("/srv/tls", 0, 0o755);
-        self.file("/srv/tls/san", "subjectAltName=DNS:rest.lan\n");
-        self.ok(&["sh", "-euc", CERTIFICATES]);
+        let authority = self.certificates();
         let tls = ["--cert", "/srv/tls/cert.pem", "--key", "/srv/tls/key.pem"];
         let rest = self.rest(&[&tls, more].concat());
-        Rest { authority: Some("/srv/tls/ca.pem".into()), ..rest }
+        Rest { authority: Some(authority.into()), ..rest }
+    }
+
+    /// Makes a certificate for the laboratory's servers, signed by an authority that nobody knows; returns where the
+    /// authority's own is.
+    pub(crate) fn certificates(&self) -> &'static str {
+        require("/usr/bin", "openssl", "openssl");
+        self.dir("/srv/tls", 0, 0o755);
+        self.file("/srv/tls/san", "subjectAltName=DNS:rest.lan,DNS:s3.lan,DNS:mirror.lan\n");
+        self.ok(&["sh", "-euc", CERTIFICATES]);
+        "/srv/tls/ca.pem"
+    }
+
+    /// Starts an S3 server on s3.lan, port 3900, with TLS, after [`Lab::certificates`].
+    pub(crate) fn s3_with_tls(&self) -> Server<'_> {
+        let mut command = self.moto("3900");
+        command.arg("-c").arg(self.at("/srv/tls/cert.pem")).arg("-k").arg(self.at("/srv/tls/key.pem"));
+        Server::start(self, 3900, "s3.log", &mut command)
+    }
+
+    /// Starts a web server with TLS on mirror.lan, port 443, over a directory inside, after [`Lab::certificates`].
+    pub(crate) fn mirror(&self, dir: &str) -> Server<'_> {
+        let serve = "openssl s_server -4 -accept 127.0.0.1:443 -cert /srv/tls/cert.pem -key /srv/tls/key.pem -WWW -quiet";
+        let words = ["sh", "-c", &format!("cd {dir} && exec {serve}")];
+        Server::start(self, 443, "mirror.log", &mut self.program(&[&TIED[..], &words].concat()))
     }
 
     /// Starts what takes connections to mute.lan, at the ports of SSH, S3 and REST, and never says a word.
