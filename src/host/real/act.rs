@@ -24,7 +24,7 @@ use super::{
     walk::{Cursor, Way, kind},
 };
 use crate::{
-    effect::{Op, Owner, temporary},
+    effect::{Content, Op, Owner, temporary},
     host::Act,
     model::{HostPath, Mode},
 };
@@ -68,8 +68,22 @@ impl Act for Real {
                 return Ok(());
             }
             Op::WriteFile { path, text, owner, mode } => {
-                self.put(&mut cursor, path, text.as_bytes(), owner, *mode, Existing::Replace)?;
+                self.put(&mut cursor, path, text.as_bytes(), owner, *mode, Existing::Replace(None))?;
             }
+            Op::EditFile { path, before, after } => match (before, after) {
+                (Some(before), Some(Content { text, owner, mode })) => {
+                    let existing = Existing::Replace(Some(before));
+                    self.put(&mut cursor, path, text.as_bytes(), owner, *mode, existing)?;
+                }
+                (None, Some(Content { text, owner, mode })) => {
+                    self.put(&mut cursor, path, text.as_bytes(), owner, *mode, Existing::Refuse)?;
+                }
+                (Some(before), None) => {
+                    unchanged(parent(&mut cursor, self, path)?, path, before)?;
+                    self.remove_file(&mut cursor, path)?;
+                }
+                (None, None) => {}
+            },
             Op::MakeSecret { path, owner, mode } => {
                 let mut secret = draw()?;
                 let put = self.put(&mut cursor, path, &secret, owner, *mode, Existing::Refuse);
@@ -122,9 +136,11 @@ impl Act for Real {
     }
 }
 
+/// What to do about a file that is there already.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Existing {
-    Replace,
+enum Existing<'a> {
+    /// Put the new one in its place, if it holds this still.
+    Replace(Option<&'a str>),
     Refuse,
 }
 
@@ -205,7 +221,7 @@ impl Real {
         bytes: &[u8],
         owner: &Owner,
         mode: Mode,
-        existing: Existing,
+        existing: Existing<'_>,
     ) -> Result<()> {
         let (uid, gid) = self.ids(owner)?;
         let dir = parent(cursor, self, path)?;
@@ -220,8 +236,11 @@ impl Real {
         let written = fill(&mut file, bytes, uid, gid, mode)
             .with_context(|| format!("cannot write {path}"))
             .and_then(|()| {
+                if let Existing::Replace(Some(before)) = existing {
+                    unchanged(dir, path, before)?;
+                }
                 let placed = match existing {
-                    Existing::Replace => renameat(dir, new.as_str(), dir, path.name()),
+                    Existing::Replace(_) => renameat(dir, new.as_str(), dir, path.name()),
                     // Somebody may have written one meanwhile: it may be the only copy.
                     Existing::Refuse => rename_new(dir, new.as_str(), path.name()),
                 };
@@ -324,6 +343,18 @@ fn fill(file: &mut File, bytes: &[u8], uid: Uid, gid: Gid, mode: Mode) -> Result
     fchown(file.as_fd(), Some(uid), Some(gid))?;
     fchmod(file.as_fd(), Bits::from_bits_truncate(mode.bits()))?;
     file.sync_all()?;
+    Ok(())
+}
+
+/// Makes sure that a file still holds what it held when it was looked at: somebody else may have written to it since.
+fn unchanged(dir: BorrowedFd<'_>, path: &HostPath, before: &str) -> Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let fd = openat(dir, path.name(), flags, Bits::empty()).with_context(|| format!("cannot open {path}"))?;
+    only_name(path, &fstat(&fd)?)?;
+    let mut now = Vec::with_capacity(before.len() + 1);
+    let most = before.len() as u64 + 1;
+    File::from(fd).take(most).read_to_end(&mut now).with_context(|| format!("cannot read {path}"))?;
+    ensure!(now == before.as_bytes(), "{path} was changed since it was looked at: apply again");
     Ok(())
 }
 
