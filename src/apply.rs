@@ -11,15 +11,15 @@ use std::{
     thread,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use crate::{
     host::{Act, Host, Observe},
-    ledger::{Entry, Writer},
+    ledger::{Entry, Origin, Writer},
     model::Address,
     plan::{Action, Change, Plan},
-    resource::{Cost, Diff, Looks, Seen},
+    resource::{Cost, Diff, Looks, NotSeen, Seen, Severity},
 };
 
 /// Something that happened.
@@ -109,6 +109,8 @@ pub fn apply(plan: &Plan, ledger: &mut Writer<'_>, world: &mut World<'_>) -> Res
         let batch = next_batch(&mut left);
         run.batch(&batch, world)?;
     }
+    // The last change may have been the one that a signal cut short.
+    run.outcome.stopped |= !run.outcome.failed.is_empty() && (world.stop)();
     world.act.settle()?;
     for (address, entry) in &plan.quiet {
         run.ledger.set(address, entry.clone())?;
@@ -212,21 +214,25 @@ impl Run<'_, '_> {
     }
 
     /// Takes a change's result in.
-    fn end(&mut self, change: &Change, result: Result<Option<Seen>>, world: &mut World<'_>) -> Result<()> {
+    fn end(&mut self, change: &Change, result: Result<Done>, world: &mut World<'_>) -> Result<()> {
         let address = &change.address;
         match result {
-            Ok(seen) => {
-                for op in &change.ops {
+            Ok(Done { seen, found }) => {
+                for op in change.ops.iter().filter(|_| !found) {
                     (world.watch)(&Event::ApplyProgress { address, command: op.to_string() });
                 }
                 if let Some(was) = &change.was {
                     self.ledger.set(was, None)?;
                 }
-                let entry =
-                    change.entry.clone().map(|entry| Entry { seen: seen.or(entry.seen.clone()), ..entry });
+                let entry = change.entry.clone().map(|entry| Entry {
+                    seen: seen.or(entry.seen.clone()),
+                    origin: if found { Origin::Matched } else { entry.origin },
+                    ..entry
+                });
+                let actions = if found { &[Action::Adopt] } else { change.actions.as_slice() };
                 self.ledger.set(address, entry)?;
                 self.outcome.done += 1;
-                (world.watch)(&Event::ApplyComplete { address, actions: &change.actions });
+                (world.watch)(&Event::ApplyComplete { address, actions });
             }
             Err(err) => {
                 (world.watch)(&Event::ApplyErrored { address, error: format!("{err:#}") });
@@ -262,17 +268,57 @@ fn begin(change: &Change, world: &mut World<'_>) {
     (world.watch)(&Event::ApplyStart { address: &change.address, actions: &change.actions });
 }
 
+/// What came of a change.
+#[derive(Default)]
+struct Done {
+    /// What to keep of the look at it.
+    seen: Option<Seen>,
+    /// Whether it turned out to be there already, so that nothing was done.
+    found: bool,
+}
+
 /// Carries out one change, and looks at what has to be known again.
-fn carry_out(change: &Change, act: &dyn Act, host: &dyn Observe) -> Result<Option<Seen>> {
+fn carry_out(change: &Change, act: &dyn Act, host: &dyn Observe) -> Result<Done> {
+    if change.unseen
+        && let Some(seen) = find(change, host)?
+    {
+        return Ok(Done { seen: Some(seen), found: true });
+    }
     for op in &change.ops {
         act.act(op)?;
     }
-    let Some(entry) = change.entry.as_ref().filter(|_| !change.ops.is_empty()) else { return Ok(None) };
+    let Some(entry) = change.entry.as_ref().filter(|_| !change.ops.is_empty()) else {
+        return Ok(Done::default());
+    };
     let last = entry.seen.as_ref();
     let seen = entry
         .resource
         .observe(host, last, false, Looks::default())
         .context("cannot look at what was made")?;
-    ensure!(entry.resource.diff(&seen) == Diff::Same, "it was done, and yet it is not as declared");
-    Ok(entry.resource.remember(&seen))
+    match entry.resource.diff(&seen) {
+        Diff::Same => Ok(Done { seen: entry.resource.remember(&seen), found: false }),
+        Diff::Refuse(why) => bail!("it was done, and yet it is not as declared: {why}"),
+        Diff::Create(_) | Diff::Update(_) => bail!("it was done, and yet it is not as declared"),
+    }
+}
+
+/// Looks at what could not be looked at when it was planned. Nothing: it is to be made, by just what was planned.
+fn find(change: &Change, host: &dyn Observe) -> Result<Option<Seen>> {
+    let Some(Entry { resource, seen: last, .. }) = &change.entry else { return Ok(None) };
+    let seen = resource.observe(host, last.as_ref(), false, Looks::default())?;
+    let mut findings = resource.checks(&seen, last.as_ref());
+    findings.extend(resource.reach(&seen));
+    if let Some(bad) = findings.into_iter().find(|finding| finding.severity == Severity::Error) {
+        let help = bad.remedy.map(|remedy| format!("\n  help: {remedy}")).unwrap_or_default();
+        bail!("{}{help}", bad.message);
+    }
+    if let Some(NotSeen::Waits(why) | NotSeen::Left(why)) = resource.not_seen(&seen) {
+        bail!("it cannot be looked at: {why}");
+    }
+    match resource.diff(&seen) {
+        Diff::Same => Ok(Some(resource.remember(&seen).unwrap_or(seen))),
+        Diff::Create(edit) if edit.ops == change.ops => Ok(None),
+        Diff::Refuse(why) => bail!(why),
+        Diff::Create(_) | Diff::Update(_) => bail!("it is not what was planned for: plan again"),
+    }
 }

@@ -2,7 +2,10 @@
 
 use std::{io::IsTerminal, process::ExitCode};
 
-use rlvm::cli::{self, Environment};
+use rlvm::{
+    cli::{self, Environment},
+    host::Web,
+};
 
 fn main() -> ExitCode {
     #[expect(clippy::disallowed_methods, reason = "main reads the environment, so that nothing below does")]
@@ -13,6 +16,11 @@ fn main() -> ExitCode {
         path: variable("PATH").unwrap_or_else(|| cli::DEFAULT_PATH.into()),
         home: variable("RLVM_HOME"),
         credentials: variable("CREDENTIALS_DIRECTORY"),
+        web: Web {
+            authorities: variable("SSL_CERT_FILE"),
+            proxy: variable("https_proxy").or_else(|| variable("HTTPS_PROXY")),
+            no_proxy: variable("no_proxy").or_else(|| variable("NO_PROXY")),
+        },
         log: variable("RUST_LOG"),
         no_color: variable("NO_COLOR").is_some() || variable("TERM").as_deref() == Some("dumb"),
         sudo_uid: variable("SUDO_UID").and_then(|uid| uid.parse().ok()),

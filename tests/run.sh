@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All tests, on a fresh Debian or Ubuntu machine with Rust. Asks nothing. Writes below target/ and /tmp alone;
-# apt-get installs what is missing.
+# apt-get installs what is missing, tests/lab.sh fetches what no package of this system has.
 #
 # Not as root, the tests themselves run as root by sudo: they give files to users and run programs as them.
 set -euo pipefail
@@ -15,8 +15,9 @@ as_root=()
 
 # A program that the tests call, and the package it is in.
 wanted=(
-    restic:restic logrotate:logrotate cron:cron git:git setpriv:util-linux runuser:util-linux script:bsdutils
-    ssh-keygen:openssh-client sshd:openssh-server cc:gcc
+    restic:restic logrotate:logrotate cron:cron git:git setpriv:util-linux setsid:util-linux runuser:util-linux script:bsdutils
+    cc:gcc ssh:openssh-client ssh-keygen:openssh-client ssh-keyscan:openssh-client sshd:openssh-server rclone:rclone
+    openssl:openssl ip:iproute2 unshare:util-linux nsenter:util-linux bunzip2:bzip2 python3:python3 curl:curl
 )
 missing=()
 for pair in "${wanted[@]}"; do
@@ -24,12 +25,16 @@ for pair in "${wanted[@]}"; do
     PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
 done
 [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
+# Debian's python3 alone makes no environments.
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then
     step "install what is missing: ${missing[*]}"
     "${as_root[@]}" apt-get update -qq </dev/null
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get install -qq -y --no-install-recommends "${missing[@]}" </dev/null >/dev/null
 fi
+
+run ./tests/lab.sh
 
 for component in rustfmt clippy; do
     cargo "${component/rust/}" --version >/dev/null 2>&1 || run rustup component add "$component"

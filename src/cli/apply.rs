@@ -10,7 +10,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    context::{Basis, Context, KEPT, Planned, Search},
+    context::{Basis, Context, Found, KEPT, Planned, Search},
     exit::{Exit, Failure},
     output::is_broken_pipe,
     plan::{Allow, exit_of},
@@ -43,18 +43,18 @@ Examples:
   rlvm apply --root /mnt/image --host web01 state/")]
 pub(super) struct Apply {
     /// The state: a file, or a directory with hosts/<host name>.yaml in it; or a saved plan
-    state: Option<PathBuf>,
+    pub(super) state: Option<PathBuf>,
     /// Do not ask
     #[arg(short, long)]
-    yes: bool,
+    pub(super) yes: bool,
     /// Print JSON, one object a line
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// Write the same JSON to a file, and text to the terminal
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
-    json_into: Option<PathBuf>,
+    pub(super) json_into: Option<PathBuf>,
     #[command(flatten)]
-    allow: Allow,
+    pub(super) allow: Allow,
 }
 
 /// The state that was applied, as the runner will use it.
@@ -99,9 +99,6 @@ pub(super) fn lock(context: &Context<'_>, host: &Real) -> Result<Lock> {
 
 impl Apply {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
-        let host = context.host()?;
-        let home = context.home()?;
-        let store = Store::new(&host, &home);
         let saved = self.saved(context)?;
         if saved.is_none() && !self.yes && !context.environment.in_terminal {
             let message = "there is no terminal to ask on";
@@ -111,6 +108,18 @@ impl Apply {
             None => Some(context.state(self.state.as_deref(), Search::HereToo)?),
             Some(_) => None,
         };
+        self.run_on(context, saved, found)
+    }
+
+    /// Applies a saved plan, or a state.
+    pub(super) fn run_on(
+        &self,
+        context: &Context<'_>,
+        saved: Option<Saved>,
+        found: Option<Found>,
+    ) -> Result<Exit> {
+        let host = context.host()?;
+        let store = Store::new(&host, &context.home()?);
         let _lock = lock(context, &host)?;
         let task = self.task(context, &host, saved, found)?;
         let Planned { survey, seen, plan } = context.plan(&host, &task.basis, &task.options, task.looks)?;
@@ -156,7 +165,7 @@ impl Apply {
         context: &Context<'_>,
         host: &Real,
         saved: Option<Saved>,
-        found: Option<super::context::Found>,
+        found: Option<Found>,
     ) -> Result<Task> {
         let (state, source, rev, options) = match (&saved, found) {
             (Some(saved), _) => {
@@ -170,8 +179,7 @@ impl Apply {
             (None, None) => bail!("neither a state nor a saved plan"),
         };
         let looks = saved.as_ref().map_or(self.allow.looks(), Saved::looks);
-        let home = context.home()?;
-        let store = &Store::new(host, &home);
+        let store = &Store::new(host, &context.home()?);
         let ledger = context.ledger(store)?;
         context.is_of_this_host(store, ledger.as_ref().map(|(ledger, _)| ledger), &state)?;
         let (ledger, whole) = match ledger {

@@ -93,7 +93,8 @@ impl<'a> Context<'a> {
     /// If the root cannot be opened.
     pub(super) fn host(&self) -> Result<Real> {
         let host = Real::open(&self.global.root, &self.environment.path)?;
-        Ok(host.with_credentials(self.environment.credentials.clone()))
+        let Environment { credentials, web, .. } = self.environment;
+        Ok(host.with_credentials(credentials.clone()).with_web(web.clone()))
     }
 
     /// Names the host that is meant.

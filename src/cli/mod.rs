@@ -9,6 +9,7 @@ mod observe;
 mod output;
 mod plan;
 mod progress;
+mod restic;
 mod secret;
 mod show;
 mod ssh;
@@ -25,6 +26,7 @@ use self::{
     exit::{Exit, wants_root},
     output::{Printer, is_broken_pipe},
 };
+use crate::host::Web;
 
 /// Where programs are looked for when nobody says.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -39,6 +41,8 @@ pub struct Environment {
     pub home: Option<String>,
     /// `CREDENTIALS_DIRECTORY`: where systemd put this process's credentials.
     pub credentials: Option<String>,
+    /// How the network is reached.
+    pub web: Web,
     /// `RUST_LOG`: what is logged to standard error.
     pub log: Option<String>,
     /// Whether `NO_COLOR` is set, or the terminal has none.
@@ -134,6 +138,8 @@ enum Verb {
     Ssh(ssh::SshVerb),
     #[command(subcommand)]
     SshAgent(ssh_agent::AgentVerb),
+    #[command(subcommand)]
+    Restic(restic::ResticVerb),
     Completions(extras::Completions),
     Man(extras::Man),
 }
@@ -181,6 +187,7 @@ fn run(cli: &Cli, environment: &Environment) -> Result<Exit> {
         Verb::Secret(verb) => verb.run(&context),
         Verb::Ssh(verb) => verb.run(&context),
         Verb::SshAgent(verb) => verb.run(&context),
+        Verb::Restic(verb) => verb.run(&context),
         Verb::Completions(verb) => verb.run(&context),
         Verb::Man(verb) => verb.run(&context),
     }

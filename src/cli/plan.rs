@@ -81,6 +81,12 @@ pub(super) struct Allow {
 }
 
 impl Allow {
+    /// Allows one resource, and what it needs.
+    pub(super) fn only(target: Address, offline: bool) -> Self {
+        let targets = vec![target];
+        Self { targets, adopt: false, allow_mass_removal: false, refresh: false, offline }
+    }
+
     /// Returns what is decided by.
     pub(super) fn options(&self) -> Options {
         let Self { targets, adopt, allow_mass_removal, .. } = self.clone();

@@ -6,6 +6,7 @@
 mod b2;
 mod local;
 mod rclone;
+mod reach;
 mod rest;
 mod s3;
 mod sftp;
@@ -18,13 +19,17 @@ use serde::{Deserialize, Serialize};
 pub use b2::B2;
 pub use local::Local;
 pub use rclone::{Rclone, RcloneSsh};
+pub use reach::{Credential, Reach};
 pub use rest::Rest;
 pub use s3::S3;
 pub use sftp::Sftp;
 
-use crate::model::{
-    Line, Name, SecretFile, Server, Size, UserName,
-    field::{is_default, keyed},
+use crate::{
+    effect::{Arg, Private},
+    model::{
+        Line, Name, SecretFile, Server, Size, UserName,
+        field::{is_default, keyed},
+    },
 };
 
 /// A place for backups: one restic repository. Exactly one of `local`, `sftp`, `rest`, `s3`, `b2` and `rclone` says where.
@@ -43,6 +48,11 @@ pub struct Destination {
     /// Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env_file: Option<SecretFile>,
+    /// Credentials that become restic's environment and nobody else's, by variable:
+    /// `AWS_SECRET_ACCESS_KEY: { file: /etc/rlvm/secrets/key }`, or `{ credential: NAME }` of systemd's. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "keyed::<Line, Credential>")]
+    pub credentials: BTreeMap<Line, Credential>,
     /// Flags that restic gets as they are: `limit-upload: "5000"` becomes `--limit-upload=5000` (KiB/s), and a name
     /// with a dot, `s3.connections: "10"`, becomes `-o s3.connections=10`. Those that rlvm sets itself are refused.
     /// Default: none.
@@ -109,6 +119,16 @@ pub enum Compression {
     Max,
 }
 
+impl Compression {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Off => "off",
+            Self::Max => "max",
+        }
+    }
+}
+
 impl Destination {
     /// Returns the repository as restic's `--repo` takes it.
     pub fn repository(&self) -> String {
@@ -120,6 +140,37 @@ impl Destination {
             Kind::B2(b2) => b2.repository(),
             Kind::Rclone(rclone) => rclone.repository(),
         }
+    }
+
+    /// Returns how restic gets at it, and what it needs for that.
+    pub fn reach(&self) -> Reach {
+        let mut reach = match &self.kind {
+            Kind::Local(_) | Kind::B2(_) => Reach::default(),
+            Kind::Sftp(sftp) => sftp.reach(),
+            Kind::Rest(rest) => rest.reach(),
+            Kind::S3(s3) => s3.reach(),
+            Kind::Rclone(rclone) => rclone.reach(),
+        };
+        reach.secrets.extend(self.env_file.iter().cloned().map(Private::All));
+        let credentials = self.credentials.iter().map(|(name, from)| from.private(name.as_str()));
+        reach.secrets.extend(credentials);
+        if let Some(compression) = self.compression {
+            reach.flags.extend(["--compression", compression.word()].map(|word| Arg::Word(word.into())));
+        }
+        if let Some(size) = &self.pack_size {
+            // In MiB (restic help): rounded up, as a pack that is larger than asked for is what restic makes anyway.
+            let mib = size.of(0).div_ceil(1 << 20).to_string();
+            reach.flags.extend(["--pack-size", &mib].map(|word| Arg::Word(word.into())));
+        }
+        for (name, value) in &self.options {
+            let name = name.as_str();
+            if name.contains('.') {
+                reach.option(name, value.as_str());
+            } else {
+                reach.flags.push(Arg::Word(format!("--{name}={value}")));
+            }
+        }
+        reach
     }
 
     /// Returns the machine that it is reached at over SSH, if it is.

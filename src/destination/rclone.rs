@@ -3,8 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::clean;
-use crate::model::{Line, Server, UserName};
+use super::{
+    Reach, clean,
+    reach::{SSH, ssh},
+};
+use crate::{
+    effect::Arg,
+    model::{Line, SecretFile, Server, UserName},
+};
 
 /// Whatever rclone reaches: one of this host's own remotes, or rclone on another machine, over SSH.
 ///
@@ -17,6 +23,10 @@ pub struct Rclone {
     /// The remote's name in rclone's configuration on this host. Default: none, `ssh` is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<Line>,
+    /// rclone's configuration on this host, with its remotes: an absolute path, 0600, of the job's user.
+    /// Default: `.config/rclone/rclone.conf` in the home of the job's user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_file: Option<SecretFile>,
     /// The other machine where rclone runs. Default: none, rclone runs here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh: Option<RcloneSsh>,
@@ -40,13 +50,15 @@ pub struct RcloneSsh {
 }
 
 impl RcloneSsh {
-    /// Returns what restic is to start in rclone's place, `ssh -p 2222 user@host`.
+    /// Returns what restic is to start in rclone's place, `ssh -p 2222 -l user host`.
     ///
     /// restic splits it at white space, and none of these words can hold any.
     pub fn program(&self) -> String {
-        let port = self.port.map(|port| format!("-p {port} ")).unwrap_or_default();
-        let user = self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
-        format!("ssh {port}{user}{}", self.host)
+        let port = self.port.map(|port| port.to_string());
+        let mut words: Vec<&str> = port.iter().flat_map(|port| ["-p", port.as_str()]).collect();
+        words.extend(self.user.iter().flat_map(|user| ["-l", user.as_str()]));
+        words.push(self.host.as_str());
+        ssh(&words)
     }
 }
 
@@ -56,6 +68,21 @@ impl Rclone {
             Some(remote) => format!("rclone:{remote}:{}", self.path),
             None => format!("rclone:{}", self.path),
         }
+    }
+
+    pub(super) fn reach(&self) -> Reach {
+        let mut reach = Reach::default();
+        match &self.ssh {
+            Some(there) => {
+                reach.tools.push(SSH);
+                reach.option("rclone.program", &there.program());
+            }
+            None => reach.tools.push(("rclone", "rclone")),
+        }
+        if let Some(file) = &self.config_file {
+            reach.variables.push(("RCLONE_CONFIG", Arg::Path(file.0.clone())));
+        }
+        reach
     }
 
     pub(super) fn identity(&self) -> String {
@@ -74,10 +101,18 @@ mod tests {
     #[test]
     fn here_and_elsewhere() {
         let ssh = RcloneSsh { user: "me".parse().ok(), host: "nas".parse().unwrap(), port: Some(2222) };
-        assert_eq!(ssh.program(), "ssh -p 2222 me@nas");
-        let there = Rclone { remote: None, ssh: Some(ssh), path: "repo".parse().unwrap() };
+        assert_eq!(
+            ssh.program(),
+            "ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectTimeout=10 -p 2222 -l me nas"
+        );
+        let there = Rclone { remote: None, config_file: None, ssh: Some(ssh), path: "repo".parse().unwrap() };
         assert_eq!(there.repository(), "rclone:repo");
-        let here = Rclone { remote: "drive".parse().ok(), ssh: None, path: "repo/".parse().unwrap() };
+        let here = Rclone {
+            remote: "drive".parse().ok(),
+            config_file: None,
+            ssh: None,
+            path: "repo/".parse().unwrap(),
+        };
         assert_eq!(here.repository(), "rclone:drive:repo/");
         assert_ne!(here.identity(), there.identity());
     }

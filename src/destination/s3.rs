@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::clean;
-use crate::model::{Line, Url};
+use super::{Reach, clean};
+use crate::model::{HostPath, Line, Url, field::is_default};
 
 /// A bucket of Amazon's S3, or of whatever speaks its protocol (Garage, MinIO, Ceph, …).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +21,17 @@ pub struct S3 {
     /// Where in the bucket the repository lies, `web01`; slashes at either end do not count. Default: the bucket itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<Line>,
+    /// Whether the bucket's name stands in the path of each request (`true`) or in the server's name (`false`).
+    /// Default: restic finds out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_style: Option<bool>,
+    /// The certificate that signed the server's, in PEM: an absolute path. Default: the system's certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<HostPath>,
+    /// Allows an endpoint of `http://`: everybody on the way reads what is asked for, though neither keys nor backups.
+    /// Default: false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub plain_http: bool,
 }
 
 const AMAZON: &str = "https://s3.amazonaws.com";
@@ -33,6 +44,18 @@ impl S3 {
     pub(super) fn repository(&self) -> String {
         let prefix = self.prefix.as_ref().map(|prefix| format!("/{prefix}")).unwrap_or_default();
         format!("s3:{}/{}{prefix}", self.endpoint().trim_end_matches('/'), self.bucket)
+    }
+
+    pub(super) fn reach(&self) -> Reach {
+        let mut reach = Reach::default();
+        if let Some(region) = &self.region {
+            reach.option("s3.region", region.as_str());
+        }
+        if let Some(path_style) = self.path_style {
+            reach.option("s3.bucket-lookup", if path_style { "path" } else { "dns" });
+        }
+        reach.ca(self.ca_file.as_ref());
+        reach
     }
 
     pub(super) fn identity(&self) -> String {
@@ -52,6 +75,9 @@ mod tests {
             region: None,
             bucket: "backups".parse().unwrap(),
             prefix: prefix.map(|prefix| prefix.parse().unwrap()),
+            path_style: None,
+            ca_file: None,
+            plain_http: false,
         }
     }
 

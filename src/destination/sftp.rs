@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::clean;
+use super::{
+    Reach, clean,
+    reach::{SSH, ssh},
+};
 use crate::model::{Line, Server, UserName};
 
 /// A directory of another machine, over SSH.
@@ -34,6 +37,16 @@ impl Sftp {
         }
     }
 
+    pub(super) fn reach(&self) -> Reach {
+        let port = self.port.map(|port| port.to_string());
+        let mut words: Vec<&str> = port.iter().flat_map(|port| ["-p", port.as_str()]).collect();
+        words.extend(self.user.iter().flat_map(|user| ["-l", user.as_str()]));
+        words.extend([self.host.as_str(), "-s", "sftp"]);
+        let mut reach = Reach { tools: vec![SSH], ..Reach::default() };
+        reach.option("sftp.command", &ssh(&words));
+        reach
+    }
+
     pub(super) fn identity(&self) -> String {
         let user = self.user.as_ref().map(UserName::as_str).unwrap_or_default();
         let host = self.host.as_str().to_ascii_lowercase();
@@ -49,6 +62,7 @@ pub(super) fn bracketed(host: &Server) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::effect::Arg;
 
     fn sftp(host: &str, port: Option<u16>, path: &str) -> Sftp {
         let user = "me".parse().ok();
@@ -61,6 +75,15 @@ mod tests {
         assert_eq!(sftp("nas", Some(2222), "/repo").repository(), "sftp://me@nas:2222//repo");
         assert_eq!(sftp("nas", Some(2222), "repo").repository(), "sftp://me@nas:2222/repo");
         assert_eq!(sftp("::1", None, "/repo").repository(), "sftp:me@[::1]:/repo");
+    }
+
+    #[test]
+    fn ssh_asks_nobody() {
+        // R29
+        let flags = sftp("nas", Some(2222), "/repo").reach().flags;
+        let expected = "sftp.command=ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectTimeout=10 \
+            -p 2222 -l me nas -s sftp";
+        assert_eq!(flags, ["-o", expected].map(|word| Arg::Word(word.into())));
     }
 
     #[test]

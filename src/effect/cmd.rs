@@ -38,6 +38,19 @@ pub enum Private {
         /// The file.
         file: SecretFile,
     },
+    /// One variable: an address with the user and password that two files hold.
+    Url {
+        /// The variable.
+        name: String,
+        /// What stands before the user: `rest:https://`.
+        before: String,
+        /// The file that holds the user.
+        user: SecretFile,
+        /// The file that holds the password.
+        password: SecretFile,
+        /// What stands behind the `@`.
+        after: String,
+    },
     /// One variable: a credential that systemd keeps (systemd.exec(5), `LoadCredential=`).
     Credential {
         /// The variable.
@@ -240,6 +253,34 @@ impl fmt::Display for Cmd {
 }
 
 impl Private {
+    /// Lists the files that it is read from.
+    pub fn files(&self) -> Vec<&SecretFile> {
+        match self {
+            Self::All(file) | Self::File { file, .. } => vec![file],
+            Self::Url { user, password, .. } => vec![user, password],
+            Self::Credential { .. } => Vec::new(),
+        }
+    }
+
+    /// Names the variable that it sets, if that is known.
+    pub fn variable(&self) -> Option<&str> {
+        match self {
+            Self::All(_) => None,
+            Self::File { name, .. } | Self::Url { name, .. } | Self::Credential { name, .. } => Some(name),
+        }
+    }
+
+    /// Gives the variable that it sets another name, if it is this one.
+    #[must_use]
+    pub fn renamed(mut self, from: &str, to: &str) -> Self {
+        if let Self::File { name, .. } | Self::Url { name, .. } | Self::Credential { name, .. } = &mut self
+            && name == from
+        {
+            to.clone_into(name);
+        }
+        self
+    }
+
     fn whole_file(&self) -> Option<&HostPath> {
         if let Self::All(file) = self { Some(&file.0) } else { None }
     }
@@ -251,6 +292,10 @@ impl fmt::Display for Private {
         match self {
             Self::All(_) => Ok(()),
             Self::File { name, file } => write!(f, "{name}=\"$(cat {})\" ", quote(file.0.as_str())),
+            Self::Url { name, before, user, password, after } => {
+                let (user, password) = (quote(user.0.as_str()), quote(password.0.as_str()));
+                write!(f, "{name}=\"{before}$(cat {user}):$(cat {password})@{after}\" ")
+            }
             Self::Credential { name, credential } => {
                 write!(f, "{name}=\"$(systemd-creds decrypt /etc/credstore.encrypted/{credential})\" ")
             }

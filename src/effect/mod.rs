@@ -4,6 +4,7 @@
 //! out: what is shown is what is done. Deliberately small: a new op is a new way to change a host.
 
 mod cmd;
+mod install;
 mod query;
 
 use std::fmt;
@@ -11,6 +12,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use cmd::{Arg, Cmd, Private, is_credential, quote};
+pub(crate) use install::is_packed;
+pub use install::{Install, Receipt};
 pub use query::{NotReadOnly, Query};
 
 use crate::model::{GroupName, HostPath, KeyType, Line, Mode, UserName};
@@ -140,6 +143,8 @@ pub enum Op {
         /// Which.
         path: HostPath,
     },
+    /// Fetches a program, checks it, and puts it in place of what was there, with its [`Receipt`] beside it.
+    Install(Install),
     /// Runs a program.
     Run(Cmd),
 }
@@ -159,6 +164,7 @@ impl Op {
             | Self::RemoveFile { path }
             | Self::RemoveTemporary { path }
             | Self::RemoveDir { path } => Some(path),
+            Self::Install(install) => Some(&install.path),
             Self::Run(_) => None,
         }
     }
@@ -210,6 +216,7 @@ impl fmt::Display for Op {
             }
             Self::RemoveTemporary { path } => write!(f, "rm -df {}", quote(&temporary(path))),
             Self::RemoveDir { path } => write!(f, "rmdir {}", quote(path.as_str())),
+            Self::Install(install) => install.fmt(f),
             Self::Run(cmd) => cmd.fmt(f),
         }
     }

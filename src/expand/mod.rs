@@ -3,6 +3,7 @@
 //!
 //! What the state may say and this rlvm does not do yet is named by `unsupported`, never passed over in silence.
 
+mod engine;
 mod logs;
 mod repositories;
 mod resources;
@@ -17,25 +18,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     effect::Owner,
     model::{HostPath, UserName},
-    resource::{Account, Directory, Resource},
-    state::State,
+    resource::{Account, Directory, OtherBackups, Resource},
+    source::Source,
+    state::{Job, State},
 };
 
 /// Where users are at home, for what lies there.
 pub type Homes = BTreeMap<UserName, HostPath>;
 
-/// Lists the users whose home has to be known: those whose SSH configuration the state has a part of.
+/// Lists the users whose home has to be known: those whose SSH configuration the state has a part of, and those whose
+/// rclone has remotes of its own.
 pub fn users_with_homes(state: &State) -> BTreeSet<UserName> {
-    state.ssh.hosts.iter().flat_map(|(name, host)| ssh::users_of(state, name, host)).collect()
+    let ssh = state.ssh.hosts.iter().flat_map(|(name, host)| ssh::users_of(state, name, host));
+    ssh.chain(repositories::rclone_users(state)).collect()
 }
 
 /// Lists all resources of a state.
 pub fn expand(state: &State, homes: &Homes) -> Expanded {
     let mut expanded = Expanded::default();
     directories(state, &mut expanded);
-    repositories::add(state, &mut expanded);
+    engine::add(state, &mut expanded);
+    repositories::add(state, homes, &mut expanded);
     schedules::add(state, &mut expanded);
     logs::add(state, &mut expanded);
+    other_backups(state, &mut expanded);
     ssh::add(state, homes, &mut expanded);
     accounts(&mut expanded);
     expanded.add_directories_above();
@@ -57,6 +63,17 @@ fn directories(state: &State, expanded: &mut Expanded) {
             ..Declared::plain(resource)
         });
     }
+}
+
+/// Looks for what else backs up what the jobs do (R30).
+fn other_backups(state: &State, expanded: &mut Expanded) {
+    let jobs: Vec<&Job> = state.jobs.values().filter(|job| job.enabled).collect();
+    if jobs.is_empty() {
+        return;
+    }
+    let paths = jobs.iter().flat_map(|job| &job.sources).flat_map(Source::paths);
+    let sources: BTreeSet<HostPath> = paths.cloned().collect();
+    expanded.add(Declared::plain(OtherBackups { sources: sources.into_iter().collect() }));
 }
 
 /// Declares the users and groups that something belongs to.

@@ -1,27 +1,40 @@
-//! A destination's password file, environment file and repository.
+//! A destination's password file, credentials and repository.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Declared, Expanded, resources::implied};
+use super::{
+    Declared, Expanded, Homes,
+    resources::implied,
+    ssh::{before, declared, home},
+};
 use crate::{
     destination::{Destination, Kind},
-    effect::Owner,
+    effect::{Arg, Owner, Private},
     model::{Address, GroupName, HostPath, Mode, Name, SecretFile, UserName},
-    resource::{Directory, Finding, Location, OnRemove, Repository, Resource, Role, Secret, Severity},
+    resource::{
+        Directory, Engine, Finding, Location, Machine, OnRemove, Remote, Repository, Resource, Role, Secret,
+        Severity,
+    },
+    restic::{Means, Original},
     state::State,
 };
 
-pub(super) fn add(state: &State, expanded: &mut Expanded) {
+pub(super) fn add(state: &State, homes: &Homes, expanded: &mut Expanded) {
     for (name, destination) in &state.destinations {
         let user = user_of(state, name, expanded);
-        let password = &destination.password_file;
-        secret(expanded, name, password, Role::Password, &user, destination);
+        secret(expanded, name, &destination.password_file, Role::Password, &user, destination);
+        let reach = destination.reach();
         if let Some(env_file) = &destination.env_file {
             secret(expanded, name, env_file, Role::Environment, &user, destination);
         }
-        if let Kind::Local(local) = &destination.kind {
-            repository(expanded, name, &local.path, &user, destination);
+        let files = reach.secrets.iter().filter(|it| !matches!(it, Private::All(_))).flat_map(Private::files);
+        for file in files {
+            secret(expanded, name, file, Role::Credential, &user, destination);
         }
+        for file in &reach.certificates {
+            secret(expanded, name, &SecretFile(file.clone()), Role::Certificate, &user, destination);
+        }
+        repository(state, homes, expanded, name, &user, destination);
     }
 }
 
@@ -84,19 +97,44 @@ fn secret(
     expanded.add(Declared { adopt: of.adopt, protect: of.protect, ..Declared::plain(secret) });
 }
 
-fn repository(expanded: &mut Expanded, name: &Name, path: &HostPath, user: &UserName, of: &Destination) {
-    let address = Address::new("directory", path.as_str());
-    // The user's own word for this very directory comes first.
-    expanded.resources.entry(address).or_insert_with(|| {
-        let owner = Owner { user: user.clone(), group: GroupName::root() };
-        let (path, mode) = (path.clone(), Mode::new(0o700));
-        Declared::plain(Directory { path, owner, mode, mounted: false, implied: true })
-    });
+fn repository(
+    state: &State,
+    homes: &Homes,
+    expanded: &mut Expanded,
+    name: &Name,
+    user: &UserName,
+    of: &Destination,
+) {
+    let home = home(user, homes);
+    let mut after = Vec::new();
+    let location = match &of.kind {
+        Kind::Local(local) => {
+            directory(expanded, &local.path, user);
+            Location::Local(local.path.clone())
+        }
+        _ => {
+            let machine = machine(state, name, of, expanded);
+            if let Some(spec) = machine.as_ref().and_then(|machine| declared(state, &machine.host)) {
+                after.extend(before(user, homes, spec));
+            }
+            let tools = of.reach().tools;
+            let tools = tools.into_iter().map(|(tool, package)| (tool.into(), package.into())).collect();
+            Location::Remote(Box::new(Remote { repository: of.repository(), tools, machine }))
+        }
+    };
+    after.extend(state.restic.iter().map(|pin| Engine::address_of(pin.version)));
+    let like = original(state, home.as_ref(), name);
+    if let Some((from, original)) = &like {
+        one_environment(expanded, name, of, from, original);
+    }
     let resource = Repository {
         name: name.clone(),
-        location: Location::Local(path.clone()),
+        location,
         password: of.password_file.clone(),
         user: user.clone(),
+        means: Box::new(means(state, home.as_ref(), of)),
+        like: like.map(Box::new),
+        after,
     };
     expanded.add(Declared {
         adopt: of.adopt,
@@ -105,4 +143,96 @@ fn repository(expanded: &mut Expanded, name: &Name, path: &HostPath, user: &User
         was: of.was.iter().map(|was| Address::new("repository", was.as_str())).collect(),
         ..Declared::plain(resource)
     });
+}
+
+/// Declares a local repository's directory; the user's own word for this very directory comes first.
+fn directory(expanded: &mut Expanded, path: &HostPath, user: &UserName) {
+    let address = Address::new("directory", path.as_str());
+    expanded.resources.entry(address).or_insert_with(|| {
+        let owner = Owner { user: user.clone(), group: GroupName::root() };
+        let (path, mode) = (path.clone(), Mode::new(0o700));
+        Declared::plain(Directory { path, owner, mode, mounted: false, implied: true })
+    });
+}
+
+/// Finds the machine that a destination is reached at over SSH. One that is not declared is nobody's care (R29).
+fn machine(state: &State, name: &Name, of: &Destination, expanded: &mut Expanded) -> Option<Machine> {
+    let peer = of.peer()?;
+    let declared = declared(state, peer.host);
+    if declared.is_none() {
+        let message =
+            format!("{} is not declared in `ssh: hosts:`: nobody sees to its key and ours", peer.host);
+        let remedy = format!("declare it; `rlvm ssh scan {}` shows its keys", peer.host);
+        let finding = Finding::new(Severity::Warning, format!("destinations.{name}"), message);
+        expanded.findings.push(finding.remedy(remedy));
+    }
+    let address = declared.and_then(|it| it.address.clone()).unwrap_or_else(|| peer.host.clone());
+    let port = peer.port.or(declared.and_then(|it| it.port)).unwrap_or(22);
+    let host_keys = declared.map(|it| it.host_keys.iter().cloned().collect()).unwrap_or_default();
+    Some(Machine { user: peer.user.cloned(), host: peer.host.clone(), address, port, host_keys })
+}
+
+/// Says whether rclone runs here, with remotes of its own.
+fn is_rclone(of: &Destination) -> bool {
+    matches!(&of.kind, Kind::Rclone(rclone) if rclone.remote.is_some())
+}
+
+/// Lists the users whose rclone's remotes are used.
+pub(super) fn rclone_users(state: &State) -> impl Iterator<Item = UserName> {
+    let there = state.destinations.iter().filter(|(_, of)| is_rclone(of));
+    there.flat_map(|(name, _)| users_of(state, name)).cloned()
+}
+
+/// Says what restic needs to get at a destination.
+fn means(state: &State, home: Option<&HostPath>, of: &Destination) -> Means {
+    let reach = of.reach();
+    let mut variables: BTreeMap<String, Arg> =
+        reach.variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    if let (true, Some(Ok(config))) =
+        (is_rclone(of), home.map(|home| home.join(".config/rclone/rclone.conf")))
+    {
+        variables.entry("RCLONE_CONFIG".into()).or_insert(Arg::Path(config));
+    }
+    let engine = state.restic.as_ref().and_then(|pin| Engine::path_of(pin.version).ok());
+    Means { engine, flags: reach.flags, variables, secrets: reach.secrets }
+}
+
+/// Finds the destination that copies to this one come from: the first job's, if several copy to it.
+fn original(state: &State, home: Option<&HostPath>, name: &Name) -> Option<(Name, Original)> {
+    let from = state.jobs.values().find_map(|job| Some(&job.copy.get(name)?.from))?;
+    let of = state.destinations.get(from)?;
+    let location = match &of.kind {
+        Kind::Local(local) => Arg::Path(local.path.clone()),
+        _ => Arg::Word(of.repository()),
+    };
+    let means = Means { engine: None, ..means(state, home, of) };
+    Some((from.clone(), Original { location, password: of.password_file.clone(), means }))
+}
+
+/// A copy is one call of restic, with one environment: two values of one variable cannot both be in it.
+fn one_environment(expanded: &mut Expanded, name: &Name, of: &Destination, from: &Name, original: &Original) {
+    let ours = of.reach().secrets;
+    let named =
+        |secret: &Private| secret.variable().filter(|it| *it != "RESTIC_REPOSITORY").map(str::to_owned);
+    let files = |all: &[Private]| all.iter().any(|it| matches!(it, Private::All(_)));
+    let theirs = &original.means.secrets;
+    let mut clash = theirs.iter().filter(|it| !ours.contains(it)).filter_map(&named);
+    let clash = clash.find(|variable| ours.iter().any(|it| named(it).as_ref() == Some(variable)));
+    let both_files = files(&ours)
+        && files(theirs)
+        && of.env_file.iter().all(|file| !theirs.contains(&Private::All(file.clone())));
+    let message = match clash {
+        Some(variable) => {
+            format!("copies come from {from}, and {variable} differs there: one call has one of them")
+        }
+        None if both_files => {
+            format!(
+                "copies come from {from}, which has another `env_file`: of a variable in both the last counts"
+            )
+        }
+        None => return,
+    };
+    let finding = Finding::new(Severity::Warning, format!("destinations.{name}"), message);
+    let remedy = "reach one of the two by other variables, or as an rclone remote, which has a configuration of its own";
+    expanded.findings.push(finding.remedy(remedy));
 }

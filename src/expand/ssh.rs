@@ -8,10 +8,10 @@ use super::{Declared, Expanded, Homes, repositories, resources::implied};
 use crate::{
     destination::Destination,
     effect::Owner,
-    model::{GroupName, HostPath, Line, Mode, Server, UserName, known_name},
+    model::{Address, GroupName, HostPath, Line, Mode, Server, UserName, known_name},
     resource::{
-        Directory, Finding, Known, KnownHosts, NewKey, Severity, SshConfig, SshConfigHost, SshHostSpec,
-        SshKey,
+        Directory, Finding, Kind as _, Known, KnownHosts, NewKey, Severity, SshConfig, SshConfigHost,
+        SshHostSpec, SshKey,
     },
     state::State,
 };
@@ -124,11 +124,12 @@ fn files(
     let entries: Vec<SshConfigHost<'_>> =
         hosts.iter().map(|(name, spec)| SshConfigHost { names: names(state, name), spec }).collect();
     let known = hosts.iter().map(|(name, spec)| known(state, name, spec)).collect();
+    let keys = hosts.iter().filter_map(|(_, spec)| Some(spec.identity.as_ref()?.0.clone())).collect();
     let adopt = hosts.iter().any(|(_, spec)| spec.adopt);
     let protect = hosts.iter().any(|(_, spec)| spec.protect);
     let declared =
         |resource: crate::resource::Resource| Declared { adopt, protect, ..Declared::plain(resource) };
-    expanded.add(declared(KnownHosts::new(known_hosts.clone(), user.clone(), known).into()));
+    expanded.add(declared(KnownHosts::new(known_hosts.clone(), user.clone(), known, keys).into()));
     match SshConfig::new(config, user.clone(), &entries, &known_hosts, agent) {
         Ok(config) => expanded.add(declared(config.into())),
         Err(bad) => {
@@ -142,18 +143,34 @@ fn files(
     }
 }
 
-/// Says where a user's files are. One that is not there yet will be at home where useradd(8) puts it.
-fn places(user: &UserName, homes: &Homes) -> Option<[HostPath; 2]> {
+/// Says where a user is at home, if it is. One that is not there yet will be where useradd(8) puts it.
+pub(super) fn home(user: &UserName, homes: &Homes) -> Option<HostPath> {
     let home = match homes.get(user) {
         Some(home) => home.clone(),
         None if *user == UserName::root() => HostPath::fixed("/root"),
         None => HostPath::fixed("/home").join(user.as_str()).ok()?,
     };
-    if NOWHERE.contains(&home.as_str()) {
-        return None;
-    }
-    let dir = home.join(".ssh").ok()?;
+    (!NOWHERE.contains(&home.as_str())).then_some(home)
+}
+
+/// Says where a user's files are.
+fn places(user: &UserName, homes: &Homes) -> Option<[HostPath; 2]> {
+    let dir = home(user, homes)?.join(".ssh").ok()?;
     Some([dir.join("config").ok()?, dir.join("known_hosts").ok()?])
+}
+
+/// Finds what the state says of a machine.
+pub(super) fn declared<'a>(state: &'a State, host: &Server) -> Option<&'a SshHostSpec> {
+    state.ssh.hosts.iter().find(|(name, _)| is(name, host)).map(|(_, spec)| spec)
+}
+
+/// Lists what must be in place before a user reaches a machine that is declared so.
+pub(super) fn before(user: &UserName, homes: &Homes, spec: &SshHostSpec) -> Vec<Address> {
+    let files = places(user, homes).into_iter().flatten();
+    let files = [SshConfig::NAME, KnownHosts::NAME].into_iter().zip(files);
+    let files = files.map(|(kind, path)| Address::new(kind, path.as_str()));
+    let key = spec.identity.iter().map(|key| Address::new(SshKey::NAME, key.0.as_str()));
+    files.chain(key).collect()
 }
 
 /// Lists the ways in which a machine's name is written: ssh's configuration tells capitals apart.

@@ -2,7 +2,6 @@
 
 use super::Expanded;
 use crate::{
-    destination::Kind,
     resource::{Finding, Severity},
     state::{Job, State, Verify},
 };
@@ -12,20 +11,8 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
         let message = format!("not yet supported: {what}");
         expanded.findings.push(Finding::new(Severity::Notice, place, message));
     };
-    if state.restic.is_some() {
-        say("restic".into(), "a pinned restic; the one on PATH is used");
-    }
     for user in state.ssh.users.keys() {
         say(format!("ssh.users.{user}"), "accounts for clients");
-    }
-    for (name, destination) in &state.destinations {
-        if !matches!(destination.kind, Kind::Local(_)) {
-            let key = destination.kind.key();
-            say(
-                format!("destinations.{name}"),
-                &format!("repositories over {key}; it is neither made nor looked at"),
-            );
-        }
     }
     for (name, job) in state.jobs.iter().filter(|(_, job)| job.enabled) {
         say(format!("jobs.{name}"), "`rlvm run`; the schedule is installed, and the job fails until then");

@@ -16,7 +16,7 @@ use anyhow::Result;
 
 pub use entry::{Entry, KeyHead, Meta, Stamp};
 pub use lock::{Busy, Lock};
-pub use real::{Agent, Real, interrupted, watch_signals};
+pub use real::{Agent, Real, Web, interrupted, watch_signals};
 pub use store::{Appender, Store};
 pub use trust::{
     CallersFiles, Revision, Untrusted, host_name, is_denied, is_root, lexical, random_id, revision,
@@ -24,7 +24,7 @@ pub use trust::{
 
 use crate::{
     effect::{Op, Query},
-    model::{GroupName, HostPath, UserName},
+    model::{GroupName, HostPath, Sha256, UserName},
 };
 
 /// A host that can be looked at from several threads.
@@ -44,6 +44,8 @@ pub trait Observe {
     fn private_key(&self, path: &HostPath) -> Result<(Entry, Option<KeyHead>)>;
     /// Says to whom the socket at a path belongs; nothing if there is no socket.
     fn socket(&self, path: &HostPath) -> Result<Option<Meta>>;
+    /// Says what is at a path, and the digest of what a regular file holds.
+    fn digest(&self, path: &HostPath) -> Result<(Entry, Option<Sha256>)>;
     /// Lists a directory's entries by name, sorted; nothing if there is none.
     fn names(&self, path: &HostPath) -> Result<Vec<String>>;
     /// Says whether a path is a mount point.
@@ -56,6 +58,8 @@ pub trait Observe {
     fn home(&self, user: &UserName) -> Result<Option<HostPath>>;
     /// Finds a program in the host's `PATH`.
     fn program(&self, name: &str) -> Result<Option<Stamp>>;
+    /// Says where in the host's `PATH` a program is.
+    fn program_path(&self, name: &str) -> Option<String>;
     /// Says whether the caller itself could write a path, as far as the kernel is concerned.
     fn writable(&self, path: &HostPath) -> Result<bool>;
     /// Runs a command that only reads, whatever its exit code.

@@ -43,4 +43,4 @@ pub use secret::SecretFile;
 pub use size::Size;
 pub use span::Span;
 pub use text::{BadText, FORMATS, Format};
-pub use url::{Server, Url};
+pub use url::{FetchUrl, Server, Url};

@@ -33,6 +33,11 @@ impl Release {
 }
 
 impl Sha256 {
+    /// Writes a digest that was computed.
+    pub fn of_digest(digest: &[u8]) -> Self {
+        Self(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// Returns the digest in lower case.
     pub fn as_str(&self) -> &str {
         &self.0

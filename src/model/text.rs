@@ -3,8 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    GroupName, HostName, HostPath, Line, LvName, Mode, Name, PathPattern, PublicKey, Release, Schedule,
-    Script, Server, Sha256, Size, Span, Url, UserName,
+    FetchUrl, GroupName, HostName, HostPath, Line, LvName, Mode, Name, PathPattern, PublicKey, Release,
+    Schedule, Script, Server, Sha256, Size, Span, Url, UserName,
 };
 
 /// Why a text is not the word it should be: the text, what is wrong with it, and what to write instead.
@@ -65,6 +65,7 @@ pub const FORMATS: &[Format] = &[
     format::<Schedule>("rlvm-schedule"),
     format::<Server>("rlvm-server"),
     format::<Url>("rlvm-url"),
+    format::<FetchUrl>("rlvm-fetch-url"),
     format::<Release>("rlvm-release"),
     format::<Sha256>("rlvm-sha256"),
     format::<PublicKey>("rlvm-public-key"),

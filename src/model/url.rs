@@ -5,7 +5,7 @@ use std::{fmt, net::Ipv6Addr, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    HostName,
+    HostName, HostPath,
     text::{BadText, word},
 };
 
@@ -15,6 +15,24 @@ use super::{
 pub struct Url(String);
 
 word!(Url, "rlvm-url", "An address that starts with https:// or http://.", "https://s3.lan:3900");
+
+/// Where a file is fetched from: an `https` address, or a file of this host. Plain `http` would tell everybody on the
+/// way what this host runs, and let them keep it from getting anything newer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum FetchUrl {
+    /// From the network.
+    Web(Url),
+    /// From the host's own disk.
+    File(HostPath),
+}
+
+word!(
+    FetchUrl,
+    "rlvm-fetch-url",
+    "An address that starts with https:// or file:///.",
+    "https://mirror.lan/restic/restic_0.18.0_linux_amd64.bz2"
+);
 
 /// Another machine: a host name, an IP address, or an alias in ssh's configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -85,6 +103,26 @@ impl FromStr for Url {
     }
 }
 
+impl FromStr for FetchUrl {
+    type Err = BadText;
+
+    fn from_str(text: &str) -> Result<Self, BadText> {
+        if let Some(path) = text.strip_prefix("file://") {
+            // Other programs read `%41` as a letter, and cut at `?` and `#`.
+            if path.contains(|c: char| c.is_whitespace() || "?#%\\\"'<>`".contains(c)) {
+                return Err(BadText::new(text, "must have no white space, quotes, `%`, `?` or `#`"));
+            }
+            let file = path.parse().ok().filter(|path: &HostPath| path.as_str() != "/");
+            let bad = || BadText::new(text, "names no file").remedy("write file:///srv/mirror/restic.bz2");
+            return file.map(Self::File).ok_or_else(bad);
+        }
+        if text.starts_with("https://") {
+            return text.parse().map(Self::Web);
+        }
+        Err(BadText::new(text, "must start with https:// or file:///"))
+    }
+}
+
 impl FromStr for Server {
     type Err = BadText;
 
@@ -99,6 +137,15 @@ impl FromStr for Server {
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for FetchUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Web(url) => url.fmt(f),
+            Self::File(path) => write!(f, "file://{path}"),
+        }
     }
 }
 
@@ -138,6 +185,27 @@ mod tests {
     fn a_password_in_an_address_is_refused_and_not_repeated() {
         let bad = "https://me:hunter2@s3.lan".parse::<Url>().unwrap_err();
         assert!(!bad.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn what_is_fetched_comes_safely_or_from_the_disk() {
+        for good in ["https://mirror.lan/restic.bz2", "file:///srv/mirror/restic.bz2"] {
+            assert_eq!(good.parse::<FetchUrl>().unwrap().to_string(), good);
+        }
+        for bad in [
+            "",
+            "http://mirror.lan/restic",
+            "ftp://mirror.lan/restic",
+            "https://me:pw@mirror.lan/restic",
+            "/srv/restic",
+            "file://srv/restic",
+            "file:///",
+            "file:///srv/../etc/x",
+            "file:///a%20b",
+            "file:///a b",
+        ] {
+            assert!(bad.parse::<FetchUrl>().is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::{
     effect::{Op, temporary},
     ledger::{Entry, Ledger, Origin},
     model::{Address, HostName, HostPath},
-    resource::{Cost, Diff, Edit, Finding, OnRemove, Removal, Seen, Severity},
+    resource::{Cost, Diff, Edit, Finding, NotSeen, OnRemove, Removal, Resource, Seen, Severity},
 };
 
 /// What the caller allows.
@@ -144,6 +144,22 @@ fn of_declared(item: &Item<'_>, seen: &Seen, adopt: bool, plan: &mut Plan) -> Re
     if !resource.is_managed(seen) && entry.is_none() {
         return Ok(None);
     }
+    let known = entry.is_some_and(|entry| !entry.pending);
+    match resource.not_seen(seen) {
+        Some(NotSeen::Left(why)) => {
+            let message = format!("not looked at: {why}");
+            plan.findings.push(Finding::new(Severity::Notice, item.address, message));
+            return Ok(as_it_was(item, seen, known, plan));
+        }
+        Some(NotSeen::Waits(_)) if known => return Ok(as_it_was(item, seen, known, plan)),
+        Some(NotSeen::Waits(_)) => {
+            return Ok(match diff {
+                Diff::Create(edit) => Some(Change { unseen: true, ..creation(item, edit) }),
+                _ => None,
+            });
+        }
+        None => {}
+    }
     Ok(match (diff, entry) {
         (Diff::Same, Some(_)) => {
             plan.unchanged += 1;
@@ -165,6 +181,15 @@ fn of_declared(item: &Item<'_>, seen: &Seen, adopt: bool, plan: &mut Plan) -> Re
         }
         (Diff::Refuse(what), _) => return Err(what),
     })
+}
+
+/// Takes what could not be looked at for what it was.
+fn as_it_was(item: &Item<'_>, seen: &Seen, known: bool, plan: &mut Plan) -> Option<Change> {
+    if known {
+        plan.unchanged += 1;
+        remember(item, seen, plan);
+    }
+    None
 }
 
 /// Notes what the ledger shall say though nothing changes on the host.
@@ -198,8 +223,8 @@ fn next_entry(item: &Item<'_>, origin: Origin, seen: Option<Seen>) -> Option<Ent
 fn change(item: &Item<'_>, actions: Vec<Action>, reason: String, edit: Edit, entry: Option<Entry>) -> Change {
     let Edit { attributes, text, ops } = edit;
     let (address, was) = (item.address.clone(), item.was.cloned());
-    let (drift, refused, needs) = (false, false, Vec::new());
-    Change { address, actions, reason, drift, refused, attributes, text, ops, entry, was, needs }
+    let (drift, refused, unseen, needs) = (false, false, false, Vec::new());
+    Change { address, actions, reason, drift, refused, unseen, attributes, text, ops, entry, was, needs }
 }
 
 fn creation(item: &Item<'_>, edit: Edit) -> Change {
@@ -320,14 +345,42 @@ fn in_order(
             return;
         }
     };
-    for (index, change) in &mut changes {
-        let of_change = needs.get()[*index].iter();
-        change.needs = of_change.map(|need| survey.items[*need].address.clone()).collect();
-        change.needs.sort_unstable();
-    }
     let leaving: HashSet<usize> = leaving.iter().copied().collect();
+    name_needs(survey, needs.get(), &leaving, &mut changes);
     let (back, forth): (Vec<usize>, Vec<usize>) =
         ordered.into_iter().partition(|index| leaving.contains(index));
     plan.changes =
         forth.into_iter().chain(back.into_iter().rev()).filter_map(|index| changes.remove(&index)).collect();
+}
+
+/// Names for each change what must have succeeded before: what it needs; for a removal, that what needs it goes.
+fn name_needs(
+    survey: &Survey<'_>,
+    needs: &[Vec<usize>],
+    leaving: &HashSet<usize>,
+    changes: &mut BTreeMap<usize, Change>,
+) {
+    // R45: the restic that was used stays until the one that takes its place is there.
+    let is_engine = |index: &usize| matches!(survey.items[*index].resource(), Resource::Engine(_));
+    let (old, new): (Vec<usize>, Vec<usize>) =
+        changes.keys().filter(|index| is_engine(index)).partition(|index| leaving.contains(index));
+    let replaced = old.iter().flat_map(|old| new.iter().map(move |new| (*old, *new)));
+    let mut pairs: Vec<(usize, usize)> = replaced.collect();
+    for index in changes.keys() {
+        for need in &needs[*index] {
+            match (leaving.contains(index), leaving.contains(need)) {
+                (false, _) => pairs.push((*index, *need)),
+                (true, true) => pairs.push((*need, *index)),
+                (true, false) => {}
+            }
+        }
+    }
+    for (index, need) in pairs {
+        if let Some(change) = changes.get_mut(&index) {
+            change.needs.push(survey.items[need].address.clone());
+        }
+    }
+    for change in changes.values_mut() {
+        change.needs.sort_unstable();
+    }
 }

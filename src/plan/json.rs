@@ -51,6 +51,8 @@ pub struct ChangeJson {
     pub drift: bool,
     /// Whether a guard stands in the way.
     pub refused: bool,
+    /// Whether it could not be looked at yet: apply looks first, and makes it only if there is none.
+    pub unseen: bool,
     /// What changes, as it is; null if there is nothing.
     pub before: Option<Map<String, Value>>,
     /// What changes, as it will be; null if there is nothing then.
@@ -93,6 +95,7 @@ impl From<&Change> for ChangeJson {
             reason: change.reason.clone(),
             drift: change.drift,
             refused: change.refused,
+            unseen: change.unseen,
             before: side(|it| &it.before, !change.actions.contains(&Action::Create)),
             after: side(|it| &it.after, !change.actions.contains(&Action::Delete)),
             diff: change.unified(),

@@ -67,6 +67,9 @@ pub struct Change {
     pub drift: bool,
     /// Whether a guard stands in the way.
     pub refused: bool,
+    /// Whether it could not be looked at yet: apply looks, once what it needs is in place, and does it only if the look
+    /// asks for just this.
+    pub unseen: bool,
     /// What changes.
     pub attributes: Vec<Attribute>,
     /// A file's text before and after.

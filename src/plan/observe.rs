@@ -17,8 +17,9 @@ use crate::{
 /// How many quick looks one thread takes at a time: neighbours share their directory.
 const CHUNK: usize = 256;
 
-/// How many looks wait for the network at a time. Each is a restic, with some 100 MB for its key derivation.
-const WAITING: usize = 8;
+/// How many looks wait for the network at a time, a core. Each is a restic that derives a key when it has an answer,
+/// and has ten seconds for both.
+const WAITING: usize = 2;
 
 /// What to look at, and who is told how far it is.
 pub struct Looking<'a> {
@@ -70,7 +71,7 @@ pub fn observe(survey: &Survey<'_>, looking: &Looking<'_>) -> Result<Vec<Seen>> 
     };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
-        for _ in 0..WAITING.min(idle.all.len()) {
+        for _ in 0..(WAITING * cores).max(4).min(idle.all.len()) {
             scope.spawn(|| work(&idle));
         }
         for _ in 1..cores.min(busy.all.len()) {

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{Action, Change, Plan, decide::NeedsOnce, survey::Survey};
-use crate::resource::{Finding, Seen, Severity};
+use crate::{
+    model::Address,
+    resource::{Finding, NotSeen, Seen, Severity},
+};
 
 /// Says of one resource why it cannot be got at. If that is being put right it is looked at by the next plan, and
 /// not taken for as declared before.
@@ -15,11 +18,23 @@ pub(super) fn reach(
     changes: &mut BTreeMap<usize, Change>,
     plan: &mut Plan,
 ) {
-    let findings = survey.items[index].resource().reach(seen);
+    let resource = survey.items[index].resource();
+    let findings = resource.reach(seen);
+    if let Some(NotSeen::Waits(why)) = resource.not_seen(seen) {
+        let made = [Action::Create, Action::Update];
+        match put_right(index, needs.get(), changes, &made) {
+            Some(first) => wait(index, survey.items[first].address, &why, survey, changes, plan),
+            None => {
+                changes.remove(&index);
+                plan.findings.extend(findings);
+            }
+        }
+        return;
+    }
     if findings.is_empty() {
         return;
     }
-    let Some(first) = put_right(index, needs.get(), changes) else {
+    let Some(first) = put_right(index, needs.get(), changes, &[Action::Update]) else {
         plan.findings.extend(findings);
         return;
     };
@@ -33,6 +48,23 @@ pub(super) fn reach(
     }));
 }
 
+/// Leaves one resource that could not be looked at to apply, which looks when what it needs is in place.
+fn wait(
+    index: usize,
+    first: &Address,
+    why: &str,
+    survey: &Survey<'_>,
+    changes: &mut BTreeMap<usize, Change>,
+    plan: &mut Plan,
+) {
+    if let Some(change) = changes.get_mut(&index) {
+        change.reason = format!("not looked at yet: {first} comes first; made if there is none");
+        return;
+    }
+    let message = format!("not looked at: {why}; {first} is put right first");
+    plan.findings.push(Finding::new(Severity::Notice, survey.items[index].address, message));
+}
+
 /// Says of one resource what is there that is never written over. If what it needs is being put right, the way to it
 /// is: a directory that drifted to another user makes all in it look planted.
 pub(super) fn refuse(
@@ -44,7 +76,7 @@ pub(super) fn refuse(
     plan: &mut Plan,
 ) {
     let address = survey.items[index].address;
-    let finding = match put_right(index, needs.get(), changes) {
+    let finding = match put_right(index, needs.get(), changes, &[Action::Update]) {
         Some(first) => {
             let first = survey.items[first].address;
             Finding::new(Severity::Notice, address, format!("{what}; {first} is put right first"))
@@ -55,12 +87,18 @@ pub(super) fn refuse(
     plan.findings.push(finding);
 }
 
-/// Finds what a resource needs, however far off, that is changed.
-fn put_right(index: usize, needs: &[Vec<usize>], changes: &BTreeMap<usize, Change>) -> Option<usize> {
+/// Finds what a resource needs, however far off, to which one of these is done.
+fn put_right(
+    index: usize,
+    needs: &[Vec<usize>],
+    changes: &BTreeMap<usize, Change>,
+    actions: &[Action],
+) -> Option<usize> {
     let mut next = needs[index].clone();
     let mut asked = HashSet::new();
     while let Some(need) = next.pop() {
-        let put_right = |change: &Change| change.actions.contains(&Action::Update) && !change.refused;
+        let put_right =
+            |change: &Change| change.actions.iter().any(|action| actions.contains(action)) && !change.refused;
         if changes.get(&need).is_some_and(put_right) {
             return Some(need);
         }

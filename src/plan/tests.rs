@@ -6,9 +6,10 @@ use super::{Action, Options, Plan, Survey, decide};
 use crate::{
     effect::Owner,
     expand::{Declared, Expanded},
+    host::Stamp,
     ledger::{Entry, Ledger, Origin},
     model::{Address, Mode},
-    resource::{Directory, DirectorySeen, OnRemove, Resource, Seen, There},
+    resource::{Directory, DirectorySeen, Engine, EngineSeen, OnRemove, ProgramSeen, Resource, Seen, There},
 };
 
 fn directory(path: &str, mode: u32) -> Directory {
@@ -262,10 +263,13 @@ fn a_rename_keeps_what_the_ledger_knows() {
         location: Location::Local("/r".parse().unwrap()),
         password: crate::model::SecretFile("/p".parse().unwrap()),
         user: crate::model::UserName::root(),
+        means: Box::default(),
+        like: None,
+        after: Vec::new(),
     };
     let ready = |id: &str| {
         let state = RepositoryState::Opened(crate::restic::Found::Ready { id: id.into() });
-        RepositorySeen { state, locked: false, denied: None, tool: None, password: true, marks: None }
+        RepositorySeen { password: true, ..RepositorySeen::of(state) }
     };
     let known = Entry { seen: Some(Seen::Repository(ready("1"))), ..entry(repository("old"), Origin::Made) };
     let was = vec!["repository:old".parse().unwrap()];
@@ -293,4 +297,51 @@ fn actions_are_told_apart() {
     let plan = mass(3, 1, false);
     assert_eq!(plan.changes[0].actions, [Action::Delete]);
     assert!(!plan.is_empty() && plan.unchanged == 2);
+}
+
+/// Lists what each change waits for.
+fn waits(plan: &Plan) -> Vec<(&str, Vec<&str>)> {
+    plan.changes
+        .iter()
+        .map(|change| (change.address.key(), change.needs.iter().map(Address::key).collect()))
+        .collect()
+}
+
+#[test]
+fn a_removal_waits_for_what_goes_before_it() {
+    let holds_b = |seen: Seen| match seen {
+        Seen::Directory(seen) => Seen::Directory(DirectorySeen { names: Some(vec!["b".into()]), ..seen }),
+        other => other,
+    };
+    let world = World {
+        known: ["/a", "/a/b"].map(|path| entry(directory(path, 0o700), Origin::Made)).into(),
+        seen: BTreeMap::from([("/a", holds_b(there(0o700))), ("/a/b", there(0o700))]),
+        options: Options { allow_mass_removal: true, ..Options::default() },
+        ..World::default()
+    };
+    assert_eq!(waits(&world.plan()), [("/a/b", vec![]), ("/a", vec!["/a/b"])]);
+}
+
+#[test]
+fn the_restic_that_was_used_waits_for_the_one_that_is() {
+    // R45
+    let engine = |version: &str| {
+        let (version, sha256) = (version.parse().unwrap(), "a".repeat(64).parse().unwrap());
+        Engine::new(version, sha256, "file:///srv/restic".parse().unwrap()).unwrap()
+    };
+    let seen = |program| Seen::Engine(EngineSeen { program, receipt: None, offline: false });
+    let (user, digest) = (String::from("root"), "a".repeat(64).parse().unwrap());
+    let (stamp, mode) = (Stamp { dev: 1, ino: 1, size: 1, mtime: 1, ctime: 1 }, Mode::new(0o755));
+    let there = ProgramSeen::File { owner: user.clone(), group: user, mode, stamp, digest };
+    let world = World {
+        declared: vec![Declared::plain(engine("0.18.0"))],
+        known: vec![entry(engine("0.17.3"), Origin::Made), entry(directory("/z", 0o700), Origin::Made)],
+        seen: BTreeMap::from([
+            ("0.18.0", seen(ProgramSeen::Absent)),
+            ("0.17.3", seen(there)),
+            ("/z", absent()),
+        ]),
+        options: Options { allow_mass_removal: true, ..Options::default() },
+    };
+    assert_eq!(waits(&world.plan()), [("0.18.0", vec![]), ("0.17.3", vec!["0.18.0"])]);
 }

@@ -9,7 +9,7 @@ use std::fmt::Write;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Diff, FileSeen, Finding, Kind, Look, ManagedBlock, Removal, Severity};
+use super::{Diff, FileSeen, Finding, Kind, Look, ManagedBlock, Removal, Severity, SshKey};
 use crate::model::{Address, HostPath, KnownHost, Marker, Mode, PublicKey, UserName};
 
 /// The block in a user's `known_hosts`.
@@ -17,6 +17,9 @@ use crate::model::{Address, HostPath, KnownHost, Marker, Mode, PublicKey, UserNa
 pub struct KnownHosts {
     block: ManagedBlock,
     hosts: Vec<Known>,
+    /// The user's key pairs: made first, in the order that a person goes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    keys: Vec<HostPath>,
 }
 
 /// A machine and its keys.
@@ -29,15 +32,15 @@ pub struct Known {
 }
 
 impl KnownHosts {
-    /// Writes the block of a user's machines.
-    pub fn new(path: HostPath, user: UserName, hosts: Vec<Known>) -> Self {
+    /// Writes the block of a user's machines, which are reached by these key pairs.
+    pub fn new(path: HostPath, user: UserName, hosts: Vec<Known>, keys: Vec<HostPath>) -> Self {
         let mut text = String::new();
         for Known { names, keys } in &hosts {
             for key in keys {
                 let _ = writeln!(text, "{} {}", names.join(","), key.identity());
             }
         }
-        Self { block: ManagedBlock { path, user, mode: Mode::new(0o644), text }, hosts }
+        Self { block: ManagedBlock { path, user, mode: Mode::new(0o644), text }, hosts, keys }
     }
 
     /// Holds a foreign line against what is declared.
@@ -92,7 +95,8 @@ impl Kind for KnownHosts {
     }
 
     fn needs(&self) -> Vec<Address> {
-        self.block.needs()
+        let keys = self.keys.iter().map(|key| Address::new(SshKey::NAME, key.as_str()));
+        self.block.needs().into_iter().chain(keys).collect()
     }
 
     fn observe(&self, look: &Look<'_, FileSeen>) -> Result<FileSeen> {
@@ -129,7 +133,7 @@ mod tests {
     fn known() -> KnownHosts {
         let keys = vec![format!("{OURS} root@nas").parse().unwrap()];
         let names = vec!["nas.lan".to_owned(), "[nas.lan]:2222".to_owned()];
-        KnownHosts::new("/k".parse().unwrap(), UserName::root(), vec![Known { names, keys }])
+        KnownHosts::new("/k".parse().unwrap(), UserName::root(), vec![Known { names, keys }], Vec::new())
     }
 
     #[test]

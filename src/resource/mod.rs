@@ -7,11 +7,15 @@
 
 mod account;
 mod cron;
+mod difference;
 mod directory;
+mod engine;
+mod finding;
 mod known_hosts;
 mod logrotate;
 mod managed_block;
 mod managed_file;
+mod other_backups;
 mod repository;
 mod secret;
 mod ssh;
@@ -22,16 +26,19 @@ mod ssh_key;
 use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
 
 pub use account::Account;
 pub use cron::{CronFile, CronLine, CronSpec};
+pub use difference::{Attribute, Diff, Edit, Removal};
 pub use directory::{Directory, DirectorySeen, DirectorySpec, There};
+pub use engine::{Engine, EngineSeen, ProgramSeen};
+pub use finding::{Finding, Severity};
 pub use known_hosts::{Known, KnownHosts};
 pub use logrotate::{Frequency, LogrotateFile, LogrotateSeen, LogrotateSpec, NewFile, Su};
 pub use managed_block::ManagedBlock;
 pub use managed_file::{FileSeen, ManagedFile};
-pub use repository::{Location, Repository, RepositorySeen, RepositoryState};
+pub use other_backups::{OtherBackup, OtherBackups};
+pub use repository::{Location, Machine, Remote, Repository, RepositorySeen, RepositoryState};
 pub use secret::{Role, Secret, SecretSeen};
 pub use ssh::{Access, AuthorizedKey, SshAgentSpec, SshHostSpec, SshKeySpec, SshUserSpec};
 pub use ssh_agent::AgentSeen;
@@ -39,7 +46,6 @@ pub use ssh_config::{SshConfig, SshConfigHost};
 pub use ssh_key::{NewKey, PublicSeen, SshKey, SshKeySeen};
 
 use crate::{
-    effect::Op,
     host::Observe,
     model::{Address, HostPath, Name},
 };
@@ -101,6 +107,11 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
         Vec::new()
     }
 
+    /// Says why it could not be looked at, if so. Pure.
+    fn not_seen(&self, _seen: &Self::Seen) -> Option<NotSeen> {
+        None
+    }
+
     /// Says why it cannot be got at. What it needs may be in the way, and be put right by the same plan. Pure.
     fn reach(&self, _seen: &Self::Seen) -> Vec<Finding> {
         Vec::new()
@@ -151,6 +162,16 @@ pub enum Cost {
     Wait,
 }
 
+/// Why something could not be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotSeen {
+    /// It was left out on purpose: why. Nothing is planned for it.
+    Left(String),
+    /// It cannot be got at: why. What it needs may be about to be put in place; then apply looks.
+    Waits(String),
+}
+
 /// How to look, the same for all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Looks {
@@ -170,104 +191,6 @@ pub struct Look<'a, S> {
     pub leaving: bool,
     /// How to look.
     pub looks: Looks,
-}
-
-/// How declared and seen differ.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Diff {
-    /// Not at all.
-    Same,
-    /// There is nothing yet.
-    Create(Edit),
-    /// It is there, and differs.
-    Update(Edit),
-    /// Something is there that is never written over, adopted or not.
-    Refuse(String),
-}
-
-/// What ends a difference, and how it is shown.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Edit {
-    /// What changes.
-    pub attributes: Vec<Attribute>,
-    /// A file's text before and after, where it changes.
-    pub text: Option<(String, String)>,
-    /// What to do, in order.
-    pub ops: Vec<Op>,
-}
-
-/// One thing that changes: its name, before, after.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attribute {
-    /// As in the state file, where it stands there.
-    pub name: String,
-    /// Null if there was nothing.
-    pub before: Value,
-    /// Null if there is nothing then.
-    pub after: Value,
-    /// Whether the value is never to be seen; then it is null.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub sensitive: bool,
-}
-
-impl Attribute {
-    /// Names what changes.
-    pub fn new(name: &str, before: impl Into<Value>, after: impl Into<Value>) -> Self {
-        Self { name: name.into(), before: before.into(), after: after.into(), sensitive: false }
-    }
-}
-
-/// How a resource goes that is no longer declared.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Removal {
-    /// By this.
-    Delete(Edit),
-    /// It stays, and rlvm forgets it: why.
-    Forget(String),
-    /// There is nothing to do and nothing to say.
-    Quiet,
-}
-
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// The plan cannot be applied.
-    Error,
-    /// A guard stands in the way.
-    Refusal,
-    /// The night would not go well, or not as meant.
-    Warning,
-    /// Worth knowing.
-    Notice,
-}
-
-/// Something that a person should know.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Finding {
-    /// How bad it is.
-    pub severity: Severity,
-    /// Of what: an address, or a place in the state.
-    pub address: String,
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<String>,
-}
-
-impl Finding {
-    /// Says something of an address.
-    pub fn new(severity: Severity, address: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { severity, address: address.into(), message: message.into(), remedy: None }
-    }
-
-    /// Adds what to do.
-    #[must_use]
-    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
-        self.remedy = Some(remedy.into());
-        self
-    }
 }
 
 /// Lists the kinds: each one's module file stands above, its name here.
@@ -372,6 +295,14 @@ macro_rules! kinds {
                 }
             }
 
+            /// See [`Kind::not_seen`].
+            pub fn not_seen(&self, seen: &Seen) -> Option<NotSeen> {
+                match (self, seen) {
+                    $((Self::$Kind(it), Seen::$Kind(seen)) => it.not_seen(seen),)*
+                    _ => None,
+                }
+            }
+
             /// See [`Kind::reach`].
             pub fn reach(&self, seen: &Seen) -> Vec<Finding> {
                 match (self, seen) {
@@ -436,10 +367,12 @@ macro_rules! kinds {
 kinds! {
     Account,
     Directory,
+    Engine,
     Secret,
     Repository,
     CronFile,
     LogrotateFile,
+    OtherBackups,
     SshKey,
     SshConfig,
     KnownHosts,

@@ -1,16 +1,23 @@
 //! A restic repository: made where there is none, recognised by its id ever after, never removed.
 
 mod look;
+mod remote;
+mod state;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Attribute, Cost, Diff, Directory, Edit, Finding, Kind, Look, Removal, Secret, Severity};
+pub use remote::{Machine, Remote};
+use state::Marks;
+pub use state::{RepositorySeen, RepositoryState};
+
+use super::{
+    Attribute, Cost, Diff, Directory, Edit, Finding, Kind, Look, NotSeen, Removal, Secret, Severity,
+};
 use crate::{
     effect::{Arg, Op},
-    host::{Entry, Stamp},
     model::{Address, HostPath, Name, SecretFile, UserName},
-    restic::{Access, Found},
+    restic::{Access, Found, Means, Original},
 };
 
 /// A restic repository.
@@ -24,6 +31,15 @@ pub struct Repository {
     pub password: SecretFile,
     /// Who works with it.
     pub user: UserName,
+    /// What restic needs beside, to get at it.
+    #[serde(default)]
+    pub means: Box<Means>,
+    /// The destination that it gets copies from, and how that is got at: it is made with its chunker's parameters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub like: Option<Box<(Name, Original)>>,
+    /// What must be in place before, beside directories and secrets: the SSH configuration, the pinned restic.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Address>,
 }
 
 /// Where a repository is.
@@ -32,50 +48,8 @@ pub struct Repository {
 pub enum Location {
     /// A directory of this host.
     Local(HostPath),
-}
-
-/// What was seen of a repository.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RepositorySeen {
-    /// What it is.
-    pub state: RepositoryState,
-    /// Whether there are locks in it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub locked: bool,
-    /// Why the user cannot work with it, if so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub denied: Option<String>,
-    /// What is wrong with the restic that there is, if anything.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tool: Option<String>,
-    /// Whether its password file is there.
-    pub password: bool,
-    /// What must not have moved for it to be known without opening it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub marks: Option<Marks>,
-}
-
-/// A repository's state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RepositoryState {
-    /// Nothing is there, not even the directory.
-    Absent,
-    /// An empty directory is there, or what an `init` that was cut short left: no configuration, no snapshot.
-    Unfinished,
-    /// Something else is there: what.
-    Foreign(String),
-    /// What restic found.
-    Opened(Found),
-}
-
-/// What moves when a local repository is replaced, gets another key, or would be opened otherwise.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Marks {
-    config: Stamp,
-    keys: Stamp,
-    password: Stamp,
-    restic: Stamp,
+    /// Somewhere else, over a network.
+    Remote(Box<Remote>),
 }
 
 impl Kind for Repository {
@@ -87,43 +61,35 @@ impl Kind for Repository {
     }
 
     fn path(&self) -> Option<&HostPath> {
-        let Location::Local(path) = &self.location;
-        Some(path)
+        match &self.location {
+            Location::Local(path) => Some(path),
+            Location::Remote(_) => None,
+        }
     }
 
     fn needs(&self) -> Vec<Address> {
-        let Location::Local(path) = &self.location;
+        let mut needs = vec![Address::new(Secret::NAME, self.password.0.as_str())];
         // Its directory is a resource of its own, so that it has its owner before restic works as that user.
-        vec![
-            Address::new(Secret::NAME, self.password.0.as_str()),
-            Address::new(Directory::NAME, path.as_str()),
-        ]
+        needs.extend(self.path().map(|path| Address::new(Directory::NAME, path.as_str())));
+        let secrets = self.means.secrets.iter().flat_map(crate::effect::Private::files);
+        needs.extend(secrets.map(|file| Address::new(Secret::NAME, file.0.as_str())));
+        needs.extend(self.like.iter().map(|like| Address::new(Self::NAME, like.0.as_str())));
+        needs.extend(self.after.iter().cloned());
+        needs
     }
 
     fn cost(&self) -> Cost {
-        Cost::Work
+        match self.location {
+            Location::Local(_) => Cost::Work,
+            Location::Remote(_) => Cost::Wait,
+        }
     }
 
     fn observe(&self, look: &Look<'_, RepositorySeen>) -> Result<RepositorySeen> {
-        let Location::Local(path) = &self.location;
-        let host = look.host;
-        let names = host.names(path)?;
-        let (state, marks) = match host.entry(path)? {
-            Entry::Absent => (RepositoryState::Absent, None),
-            Entry::Directory(_) => self.open(look, path, &names)?,
-            Entry::Blocked(why) => (RepositoryState::Foreign(why), None),
-            other => (RepositoryState::Foreign(format!("{path} is {}, no directory", other.noun())), None),
-        };
-        let making = matches!(state, RepositoryState::Absent | RepositoryState::Unfinished);
-        let known = marks.is_some() && marks == look.last.and_then(|last| last.marks.clone());
-        Ok(RepositorySeen {
-            locked: names.iter().any(|name| name == "locks") && !host.names(&path.join("locks")?)?.is_empty(),
-            denied: self.denied(host, path, &state)?,
-            tool: if look.leaving || known { None } else { look::tool(host, making)? },
-            password: host.entry(&self.password.0)?.file().is_some(),
-            state,
-            marks,
-        })
+        match &self.location {
+            Location::Local(path) => self.look_local(look, path),
+            Location::Remote(remote) => self.look_remote(look, remote),
+        }
     }
 
     fn exists(&self, seen: &RepositorySeen) -> bool {
@@ -134,7 +100,10 @@ impl Kind for Repository {
         match &seen.state {
             RepositoryState::Opened(_) => Diff::Same, // Whether it is well is said by `checks`.
             RepositoryState::Foreign(what) => Diff::Refuse(what.clone()),
-            RepositoryState::Absent | RepositoryState::Unfinished => Diff::Create(self.creation()),
+            // What could not be looked at is made only if a look finds that there is none: `plan` sees to that.
+            RepositoryState::Absent | RepositoryState::Unfinished | RepositoryState::NotSeen(_) => {
+                Diff::Create(self.creation())
+            }
         }
     }
 
@@ -144,10 +113,14 @@ impl Kind for Repository {
         let mut error = |message: &str, remedy: &str| {
             findings.push(Finding::new(Severity::Error, &address, message).remedy(remedy));
         };
-        if let Some(tool) = &seen.tool {
-            error(tool, "apt-get install restic"); // R31
+        if let Some(missing) = &seen.tool {
+            error(&missing.message, &missing.remedy); // R31
         }
-        if self.exists(seen) && !seen.password {
+        if let (Some(message), Location::Remote(remote)) = (seen.other_host_key.as_ref(), &self.location) {
+            error(&remote.other_key(message), &remote.other_key_remedy()); // R29
+        }
+        let opened = matches!(seen.state, RepositoryState::Opened(_));
+        if opened && !seen.password {
             let message =
                 format!("the repository is there, and its password file {} is not", self.password.0);
             error(&message, "put the password back; a new one would not open it");
@@ -155,11 +128,21 @@ impl Kind for Repository {
         findings
     }
 
+    fn not_seen(&self, seen: &RepositorySeen) -> Option<NotSeen> {
+        if let RepositoryState::NotSeen(why) = &seen.state { Some(why.clone()) } else { None }
+    }
+
     fn reach(&self, seen: &RepositorySeen) -> Vec<Finding> {
         let (message, remedy) = match (&seen.denied, &seen.state) {
             // R20
             (Some(denied), _) => {
                 (denied.clone(), "give the user the way there, or name another `user:` for the job")
+            }
+            // What is missing is said where it is missing.
+            (None, RepositoryState::NotSeen(NotSeen::Waits(why)))
+                if seen.tool.is_none() && seen.other_host_key.is_none() && seen.password =>
+            {
+                (format!("unreachable: {why}"), remote::remedy(why))
             }
             (None, RepositoryState::Opened(Found::Unreachable(why)))
                 if seen.tool.is_none() && seen.password =>
@@ -173,109 +156,61 @@ impl Kind for Repository {
     }
 
     fn removal(&self, _: &RepositorySeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
-        let Location::Local(path) = &self.location;
-        Removal::Forget(format!("the repository stays in {path} with all its backups"))
+        Removal::Forget(format!("the repository stays in {} with all its backups", self.place()))
     }
 
     fn identity(&self, seen: &RepositorySeen) -> Option<(String, String)> {
-        // R07: whatever links lead there, its configuration is one file.
-        let Marks { config, .. } = seen.marks.as_ref()?;
-        Some((format!("{}:{}", config.dev, config.ino), self.password.0.to_string()))
+        // R07: whatever links lead there, its configuration is one file; wherever it is, its id is one.
+        let thing = match (seen.marks.as_deref(), seen.id()) {
+            (Some(Marks { config, .. }), _) => format!("{}:{}", config.dev, config.ino),
+            (None, Some(id)) => id.to_owned(),
+            (None, None) => return None,
+        };
+        Some((thing, self.password.0.to_string()))
     }
 
     fn remember(&self, seen: &RepositorySeen) -> Option<RepositorySeen> {
-        matches!(seen.state, RepositoryState::Opened(Found::Ready { .. })).then(|| seen.clone())
+        let ready = matches!(seen.state, RepositoryState::Opened(Found::Ready { .. }));
+        // Locks come and go: they are no part of what it is.
+        ready.then(|| RepositorySeen { locked: false, ..seen.clone() })
     }
 }
 
 impl Repository {
     fn access(&self) -> Access<'_> {
-        let Location::Local(path) = &self.location;
-        Access { location: Arg::Path(path.clone()), password: &self.password, user: &self.user }
+        let location = match &self.location {
+            Location::Local(path) => Arg::Path(path.clone()),
+            Location::Remote(remote) => Arg::Word(remote.repository.clone()),
+        };
+        Access { location, password: &self.password, user: &self.user, means: &self.means }
+    }
+
+    /// Names the place for a sentence.
+    fn place(&self) -> &str {
+        match &self.location {
+            Location::Local(path) => path.as_str(),
+            Location::Remote(remote) => &remote.repository,
+        }
     }
 
     fn creation(&self) -> Edit {
-        let Location::Local(path) = &self.location;
-        let attributes = vec![
-            Attribute::new("path", (), path.as_str()),
+        let key = if self.path().is_some() { "path" } else { "repository" };
+        let mut attributes = vec![
+            Attribute::new(key, (), self.place()),
             Attribute::new("user", (), self.user.as_str()),
             Attribute::new("password_file", (), self.password.0.as_str()),
         ];
-        Edit { attributes, text: None, ops: vec![Op::Run(self.access().init())] }
-    }
-
-    fn state_finding(&self, seen: &RepositorySeen, last: Option<&RepositorySeen>) -> Option<Finding> {
-        let Location::Local(path) = &self.location;
-        let address = Address::new(Self::NAME, self.name.as_str());
-        let say = |severity, message: String, remedy: String| {
-            Some(Finding::new(severity, &address, message).remedy(remedy))
-        };
-        let known = last.and_then(RepositorySeen::id);
-        let RepositoryState::Opened(found) = &seen.state else {
-            // R33: what was there is gone; a new one must not take its place in silence.
-            let gone = known.filter(|_| !self.exists(seen))?;
-            let message = format!("the repository {} is gone from {path}", short(gone));
-            let remedy = format!("bring it back; to start a new one: rlvm ledger forget {address}");
-            return say(Severity::Error, message, remedy);
-        };
-        match found {
-            Found::Ready { id } => match known {
-                // R33
-                Some(known) if known != id => {
-                    let (id, known) = (short(id), short(known));
-                    let message = format!("this is another repository: its id is {id}, and was {known}");
-                    let remedy =
-                        format!("find out who made it; to take it as it is: rlvm ledger forget {address}");
-                    say(Severity::Error, message, remedy)
-                }
-                _ if seen.locked => {
-                    let message = "locked: something works on it, or died working on it".to_owned();
-                    say(Severity::Notice, message, "if nothing does: restic unlock".into())
-                }
-                _ => None,
-            },
-            Found::WrongPassword if seen.password => {
-                let message = format!("wrong password: {} does not open it", self.password.0);
-                say(
-                    Severity::Error,
-                    message,
-                    "put the right password into the file; nothing was changed".into(),
-                )
-            }
-            Found::Locked => {
-                say(Severity::Error, "locked".into(), "if nothing works on it: restic unlock".into())
-            }
-            Found::Damaged(what) => {
-                let remedy =
-                    "do not make a new one over it: look with `restic check`, or bring it back from a copy";
-                say(Severity::Error, format!("damaged: {what}"), remedy.into())
-            }
-            // Said as a missing password file, and by `reach`.
-            Found::WrongPassword | Found::Unreachable(_) => None,
-            Found::Absent => say(
-                Severity::Error,
-                "damaged: restic finds no repository here".into(),
-                "look with restic".into(),
-            ),
+        if let Some(like) = &self.like {
+            attributes.push(Attribute::new("chunker_like", (), like.0.as_str()));
         }
+        let original = self.like.as_ref().map(|like| &like.1);
+        Edit { attributes, text: None, ops: vec![Op::Run(self.access().init(original))] }
     }
-}
-
-impl RepositorySeen {
-    /// Returns the repository's id, if it opened.
-    pub fn id(&self) -> Option<&str> {
-        if let RepositoryState::Opened(Found::Ready { id }) = &self.state { Some(id) } else { None }
-    }
-}
-
-/// An id as restic shows it.
-fn short(id: &str) -> &str {
-    id.get(..10).unwrap_or(id)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{state::Missing, *};
 
     fn repository() -> Repository {
         Repository {
@@ -283,11 +218,14 @@ mod tests {
             location: Location::Local("/r".parse().unwrap()),
             password: SecretFile("/p".parse().unwrap()),
             user: UserName::root(),
+            means: Box::default(),
+            like: None,
+            after: Vec::new(),
         }
     }
 
     fn seen(state: RepositoryState) -> RepositorySeen {
-        RepositorySeen { state, locked: false, denied: None, tool: None, password: true, marks: None }
+        RepositorySeen { password: true, ..RepositorySeen::of(state) }
     }
 
     fn opened(found: Found) -> RepositorySeen {
@@ -349,7 +287,11 @@ mod tests {
             (opened(Found::Absent), None, "Error damaged: restic finds no repository here"),
             (bare, None, "Error the repository is there, and its password file /p is not"),
             (RepositorySeen { denied: Some("no".into()), ..ready("ab") }, None, "Error no"),
-            (RepositorySeen { tool: Some("old".into()), ..ready("ab") }, None, "Error old"),
+            (
+                RepositorySeen { tool: Some(Box::new(Missing::new("old", "x"))), ..ready("ab") },
+                None,
+                "Error old",
+            ),
         ] {
             let mut findings = repository().checks(&seen, last.as_ref());
             findings.extend(repository().reach(&seen));

@@ -34,6 +34,10 @@ pub enum Role {
     Password,
     /// Variables of the environment, `NAME=value` each.
     Environment,
+    /// One variable of the environment.
+    Credential,
+    /// A certificate that is trusted: no secret, but what it stands for rests on nobody else having written it.
+    Certificate,
 }
 
 /// What was seen of a secret: never its content, nor a digest of it.
@@ -136,7 +140,7 @@ impl Kind for Secret {
             SecretSeen::Absent => {
                 let or = match self.role {
                     Role::Password => ", or set `generate_password: true`",
-                    Role::Environment => "",
+                    Role::Environment | Role::Credential | Role::Certificate => "",
                 };
                 let remedy = format!("write it, for {user} alone to read (mode 0600){or}");
                 vec![say(Severity::Error, format!("{path} is not there"), remedy)]
@@ -149,6 +153,13 @@ impl Kind for Secret {
                 if stamp.size == 0 {
                     let remedy = "write the secret into it; if a repository was made with it, only the lost content opens it";
                     findings.push(say(Severity::Error, format!("{path} is empty"), remedy.into()));
+                }
+                if self.role == Role::Certificate {
+                    findings.extend(
+                        certificate(path, owner, *mode)
+                            .map(|(message, remedy)| say(Severity::Warning, message, remedy)),
+                    );
+                    return findings;
                 }
                 if owner != user.as_str() && !self.generate {
                     let message = format!("{path} belongs to {owner}, but {user} works with it");
@@ -201,6 +212,19 @@ impl Secret {
         let op = Op::MakeSecret { path: self.file.0.clone(), owner: self.owner.clone(), mode: MODE };
         Edit { attributes, text: None, ops: vec![op] }
     }
+}
+
+/// Says what is wrong with a certificate: it may be read by all, and written by root alone.
+fn certificate(path: &HostPath, owner: &str, mode: Mode) -> Option<(String, String)> {
+    if owner != "root" {
+        return Some((
+            format!("{path} belongs to {owner}, who could trust another server by it"),
+            format!("chown root {path}"),
+        ));
+    }
+    let writable = mode.bits() & 0o022 != 0;
+    let message = format!("{path} can be written by others than root (mode {mode})");
+    writable.then(|| (message, format!("chmod go-w {path}")))
 }
 
 /// 0600 or stricter.

@@ -1,68 +1,34 @@
 //! restic as a tool: how it is called, and what its exit codes and words mean. Pure.
 //!
 //! Exit codes 10 (absent), 11 (locked) and 12 (wrong password) came with 0.17; before, all are 1 and the text
-//! tells (tried with 0.14.0 and 0.18.0). A code that is not listed is a failure, says restic's manual.
+//! tells. `tests/it/lab/table.rs` has what 0.14.0, 0.18.0 and 0.19.1 say of repositories in any state, anywhere. A
+//! code that is not listed is a failure, says restic's manual.
 
+mod call;
 mod version;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+pub use call::{Access, Means, Original};
 pub use version::{OLDEST, Version};
 
 use crate::{
-    effect::{Arg, Cmd, NotReadOnly, Query},
+    effect::{NotReadOnly, Query},
     host::Output,
-    model::{SecretFile, UserName},
+    model::HostPath,
 };
-
-/// How a repository is reached: where it is, by which password, as whom.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Access<'a> {
-    /// The repository in restic's words, byte for byte.
-    pub location: Arg,
-    /// The file with its password.
-    pub password: &'a SecretFile,
-    /// The user that works with it.
-    pub user: &'a UserName,
-}
 
 /// How long a look at a repository may take, in seconds.
 const LOOK: u64 = 10;
-
-impl Access<'_> {
-    /// Reads the repository's configuration, which proves the password, and changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// Never, as long as the call stands in the reviewed list.
-    pub fn look(&self) -> Result<Query, NotReadOnly> {
-        let cmd = self.call(&["cat", "config", "--no-lock", "--no-cache"]);
-        Query::new(cmd.ok(&[0, 1, 10, 11, 12]).timeout(LOOK))
-    }
-
-    /// Makes the repository.
-    pub fn init(&self) -> Cmd {
-        self.call(&["init", "--no-cache"])
-    }
-
-    fn call(&self, words: &[&str]) -> Cmd {
-        let cmd = Cmd::new("restic").args(words.iter().copied()).arg("--repo");
-        let cmd = match &self.location {
-            Arg::Word(word) => cmd.arg(word),
-            Arg::Path(path) => cmd.path(path),
-        };
-        cmd.arg("--password-file").path(&self.password.0).user(self.user)
-    }
-}
 
 /// Asks which restic it is.
 ///
 /// # Errors
 ///
 /// Never, as long as the call stands in the reviewed list.
-pub fn ask_version() -> Result<Query, NotReadOnly> {
-    Query::new(Cmd::new("restic").arg("version").timeout(LOOK))
+pub fn ask_version(engine: Option<&HostPath>) -> Result<Query, NotReadOnly> {
+    Query::new(call::program(engine).arg("version").timeout(LOOK))
 }
 
 /// What a look at a repository said.
@@ -88,25 +54,22 @@ pub enum Found {
 
 /// Reads what `restic cat config` said.
 pub fn found(output: &Output) -> Found {
-    if output.timed_out {
-        return Found::Unreachable(format!("no answer within {LOOK} s"));
-    }
     let complaint = output.stderr.trim();
-    let says = |words: &str| complaint.contains(words);
+    if output.timed_out {
+        let late = format!("no answer within {LOOK} s");
+        return Found::Unreachable(match retried(complaint) {
+            Some(why) => format!("{late}: {why}"),
+            None => late,
+        });
+    }
     match output.code {
         Some(0) => config_id(&output.stdout)
             .map_or_else(|| Found::Damaged("its configuration has no id".into()), |id| Found::Ready { id }),
+        Some(1) => worded(complaint),
         Some(10) => Found::Absent,
         Some(11) => Found::Locked,
         Some(12) => Found::WrongPassword,
-        Some(1) if says("wrong password or no key found") => Found::WrongPassword,
-        Some(1) if DAMAGED.iter().any(|words| says(words)) => Found::Damaged(reason(complaint)),
-        Some(1) if says("repository is already locked") || says("unable to create lock") => Found::Locked,
-        Some(1) if says("permission denied") => Found::Unreachable(reason(complaint)),
-        // Before 0.17; it says the same of a configuration that it may not read, so that comes first.
-        Some(1) if says("Is there a repository at the following location?") => Found::Absent,
-        Some(1) => Found::Unreachable(reason(complaint)),
-        // A Go panic: seen with 0.14.0 of a configuration shorter than its nonce.
+        // A Go panic: seen with 0.14.0, 0.18.0 and 0.19.1 of a configuration shorter than its nonce.
         Some(2) if complaint.starts_with("panic: ") => Found::Damaged(reason(complaint)),
         Some(code) => {
             Found::Unreachable(format!("restic ended with exit code {code}: {}", reason(complaint)))
@@ -114,6 +77,42 @@ pub fn found(output: &Output) -> Found {
         None => Found::Unreachable("restic was ended by a signal".into()),
     }
 }
+
+/// Reads the words that came with exit code 1: before 0.17 with all that is not well, since then with what has no
+/// code of its own.
+fn worded(complaint: &str) -> Found {
+    let says = |words: &str| complaint.contains(words);
+    // No connection or no session. It comes first, since it ends in words that damage has too: `unexpected EOF`.
+    if says("unable to open repository at ") {
+        Found::Unreachable(reason(complaint))
+    } else if says("wrong password or no key found") {
+        Found::WrongPassword
+    } else if complaint.lines().any(is_absence) {
+        Found::Absent
+    } else if DAMAGED.iter().any(|words| says(words)) {
+        Found::Damaged(reason(complaint))
+    } else if says("repository is already locked") || says("unable to create lock") {
+        Found::Locked
+    } else {
+        Found::Unreachable(reason(complaint))
+    }
+}
+
+/// Tells whether a line says for certain that there is no configuration.
+///
+/// Before 0.17 `Is there a repository at the following location?` follows any failure to read it: a refused
+/// connection, a name that nobody knows, a 401. So only the answers that mean absence count, whole.
+fn is_absence(line: &str) -> bool {
+    let Some(why) = line.strip_prefix("Fatal: unable to open config file: ") else { return false };
+    let local = why.starts_with("stat ") && why.ends_with("/config: no such file or directory");
+    local || ABSENT.contains(&why)
+}
+
+/// How the other kinds say that there is no configuration, seen with 0.14.0: by SFTP, by REST (and by rclone, which
+/// restic speaks to in the same way), in a bucket. A bucket that does not exist is not among them: restic would make
+/// it, and its name may be a slip.
+const ABSENT: &[&str] =
+    &["Lstat: file does not exist", "<config/> does not exist", "Stat: The specified key does not exist."];
 
 /// What restic says of content that it cannot make sense of (internal/repository and internal/crypto).
 const DAMAGED: &[&str] = &[
@@ -138,8 +137,23 @@ fn config_id(json: &str) -> Option<String> {
 /// Picks the line that says why; a Go stack may follow it.
 fn reason(text: &str) -> String {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    // Of a connection that failed restic only knows that it ended; ssh's last word says why.
+    let mut session = lines.clone().filter_map(|line| {
+        let ssh = line.strip_prefix("subprocess ").and_then(|line| line.split_once(": "));
+        let rclone = line.strip_prefix("rclone: ").filter(|said| !said.contains(" NOTICE: "));
+        ssh.map(|(_, said)| said).or(rclone)
+    });
+    if let Some(said) = session.next_back().filter(|_| text.contains("unable to open repository at ")) {
+        return said.to_owned();
+    }
     let first = lines.clone().next().unwrap_or("no reason given");
     lines.find(|line| line.starts_with("Fatal:")).unwrap_or(first).to_owned()
+}
+
+/// Picks what restic last said of what it is trying again, which it does for minutes.
+fn retried(text: &str) -> Option<&str> {
+    let said = text.lines().rev().find_map(|line| line.split_once("returned error, retrying after "))?.1;
+    said.split_once(": ").map(|(_, why)| why.trim())
 }
 
 #[cfg(test)]
@@ -186,6 +200,21 @@ mod tests {
                 Found::Damaged("panic: runtime error: slice bounds out of range [16:7]".into()),
             ),
             (1, "", Found::Unreachable("no reason given".into())),
+            (
+                1,
+                "Fatal: unable to open config file: Lstat: file does not exist\nIs there a repository at the following location?\nsftp:u@nas:/r",
+                Found::Absent,
+            ),
+            (
+                1,
+                "Fatal: unable to open config file: <config/> does not exist\nIs there a repository at the following location?\nrest:http://rest/r/",
+                Found::Absent,
+            ),
+            (
+                1,
+                "Fatal: unable to open config file: Stat: The specified key does not exist.\nIs there a repository at the following location?\ns3:http://s3/b/r",
+                Found::Absent,
+            ),
             (77, "strange", Found::Unreachable("restic ended with exit code 77: strange".into())),
             (0, "", Found::Damaged("its configuration has no id".into())),
         ] {
@@ -197,24 +226,55 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_reached_is_neither_absent_nor_damaged() {
+        // R22. The words are restic's own: 0.14's of refusals, 0.18's of sessions.
+        let asks = "\nIs there a repository at the following location?\nr\n";
+        for why in [
+            "client.Head: Head \"http://rest.lan:8001/r/config\": dial tcp 127.0.0.1:8001: connect: connection refused",
+            "unexpected HTTP response (401): 401 Unauthorized",
+            "client.Head: Head \"https://rest.lan:8000/r/config\": http: server gave HTTP response to HTTPS client",
+            "Stat: Get \"http://nowhere.lan:3900/b/?location=\": dial tcp: address nowhere.lan: no suitable address found",
+            "Stat: The specified bucket does not exist",
+            "Stat: Access Denied.",
+            "Lstat: connection lost",
+        ] {
+            let line = format!("Fatal: unable to open config file: {why}");
+            assert_eq!(said(1, &(line.clone() + asks)), Found::Unreachable(line));
+        }
+        let eof = "Fatal: unable to open repository at sftp:u@nas:/r: unable to start the sftp session, error: error receiving version packet from server: server unexpectedly closed connection: unexpected EOF";
+        for (before, why) in [
+            ("", eof),
+            ("subprocess ssh: Host key verification failed.\n", "Host key verification failed."),
+            (
+                "subprocess ssh: a banner\nsubprocess ssh: u@nas: Permission denied (publickey).\n",
+                "u@nas: Permission denied (publickey).",
+            ),
+            (
+                "rclone: ssh: connect to host nas port 22: Connection refused\n",
+                "ssh: connect to host nas port 22: Connection refused",
+            ),
+            ("rclone: 2026/11/21 07:10:11 NOTICE: Config file not found - using defaults\n", eof),
+        ] {
+            assert_eq!(said(1, &format!("{before}{eof}")), Found::Unreachable(why.into()));
+        }
+    }
+
+    #[test]
+    fn what_is_tried_again_until_the_time_is_up_says_why() {
+        let stderr = "Stat(<config/>) returned error, retrying after 1.3s: Stat: no such host\n\
+            Stat(<config/>) returned error, retrying after 2.8s: Stat: The specified bucket does not exist\n\
+            signal terminated received, cleaning up\nFatal: unable to open config file: context canceled\n";
+        let late = Output { timed_out: true, stderr: stderr.into(), ..Output::default() };
+        let why = "no answer within 10 s: Stat: The specified bucket does not exist";
+        assert_eq!(found(&late), Found::Unreachable(why.into()));
+    }
+
+    #[test]
     fn the_id_is_the_repositorys() {
         let id = "ab".repeat(32);
         let stdout = format!("{{\"version\":2,\"id\":\"{id}\",\"chunker_polynomial\":\"2b\"}}");
         assert_eq!(found(&Output { code: Some(0), stdout, ..Output::default() }), Found::Ready { id });
         let stdout = "{\"id\":\"short\"}".to_owned();
         assert!(matches!(found(&Output { code: Some(0), stdout, ..Output::default() }), Found::Damaged(_)));
-    }
-
-    #[test]
-    fn calls_name_the_password_file_and_the_user() {
-        let password = SecretFile("/etc/p w".parse().unwrap());
-        let backup: UserName = "backup".parse().unwrap();
-        let access =
-            Access { location: Arg::Path("/srv/r".parse().unwrap()), password: &password, user: &backup };
-        assert_eq!(
-            access.init().to_string(),
-            "runuser -u backup -- restic init --no-cache --repo /srv/r --password-file '/etc/p w'"
-        );
-        assert!(access.look().is_ok() && ask_version().is_ok());
     }
 }

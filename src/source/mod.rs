@@ -12,6 +12,8 @@ mod volume;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::model::HostPath;
+
 pub use btrfs::Btrfs;
 pub use lvm::Lvm;
 pub use mysql::Mysql;
@@ -44,6 +46,18 @@ pub enum Source {
 }
 
 impl Source {
+    /// Lists the paths of this host that it is about, as far as the state says them.
+    pub fn paths(&self) -> Vec<&HostPath> {
+        match self {
+            Self::Path(path) => vec![&path.0],
+            Self::Lvm(lvm) => lvm.paths.iter().collect(),
+            Self::Btrfs(btrfs) => vec![&btrfs.subvolume],
+            Self::Sqlite(file) => vec![&file.0],
+            Self::Vm(vm) => vm.disks.iter().collect(),
+            Self::Volume(_) | Self::Mysql(_) | Self::Postgres(_) => Vec::new(),
+        }
+    }
+
     /// Returns the kind's key in the YAML.
     pub const fn key(&self) -> &'static str {
         match self {

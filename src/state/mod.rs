@@ -37,7 +37,7 @@ pub use write::to_yaml;
 use crate::{
     destination::Destination,
     model::{
-        HostName, HostPath, Name, Release, Server, Sha256, Url, UserName,
+        FetchUrl, HostName, HostPath, Name, Release, Server, Sha256, UserName,
         field::{is_default, keyed},
     },
     resource::{CronSpec, DirectorySpec, LogrotateSpec, SshAgentSpec, SshHostSpec, SshKeySpec, SshUserSpec},
@@ -162,9 +162,10 @@ pub struct ResticPin {
     pub version: Release,
     /// The published SHA-256 digest of the file that is fetched.
     pub sha256: Sha256,
-    /// Where it is fetched from, a `.bz2` as restic publishes it. Default: restic's releases on GitHub.
+    /// Where it is fetched from, by https:// or, from this host's disk, file:///. A name that ends in `.bz2` is
+    /// unpacked; else it is the program itself. Default: restic's releases on GitHub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<Url>,
+    pub url: Option<FetchUrl>,
 }
 
 /// Everything about SSH.

@@ -168,6 +168,9 @@ fn help_of_every_verb() {
         &["ssh-agent", "status"],
         &["ssh-agent", "add"],
         &["ssh-agent", "stop"],
+        &["restic", "version"],
+        &["restic", "list"],
+        &["restic", "install"],
         &["completions"],
         &["man"],
     ];

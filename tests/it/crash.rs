@@ -25,19 +25,23 @@ use std::{
 use anyhow::Result;
 use rlvm::{
     apply::{World, apply},
-    effect::{Arg, Op, temporary},
+    effect::{Arg, Op, Receipt, temporary},
     expand::{Homes, expand},
     host::{Act, Real, Store},
     ledger::{self, LOG, Ledger, SNAPSHOT, Writer},
-    model::HostPath,
+    model::{FetchUrl, HostPath},
     plan::{Looking, Options, Survey, decide, observe},
     resource::Looks,
 };
 
-use crate::support::{Scratch, Tree};
+use crate::support::{Scratch, Tree, restic_of};
 
 /// A state with every kind, nested directories, a job's user, two repositories.
 const FULL: &str = r#"
+restic:
+  version: 0.18.0
+  sha256: 178d9b31be93cedafe5c486c860fe3a054b7c9abfbefb472eab33432d7de23cc
+  url: file:///srv/mirror/restic-0.18.0
 directories:
   /srv/a: { mode: "0755" }
   /srv/a/b: { owner: www-data, group: adm, mode: "0750" }
@@ -62,6 +66,10 @@ ssh:
 
 /// The same host, differently: something changed, something gone, something new.
 const OTHER: &str = r#"
+restic:
+  version: 0.19.0
+  sha256: 7edd387499836c2392c515da445930506dfc2debfb025e95baefdbcd4fa00470
+  url: file:///srv/mirror/restic-0.19.0
 directories:
   /srv/a: { owner: www-data, mode: "0700" }
   /srv/repos: { mode: "0755" }
@@ -81,6 +89,15 @@ ssh:
 
 /// Nothing is left but what holds backups.
 const NOTHING: &str = "directories: {}\n";
+
+/// A machine that has both versions of restic that the states pin.
+fn mirrored() -> Scratch {
+    let on = Scratch::new();
+    for version in ["0.18.0", "0.19.0"] {
+        on.file(&format!("/srv/mirror/restic-{version}"), &restic_of(version));
+    }
+    on
+}
 
 /// Where a process dies.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -164,6 +181,14 @@ fn half(real: &Real, op: &Op) {
                 fs::write(at(left), "half of i").unwrap();
                 fs::set_permissions(at(left), fs::Permissions::from_mode(0o600)).unwrap();
             }
+        }
+        Op::Install(install) => {
+            // In place, and what is written down of it is not.
+            let FetchUrl::File(from) = &install.url else { panic!("{op}") };
+            fs::copy(at(from.as_str()), at(install.path.as_str())).unwrap();
+            fs::set_permissions(at(install.path.as_str()), fs::Permissions::from_mode(0o755)).unwrap();
+            let receipt = Receipt::path_of(&install.path).unwrap();
+            fs::write(at(&temporary(&receipt)), "# Written by").unwrap();
         }
         Op::Run(cmd) => {
             let words = cmd.words().iter();
@@ -275,7 +300,7 @@ fn deaths(number: usize) -> [Death; 3] {
 /// Kills an apply of `to`, from a machine on which `from` was applied, everywhere.
 fn matrix(from: Option<&str>, to: &str) {
     let start = || {
-        let on = Scratch::new();
+        let on = mirrored();
         if let Some(from) = from {
             on.state(from);
             on.apply();
@@ -314,13 +339,13 @@ fn killed_while_removing() {
 #[test]
 fn killed_and_then_not_wanted_any_more() {
     // What was made goes again, although the ledger knew only that it was about to be made.
-    let ops = mortal_apply(&Scratch::new(), FULL, Death::Never);
-    let clean = Scratch::new();
+    let ops = mortal_apply(&mirrored(), FULL, Death::Never);
+    let clean = mirrored();
     clean.state(NOTHING);
     clean.apply();
     let clean = comparable(&clean);
     for death in (0..ops).flat_map(deaths) {
-        let on = Scratch::new();
+        let on = mirrored();
         mortal_apply(&on, FULL, death);
         on.state(NOTHING);
         on.expect(0, &["apply", "--yes", "--allow-mass-removal"]);
@@ -335,12 +360,12 @@ fn killed_and_then_not_wanted_any_more() {
 
 #[test]
 fn a_power_cut_leaves_any_prefix_of_the_log() {
-    let whole = Scratch::new();
+    let whole = mirrored();
     whole.state(FULL);
     whole.apply();
     let expected = (comparable(&whole), whole.managed());
     // Killed at the end: the log holds all records, none is in the snapshot yet.
-    let on = Scratch::new();
+    let on = mirrored();
     mortal_apply(&on, FULL, Death::BeforeSettling);
     let path = on.at("/var/lib/rlvm/ledger.log");
     let log = fs::read(&path).unwrap();
@@ -371,14 +396,14 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
 
 #[test]
 fn the_real_program_killed_again_and_again() {
-    let whole = Scratch::new();
+    let whole = mirrored();
     whole.state(FULL);
     whole.apply();
     let expected = (comparable(&whole), whole.managed());
     let mut killed = 0;
     // Ten machines, each killed on four times, later each time, so that each part of an apply is killed in.
     for machine in 0..10 {
-        let on = Scratch::new();
+        let on = mirrored();
         on.state(FULL);
         for kill in 0..4 {
             let mut child = on.command(&["apply", "--yes"]).spawn().unwrap();

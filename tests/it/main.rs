@@ -2,10 +2,14 @@
 
 mod architecture;
 mod canary;
+mod checks;
 mod cli;
+mod client;
 mod converge;
 mod crash;
+mod engine;
 mod exits;
+mod lab;
 mod real_tools;
 mod safety;
 mod shipped;

@@ -58,9 +58,9 @@ fn every_state_is_planned_and_nothing_is_passed_over_in_silence() {
         assert!(errors.is_empty(), "{name}: {errors:?}");
         let said = plan["findings"].to_string();
         for (word, unsupported) in [
-            ("sftp:", "over sftp"),
-            ("s3:", "over s3"),
-            ("rclone:", "over rclone"),
+            ("sftp:", "left to the running system"),
+            ("s3:", "left to the running system"),
+            ("rclone:", "left to the running system"),
             ("jobs:", "`rlvm run`"),
             ("  users:", "accounts for clients"),
         ] {

@@ -34,6 +34,8 @@ pub(crate) const BACKUP: u32 = 4000;
 pub(crate) struct Scratch {
     dir: TempDir,
     path: String,
+    /// What is put before a program so that it finds the tree as its `/`; nothing, and rlvm is told `--root`.
+    enter: Vec<String>,
 }
 
 /// How a program ended.
@@ -75,7 +77,7 @@ impl Scratch {
         require(&path, "setpriv", "util-linux");
         let dir = TempDir::with_prefix("rlvm-it-").unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let scratch = Self { dir, path };
+        let scratch = Self { dir, path, enter: Vec::new() };
         for dir in ["etc/cron.d", "etc/logrotate.d", "srv", "var/lib", "var/log", "run"] {
             fs::create_dir_all(scratch.root().join(dir)).unwrap();
         }
@@ -87,6 +89,12 @@ impl Scratch {
         );
         scratch.file("/etc/group", "root:x:0:\nadm:x:4:backup\nwww-data:x:33:\nbackup:x:4000:\n");
         scratch
+    }
+
+    /// Has programs run behind these words from now on, which make the tree their `/`, with this `PATH`.
+    pub(crate) fn enter_by(&mut self, words: Vec<String>, path: &str) {
+        self.enter = words;
+        path.clone_into(&mut self.path);
     }
 
     /// Returns where the machine's `/` is.
@@ -158,8 +166,19 @@ impl Scratch {
 
     /// Prepares a call of rlvm on a machine that is called so.
     pub(crate) fn command_as(&self, host: &str, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rlvm"));
-        command.arg("--root").arg(self.root()).args(["--host", host, "--state"]).arg(self.beside("state"));
+        let mut command = match self.enter.split_first() {
+            None => {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_rlvm"));
+                command.arg("--root").arg(self.root());
+                command
+            }
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg("/usr/local/bin/rlvm");
+                command
+            }
+        };
+        command.args(["--host", host, "--state"]).arg(self.beside("state"));
         command.args(args).env_clear().env("PATH", &self.path).current_dir(self.dir.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -284,6 +303,21 @@ fn walk(root: &Path, dir: &Path, each: &mut dyn FnMut(String, &Path, &fs::Metada
 pub(crate) fn require(path: &str, program: &str, package: &str) {
     let found = std::env::split_paths(path).any(|dir| dir.join(program).is_file());
     assert!(found, "this test needs {program}: apt-get install {package}");
+}
+
+/// A program that answers as a restic of this version, and leaves the rest to the stand-in: programs start in the
+/// tree's root, and the stand-in is beside it.
+pub(crate) fn restic_of(version: &str) -> String {
+    format!(
+        "#!/bin/sh\n\
+         if [ \"$1\" = version ]; then echo 'restic {version} compiled with go1.24 on linux/amd64'; exit; fi\n\
+         exec ../bin/restic \"$@\"\n"
+    )
+}
+
+/// The digest of some bytes, as it is published.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]

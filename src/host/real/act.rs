@@ -33,7 +33,7 @@ use crate::{
 const SECRET_BYTES: usize = 24;
 
 /// Returns the last part of the temporary name.
-fn new_name(path: &HostPath) -> String {
+pub(super) fn new_name(path: &HostPath) -> String {
     let whole = temporary(path);
     whole.rsplit_once('/').map_or(whole.as_str(), |(_, name)| name).to_owned()
 }
@@ -68,11 +68,11 @@ impl Act for Real {
                 return Ok(());
             }
             Op::WriteFile { path, text, owner, mode } => {
-                self.put(&mut cursor, path, text.as_bytes(), owner, *mode, Existing::Replace(None))?;
+                self.put(&mut cursor, path, text.as_bytes(), owner, *mode, Existing::Replace)?;
             }
             Op::EditFile { path, before, after } => match (before, after) {
                 (Some(before), Some(Content { text, owner, mode })) => {
-                    let existing = Existing::Replace(Some(before));
+                    let existing = Existing::ReplaceIf(before);
                     self.put(&mut cursor, path, text.as_bytes(), owner, *mode, existing)?;
                 }
                 (None, Some(Content { text, owner, mode })) => {
@@ -115,6 +115,7 @@ impl Act for Real {
                 unlinkat(dir, path.name(), UnlinkatFlags::RemoveDir)
                     .with_context(|| format!("cannot remove the directory {path}"))?;
             }
+            Op::Install(install) => self.install(&mut cursor, install)?,
             Op::Run(cmd) => return process::must(self, cmd).map(drop),
         }
         Ok(())
@@ -138,9 +139,12 @@ impl Act for Real {
 
 /// What to do about a file that is there already.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Existing<'a> {
-    /// Put the new one in its place, if it holds this still.
-    Replace(Option<&'a str>),
+pub(super) enum Existing<'a> {
+    /// Put the new one in its place.
+    Replace,
+    /// The same, if it holds this still.
+    ReplaceIf(&'a str),
+    /// Leave it, and fail.
     Refuse,
 }
 
@@ -160,7 +164,7 @@ impl Real {
         shown
     }
 
-    fn ids(&self, owner: &Owner) -> Result<(Uid, Gid)> {
+    pub(super) fn ids(&self, owner: &Owner) -> Result<(Uid, Gid)> {
         let uid =
             self.accounts.user(&owner.user)?.with_context(|| format!("there is no user {}", owner.user))?;
         let gid = self
@@ -170,7 +174,7 @@ impl Real {
         Ok((Uid::from_raw(uid), Gid::from_raw(gid)))
     }
 
-    fn touch(&self, path: &HostPath) {
+    pub(super) fn touch(&self, path: &HostPath) {
         let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
         touched.extend(path.parent());
     }
@@ -214,7 +218,7 @@ impl Real {
     }
 
     /// Writes a file new, makes it durable, and renames it into place.
-    fn put(
+    pub(super) fn put(
         &self,
         cursor: &mut Cursor,
         path: &HostPath,
@@ -236,11 +240,13 @@ impl Real {
         let written = fill(&mut file, bytes, uid, gid, mode)
             .with_context(|| format!("cannot write {path}"))
             .and_then(|()| {
-                if let Existing::Replace(Some(before)) = existing {
+                if let Existing::ReplaceIf(before) = existing {
                     unchanged(dir, path, before)?;
                 }
                 let placed = match existing {
-                    Existing::Replace(_) => renameat(dir, new.as_str(), dir, path.name()),
+                    Existing::Replace | Existing::ReplaceIf(_) => {
+                        renameat(dir, new.as_str(), dir, path.name())
+                    }
                     // Somebody may have written one meanwhile: it may be the only copy.
                     Existing::Refuse => rename_new(dir, new.as_str(), path.name()),
                 };
@@ -322,7 +328,7 @@ fn clear(dir: BorrowedFd<'_>, name: &str) -> Result<()> {
     unlinkat(dir, name, flags).with_context(|| format!("cannot remove {name}, which seems left over"))
 }
 
-fn parent<'a>(cursor: &'a mut Cursor, real: &'a Real, path: &HostPath) -> Result<BorrowedFd<'a>> {
+pub(super) fn parent<'a>(cursor: &'a mut Cursor, real: &'a Real, path: &HostPath) -> Result<BorrowedFd<'a>> {
     let dir = path.parent().context("/ is never made, written or removed")?;
     match cursor.go(real, &dir)? {
         Way::There(fd) => Ok(fd),
@@ -332,13 +338,13 @@ fn parent<'a>(cursor: &'a mut Cursor, real: &'a Real, path: &HostPath) -> Result
 }
 
 /// Makes a new file; one that an earlier write left when it was cut short is removed first.
-fn create(dir: BorrowedFd<'_>, name: &str) -> Result<File> {
+pub(super) fn create(dir: BorrowedFd<'_>, name: &str) -> Result<File> {
     clear(dir, name)?;
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     Ok(openat(dir, name, flags, Bits::S_IRUSR | Bits::S_IWUSR)?.into())
 }
 
-fn fill(file: &mut File, bytes: &[u8], uid: Uid, gid: Gid, mode: Mode) -> Result<()> {
+pub(super) fn fill(file: &mut File, bytes: &[u8], uid: Uid, gid: Gid, mode: Mode) -> Result<()> {
     file.write_all(bytes)?;
     fchown(file.as_fd(), Some(uid), Some(gid))?;
     fchmod(file.as_fd(), Bits::from_bits_truncate(mode.bits()))?;
@@ -359,7 +365,7 @@ fn unchanged(dir: BorrowedFd<'_>, path: &HostPath, before: &str) -> Result<()> {
 }
 
 /// Refuses what is neither a directory nor a regular file with one name: writing it could reach elsewhere.
-fn only_name(path: &HostPath, stat: &FileStat) -> Result<()> {
+pub(super) fn only_name(path: &HostPath, stat: &FileStat) -> Result<()> {
     match kind(stat) {
         SFlag::S_IFDIR => Ok(()),
         SFlag::S_IFREG if stat.st_nlink == 1 => Ok(()),

@@ -10,6 +10,7 @@ use nix::{
     sys::stat::{FileStat, Mode as Bits, SFlag, fstat, fstatat},
     unistd::{AccessFlags, faccessat},
 };
+use sha2::Digest;
 
 use super::{
     Real, keys, process,
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     effect::Query,
     host::{Entry, KeyHead, LONGEST_TEXT, Meta, Observe, Output, Stamp},
-    model::{GroupName, HostPath, Mode, UserName},
+    model::{GroupName, HostPath, Mode, Sha256, UserName},
 };
 
 /// Looks at a machine from one thread, keeping the last directory open.
@@ -152,6 +153,18 @@ impl Observe for Look<'_> {
             Err(errno) => Err(errno).with_context(|| format!("cannot look at {path}")),
         }
     }
+
+    fn digest(&self, path: &HostPath) -> Result<(Entry, Option<Sha256>)> {
+        let (entry, file) = self.open(path)?;
+        let digest = match (&entry, file) {
+            (Entry::File(_), Some(file)) => {
+                Some(digest_of(file).with_context(|| format!("cannot read {path}"))?)
+            }
+            _ => None,
+        };
+        Ok((entry, digest))
+    }
+
     fn names(&self, path: &HostPath) -> Result<Vec<String>> {
         let mut cursor = self.cursor.borrow_mut();
         let Way::There(fd) = cursor.go(self.real, path)? else {
@@ -203,7 +216,11 @@ impl Observe for Look<'_> {
     }
 
     fn program(&self, name: &str) -> Result<Option<Stamp>> {
-        Ok(process::find(&self.real.path, name))
+        Ok(process::find(&self.real.path, name).map(|(_, stamp)| stamp))
+    }
+
+    fn program_path(&self, name: &str) -> Option<String> {
+        process::find(&self.real.path, name).map(|(path, _)| path.display().to_string())
     }
 
     fn writable(&self, path: &HostPath) -> Result<bool> {
@@ -231,6 +248,18 @@ pub(super) fn stamp(stat: &FileStat) -> Stamp {
         size: u64::try_from(stat.st_size).unwrap_or_default(),
         mtime: stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec),
         ctime: stat.st_ctime.saturating_mul(1_000_000_000).saturating_add(stat.st_ctime_nsec),
+    }
+}
+
+/// Computes the digest of a file, piece by piece.
+fn digest_of(mut file: File) -> Result<Sha256> {
+    let mut hash = sha2::Sha256::new();
+    let mut piece = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(Sha256::of_digest(&hash.finalize())),
+            got => hash.update(&piece[..got]),
+        }
     }
 }
 

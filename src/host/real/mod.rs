@@ -3,6 +3,8 @@
 mod accounts;
 mod act;
 mod agent;
+mod fetch;
+mod install;
 mod keys;
 mod look;
 mod mounts;
@@ -27,6 +29,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use self::accounts::Accounts;
 pub use self::agent::Agent;
+pub use self::fetch::Web;
 pub(super) use self::walk::{Cursor, Way, kind};
 use super::{Host, Observe};
 use crate::model::HostPath;
@@ -40,6 +43,7 @@ pub struct Real {
     path: String,
     /// Where systemd put this process's credentials, if it did.
     credentials: Option<String>,
+    web: Web,
     accounts: Accounts,
     mounts: OnceLock<BTreeSet<PathBuf>>,
     /// Directories in which something was made, renamed or removed since the last `settle`.
@@ -63,6 +67,7 @@ impl Real {
             root_fd: dir.into(),
             path: absolute_only(path),
             credentials: None,
+            web: Web::default(),
             mounts: OnceLock::new(),
             touched: Mutex::default(),
         })
@@ -72,6 +77,12 @@ impl Real {
     #[must_use]
     pub fn with_credentials(self, dir: Option<String>) -> Self {
         Self { credentials: dir, ..self }
+    }
+
+    /// Says how the network is reached.
+    #[must_use]
+    pub fn with_web(self, web: Web) -> Self {
+        Self { web, ..self }
     }
 
     /// Returns where its `/` is.

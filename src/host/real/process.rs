@@ -3,8 +3,8 @@
 use std::{
     ffi::OsString,
     io::Read,
-    os::unix::{fs::MetadataExt, process::CommandExt},
-    path::Path,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
@@ -52,7 +52,7 @@ pub(super) fn run(real: &Real, cmd: &Cmd) -> Result<Output> {
 /// Runs a program on the terminal that rlvm was called from, and waits for it; says whether it succeeded.
 pub(super) fn on_terminal(real: &Real, cmd: &Cmd) -> Result<bool> {
     // In this very process group: one in the background may not read a terminal.
-    let status = build(real, cmd)?.status().with_context(|| format!("cannot start `{cmd}`"))?;
+    let status = build(real, cmd, &["setpriv"])?.status().with_context(|| format!("cannot start `{cmd}`"))?;
     Ok(status.code().is_some_and(|code| cmd.accepts(code)))
 }
 
@@ -69,31 +69,41 @@ pub(super) fn must(real: &Real, cmd: &Cmd) -> Result<Output> {
 }
 
 /// Finds a program in a `PATH`.
-pub(super) fn find(path: &str, name: &str) -> Option<Stamp> {
+pub(super) fn find(path: &str, name: &str) -> Option<(PathBuf, Stamp)> {
     for dir in path.split(':') {
+        let place = Path::new(dir).join(name);
         #[expect(clippy::disallowed_methods, reason = "host looks")]
-        let Ok(meta) = std::fs::metadata(Path::new(dir).join(name)) else { continue };
+        let Ok(meta) = std::fs::metadata(&place) else { continue };
         if meta.is_file() && meta.mode() & 0o111 != 0 {
             let nanos =
                 |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
-            return Some(Stamp {
+            let stamp = Stamp {
                 dev: meta.dev(),
                 ino: meta.ino(),
                 size: meta.size(),
                 mtime: nanos(meta.mtime(), meta.mtime_nsec()),
                 ctime: nanos(meta.ctime(), meta.ctime_nsec()),
-            });
+            };
+            return Some((place, stamp));
         }
     }
     None
 }
 
-/// Builds the call. setpriv(1) of util-linux sets what std cannot without unsafe code: that the child dies with
-/// its parent, and a user's groups.
+/// Builds a call that talks to nobody but rlvm: in a session of its own, without a terminal, by setsid(1) of util-linux,
+/// so that nothing below asks there for a password (ssh does, of /dev/tty) or takes it over (restic gives it to its ssh).
+fn prepare(real: &Real, cmd: &Cmd) -> Result<Command> {
+    let mut command = build(real, cmd, &["setsid", "setpriv"])?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(command)
+}
+
+/// Builds a call. setpriv(1) of util-linux, the last of these words, sets what std cannot without unsafe code: that the
+/// child dies with its parent, and a user's groups.
 #[expect(clippy::disallowed_methods, reason = "host runs programs")]
-fn build(real: &Real, cmd: &Cmd) -> Result<Command> {
-    let mut command = Command::new("setpriv");
-    command.arg("--pdeathsig=KILL");
+fn build(real: &Real, cmd: &Cmd, by: &[&str]) -> Result<Command> {
+    let mut command = Command::new(by[0]);
+    command.args(&by[1..]).arg("--pdeathsig=KILL");
     if let Some(user) = cmd.run_as() {
         command.args(identity(real, user)?);
     }
@@ -104,13 +114,6 @@ fn build(real: &Real, cmd: &Cmd) -> Result<Command> {
     command.envs(secrets::variables(real, cmd.secrets())?);
     // Paths of another tree are passed relative to it, since the user need not reach it from the real `/`.
     command.current_dir(&real.root);
-    Ok(command)
-}
-
-/// Builds a call that talks to nobody but rlvm.
-fn prepare(real: &Real, cmd: &Cmd) -> Result<Command> {
-    let mut command = build(real, cmd)?;
-    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(command)
 }
 
@@ -174,8 +177,9 @@ fn wait(child: &mut Child, limit: Duration) -> Result<(Option<i32>, bool)> {
         }
         if start.elapsed() >= limit {
             let group = Pid::from_raw(i32::try_from(child.id())?);
-            // It may have ended just now: then there is nothing to kill.
+            // It may have ended just now: then there is nothing to kill. Before setsid has run there is no group.
             let _ = killpg(group, Signal::SIGKILL);
+            let _ = child.kill();
             child.wait().context("cannot wait for a child")?;
             return Ok((None, true));
         }

@@ -45,6 +45,11 @@ pub(super) fn variables(real: &Real, secrets: &[Private]) -> Result<Vec<(String,
             Private::File { name, file } => {
                 variables.push((name.clone(), one_line(read(real, &file.0)?, file.0.as_str())?));
             }
+            Private::Url { name, before, user, password, after } => {
+                let user = percent(&one_line(read(real, &user.0)?, user.0.as_str())?);
+                let password = percent(&one_line(read(real, &password.0)?, password.0.as_str())?);
+                variables.push((name.clone(), format!("{before}{user}:{password}@{after}").into()));
+            }
             Private::Credential { name, credential } => {
                 variables
                     .push((name.clone(), one_line(credential_of(real, credential)?, credential.as_str())?));
@@ -52,6 +57,14 @@ pub(super) fn variables(real: &Real, secrets: &[Private]) -> Result<Vec<(String,
         }
     }
     Ok(variables)
+}
+
+/// Writes what may stand in the user's part of an address (RFC 3986, section 3.2.1).
+fn percent(text: &std::ffi::OsStr) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let letter =
+        |byte: &u8| if plain(*byte) { char::from(*byte).to_string() } else { format!("%{byte:02X}") };
+    text.as_bytes().iter().map(letter).collect()
 }
 
 /// Takes the newline off the end that every editor puts there.
@@ -200,6 +213,12 @@ mod tests {
         for bad in ["LD_PRELOAD", "GLIBC_TUNABLES", "PATH", "HOME", "AWS-KEY", "TMPDIR", ""] {
             assert!(!is_credential(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_password_in_an_address_divides_nothing() {
+        assert_eq!(percent("a-1.~_".as_ref()), "a-1.~_");
+        assert_eq!(percent("p:w/@%é".as_ref()), "p%3Aw%2F%40%25%C3%A9");
     }
 
     #[test]

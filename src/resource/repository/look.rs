@@ -2,19 +2,45 @@
 
 use anyhow::{Context, Result};
 
-use super::{Marks, Repository, RepositorySeen, RepositoryState};
+use super::{Marks, Repository, RepositorySeen, RepositoryState, state::Missing};
 use crate::{
     effect::{Cmd, Query},
     host::{Entry, Observe},
     model::{HostPath, UserName},
-    resource::Look,
-    restic::{self, Found, OLDEST, Version},
+    resource::{Engine, Look, NotSeen},
+    restic::{self, Found, Means, OLDEST, Version},
 };
 
 /// What restic makes in a repository's directory.
 const PARTS: &[&str] = &["config", "data", "index", "keys", "locks", "snapshots", "tmp"];
 
 impl Repository {
+    pub(super) fn look_local(
+        &self,
+        look: &Look<'_, RepositorySeen>,
+        path: &HostPath,
+    ) -> Result<RepositorySeen> {
+        let host = look.host;
+        let names = host.names(path)?;
+        let (state, marks) = match host.entry(path)? {
+            Entry::Absent => (RepositoryState::Absent, None),
+            Entry::Directory(_) => self.open(look, path, &names)?,
+            Entry::Blocked(why) => (RepositoryState::Foreign(why), None),
+            other => (RepositoryState::Foreign(format!("{path} is {}, no directory", other.noun())), None),
+        };
+        let making = matches!(state, RepositoryState::Absent | RepositoryState::Unfinished);
+        let known = marks.is_some() && marks.as_ref() == look.last.and_then(|last| last.marks.as_deref());
+        let asked = look.leaving || known || matches!(state, RepositoryState::NotSeen(_));
+        Ok(RepositorySeen {
+            locked: names.iter().any(|name| name == "locks") && !host.names(&path.join("locks")?)?.is_empty(),
+            denied: self.denied(host, path, &state)?,
+            tool: if asked { None } else { tool(host, &self.means, making)?.map(Box::new) },
+            password: host.entry(&self.password.0)?.file().is_some(),
+            marks: marks.map(Box::new),
+            ..RepositorySeen::of(state)
+        })
+    }
+
     /// Finds out what a directory is; opens it only if something moved since it was verified.
     pub(super) fn open(
         &self,
@@ -52,13 +78,22 @@ impl Repository {
             let damaged = RepositoryState::Opened(Found::Damaged("it has no keys".into()));
             return Ok((damaged, None));
         }
-        let marks = match (host.entry(&keys)?, host.entry(&self.password.0)?, host.program("restic")?) {
+        if let Some(why) = engine_missing(host, &self.means)? {
+            return Ok((RepositoryState::NotSeen(NotSeen::Waits(why)), None));
+        }
+        let restic = match &self.means.engine {
+            Some(engine) => host.entry(engine)?.file().map(|meta| meta.stamp),
+            None => host.program("restic")?,
+        };
+        let marks = match (host.entry(&keys)?, host.entry(&self.password.0)?, restic) {
             (Entry::Directory(keys), Entry::File(password), Some(restic)) => {
                 Some(Marks { config: config.stamp, keys: keys.stamp, password: password.stamp, restic })
             }
             _ => None,
         };
-        let unmoved = look.last.filter(|last| marks.is_some() && last.marks == marks && !look.looks.refresh);
+        let unmoved = look
+            .last
+            .filter(|last| marks.is_some() && last.marks.as_deref() == marks.as_ref() && !look.looks.refresh);
         if let Some(last) = unmoved {
             return Ok((last.state.clone(), marks));
         }
@@ -106,18 +141,29 @@ impl Repository {
     }
 }
 
-/// Says what is wrong with the restic that there is.
-pub(super) fn tool(host: &dyn Observe, needed: bool) -> Result<Option<String>> {
+/// Says why the pinned restic is not run, if so: a look must not run what others than root could have written.
+pub(super) fn engine_missing(host: &dyn Observe, means: &Means) -> Result<Option<String>> {
+    let Some(engine) = &means.engine else { return Ok(None) };
+    Ok(Engine::distrust(host, engine)?.map(|why| format!("the pinned restic {why}")))
+}
+
+/// Says what is wrong with the restic that there is. A pinned one is looked at as what it is.
+pub(super) fn tool(host: &dyn Observe, means: &Means, needed: bool) -> Result<Option<Missing>> {
+    if means.engine.is_some() {
+        return Ok(None);
+    }
+    let missing =
+        |message: String| Some(Missing::new(message, "apt-get install restic, or pin one: `restic:`"));
     if host.program("restic")?.is_none() {
-        return Ok(Some("there is no restic on PATH".into()));
+        return Ok(missing("there is no restic on PATH".into()));
     }
     if !needed {
         return Ok(None);
     }
-    let output = host.query(&restic::ask_version()?).context("cannot ask restic for its version")?;
+    let output = host.query(&restic::ask_version(None)?).context("cannot ask restic for its version")?;
     Ok(match Version::read(&output.stdout) {
         Some(version) if version >= OLDEST => None,
-        Some(version) => Some(format!("restic is {version}, and at least {OLDEST} is needed")),
-        None => Some("restic does not say which version it is".into()),
+        Some(version) => missing(format!("restic is {version}, and at least {OLDEST} is needed")),
+        None => missing("restic does not say which version it is".into()),
     })
 }

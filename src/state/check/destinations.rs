@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::Check;
 use crate::{
-    destination::{Destination, Kind, S3},
-    model::{Line, Name},
+    destination::{Destination, Kind, Rest, S3},
+    effect::is_credential,
+    model::{Line, Name, Size, Url},
 };
 
 /// Flags of restic that rlvm sets itself, and where their value belongs.
@@ -34,6 +35,8 @@ impl Check<'_> {
             self.was("destinations", name, &destination.was);
             self.options(&["destinations", name.as_str(), "options"], &destination.options, &REFUSED);
             self.two_ways(name, destination);
+            self.credentials(name, destination);
+            self.pack_size(name, destination);
             match seen.get(&destination.identity()) {
                 None => drop(seen.insert(destination.identity(), (name, destination))),
                 Some((first, other)) => self.one_repository(first, other, name, destination),
@@ -58,6 +61,11 @@ impl Check<'_> {
         let name = name.as_str();
         match &destination.kind {
             Kind::S3(s3) => self.s3(name, s3, destination),
+            Kind::Rest(rest) => self.rest(name, rest),
+            Kind::Sftp(_) => {
+                let command = [("sftp.command", "how ssh is called stands in `ssh: hosts:`")];
+                self.options(&["destinations", name, "options"], &destination.options, &command);
+            }
             Kind::B2(b2) => self.bucket(name, "b2", &b2.bucket, b2.prefix.as_ref()),
             Kind::Rclone(rclone) if rclone.ssh.is_some() => {
                 let program = [("rclone.program", "`ssh` says it already")];
@@ -75,9 +83,67 @@ impl Check<'_> {
             let remedy = "write the server alone as `endpoint`, the rest as `bucket` and `prefix`";
             self.error(&["destinations", name, "s3", "endpoint"], message, remedy);
         }
+        if let Some(endpoint) = &s3.endpoint {
+            self.plain_http(&["destinations", name, "s3"], "endpoint", endpoint, s3.plain_http);
+        }
+        if s3.path_style.is_some() {
+            let lookup = [("s3.bucket-lookup", "`path_style` says it already")];
+            self.options(&["destinations", name, "options"], &destination.options, &lookup);
+        }
         if s3.region.is_some() {
             let region = [("s3.region", "`region` says it already")];
             self.options(&["destinations", name, "options"], &destination.options, &region);
+        }
+    }
+
+    fn rest(&mut self, name: &str, rest: &Rest) {
+        self.plain_http(&["destinations", name, "rest"], "url", &rest.url, rest.plain_http);
+        for (one, other, given) in [
+            ("user_file", "password_file", (&rest.user_file, &rest.password_file)),
+            ("password_file", "user_file", (&rest.password_file, &rest.user_file)),
+        ] {
+            if let (Some(_), None) = given {
+                let message = format!("`{one}` without `{other}`");
+                self.error(&["destinations", name, "rest", one], message, format!("write `{other}` too"));
+            }
+        }
+    }
+
+    /// An address that is not encrypted is said to be meant.
+    fn plain_http(&mut self, at: &[&str], key: &str, url: &Url, meant: bool) {
+        if url.split().0 == "http" && !meant {
+            let message = format!("`{url}` is not encrypted");
+            let path: Vec<&str> = at.iter().copied().chain([key]).collect();
+            self.error(&path, message, "write https://, or, if it is meant, `plain_http: true` beside it");
+        }
+    }
+
+    /// R66: a credential is for the store, not for the linker, and says nothing that rlvm says itself.
+    fn credentials(&mut self, name: &Name, destination: &Destination) {
+        for variable in destination.credentials.keys() {
+            let path = ["destinations", name.as_str(), "credentials", variable.as_str()];
+            let own =
+                ["RESTIC_REPOSITORY", "RESTIC_REPOSITORY_FILE", "RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE"];
+            if own.contains(&variable.as_str()) {
+                let remedy = "the password is in `password_file`, the place in the destination's kind";
+                self.error(&path, format!("`{variable}` is set by rlvm itself"), remedy);
+            } else if !is_credential(variable.as_str()) {
+                let message = format!("`{variable}` is no variable that restic, rclone or a proxy takes");
+                self.error(&path, message, "write one of theirs, like AWS_ACCESS_KEY_ID");
+            }
+        }
+    }
+
+    /// What restic takes, in MiB (its manual, "Pack Size").
+    fn pack_size(&mut self, name: &Name, destination: &Destination) {
+        let Some(size) = destination.pack_size else { return };
+        let bytes = match size {
+            Size::Bytes(bytes) => bytes,
+            Size::Percent(_) => 0,
+        };
+        if !((4 << 20)..=(128 << 20)).contains(&bytes) {
+            let message = format!("a pack is from 4M to 128M, and not {size}");
+            self.error(&["destinations", name.as_str(), "pack_size"], message, "write a size like 64M");
         }
     }
 

@@ -12,7 +12,10 @@ use super::{
     suggest,
     tree::{Files, Node},
 };
-use crate::model::{Line, Name, Schedule};
+use crate::{
+    model::{Line, Name, Schedule},
+    restic::{OLDEST, Version},
+};
 
 /// Lists what is wrong with a state's meaning. What was taken out since it has no shape is not missed.
 pub(super) fn check(state: &State, root: &Node, files: &Files, pruned: &Pruned) -> Vec<Problem> {
@@ -21,6 +24,7 @@ pub(super) fn check(state: &State, root: &Node, files: &Files, pruned: &Pruned) 
     check.jobs();
     check.cron();
     check.hosts();
+    check.restic();
     check.problems
 }
 
@@ -105,6 +109,16 @@ impl Check<'_> {
                 let message = format!("`{old}` is this host's name still");
                 self.error(&["was", &place.to_string()], message, "take it out of `was`");
             }
+        }
+    }
+
+    /// R31: a restic that would not do.
+    fn restic(&mut self) {
+        let Some(pin) = &self.state.restic else { return };
+        let [major, minor, patch] = pin.version.numbers();
+        if Version(major, minor, patch) < OLDEST {
+            let message = format!("restic {} is too old", pin.version);
+            self.error(&["restic", "version"], message, format!("at least {OLDEST} is needed"));
         }
     }
 

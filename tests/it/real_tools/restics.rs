@@ -83,7 +83,7 @@ fn an_old_restic_and_none_are_reported_with_what_is_needed() {
     says(&scratch, &["plan"], 1, &["restic does not say which version it is"]);
     let none = scratch.beside("none");
     fs::create_dir(&none).unwrap();
-    for tool in ["setpriv", "test"] {
+    for tool in ["setsid", "setpriv", "test"] {
         symlink(Path::new("/usr/bin").join(tool), none.join(tool)).unwrap();
     }
     let plan = || scratch.ran(scratch.command(&["plan"]).env("PATH", &none));

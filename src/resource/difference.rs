@@ -1,0 +1,62 @@
+//! How declared and seen differ, and what ends that.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::effect::Op;
+
+/// How declared and seen differ.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Diff {
+    /// Not at all.
+    Same,
+    /// There is nothing yet.
+    Create(Edit),
+    /// It is there, and differs.
+    Update(Edit),
+    /// Something is there that is never written over, adopted or not.
+    Refuse(String),
+}
+
+/// What ends a difference, and how it is shown.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Edit {
+    /// What changes.
+    pub attributes: Vec<Attribute>,
+    /// A file's text before and after, where it changes.
+    pub text: Option<(String, String)>,
+    /// What to do, in order.
+    pub ops: Vec<Op>,
+}
+
+/// One thing that changes: its name, before, after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attribute {
+    /// As in the state file, where it stands there.
+    pub name: String,
+    /// Null if there was nothing.
+    pub before: Value,
+    /// Null if there is nothing then.
+    pub after: Value,
+    /// Whether the value is never to be seen; then it is null.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sensitive: bool,
+}
+
+impl Attribute {
+    /// Names what changes.
+    pub fn new(name: &str, before: impl Into<Value>, after: impl Into<Value>) -> Self {
+        Self { name: name.into(), before: before.into(), after: after.into(), sensitive: false }
+    }
+}
+
+/// How a resource goes that is no longer declared.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Removal {
+    /// By this.
+    Delete(Edit),
+    /// It stays, and rlvm forgets it: why.
+    Forget(String),
+    /// There is nothing to do and nothing to say.
+    Quiet,
+}

@@ -1,0 +1,45 @@
+//! What a person should know before the night.
+
+use serde::{Deserialize, Serialize};
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// The plan cannot be applied.
+    Error,
+    /// A guard stands in the way.
+    Refusal,
+    /// The night would not go well, or not as meant.
+    Warning,
+    /// Worth knowing.
+    Notice,
+}
+
+/// Something that a person should know.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Of what: an address, or a place in the state.
+    pub address: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    /// Says something of an address.
+    pub fn new(severity: Severity, address: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { severity, address: address.into(), message: message.into(), remedy: None }
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+}

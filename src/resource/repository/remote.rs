@@ -1,0 +1,235 @@
+//! Looking at a repository over a network: by restic alone, with a time limit.
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use super::{Repository, RepositorySeen, RepositoryState, look, state::Missing};
+use crate::{
+    effect::{Cmd, Query},
+    host::Observe,
+    model::{PublicKey, Server, UserName},
+    resource::{Look, NotSeen},
+    restic::{self, Found},
+};
+
+/// A repository that is not in a directory of this host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remote {
+    /// The repository in restic's words, without any secret.
+    pub repository: String,
+    /// Programs that restic starts for it, each with Debian's package.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<(String, String)>,
+    /// The machine, if it is reached over SSH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
+}
+
+/// Another machine that is reached over SSH.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The user there; ssh's own choice if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserName>,
+    /// Its name in the state.
+    pub host: Server,
+    /// Where it really is.
+    pub address: Server,
+    /// Its port.
+    pub port: u16,
+    /// The keys by which it is known; none if it is not declared.
+    pub host_keys: Vec<PublicKey>,
+}
+
+/// ssh's exit code for its own failures (ssh(1)).
+const SSH_FAILED: i32 = 255;
+/// What ssh says of a host that it does not trust (OpenSSH 9.2, sshconnect.c).
+const UNTRUSTED: &str = "Host key verification failed";
+/// What ssh says of a user that it may not become.
+const NO_LOGIN: &str = "Permission denied (";
+
+impl Repository {
+    pub(super) fn look_remote(
+        &self,
+        look: &Look<'_, RepositorySeen>,
+        remote: &Remote,
+    ) -> Result<RepositorySeen> {
+        let host = look.host;
+        let state = |why| RepositoryState::NotSeen(why);
+        let left = |why: &str| Ok(RepositorySeen::of(state(NotSeen::Left(why.into()))));
+        if look.leaving {
+            return left("it is no longer declared");
+        }
+        if host.is_tree() {
+            return left("it is left to the running system");
+        }
+        if look.looks.offline {
+            return left("--offline");
+        }
+        let tried = host.entry(&self.password.0)?.file().map(|meta| Box::new(meta.stamp));
+        let password = tried.is_some();
+        let of = |state| RepositorySeen { password, tried: tried.clone(), ..RepositorySeen::of(state) };
+        let waits = |why: String| of(state(NotSeen::Waits(why)));
+        if let Some(engine) = look::engine_missing(host, &self.means)? {
+            return Ok(waits(engine));
+        }
+        if let Some(tool) = missing_tool(host, remote)? {
+            return Ok(RepositorySeen { tool: Some(Box::new(tool)), ..waits("a program is missing".into()) });
+        }
+        for file in self.means.secrets.iter().flat_map(crate::effect::Private::files).chain([&self.password])
+        {
+            if host.entry(&file.0)?.file().is_none() {
+                return Ok(waits(format!("{} is not there", file.0)));
+            }
+        }
+        if !host.has_user(&self.user)? {
+            return Ok(waits(format!("there is no user {}", self.user)));
+        }
+        let seen = match restic::found(&host.query(&self.access().look()?)?) {
+            Found::Absent => RepositoryState::Absent,
+            Found::Unreachable(why) => {
+                let why = self.says_ssh(host, remote)?.unwrap_or(why);
+                let other_host_key = if why.contains(UNTRUSTED) { remote.shown_keys(host)? } else { None };
+                return Ok(RepositorySeen { other_host_key, ..waits(why) });
+            }
+            found => RepositoryState::Opened(found),
+        };
+        let making = seen == RepositoryState::Absent;
+        let ready = matches!(seen, RepositoryState::Opened(Found::Ready { .. }));
+        Ok(RepositorySeen {
+            tool: look::tool(host, &self.means, making)?.map(Box::new),
+            locked: ready && self.has_locks(host)?,
+            ..of(seen)
+        })
+    }
+
+    /// Asks ssh itself why it does not get there: restic may end before it has passed on what ssh said.
+    fn says_ssh(&self, host: &dyn Observe, remote: &Remote) -> Result<Option<String>> {
+        let Some(machine) = &remote.machine else { return Ok(None) };
+        let fixed =
+            ["-nT", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=5"];
+        let port = machine.port.to_string();
+        let user = machine.user.iter().flat_map(|user| ["-l", user.as_str()]);
+        let words = fixed.into_iter().chain(["-p", &port]).chain(user).chain([machine.host.as_str(), "exit"]);
+        let cmd = Cmd::new("ssh").args(words).user(&self.user).ok(&[0, SSH_FAILED]).timeout(10);
+        let output = host.query(&Query::new(cmd)?)?;
+        if output.code != Some(SSH_FAILED) {
+            return Ok(None);
+        }
+        let mut lines = output.stderr.lines().map(str::trim).filter(|line| !line.is_empty());
+        Ok(lines.next_back().map(ToOwned::to_owned))
+    }
+
+    /// Says whether something has a lock on it. What cannot be told is not said: opening it has just gone well.
+    fn has_locks(&self, host: &dyn Observe) -> Result<bool> {
+        let output = host.query(&self.access().locks()?)?;
+        Ok(output.code == Some(0) && output.stdout.lines().any(is_id))
+    }
+}
+
+/// Says whether a line is a lock's id; restic says other things too on the same stream.
+fn is_id(line: &str) -> bool {
+    let line = line.trim();
+    line.len() >= 8 && line.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Names a program that restic would start and that is not there (R31).
+fn missing_tool(host: &dyn Observe, remote: &Remote) -> Result<Option<Missing>> {
+    for (program, package) in &remote.tools {
+        if host.program(program)?.is_none() {
+            let message = format!("there is no {program} on PATH");
+            return Ok(Some(Missing::new(message, format!("apt-get install {package}"))));
+        }
+    }
+    Ok(None)
+}
+
+/// Says what to do about a place that cannot be reached.
+pub(super) fn remedy(why: &str) -> &'static str {
+    if why.contains(NO_LOGIN) {
+        "put this host's public key (`rlvm show` has it) where the other machine's account takes it from, then apply again"
+    } else if why.contains(UNTRUSTED) {
+        "`rlvm ssh scan HOST` shows its host keys: check them there, and declare them in `ssh: hosts:`"
+    } else {
+        "see to that, then plan again; `--offline` leaves out what needs the network"
+    }
+}
+
+impl Remote {
+    /// Asks the machine for its host keys, if none of them is a declared one. Nothing is sent to it but the question.
+    fn shown_keys(&self, host: &dyn Observe) -> Result<Option<Vec<String>>> {
+        let Some(machine) = self.machine.as_ref().filter(|machine| !machine.host_keys.is_empty()) else {
+            return Ok(None);
+        };
+        let port = machine.port.to_string();
+        let scan = Cmd::new("ssh-keyscan").args(["-T", "5", "-p", &port, "--"]).arg(machine.address.as_str());
+        let output = host.query(&Query::new(scan.timeout(10))?)?;
+        let shown: Vec<PublicKey> = output.stdout.lines().filter_map(scanned).collect();
+        let known = |key: &PublicKey| machine.host_keys.iter().any(|it| it.identity() == key.identity());
+        if shown.is_empty() || shown.iter().any(known) {
+            return Ok(None);
+        }
+        Ok(Some(shown.iter().map(|key| key.identity().to_owned()).collect()))
+    }
+
+    /// Says that the machine is not the declared one, with both fingerprints.
+    pub(super) fn other_key(&self, shown: &[String]) -> String {
+        let Some(machine) = &self.machine else { return "the machine is another one".into() };
+        let print = |keys: &[PublicKey]| {
+            keys.iter()
+                .map(|key| format!("{} {}", key.algorithm(), key.fingerprint()))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let shown: Vec<PublicKey> = shown.iter().filter_map(|key| key.parse().ok()).collect();
+        // The same kind of key is what can be compared; the others only if there is none.
+        let same = |key: &&PublicKey| machine.host_keys.iter().any(|it| it.algorithm() == key.algorithm());
+        let alike: Vec<PublicKey> = shown.iter().filter(same).cloned().collect();
+        let shown = if alike.is_empty() { shown } else { alike };
+        format!(
+            "{} shows another host key than the declared one: {}, and the state says {}",
+            machine.host,
+            print(&shown),
+            print(&machine.host_keys)
+        )
+    }
+
+    /// Says what to do then.
+    pub(super) fn other_key_remedy(&self) -> String {
+        let host = self.machine.as_ref().map_or("HOST", |machine| machine.host.as_str());
+        format!(
+            "somebody may stand between: ask who looks after {host}. Only if its key was changed on purpose: \
+             rlvm ssh scan {host}, compare over there, and put it into `host_keys`"
+        )
+    }
+}
+
+/// Reads a line of ssh-keyscan: the machine, the key's type, the key.
+fn scanned(line: &str) -> Option<PublicKey> {
+    if line.starts_with('#') {
+        return None;
+    }
+    line.split_once(' ')?.1.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ids_are_locks() {
+        assert!(is_id("ab12cd34") && is_id(&"0f".repeat(32)));
+        assert!(!is_id("") && !is_id("repository 1234abcd opened") && !is_id("created new cache"));
+    }
+
+    #[test]
+    fn remedies_fit() {
+        for (why, word) in [
+            ("me@nas: Permission denied (publickey).", "public key"),
+            ("Host key verification failed.", "ssh scan"),
+            ("no answer within 10 s", "--offline"),
+        ] {
+            assert!(remedy(why).contains(word), "{why}");
+        }
+    }
+}

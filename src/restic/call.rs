@@ -1,0 +1,230 @@
+//! How restic is called: its command lines, for a place with all that belongs to it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::LOOK;
+use crate::{
+    effect::{Arg, Cmd, NotReadOnly, Private, Query},
+    model::{HostPath, SecretFile, UserName},
+};
+
+/// What a call needs beside the repository, its password and the user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Means {
+    /// The pinned restic; the one on `PATH` if none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<HostPath>,
+    /// Flags.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<Arg>,
+    /// Variables of its environment.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, Arg>,
+    /// Secrets of its environment.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Private>,
+}
+
+/// A repository that another one is made like, so that copies between the two share what they store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Original {
+    /// The repository in restic's words.
+    pub location: Arg,
+    /// The file with its password.
+    pub password: SecretFile,
+    /// What a call of it needs.
+    #[serde(default)]
+    pub means: Means,
+}
+
+/// How a repository is reached: where it is, by which password, as whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access<'a> {
+    /// The repository in restic's words, byte for byte.
+    pub location: Arg,
+    /// The file with its password.
+    pub password: &'a SecretFile,
+    /// The user that works with it.
+    pub user: &'a UserName,
+    /// What else the call needs.
+    pub means: &'a Means,
+}
+
+/// The variable that names a repository whose address holds a secret.
+const REPOSITORY: &str = "RESTIC_REPOSITORY";
+/// The same of the repository that is copied from.
+const FROM_REPOSITORY: &str = "RESTIC_FROM_REPOSITORY";
+/// How ssh is called: an option that two repositories cannot both have.
+const SSH: &str = "sftp.command=";
+
+impl Access<'_> {
+    /// Reads the repository's configuration, which proves the password, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Never, as long as the call stands in the reviewed list.
+    pub fn look(&self) -> Result<Query, NotReadOnly> {
+        let cmd = self.call(&["cat", "config", "--no-lock", "--no-cache"]);
+        Query::new(cmd.ok(&[0, 1, 10, 11, 12]).timeout(LOOK))
+    }
+
+    /// Lists the repository's locks, and takes none.
+    ///
+    /// # Errors
+    ///
+    /// Never, as long as the call stands in the reviewed list.
+    pub fn locks(&self) -> Result<Query, NotReadOnly> {
+        Query::new(self.call(&["list", "locks", "--no-lock", "--no-cache"]).timeout(LOOK))
+    }
+
+    /// Makes the repository; with the chunker's parameters of another one, if copies come from there.
+    pub fn init(&self, like: Option<&Original>) -> Cmd {
+        let Some(original) = like else { return self.call(&["init", "--no-cache"]) };
+        let ours = ssh_of(&self.means.flags);
+        let theirs = ssh_of(&original.means.flags);
+        // The option holds for both. Where they differ, ssh's configuration says for each what it would have said.
+        let both = ours.is_some() && theirs.is_some() && ours != theirs;
+        let mut means = self.means.clone();
+        let more = without_ssh(&original.means.flags, both || ours == theirs);
+        means.flags = [without_ssh(&means.flags, both), more].concat();
+        means.variables.extend(original.means.variables.clone());
+        let secrets =
+            original.means.secrets.iter().cloned().map(|secret| secret.renamed(REPOSITORY, FROM_REPOSITORY));
+        means.secrets.extend(secrets);
+        let cmd =
+            Access { means: &means, ..self.clone() }.call(&["init", "--no-cache", "--copy-chunker-params"]);
+        let named = means.secrets.iter().any(|secret| secret.variable() == Some(FROM_REPOSITORY));
+        let cmd = if named { cmd } else { add(cmd.arg("--from-repo"), &original.location) };
+        cmd.arg("--from-password-file").path(&original.password.0)
+    }
+
+    fn call(&self, words: &[&str]) -> Cmd {
+        let Means { engine, flags, variables, secrets } = self.means;
+        let cmd = program(engine.as_ref()).args(words.iter().copied());
+        let named = secrets.iter().any(|secret| secret.variable() == Some(REPOSITORY));
+        let cmd = if named { cmd } else { add(cmd.arg("--repo"), &self.location) };
+        let cmd = cmd.arg("--password-file").path(&self.password.0).user(self.user).private(secrets);
+        let cmd = flags.iter().fold(cmd, add);
+        variables.iter().fold(cmd, |cmd, (name, value)| cmd.env(name, value.clone()))
+    }
+}
+
+/// Starts a call of the pinned restic, or of the one on `PATH`.
+pub(super) fn program(engine: Option<&HostPath>) -> Cmd {
+    engine.map_or_else(|| Cmd::new("restic"), Cmd::at)
+}
+
+fn add(cmd: Cmd, arg: &Arg) -> Cmd {
+    match arg {
+        Arg::Word(word) => cmd.arg(word),
+        Arg::Path(path) => cmd.path(path),
+    }
+}
+
+fn is_ssh(arg: &Arg) -> bool {
+    matches!(arg, Arg::Word(word) if word.starts_with(SSH))
+}
+
+fn ssh_of(flags: &[Arg]) -> Option<&Arg> {
+    flags.iter().find(|arg| is_ssh(arg))
+}
+
+/// Leaves out how ssh is called, with its `-o`.
+fn without_ssh(flags: &[Arg], leave: bool) -> Vec<Arg> {
+    let mut kept: Vec<Arg> = Vec::new();
+    for arg in flags {
+        if leave && is_ssh(arg) {
+            kept.pop();
+        } else {
+            kept.push(arg.clone());
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access<'a>(
+        location: Arg,
+        password: &'a SecretFile,
+        user: &'a UserName,
+        means: &'a Means,
+    ) -> Access<'a> {
+        Access { location, password, user, means }
+    }
+
+    #[test]
+    fn calls_name_the_password_file_and_the_user() {
+        let password = SecretFile("/etc/p w".parse().unwrap());
+        let backup: UserName = "backup".parse().unwrap();
+        let means = Means::default();
+        let local = access(Arg::Path("/srv/r".parse().unwrap()), &password, &backup, &means);
+        assert_eq!(
+            local.init(None).to_string(),
+            "runuser -u backup -- restic init --no-cache --repo /srv/r --password-file '/etc/p w'"
+        );
+        assert!(local.look().is_ok() && local.locks().is_ok());
+        let means = Means { engine: "/opt/restic/1.0/restic".parse().ok(), ..means };
+        let pinned = access(Arg::Word("s3:x/y".into()), &password, &backup, &means);
+        assert!(
+            pinned
+                .look()
+                .is_ok_and(|query| query.cmd().to_string().contains("-- /opt/restic/1.0/restic cat config"))
+        );
+    }
+
+    #[test]
+    fn an_address_with_a_password_is_in_the_environment_alone() {
+        let secret = |name: &str| Private::Url {
+            name: name.into(),
+            before: "rest:https://".into(),
+            user: SecretFile("/u".parse().unwrap()),
+            password: SecretFile("/p".parse().unwrap()),
+            after: "b.lan/r".into(),
+        };
+        let (password, root) = (SecretFile("/k".parse().unwrap()), UserName::root());
+        let means = Means { secrets: vec![secret(REPOSITORY)], ..Means::default() };
+        let location = Arg::Word("rest:https://b.lan/r".into());
+        let rest = access(location.clone(), &password, &root, &means);
+        assert_eq!(
+            rest.init(None).to_string(),
+            r#"RESTIC_REPOSITORY="rest:https://$(cat /u):$(cat /p)@b.lan/r" restic init --no-cache --password-file /k"#
+        );
+        let original = Original { location, password: password.clone(), means: means.clone() };
+        let like = rest.init(Some(&original)).to_string();
+        assert!(like.contains("RESTIC_FROM_REPOSITORY=") && !like.contains("--from-repo"), "{like}");
+    }
+
+    #[test]
+    fn a_copys_repository_is_made_like_its_origin() {
+        // R41
+        let (password, root) = (SecretFile("/k".parse().unwrap()), UserName::root());
+        let ssh = |host: &str| vec![Arg::Word("-o".into()), Arg::Word(format!("sftp.command=ssh {host}"))];
+        let means = |flags| Means { flags, ..Means::default() };
+        let original = |flags| Original {
+            location: Arg::Path("/srv/v".parse().unwrap()),
+            password: SecretFile("/v".parse().unwrap()),
+            means: means(flags),
+        };
+        for (ours, theirs, expected) in [
+            (vec![], vec![], ""),
+            (ssh("a"), vec![], " -o 'sftp.command=ssh a'"),
+            (vec![], ssh("b"), " -o 'sftp.command=ssh b'"),
+            (ssh("a"), ssh("a"), " -o 'sftp.command=ssh a'"),
+            (ssh("a"), ssh("b"), ""),
+        ] {
+            let means = means(ours);
+            let copy = access(Arg::Word("sftp:a:/r".into()), &password, &root, &means);
+            let expected = format!(
+                "restic init --no-cache --copy-chunker-params --repo sftp:a:/r --password-file /k{expected} \
+                 --from-repo /srv/v --from-password-file /v"
+            );
+            assert_eq!(copy.init(Some(&original(theirs))).to_string(), expected);
+        }
+    }
+}
