@@ -40,6 +40,17 @@ impl fmt::Display for Owner {
     }
 }
 
+/// What a file is to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// The whole content.
+    pub text: String,
+    /// To whom it shall belong.
+    pub owner: Owner,
+    /// Its permission bits.
+    pub mode: Mode,
+}
+
 /// One effect on the host. This list is all that rlvm can do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -86,6 +97,15 @@ pub enum Op {
         owner: Owner,
         /// Its permission bits.
         mode: Mode,
+    },
+    /// Changes a file that somebody else writes too, if it still is as it was when it was looked at; else fails.
+    EditFile {
+        /// Which.
+        path: HostPath,
+        /// The whole content before; none if there was no file.
+        before: Option<String>,
+        /// What it shall be; none if it goes.
+        after: Option<Content>,
     },
     /// Writes a secret that the system's randomness gives, where there is none. Only `host` ever holds it.
     MakeSecret {
@@ -138,6 +158,7 @@ impl Op {
             | Self::SetOwner { path, .. }
             | Self::SetMode { path, .. }
             | Self::WriteFile { path, .. }
+            | Self::EditFile { path, .. }
             | Self::MakeSecret { path, .. }
             | Self::MakeKey { path, .. }
             | Self::RemoveFile { path }
@@ -168,6 +189,15 @@ impl fmt::Display for Op {
                 let path = quote(path.as_str());
                 write!(f, "install -o {user} -g {group} -m {mode} /dev/stdin {path}  # {} bytes", text.len())
             }
+            Self::EditFile {
+                path,
+                after: Some(Content { text, owner: Owner { user, group }, mode }),
+                ..
+            } => {
+                let path = quote(path.as_str());
+                let bytes = text.len();
+                write!(f, "install -o {user} -g {group} -m {mode} /dev/stdin {path}  # {bytes} bytes, edited")
+            }
             Self::MakeSecret { path, owner: Owner { user, group }, mode } => {
                 let path = quote(path.as_str());
                 write!(f, "install -o {user} -g {group} -m {mode} /dev/stdin {path}  # random, never shown")
@@ -181,7 +211,9 @@ impl fmt::Display for Op {
                 }
                 write!(f, " && chown {owner} {path} {public}")
             }
-            Self::RemoveFile { path } => write!(f, "rm {}", quote(path.as_str())),
+            Self::RemoveFile { path } | Self::EditFile { path, after: None, .. } => {
+                write!(f, "rm {}", quote(path.as_str()))
+            }
             Self::RemoveTemporary { path } => write!(f, "rm -df {}", quote(&temporary(path))),
             Self::RemoveDir { path } => write!(f, "rmdir {}", quote(path.as_str())),
             Self::Install(install) => install.fmt(f),
@@ -203,6 +235,11 @@ mod tests {
     fn shown_as_commands() {
         let path: HostPath = "/a b".parse().unwrap();
         let (owner, mode) = (Owner::root(), Mode::new(0o600));
+        let edit = |stays: bool| {
+            let (path, content) =
+                ("/a b".parse().unwrap(), Content { text: "x\n".into(), owner: Owner::root(), mode });
+            Op::EditFile { path, before: None, after: stays.then_some(content) }
+        };
         let key = |owner: &str| {
             let (user, group) = (owner.parse().unwrap(), owner.parse().unwrap());
             let (kind, comment) = (KeyType::Rsa, "a b".parse().unwrap());
@@ -231,6 +268,8 @@ mod tests {
                 key("backup"),
                 "ssh-keygen -q -t rsa -b 4096 -N '' -C 'a b' -f /k && chown backup:backup /k /k.pub",
             ),
+            (edit(true), "install -o root -g root -m 0600 /dev/stdin '/a b'  # 2 bytes, edited"),
+            (edit(false), "rm '/a b'"),
             (Op::RemoveFile { path: path.clone() }, "rm '/a b'"),
             (Op::RemoveTemporary { path: path.clone() }, "rm -df '/a b.dpkg-new'"),
             (Op::RemoveDir { path }, "rmdir '/a b'"),

@@ -189,3 +189,81 @@ fn known(state: &State, name: &Server, spec: &SshHostSpec) -> Known {
     let names = ports.into_iter().map(|port| known_name(address.as_str(), port)).collect();
     Known { names, keys: spec.host_keys.to_vec() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{model::Address, resource::Resource};
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0q4ZJm9b6m7o1vFv3x0m2bq5vT8yq7lq1m4E3v1xw0";
+
+    fn expanded(yaml: &str, homes: &[(&str, &str)]) -> Expanded {
+        let text = format!("version: 1\nhost: web01\n{}", yaml.replace("KEY", KEY));
+        let loaded = crate::state::load("state", &mut |_| Ok(text.clone()));
+        let state = loaded.unwrap_or_else(|_| panic!("{text}")).state;
+        let homes = homes.iter().map(|(user, home)| (user.parse().unwrap(), home.parse().unwrap())).collect();
+        let mut expanded = Expanded::default();
+        add(&state, &homes, &mut expanded);
+        expanded
+    }
+
+    fn addresses(expanded: &Expanded, kind: &str) -> Vec<String> {
+        let of_kind = expanded.resources.keys().filter(|address| address.kind() == kind);
+        of_kind.map(|address| address.key().to_owned()).collect()
+    }
+
+    const JOBS: &str = "
+destinations:
+  nas: { sftp: { host: NAS.lan, port: 2222, path: /r }, password_file: /p }
+  worm: { rclone: { ssh: { host: nas.lan }, path: r }, password_file: /q }
+jobs:
+  a: { sources: [{ path: /etc }], to: [nas], user: backup }
+  b: { sources: [{ path: /etc }], to: [worm] }
+";
+
+    #[test]
+    fn each_user_that_reaches_a_machine_has_files_of_its_own() {
+        let hosts = "ssh: { hosts: { nas.lan: { host_keys: [KEY] }, other: { host_keys: [KEY] } } }\n";
+        let it = expanded(&format!("{JOBS}{hosts}"), &[("backup", "/var/backups")]);
+        assert!(it.findings.is_empty());
+        assert_eq!(addresses(&it, "ssh_config"), ["/root/.ssh/config", "/var/backups/.ssh/config"]);
+        let known = &it.resources[&Address::new("known_hosts", "/var/backups/.ssh/known_hosts")];
+        let text = serde_json::to_string(&known.resource).unwrap();
+        assert!(text.contains(&format!("nas.lan,[nas.lan]:2222 {KEY}")) && !text.contains("other"), "{text}");
+        let config = &it.resources[&Address::new("ssh_config", "/var/backups/.ssh/config")];
+        assert!(serde_json::to_string(&config.resource).unwrap().contains("Host nas.lan NAS.lan"));
+        // One who is not there yet will be at home where useradd puts it.
+        let it = expanded(&format!("{JOBS}{hosts}"), &[]);
+        assert_eq!(
+            addresses(&it, "known_hosts"),
+            ["/home/backup/.ssh/known_hosts", "/root/.ssh/known_hosts"]
+        );
+        let it = expanded(&format!("{JOBS}{hosts}"), &[("backup", "/nonexistent")]);
+        assert_eq!(addresses(&it, "ssh_config"), ["/root/.ssh/config"]);
+        assert!(it.findings[0].message.contains("backup has no home"), "{:?}", it.findings);
+    }
+
+    #[test]
+    fn a_key_that_is_only_named_is_not_made() {
+        let hosts = "ssh:\n  keys: { /etc/k/declared: { owner: backup } }\n  hosts:\n    a: { identity: /etc/k/declared, \
+            host_keys: [KEY] }\n    b: { identity: /etc/k/named, host_keys: [KEY] }\n";
+        let it = expanded(hosts, &[]);
+        let made = |path: &str| match &it.resources[&Address::new("ssh_key", path)].resource {
+            Resource::SshKey(key) => {
+                (key.make.as_ref().map(|new| new.comment.to_string()), key.owner.user.to_string())
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(made("/etc/k/declared"), (Some("backup@web01".into()), "backup".into()));
+        assert_eq!(made("/etc/k/named"), (None, "root".into()));
+        assert_eq!(addresses(&it, "ssh_config"), ["/home/backup/.ssh/config", "/root/.ssh/config"]);
+    }
+
+    #[test]
+    fn two_users_do_not_share_a_key() {
+        let hosts = "ssh:\n  keys: { /k: { owner: www-data } }\n  hosts: { nas.lan: { identity: /k, host_keys: [KEY] } }\n";
+        let it = expanded(&format!("{JOBS}{hosts}"), &[]);
+        let said: Vec<&str> = it.findings.iter().map(|it| it.message.as_str()).collect();
+        assert_eq!(said, ["it belongs to www-data, and backup is to work with it too"]);
+    }
+}

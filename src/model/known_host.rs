@@ -76,8 +76,8 @@ fn is_hash_of(hashed: &str, name: &str) -> Option<bool> {
     Some(mac.verify_slice(&hash).is_ok())
 }
 
-/// Holds a name against a pattern of `*`, which is any letters, and `?`, which is one.
-fn matches(pattern: &str, name: &str) -> bool {
+/// Holds a name against a pattern of ssh's: `*` is any letters, `?` is one.
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
     let (mut at, mut of) = (0, 0);
     // Where the last star was, and how much of the name it has taken.

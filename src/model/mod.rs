@@ -7,7 +7,7 @@
 mod address;
 pub(crate) mod field;
 mod key_type;
-mod known_host;
+pub(crate) mod known_host;
 mod line;
 mod list;
 mod lv;

@@ -308,7 +308,9 @@ fn removed_by(op: &Op) -> Vec<HostPath> {
     match op {
         Op::RemoveDir { path } => vec![path.clone()],
         Op::RemoveTemporary { path } => left_over(path).into_iter().collect(),
-        Op::RemoveFile { path } => [Some(path.clone()), left_over(path)].into_iter().flatten().collect(),
+        Op::RemoveFile { path } | Op::EditFile { path, after: None, .. } => {
+            [Some(path.clone()), left_over(path)].into_iter().flatten().collect()
+        }
         _ => Vec::new(),
     }
 }

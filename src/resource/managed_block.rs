@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Account, Attribute, Diff, Edit, FileSeen, Removal};
 use crate::{
-    effect::{Op, Owner},
+    effect::{Content, Op, Owner},
     host::Observe,
     model::{Address, GroupName, HostPath, Mode, UserName},
 };
@@ -89,7 +89,8 @@ impl ManagedBlock {
         if attributes.is_empty() && wanted == *text {
             return Diff::Same;
         }
-        let ops = vec![self.write(wanted.clone(), keep, kept_mode)];
+        let ops =
+            vec![self.edit(Some(text), Some(Content { text: wanted.clone(), owner: keep, mode: kept_mode }))];
         let edit = Edit { attributes, text: (wanted != *text).then(|| (text.clone(), wanted)), ops };
         if creating { Diff::Create(edit) } else { Diff::Update(edit) }
     }
@@ -107,12 +108,9 @@ impl ManagedBlock {
         };
         let Some(block) = parts.block else { return Removal::Quiet };
         let left = format!("{}{}", parts.before, parts.after);
-        let op = if left.is_empty() && is_own(block) {
-            Op::RemoveFile { path: self.path.clone() }
-        } else {
-            let (owner, mode) = self.kept(owner, group, mode);
-            self.write(left.clone(), owner, mode)
-        };
+        let (owner, mode) = self.kept(owner, group, mode);
+        let stays = !left.is_empty() || !is_own(block);
+        let op = self.edit(Some(text), stays.then(|| Content { text: left.clone(), owner, mode }));
         Removal::Delete(Edit { attributes: Vec::new(), text: Some((text.clone(), left)), ops: vec![op] })
     }
 
@@ -153,12 +151,12 @@ impl ManagedBlock {
             Attribute::new("group", (), owner.group.as_str()),
             Attribute::new("mode", (), self.mode.to_string()),
         ];
-        let ops = vec![self.write(text.clone(), owner, self.mode)];
+        let ops = vec![self.edit(None, Some(Content { text: text.clone(), owner, mode: self.mode }))];
         Edit { attributes, text: Some((String::new(), text)), ops }
     }
 
-    fn write(&self, text: String, owner: Owner, mode: Mode) -> Op {
-        Op::WriteFile { path: self.path.clone(), text, owner, mode }
+    fn edit(&self, before: Option<&String>, after: Option<Content>) -> Op {
+        Op::EditFile { path: self.path.clone(), before: before.cloned(), after }
     }
 }
 
@@ -220,7 +218,12 @@ mod tests {
 
     /// Returns the text, owner and mode that are written.
     fn written(edit: &Edit) -> (String, String, String) {
-        let [Op::WriteFile { text, owner, mode, .. }] = &edit.ops[..] else { panic!("{edit:?}") };
+        let [Op::EditFile { after: Some(Content { text, owner, mode }), before, .. }] = &edit.ops[..] else {
+            panic!("{edit:?}")
+        };
+        // What is written over is what was looked at.
+        let shown = edit.text.as_ref().map(|(before, _)| before.as_str());
+        assert!(shown.is_none_or(|shown| before.as_deref().unwrap_or_default() == shown));
         (text.clone(), owner.to_string(), mode.to_string())
     }
 
@@ -243,7 +246,8 @@ mod tests {
         let Diff::Create(edit) = block().diff(&FileSeen::Absent) else { panic!("not made") };
         assert_eq!(written(&edit), (first(OWN_FILE), "me:root".into(), "0600".into()));
         let Removal::Delete(edit) = block().removal(&seen("me", 0o600, &first(OWN_FILE))) else { panic!() };
-        assert_eq!(edit.ops, [Op::RemoveFile { path: block().path }]);
+        let before = Some(first(OWN_FILE));
+        assert_eq!(edit.ops, [Op::EditFile { path: block().path, before, after: None }]);
         let more = format!("{}Host b\n", first(OWN_FILE));
         assert_eq!(block().diff(&seen("me", 0o600, &more)), Diff::Same);
         let Removal::Delete(edit) = block().removal(&seen("me", 0o600, &more)) else { panic!() };

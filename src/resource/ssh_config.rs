@@ -4,18 +4,21 @@
 //! person wrote below for all hosts does not weaken it. It ends in `Match all`, so that what follows it is read as if
 //! the block were not there.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Diff, FileSeen, Kind, Look, ManagedBlock, Removal, SshHostSpec};
-use crate::model::{Address, BadText, HostPath, Mode, PublicKey, Server, UserName};
+use super::{Diff, FileSeen, Finding, Kind, Look, ManagedBlock, Removal, Severity, SshHostSpec};
+use crate::model::{Address, BadText, HostPath, Mode, PublicKey, Server, UserName, known_host::matches};
 
 /// The block in a user's configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct SshConfig(ManagedBlock);
+pub struct SshConfig {
+    block: ManagedBlock,
+    /// The machines for which a key is declared, and that key.
+    identities: BTreeMap<Server, HostPath>,
+}
 
 /// One machine in it.
 #[derive(Clone, Debug)]
@@ -67,8 +70,51 @@ impl SshConfig {
         let _ = writeln!(text, "    IdentityAgent {agent}");
         text.push_str(ALWAYS);
         text.push_str("Match all\n");
-        Ok(Self(ManagedBlock { path, user, mode: Mode::new(0o600), text }))
+        let with_key = |host: &SshConfigHost<'_>| {
+            let identity = host.spec.identity.as_ref()?;
+            Some(host.names.iter().map(|name| ((*name).clone(), identity.0.clone())).collect::<Vec<_>>())
+        };
+        let identities = hosts.iter().filter_map(with_key).flatten().collect();
+        Ok(Self { block: ManagedBlock { path, user, mode: Mode::new(0o600), text }, identities })
     }
+
+    /// Lists the foreign lines by which ssh would try another key once the declared one is refused: of keys it takes
+    /// not the first it finds, but all.
+    fn other_keys<'a>(&'a self, seen: &FileSeen) -> Vec<(usize, &'a Server)> {
+        let all = || self.identities.keys().collect::<Vec<_>>();
+        let (mut found, mut of) = (Vec::new(), all());
+        for (number, line) in self.block.foreign(seen) {
+            let line = line.trim();
+            let (word, rest) = line.split_once([' ', '\t', '=']).unwrap_or((line, ""));
+            let rest = rest.trim_matches([' ', '\t', '=']);
+            match word.to_ascii_lowercase().as_str() {
+                "host" => of = all().into_iter().filter(|name| is_host(rest, name.as_str())).collect(),
+                // Whether the other conditions hold is told when ssh is called.
+                "match" => of = if rest.eq_ignore_ascii_case("all") { all() } else { Vec::new() },
+                "identityfile" if !rest.eq_ignore_ascii_case("none") => {
+                    let file = rest.trim_matches('"');
+                    let other =
+                        |name: &&&Server| self.identities.get(**name).is_some_and(|it| it.as_str() != file);
+                    found.extend(of.iter().find(other).map(|name| (number, *name)));
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+/// Holds a name against the patterns of a `Host` line.
+fn is_host(patterns: &str, name: &str) -> bool {
+    let mut found = false;
+    for pattern in patterns.split_ascii_whitespace().map(|it| it.trim_matches('"')) {
+        match pattern.strip_prefix('!') {
+            Some(not) if matches(not, name) => return false,
+            Some(_) => {}
+            None => found |= matches(pattern, name),
+        }
+    }
+    found
 }
 
 /// Writes a machine's names as they stand behind `Host`.
@@ -123,31 +169,43 @@ impl Kind for SshConfig {
     type Seen = FileSeen;
 
     fn key(&self) -> String {
-        self.0.path.to_string()
+        self.block.path.to_string()
     }
 
     fn path(&self) -> Option<&HostPath> {
-        Some(&self.0.path)
+        Some(&self.block.path)
     }
 
     fn needs(&self) -> Vec<Address> {
-        self.0.needs()
+        self.block.needs()
     }
 
     fn observe(&self, look: &Look<'_, FileSeen>) -> Result<FileSeen> {
-        self.0.observe(look.host)
+        self.block.observe(look.host)
     }
 
     fn exists(&self, seen: &FileSeen) -> bool {
-        self.0.exists(seen)
+        self.block.exists(seen)
     }
 
     fn diff(&self, seen: &FileSeen) -> Diff {
-        self.0.diff(seen)
+        self.block.diff(seen)
+    }
+
+    fn checks(&self, seen: &FileSeen, _: Option<&FileSeen>) -> Vec<Finding> {
+        let path = &self.block.path;
+        let say = |(number, name): (usize, &Server)| {
+            let address = Address::new(Self::NAME, path.as_str());
+            let message =
+                format!("{path}:{number} offers {name} another key where the declared one is refused");
+            Finding::new(Severity::Warning, address, message)
+                .remedy(format!("put it below a line that leaves {name} out, like `Host * !{name}`"))
+        };
+        self.other_keys(seen).into_iter().map(say).collect()
     }
 
     fn removal(&self, seen: &FileSeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
-        self.0.removal(seen)
+        self.block.removal(seen)
     }
 }
 
@@ -174,7 +232,8 @@ mod tests {
         let known: HostPath = "/root/.ssh/known_hosts".parse().unwrap();
         let path: HostPath = "/root/.ssh/config".parse().unwrap();
         let made = |hosts: &[SshConfigHost<'_>]| {
-            SshConfig::new(path.clone(), UserName::root(), hosts, &known, Some(&agent)).map(|it| it.0.text)
+            SshConfig::new(path.clone(), UserName::root(), hosts, &known, Some(&agent))
+                .map(|it| it.block.text)
         };
         let text = made(std::slice::from_ref(&host)).unwrap();
         let head = "Host nas.lan\n    HostName 10.0.0.2\n    Port 2222\n    User backup\n    \
@@ -187,5 +246,31 @@ mod tests {
             ..spec.clone()
         };
         assert!(made(&[SshConfigHost { spec: &bad, ..host }]).is_err());
+    }
+
+    #[test]
+    fn another_key_in_the_users_own_lines_is_told() {
+        let (nas, web): (Server, Server) = ("nas.lan".parse().unwrap(), "web.lan".parse().unwrap());
+        let key = |text: &str| text.parse::<HostPath>().unwrap();
+        let identities = BTreeMap::from([(nas, key("/k")), (web, key("/w"))]);
+        let (path, mode) = (key("/root/.ssh/config"), Mode::new(0o600));
+        let block = ManagedBlock { path, user: UserName::root(), mode, text: "Match all\n".into() };
+        let config = SshConfig { block, identities };
+        for (text, expected) in [
+            ("IdentityFile ~/.ssh/id", &[(1, "nas.lan")][..]),
+            ("identityfile=/k\n", &[(1, "web.lan")]),
+            ("Host *.lan\n  IdentityFile \"/x\"\n", &[(2, "nas.lan")]),
+            ("Host * !nas.lan\n\tIdentityFile /x\nHost git\nIdentityFile /g\n", &[(2, "web.lan")]),
+            ("Host * !*.lan\nIdentityFile /x\n", &[]),
+            ("Match user git\nIdentityFile /x\nMatch all\nIdentityFile /y\n", &[(4, "nas.lan")]),
+            ("IdentityFile none\n# IdentityFile /x\nCompression yes\n", &[]),
+        ] {
+            let (owner, text) = ("root".to_owned(), text.to_owned());
+            let seen = FileSeen::File { group: owner.clone(), owner, mode, text };
+            let found = config.other_keys(&seen);
+            let found: Vec<(usize, &str)> =
+                found.into_iter().map(|(line, name)| (line, name.as_str())).collect();
+            assert_eq!(found, expected, "{seen:?}");
+        }
     }
 }

@@ -119,6 +119,49 @@ impl SshKey {
         Edit { attributes, text: None, ops: vec![op] }
     }
 
+    /// Puts the private half's owner and mode right.
+    fn repair(&self, now_owner: &str, now_group: &str, now_mode: Mode) -> Edit {
+        let path = &self.path;
+        let mut edit = Edit::default();
+        let Owner { user, group } = &self.owner;
+        if now_owner != user.as_str() {
+            edit.attributes.push(Attribute::new("owner", now_owner, user.as_str()));
+        }
+        if now_group != group.as_str() {
+            edit.attributes.push(Attribute::new("group", now_group, group.as_str()));
+        }
+        if !edit.attributes.is_empty() {
+            edit.ops.push(Op::SetOwner { path: path.clone(), owner: self.owner.clone() });
+        }
+        if now_mode.bits() & !PRIVATE.bits() != 0 {
+            edit.attributes.push(Attribute::new("mode", now_mode.to_string(), PRIVATE.to_string()));
+            edit.ops.push(Op::SetMode { path: path.clone(), mode: PRIVATE });
+        }
+        edit
+    }
+
+    /// Writes the public half anew, if it is not this key's. An error says what is there that is never written over.
+    fn write_public(
+        &self,
+        edit: &mut Edit,
+        own: &PublicKey,
+        public: &PublicSeen,
+        new: &NewKey,
+    ) -> Result<(), String> {
+        let before = match public {
+            PublicSeen::Key(there) if there.identity() == own.identity() => return Ok(()),
+            PublicSeen::Key(there) => there.as_str(),
+            PublicSeen::Absent => "none",
+            PublicSeen::Wrong => "no public key",
+            PublicSeen::Other(what) => return Err(what.clone()),
+        };
+        let after = own.commented(new.comment.as_str());
+        edit.attributes.push(Attribute::new("public_key", before, after.as_str()));
+        let (path, text) = (self.path.public_half(), format!("{after}\n"));
+        edit.ops.push(Op::WriteFile { path, text, owner: self.owner.clone(), mode: PUBLIC });
+        Ok(())
+    }
+
     /// Says what keeps a key with a passphrase from being used.
     fn passphrase(&self, head: &KeyHead, public: &PublicSeen, agent: Option<&AgentSeen>) -> Option<Finding> {
         let path = &self.path;
@@ -220,35 +263,11 @@ impl Kind for SshKey {
                 "{path} is a key of type {is}, and {word} is declared; a key is never replaced: declare another path"
             ));
         }
-        let mut edit = Edit::default();
-        let Owner { user, group } = &self.owner;
-        if now_owner != user.as_str() {
-            edit.attributes.push(Attribute::new("owner", now_owner.as_str(), user.as_str()));
-        }
-        if now_group != group.as_str() {
-            edit.attributes.push(Attribute::new("group", now_group.as_str(), group.as_str()));
-        }
-        if !edit.attributes.is_empty() {
-            edit.ops.push(Op::SetOwner { path: path.clone(), owner: self.owner.clone() });
-        }
-        if now_mode.bits() & !PRIVATE.bits() != 0 {
-            edit.attributes.push(Attribute::new("mode", now_mode.to_string(), PRIVATE.to_string()));
-            edit.ops.push(Op::SetMode { path: path.clone(), mode: PRIVATE });
-        }
-        if let Some(own) = &head.public {
-            let before = match public {
-                PublicSeen::Key(there) if there.identity() == own.identity() => None,
-                PublicSeen::Key(there) => Some(there.as_str()),
-                PublicSeen::Absent => Some("none"),
-                PublicSeen::Wrong => Some("no public key"),
-                PublicSeen::Other(what) => return Diff::Refuse(what.clone()),
-            };
-            if let Some(before) = before {
-                let after = own.commented(new.comment.as_str());
-                edit.attributes.push(Attribute::new("public_key", before, after.as_str()));
-                let (path, text) = (path.public_half(), format!("{after}\n"));
-                edit.ops.push(Op::WriteFile { path, text, owner: self.owner.clone(), mode: PUBLIC });
-            }
+        let mut edit = self.repair(now_owner, now_group, now_mode);
+        if let Some(own) = &head.public
+            && let Err(what) = self.write_public(&mut edit, own, public, new)
+        {
+            return Diff::Refuse(what);
         }
         if edit.ops.is_empty() { Diff::Same } else { Diff::Update(edit) }
     }

@@ -1,6 +1,10 @@
 //! A secret that is known here is in nothing that rlvm says or keeps (R25, invariant 5).
 
-#![expect(clippy::disallowed_methods, reason = "tests look at the machine and change it themselves")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests look at the machine and change it themselves"
+)]
 
 use std::{fs, process::Command};
 
@@ -16,14 +20,29 @@ destinations:
   far: { s3: { bucket: b }, password_file: /etc/rlvm/given, env_file: /etc/rlvm/env }
 jobs:
   system: { sources: [{ path: /etc }], to: [made, given], schedule: "30 2 * * *" }
+ssh:
+  keys: { /root/.ssh/id_rlvm: {}, /root/.ssh/id_old: { type: rsa } }
 "#;
 
 fn machine() -> Scratch {
     let on = Scratch::new();
     on.file_of("/etc/rlvm/given", &format!("{GIVEN}\n"), 0, 0o600);
     on.file_of("/etc/rlvm/env", &format!("AWS_SECRET_ACCESS_KEY={TOKEN}\n"), 0, 0o600);
+    // Where the public half belongs somebody has put the private one.
+    on.file_of("/root/.ssh/id_old", &private_key(&on), 0, 0o600);
+    on.file_of("/root/.ssh/id_old.pub", &on.read("/root/.ssh/id_old"), 0, 0o644);
     on.state(STATE);
     on
+}
+
+/// Returns a private key in a form that does not show its public half.
+fn private_key(on: &Scratch) -> String {
+    require(on.search_path(), "ssh-keygen", "openssh-client");
+    let at = on.beside("key");
+    let mut keygen = Command::new("ssh-keygen");
+    keygen.args(["-q", "-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "", "-f"]).arg(&at);
+    assert!(keygen.status().unwrap().success());
+    fs::read_to_string(at).unwrap()
 }
 
 #[test]
@@ -42,7 +61,7 @@ fn no_secret_in_anything_said_or_kept() {
     say(&["plan", "--json"]);
     say(&["apply", saved, "--json-into", into.to_str().unwrap()]);
     // Drift of all of them, a wrong password, and a change that fails.
-    for path in ["/etc/rlvm/given", "/etc/rlvm/env", "/etc/rlvm/secrets/made"] {
+    for path in ["/etc/rlvm/given", "/etc/rlvm/env", "/etc/rlvm/secrets/made", "/root/.ssh/id_rlvm"] {
         on.own(path, 33, 0o666);
     }
     for args in [
@@ -74,7 +93,10 @@ fn no_secret_in_anything_said_or_kept() {
     said.push_str(&on.restic_calls().join("\n"));
     let made = on.read("/etc/rlvm/secrets/made");
     assert_eq!(made.trim().len(), 32);
-    for secret in [GIVEN, TOKEN, made.trim()] {
+    let keys = [on.read("/root/.ssh/id_rlvm"), on.read("/root/.ssh/id_old")].concat();
+    let lines: Vec<&str> = keys.lines().filter(|line| line.len() >= 60).collect();
+    assert!(lines.len() > 20);
+    for secret in [GIVEN, TOKEN, made.trim(), "PRIVATE KEY-----"].into_iter().chain(lines) {
         assert!(!said.contains(secret), "{secret} was said");
     }
     assert!(said.contains("/etc/rlvm/secrets/made") && said.len() > 10_000);

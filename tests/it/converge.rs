@@ -17,7 +17,7 @@ use proptest::{prelude::*, sample::Index, test_runner::Config};
 
 use crate::{
     support::{Scratch, Tree},
-    world::{self, Part, password},
+    world::{self, Part, USERS_LINES, password},
 };
 
 /// What a person or a program did to the machine since the last apply.
@@ -71,19 +71,20 @@ fn foreign(on: &Scratch) -> Vec<(u64, i64, u32, u32, String)> {
 /// Things whose drift is put back: what is declared, repositories and given passwords aside.
 fn driftable(parts: &[Part]) -> Vec<String> {
     let of = |part: &Part| match part {
-        Part::Directory { path, .. } => Some(path.clone()),
-        Part::Destination { name, generate: true, .. } => Some(password(name, true)),
-        part => part.file(),
+        Part::Directory { path, .. } => vec![path.clone()],
+        Part::Destination { name, generate: true, .. } => vec![password(name, true)],
+        Part::Key(key) => vec![key.path.clone(), format!("{}.pub", key.path)],
+        part => part.file().into_iter().chain(part.ssh_files().into_iter().flatten()).collect(),
     };
     let own = ["/etc/logrotate.d/rlvm".to_owned()];
-    parts.iter().filter_map(of).chain(own).collect()
+    parts.iter().flat_map(of).chain(own).collect()
 }
 
 /// Changes something; what would not be drift but damage is left out. Says whether something was changed.
 fn drift(on: &Scratch, path: &str, how: &Drift) -> bool {
     let at = on.at(path);
     let Ok(meta) = fs::symlink_metadata(&at) else { return false };
-    let secret = path.contains(".pass");
+    let secret = path.contains(".pass") || (path.contains("/id") && !path.contains(".pub"));
     match how {
         Drift::Mode(mode) => {
             fs::set_permissions(&at, fs::Permissions::from_mode(*mode)).unwrap();
@@ -191,6 +192,11 @@ proptest! {
         for path in leaves.iter().filter_map(Part::file) {
             prop_assert!(!on.at(&path).exists(), "{} is still there", path);
         }
+        for path in leaves.iter().filter_map(Part::ssh_files).flatten() {
+            // A user's own lines stay, and nothing else.
+            let left = path.starts_with("/root").then(|| USERS_LINES.to_owned());
+            prop_assert_eq!(fs::read_to_string(on.at(&path)).ok(), left, "{}", path);
+        }
         directories_went(&on, &stays, &leaves);
         prop_assert_eq!(kept, backups(&on));
         prop_assert_eq!(untouched, foreign(&on));
@@ -206,10 +212,11 @@ fn only_looks_drifted(on: &Scratch, parts: &[Part], shuffled: &[Part]) {
     on.state(&world::yaml(parts));
 }
 
-/// What the password files hold.
+/// What the password files and private keys hold.
 fn secrets(on: &Scratch, parts: &[Part]) -> Vec<String> {
     let of = |part: &Part| match part {
         Part::Destination { name, generate, .. } => Some(on.read(&password(name, *generate))),
+        Part::Key(key) => Some(on.read(&key.path)),
         _ => None,
     };
     parts.iter().filter_map(of).collect()
@@ -218,7 +225,7 @@ fn secrets(on: &Scratch, parts: &[Part]) -> Vec<String> {
 /// Repositories with their directories, and passwords.
 fn backups(on: &Scratch) -> Tree {
     let mut tree = on.tree();
-    tree.retain(|path, _| path.starts_with("/srv/repos/") || path.contains(".pass"));
+    tree.retain(|path, _| path.starts_with("/srv/repos/") || path.contains(".pass") || path.contains("/id"));
     tree
 }
 
@@ -230,6 +237,8 @@ fn split(parts: &[Part], gone: &[bool]) -> (Vec<Part>, Vec<Part>) {
     };
     let goes = |part: &&Part| match part {
         Part::Job { user, to, .. } => dest_goes(to) || (*user == "root" && chosen(part)),
+        // All of them, or none: a file that several share would else only change.
+        Part::Key(_) | Part::Peer { .. } => gone[0],
         part => chosen(part),
     };
     let (leaves, stays): (Vec<&Part>, Vec<&Part>) = parts.iter().partition(goes);
@@ -255,12 +264,17 @@ fn removes_exactly(plan: &serde_json::Value, leaves: &[Part]) {
         let (dir, name) = path.rsplit_once('/').unwrap();
         format!("{}:{name}", if dir.ends_with("cron.d") { "cron" } else { "logrotate" })
     };
-    assert_eq!(deleted, leaves.iter().filter_map(Part::file).map(address).collect());
+    let files = leaves.iter().filter_map(Part::file).map(address);
+    let of_ssh =
+        |[config, known]: [String; 2]| [format!("ssh_config:{config}"), format!("known_hosts:{known}")];
+    let files = files.chain(leaves.iter().filter_map(Part::ssh_files).flat_map(of_ssh));
+    assert_eq!(deleted, files.collect());
     let forget = |part: &Part| match part {
         Part::Destination { name, generate, .. } => {
             let secret = generate.then(|| format!("secret:{}", password(name, true)));
             [Some(format!("repository:{name}")), secret]
         }
+        Part::Key(key) => [Some(format!("ssh_key:{}", key.path)), None],
         _ => [None, None],
     };
     assert_eq!(forgotten, leaves.iter().flat_map(forget).flatten().collect());

@@ -156,7 +156,9 @@ fn half(real: &Real, op: &Op) {
         Op::MakeDir { path, .. } | Op::EnsureDir { path, .. } => {
             fs::create_dir(at(&temporary(path))).unwrap();
         }
-        Op::WriteFile { path, .. } | Op::MakeSecret { path, .. } => {
+        Op::WriteFile { path, .. }
+        | Op::MakeSecret { path, .. }
+        | Op::EditFile { path, after: Some(_), .. } => {
             fs::write(at(&temporary(path)), "half of i").unwrap();
         }
         Op::MakeKey { path, owner, kind, .. } if owner.user.as_str() == "root" => {
@@ -205,6 +207,7 @@ fn half(real: &Real, op: &Op) {
         }
         Op::SetOwner { .. }
         | Op::SetMode { .. }
+        | Op::EditFile { after: None, .. }
         | Op::RemoveFile { .. }
         | Op::RemoveTemporary { .. }
         | Op::RemoveDir { .. } => {}

@@ -21,7 +21,24 @@ pub(crate) enum Part {
     Cron { name: String, schedule: &'static str, user: &'static str, command: &'static str },
     /// A logrotate rule.
     Logrotate { name: String, keep: u32, su: bool },
+    /// A pair of SSH keys.
+    Key(Key),
+    /// A machine that is reached over SSH, with a key of its own perhaps.
+    Peer { name: String, port: u16, key: Option<Key> },
 }
+
+/// A pair of SSH keys.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Key {
+    pub(crate) path: String,
+    owner: &'static str,
+    kind: &'static str,
+}
+
+/// A host key.
+const HOST_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0q4ZJm9b6m7o1vFv3x0m2bq5vT8yq7lq1m4E3v1xw0";
+/// What a user has written into both files before; it is kept to the byte.
+pub(crate) const USERS_LINES: &str = "# mine\r\n\n  # \u{e4}\t\nno newline";
 
 const USERS: &[&str] = &["root", "www-data", "backup"];
 const GROUPS: &[&str] = &["root", "adm", "backup"];
@@ -94,6 +111,18 @@ fn logrotate(number: usize) -> impl Strategy<Value = Vec<Part>> {
         .prop_map(move |(keep, su)| vec![Part::Logrotate { name: format!("log{number}"), keep, su }])
 }
 
+fn peer(number: usize) -> impl Strategy<Value = Vec<Part>> {
+    let key = proptest::option::of((any::<bool>(), select(&["ed25519", "ecdsa"][..])));
+    (key, select(&[22, 2222][..])).prop_map(move |(key, port)| {
+        let key = key.map(|(root, kind)| {
+            let (dir, owner) = if root { ("/root/.ssh", "root") } else { ("/etc/rlvm/keys", "backup") };
+            Key { path: format!("{dir}/id{number}"), owner, kind }
+        });
+        let peer = Part::Peer { name: format!("peer{number}.lan"), port, key: key.clone() };
+        key.map(Part::Key).into_iter().chain([peer]).collect()
+    })
+}
+
 /// All the blocks of a state, in random order.
 pub(crate) fn parts() -> impl Strategy<Value = Vec<Part>> {
     let chains = (chain(CHAINS[0]), chain(CHAINS[1]), chain(CHAINS[2]));
@@ -105,9 +134,10 @@ pub(crate) fn parts() -> impl Strategy<Value = Vec<Part>> {
         some(|number| destination(number).boxed()),
         some(|number| cron(number).boxed()),
         some(|number| logrotate(number).boxed()),
+        some(|number| peer(number).boxed()),
     );
-    all.prop_map(|((a, b, c), destinations, crons, rules)| {
-        let listed = destinations.into_iter().chain(crons).chain(rules).flatten();
+    all.prop_map(|((a, b, c), destinations, crons, rules, peers)| {
+        let listed = destinations.into_iter().chain(crons).chain(rules).chain(peers).flatten();
         a.into_iter().chain(b).chain(c).chain(listed).collect::<Vec<_>>()
     })
     .prop_shuffle()
@@ -121,6 +151,8 @@ impl Part {
             Self::Job { .. } => "jobs",
             Self::Cron { .. } => "cron",
             Self::Logrotate { .. } => "logrotate",
+            Self::Key(_) => "ssh: keys",
+            Self::Peer { .. } => "ssh: hosts",
         }
     }
 
@@ -146,6 +178,11 @@ impl Part {
                 let su = if *su { ", su: { user: www-data, group: adm }" } else { "" };
                 format!("{name}: {{ paths: [/var/log/{name}/*.log], keep: {keep}{su} }}")
             }
+            Self::Key(Key { path, owner, kind }) => format!("{path}: {{ owner: {owner}, type: {kind} }}"),
+            Self::Peer { name, port, key } => {
+                let key = key.as_ref().map(|key| format!(", identity: {}", key.path)).unwrap_or_default();
+                format!("{name}: {{ port: {port}{key}, host_keys: [{HOST_KEY}] }}")
+            }
         }
     }
 
@@ -159,6 +196,14 @@ impl Part {
             Self::Logrotate { name, .. } => Some(format!("/etc/logrotate.d/{name}")),
             _ => None,
         }
+    }
+
+    /// The files of the user's ssh that it stands in: the configuration, the known hosts.
+    pub(crate) fn ssh_files(&self) -> Option<[String; 2]> {
+        let Self::Peer { key, .. } = self else { return None };
+        let home =
+            if key.as_ref().is_some_and(|key| key.owner == "backup") { "/var/backups" } else { "/root" };
+        Some(["config", "known_hosts"].map(|name| format!("{home}/.ssh/{name}")))
     }
 
     /// Asks the machine whether it is so.
@@ -204,6 +249,31 @@ impl Part {
                 assert!(text.contains(&format!("\n    rotate {keep}\n")), "{text}");
                 assert_eq!(text.contains("\n    su www-data adm\n"), *su, "{text}");
             }
+            Self::Key(Key { path, owner, kind }) => {
+                let (user, group, mode) = of(path);
+                assert!((user, group, mode & !0o600) == (id(owner), 0, 0), "{path} {user} {group} {mode:o}");
+                assert!(on.read(path).starts_with("-----BEGIN OPENSSH PRIVATE KEY-----\n"));
+                let public = on.read(&format!("{path}.pub"));
+                assert!(public.contains(kind) && public.ends_with(&format!(" {owner}@web01\n")), "{public}");
+            }
+            Self::Peer { name, port, key } => {
+                let [config, known] = self.ssh_files().unwrap();
+                let owner = id(key.as_ref().map_or("root", |key| key.owner));
+                for path in [&config, &known] {
+                    let ((user, _, mode), text) = (of(path), on.read(path));
+                    assert!(user == owner && mode & 0o022 == 0, "{path} {user} {mode:o}");
+                    let (block, rest) = text.split_once("# END rlvm\n").unwrap();
+                    assert!(block.starts_with("# BEGIN rlvm"), "{text}");
+                    // What a user wrote is there, unless somebody drifted it away.
+                    assert!([USERS_LINES, "edited by hand\n", ""].contains(&rest), "{rest:?}");
+                }
+                let text = on.read(&config);
+                let key = key.as_ref().map(|key| format!("    IdentityFile {}\n", key.path));
+                let host = format!("\nHost {name}\n    Port {port}\n{}    HostKey", key.unwrap_or_default());
+                assert!(text.contains(&host), "{text}");
+                let known_as = if *port == 22 { name.clone() } else { format!("[{name}]:{port}") };
+                assert!(on.read(&known).contains(&format!("\n{known_as} {HOST_KEY}\n")), "{known}");
+            }
         }
     }
 }
@@ -225,18 +295,34 @@ pub(crate) fn yaml(parts: &[Part]) -> String {
         }
     }
     let mut text = String::new();
-    for section in sections {
-        let _ = writeln!(text, "{section}:");
+    let (ssh, flat): (Vec<&str>, Vec<&str>) =
+        sections.into_iter().partition(|section| section.starts_with("ssh: "));
+    let mut list = |heading: &str, section: &str, indent: &str| {
+        let _ = writeln!(text, "{heading}:");
         for part in parts.iter().filter(|part| part.section() == section) {
-            let _ = writeln!(text, "  {}", part.yaml());
+            let _ = writeln!(text, "{indent}{}", part.yaml());
         }
+    };
+    for section in flat {
+        list(section, section, "  ");
+    }
+    for (index, section) in ssh.iter().enumerate() {
+        let inner = format!("  {}", &section[5..]);
+        list(&if index == 0 { format!("ssh:\n{inner}") } else { inner }, section, "    ");
     }
     text
 }
 
-/// Puts on the machine what a person has to bring: passwords that are not generated.
+/// Puts on the machine what a person has to bring: passwords that are not generated. And what one may have brought:
+/// lines of one's own for ssh.
 pub(crate) fn prepare(parts: &[Part], on: &Scratch) {
     for part in parts {
+        // One of them has, the other has not.
+        if let Some([config, known]) = part.ssh_files().filter(|[config, _]| config.starts_with("/root")) {
+            on.dir("/root/.ssh", 0, 0o700);
+            on.file_of(&config, USERS_LINES, 0, 0o640);
+            on.file_of(&known, USERS_LINES, 0, 0o644);
+        }
         if let Part::Destination { name, user, generate: false } = part {
             let path = password(name, false);
             on.file_of(&path, GIVEN, id(user), 0o600);

@@ -24,7 +24,7 @@ use super::{
     walk::{Cursor, Way, kind},
 };
 use crate::{
-    effect::{Op, Owner, temporary},
+    effect::{Content, Op, Owner, temporary},
     host::Act,
     model::{HostPath, Mode},
 };
@@ -70,6 +70,20 @@ impl Act for Real {
             Op::WriteFile { path, text, owner, mode } => {
                 self.put(&mut cursor, path, text.as_bytes(), owner, *mode, Existing::Replace)?;
             }
+            Op::EditFile { path, before, after } => match (before, after) {
+                (Some(before), Some(Content { text, owner, mode })) => {
+                    let existing = Existing::ReplaceIf(before);
+                    self.put(&mut cursor, path, text.as_bytes(), owner, *mode, existing)?;
+                }
+                (None, Some(Content { text, owner, mode })) => {
+                    self.put(&mut cursor, path, text.as_bytes(), owner, *mode, Existing::Refuse)?;
+                }
+                (Some(before), None) => {
+                    unchanged(parent(&mut cursor, self, path)?, path, before)?;
+                    self.remove_file(&mut cursor, path)?;
+                }
+                (None, None) => {}
+            },
             Op::MakeSecret { path, owner, mode } => {
                 let mut secret = draw()?;
                 let put = self.put(&mut cursor, path, &secret, owner, *mode, Existing::Refuse);
@@ -123,9 +137,14 @@ impl Act for Real {
     }
 }
 
+/// What to do about a file that is there already.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Existing {
+pub(super) enum Existing<'a> {
+    /// Put the new one in its place.
     Replace,
+    /// The same, if it holds this still.
+    ReplaceIf(&'a str),
+    /// Leave it, and fail.
     Refuse,
 }
 
@@ -206,7 +225,7 @@ impl Real {
         bytes: &[u8],
         owner: &Owner,
         mode: Mode,
-        existing: Existing,
+        existing: Existing<'_>,
     ) -> Result<()> {
         let (uid, gid) = self.ids(owner)?;
         let dir = parent(cursor, self, path)?;
@@ -221,8 +240,13 @@ impl Real {
         let written = fill(&mut file, bytes, uid, gid, mode)
             .with_context(|| format!("cannot write {path}"))
             .and_then(|()| {
+                if let Existing::ReplaceIf(before) = existing {
+                    unchanged(dir, path, before)?;
+                }
                 let placed = match existing {
-                    Existing::Replace => renameat(dir, new.as_str(), dir, path.name()),
+                    Existing::Replace | Existing::ReplaceIf(_) => {
+                        renameat(dir, new.as_str(), dir, path.name())
+                    }
                     // Somebody may have written one meanwhile: it may be the only copy.
                     Existing::Refuse => rename_new(dir, new.as_str(), path.name()),
                 };
@@ -325,6 +349,18 @@ pub(super) fn fill(file: &mut File, bytes: &[u8], uid: Uid, gid: Gid, mode: Mode
     fchown(file.as_fd(), Some(uid), Some(gid))?;
     fchmod(file.as_fd(), Bits::from_bits_truncate(mode.bits()))?;
     file.sync_all()?;
+    Ok(())
+}
+
+/// Makes sure that a file still holds what it held when it was looked at: somebody else may have written to it since.
+fn unchanged(dir: BorrowedFd<'_>, path: &HostPath, before: &str) -> Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let fd = openat(dir, path.name(), flags, Bits::empty()).with_context(|| format!("cannot open {path}"))?;
+    only_name(path, &fstat(&fd)?)?;
+    let mut now = Vec::with_capacity(before.len() + 1);
+    let most = before.len() as u64 + 1;
+    File::from(fd).take(most).read_to_end(&mut now).with_context(|| format!("cannot read {path}"))?;
+    ensure!(now == before.as_bytes(), "{path} was changed since it was looked at: apply again");
     Ok(())
 }
 

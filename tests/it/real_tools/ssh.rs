@@ -112,7 +112,7 @@ fn a_line_is_of_the_hosts_that_ssh_keygen_finds_it_for() {
 const HOSTILE: &str = "Port 99\nUser mallory\nStrictHostKeyChecking no\n\
     Host *\n  BatchMode no\n  StrictHostKeyChecking accept-new\n  UserKnownHostsFile /dev/null\n  IdentitiesOnly no\n  \
     ControlMaster auto\n  ControlPath /tmp/shared\n  ForwardAgent yes\n  IdentityAgent /tmp/agent\n  \
-    HostKeyAlgorithms ssh-rsa\n  UpdateHostKeys yes\n  VerifyHostKeyDNS yes\n  LocalForward 1 a:1\n  HostName evil.lan\n\
+    HostKeyAlgorithms ssh-rsa\n  UpdateHostKeys yes\n  VerifyHostKeyDNS yes\n  LocalForward 1 a:1\n  HostName evil.lan\n  IdentityFile /tmp/other\n\
     Host nas.lan\n  GlobalKnownHostsFile /etc/evil\n  Compression yes\n";
 
 #[test]
@@ -155,7 +155,15 @@ fn ssh_understands_the_block_as_it_is_meant() {
     }
     assert!(!nas.contains("controlpath /tmp"), "{nas}");
     // The key that is declared is the first one that is tried.
-    assert_eq!(nas.lines().filter(|line| line.starts_with("identityfile")).count(), 1, "{nas}");
+    let keys: Vec<&str> = nas.lines().filter(|line| line.starts_with("identityfile")).collect();
+    assert!(keys.len() == 2 && keys[0].contains("my key"), "{keys:?}");
+    let other = "warning: ssh_config:/root/.ssh/config: /root/.ssh/config:";
+    says(
+        &on,
+        &["plan"],
+        0,
+        &[other, "offers nas.lan another key", "help: put it below a line that leaves nas.lan out"],
+    );
     let db = means("root/.ssh/config", "db");
     assert!(db.contains("hostname 10.0.0.9\n") && db.contains("port 2222\n"), "{db}");
     // Every other host is reached as before.

@@ -155,6 +155,41 @@ fn what_is_no_plain_file_is_never_read_or_written_as_one() {
     }
 }
 
+/// A key of the user's, and a machine that it reaches: its files lie in its home, where it plants what it likes.
+const PEER: &str = "ssh:\n  keys: { /var/backups/.ssh/id: { owner: backup } }\n  hosts:\n    nas.lan: { identity: /var/backups/.ssh/id, \
+    host_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0q4ZJm9b6m7o1vFv3x0m2bq5vT8yq7lq1m4E3v1xw0] }\n";
+
+#[test]
+fn a_users_own_files_are_written_as_carefully() {
+    for path in ["config", "known_hosts", "id", "id.pub"].map(|name| format!("/var/backups/.ssh/{name}")) {
+        for (plant, what) in NO_FILES {
+            let scratch = machine(PEER);
+            scratch.dir("/var/backups/.ssh", BACKUP, 0o700);
+            plant(&scratch, &path);
+            refused(&scratch, 6, &[&path, what]);
+            says(&scratch, &["apply", "--yes", "--adopt"], 6, &[&path, what]);
+            assert_eq!(scratch.read("/victim/kept"), "kept\n");
+        }
+    }
+    // The directory itself.
+    let scratch = machine(PEER);
+    scratch.dir("/var/backups", BACKUP, 0o755);
+    link(&scratch, "/var/backups/.ssh", "/victim", BACKUP);
+    refused(&scratch, 6, &["/var/backups/.ssh is a symbolic link"]);
+}
+
+#[test]
+fn a_users_own_file_that_is_no_text_is_kept_as_it_is() {
+    for bytes in [&b"Host a\n# \xff\n"[..], b"# BEGIN rlvm\nHost a\n", b"# END rlvm\n"] {
+        let scratch = machine(PEER);
+        scratch.file_of("/var/backups/.ssh/config", "", BACKUP, 0o600);
+        scratch.own("/var/backups/.ssh", BACKUP, 0o700);
+        fs::write(scratch.at("/var/backups/.ssh/config"), bytes).unwrap();
+        refused(&scratch, 6, &["ssh_config:/var/backups/.ssh/config"]);
+        assert_eq!(fs::read(scratch.at("/var/backups/.ssh/config")).unwrap(), bytes);
+    }
+}
+
 #[test]
 fn a_password_file_of_a_persons_own_is_no_link_and_no_fifo() {
     // R25

@@ -13,7 +13,7 @@ use std::{
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use rlvm::{
-    effect::{Op, Owner},
+    effect::{Content, Op, Owner},
     host::{Act, Host, Real},
     model::{HostPath, Mode},
 };
@@ -101,7 +101,11 @@ fn a_file_is_never_written_through_a_swapped_link() {
         let (text, mode) = (format!("{round}\n"), Mode::new(0o666));
         attempt(real, &Op::WriteFile { path: path.clone(), text, owner: backup(), mode });
         attempt(real, &Op::RemoveFile { path: path.clone() });
-        attempt(real, &Op::MakeSecret { path, owner: backup(), mode });
+        attempt(real, &Op::MakeSecret { path: path.clone(), owner: backup(), mode });
+        let after = Some(Content { text: "mine\n".into(), owner: backup(), mode });
+        // What the victim holds: it may not be taken for the user's either.
+        attempt(real, &Op::EditFile { path: path.clone(), before: Some("kept\n".into()), after });
+        attempt(real, &Op::EditFile { path, before: Some("kept\n".into()), after: None });
     });
 }
 
@@ -159,4 +163,30 @@ fn a_secret_that_somebody_else_writes_at_the_same_time_is_not_written_over() {
         stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(lost.load(Ordering::Relaxed), 0, "somebody's secret was written over");
+}
+
+#[test]
+fn what_a_user_wrote_since_the_look_is_not_lost() {
+    let on = Scratch::new();
+    let (was, now) = ("a\n", "a\nwritten by ssh meanwhile\n");
+    on.file_of("/home/me/known_hosts", now, BACKUP, 0o600);
+    on.own("/home/me", BACKUP, 0o755);
+    let real = Real::open(&on.root(), on.search_path()).unwrap();
+    let path: HostPath = "/home/me/known_hosts".parse().unwrap();
+    let owner = Owner { user: "backup".parse().unwrap(), group: "backup".parse().unwrap() };
+    let content = |text: &str| Content { text: text.into(), owner: owner.clone(), mode: Mode::new(0o600) };
+    let edit = |before: Option<&str>, after: Option<Content>| {
+        real.act(&Op::EditFile { path: path.clone(), before: before.map(Into::into), after })
+    };
+    for (before, after) in
+        [(Some(was), Some(content("b\n"))), (Some(was), None), (None, Some(content("b\n")))]
+    {
+        let refused = edit(before, after).unwrap_err().to_string();
+        assert!(refused.contains("was changed since") || refused.contains("is there already"), "{refused}");
+        assert_eq!(on.read("/home/me/known_hosts"), now);
+    }
+    edit(Some(now), Some(content("b\n"))).unwrap();
+    assert_eq!(on.read("/home/me/known_hosts"), "b\n");
+    edit(Some("b\n"), None).unwrap();
+    assert_eq!(fs::read_dir(on.at("/home/me")).unwrap().count(), 0);
 }

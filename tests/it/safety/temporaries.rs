@@ -12,12 +12,14 @@ type Plant = fn(&Scratch, &str);
 const CRON: &str = "cron:\n  night: { schedule: \"@daily\", command: \"true\" }\n";
 const REPO: &str = "directories:\n  /srv/theirs/repo: { owner: backup, group: backup, mode: \"0750\" }\n";
 const VAULT: &str = "destinations:\n  vault: { local: { path: /srv/r }, password_file: /srv/theirs/v, generate_password: true }\n";
+const KEY: &str = "ssh:\n  keys: { /srv/theirs/k: { owner: backup } }\n";
 
 /// What is declared, what it is made as, and its address.
-const MADE: [(&str, &str, &str); 3] = [
+const MADE: [(&str, &str, &str); 4] = [
     (CRON, "/etc/cron.d/night", "cron:night"),
     (REPO, "/srv/theirs/repo", "directory:/srv/theirs/repo"),
     (VAULT, "/srv/theirs/v", "secret:/srv/theirs/v"),
+    (KEY, "/srv/theirs/k", "ssh_key:/srv/theirs/k"),
 ];
 
 fn machine(state: &str) -> Scratch {
