@@ -17,7 +17,7 @@ fn shipped(lab: &Scratch, host_key: &str, sha256: &str) {
     let line = |word: &str| text.lines().find(|line| line.trim_start().starts_with(word)).unwrap();
     let text = text
         .replace(line("- ssh-ed25519 "), &format!("        - {host_key}"))
-        .replace(line("sha256: "), &format!("  sha256: {sha256}"));
+        .replace(line("sha256: "), &format!("  sha256: \"{sha256}\""));
     lab.state_text(&text);
     fs::create_dir_all(lab.beside("state/common")).unwrap();
     fs::write(lab.beside("state/common/policy.yaml"), policy).unwrap();
