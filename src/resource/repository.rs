@@ -93,7 +93,7 @@ impl Kind for Repository {
     }
 
     fn exists(&self, seen: &RepositorySeen) -> bool {
-        !matches!(seen.state, RepositoryState::Absent | RepositoryState::Unfinished)
+        !matches!(seen.state, RepositoryState::Absent | RepositoryState::Unfinished(_))
     }
 
     fn diff(&self, seen: &RepositorySeen) -> Diff {
@@ -101,9 +101,8 @@ impl Kind for Repository {
             RepositoryState::Opened(_) => Diff::Same, // Whether it is well is said by `checks`.
             RepositoryState::Foreign(what) => Diff::Refuse(what.clone()),
             // What could not be looked at is made only if a look finds that there is none: `plan` sees to that.
-            RepositoryState::Absent | RepositoryState::Unfinished | RepositoryState::NotSeen(_) => {
-                Diff::Create(self.creation())
-            }
+            RepositoryState::Absent | RepositoryState::NotSeen(_) => Diff::Create(self.creation(&[])),
+            RepositoryState::Unfinished(keys) => Diff::Create(self.creation(keys)),
         }
     }
 
@@ -200,7 +199,8 @@ impl Repository {
         }
     }
 
-    fn creation(&self) -> Edit {
+    /// Says how it is made, where an `init` that was cut short left these keys.
+    fn creation(&self, left: &[String]) -> Edit {
         let key = if self.path().is_some() { "path" } else { "repository" };
         let mut attributes = vec![
             Attribute::new(key, (), self.place()),
@@ -211,7 +211,11 @@ impl Repository {
             attributes.push(Attribute::new("chunker_like", (), like.0.as_str()));
         }
         let original = self.like.as_ref().map(|like| &like.1);
-        Edit { attributes, text: None, ops: vec![Op::Run(self.access().init(original))] }
+        let keys = self.path().and_then(|path| path.join("keys").ok());
+        let left = left.iter().filter_map(|name| keys.as_ref()?.join(name).ok());
+        let mut ops: Vec<Op> = left.map(|path| Op::RemoveFile { path }).collect();
+        ops.push(Op::Run(self.access().init(original)));
+        Edit { attributes, text: None, ops }
     }
 }
 
@@ -252,7 +256,9 @@ mod tests {
         };
         let init = "restic init --no-cache --repo /r --password-file /p";
         assert_eq!(ops(RepositoryState::Absent), [init]);
-        assert_eq!(ops(RepositoryState::Unfinished), [init]);
+        assert_eq!(ops(RepositoryState::Unfinished(Vec::new())), [init]);
+        // A key that was left would open with the same password, and then decrypt nothing of the new repository.
+        assert_eq!(ops(RepositoryState::Unfinished(vec!["ab".into()])), ["rm /r/keys/ab", init]);
         assert_eq!(it.diff(&seen(RepositoryState::Foreign("x".into()))), Diff::Refuse("x".into()));
         // R41: a wrong password is never "absent".
         for found in [

@@ -204,6 +204,9 @@ fn half(real: &Real, op: &Op) {
                 chown(&part, owner, owner).unwrap();
                 fs::set_permissions(&part, fs::Permissions::from_mode(0o700)).unwrap();
             }
+            let key = at(&format!("{repo}/keys/{}", "ab".repeat(32)));
+            fs::write(&key, "a key to nothing").unwrap();
+            chown(&key, owner, owner).unwrap();
         }
         Op::SetOwner { .. }
         | Op::SetMode { .. }

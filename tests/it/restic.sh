@@ -30,6 +30,10 @@ init)
         echo "Fatal: create repository at $repo failed: config file already exists" >&2
         exit 1
     fi
+    if [ -d "$repo/keys" ] && [ "$(ls "$repo/keys")" ]; then
+        echo "Fatal: create repository at $repo failed: repository already contains keys" >&2
+        exit 1
+    fi
     if [ -e "$beside/sleep" ]; then sleep "$(cat "$beside/sleep")"; fi
     umask 077
     mkdir -p "$repo/data" "$repo/index" "$repo/keys" "$repo/locks" "$repo/snapshots"

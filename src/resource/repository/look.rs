@@ -28,7 +28,7 @@ impl Repository {
             Entry::Blocked(why) => (RepositoryState::Foreign(why), None),
             other => (RepositoryState::Foreign(format!("{path} is {}, no directory", other.noun())), None),
         };
-        let making = matches!(state, RepositoryState::Absent | RepositoryState::Unfinished);
+        let making = matches!(state, RepositoryState::Absent | RepositoryState::Unfinished(_));
         let known = marks.is_some() && marks.as_ref() == look.last.and_then(|last| last.marks.as_deref());
         let asked = look.leaving || known || matches!(state, RepositoryState::NotSeen(_));
         Ok(RepositorySeen {
@@ -62,10 +62,10 @@ impl Repository {
                     "{path} is not empty (it holds `{}`) and no repository",
                     name.escape_debug()
                 )),
-                None if backups("snapshots")? || backups("index")? => {
+                None if backups("snapshots")? || backups("index")? || has_packs(host, path)? => {
                     RepositoryState::Opened(Found::Damaged("its configuration is missing".into()))
                 }
-                None => RepositoryState::Unfinished,
+                None => RepositoryState::Unfinished(host.names(&path.join("keys")?)?),
             };
             return Ok((state, None));
         };
@@ -139,6 +139,18 @@ impl Repository {
         });
         Ok(Some(format!("{user} cannot {verb} {place}{shown}")))
     }
+}
+
+/// Says whether anything was ever stored: restic keeps its packs two directories deep.
+fn has_packs(host: &dyn Observe, path: &HostPath) -> Result<bool> {
+    let data = path.join("data")?;
+    for name in host.names(&data)? {
+        let at = data.join(&name)?;
+        if !matches!(host.entry(&at)?, Entry::Directory(_)) || !host.names(&at)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Says why the pinned restic is not run, if so: a look must not run what others than root could have written.

@@ -47,7 +47,7 @@ pub struct Machine {
 /// The oldest restic that is known to make no repository where there are keys.
 const CAREFUL: Version = Version(0, 18, 0);
 /// What is left of a repository where restic says that there is none.
-const LOST_CONFIG: &str = "its configuration is missing, and its keys are there";
+pub(super) const LOST_CONFIG: &str = "its configuration is missing, and its keys are there";
 /// ssh's exit code for its own failures (ssh(1)).
 const SSH_FAILED: i32 = 255;
 /// What ssh says of a host that it does not trust (OpenSSH 9.2, sshconnect.c).

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Repository;
+use super::{Repository, remote::LOST_CONFIG};
 use crate::{
     host::Stamp,
     model::Address,
@@ -55,8 +55,9 @@ pub struct Missing {
 pub enum RepositoryState {
     /// Nothing is there: not even the directory of a local one; of a remote one, restic says so.
     Absent,
-    /// An empty directory is there, or what an `init` that was cut short left: no configuration, no snapshot.
-    Unfinished,
+    /// An empty directory is there, or what an `init` that was cut short left: no configuration, no snapshot, no pack.
+    /// These are its keys: they open nothing, and would stand beside the new one's.
+    Unfinished(Vec<String>),
     /// Something else is there: what.
     Foreign(String),
     /// What restic found.
@@ -143,8 +144,12 @@ impl Repository {
                 say(Severity::Error, "locked".into(), "if nothing works on it: restic unlock".into())
             }
             Found::Damaged(what) => {
-                let remedy =
-                    "do not make a new one over it: look with `restic check`, or bring it back from a copy";
+                let remedy = if what == LOST_CONFIG {
+                    "if it ever held a backup, bring its config back from a copy; if making it was cut short, remove \
+                     its keys/ over there, and apply again"
+                } else {
+                    "do not make a new one over it: look with `restic check`, or bring it back from a copy"
+                };
                 say(Severity::Error, format!("damaged: {what}"), remedy.into())
             }
             // Said as a missing password file, and by `reach`.

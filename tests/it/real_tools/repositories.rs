@@ -297,3 +297,24 @@ fn a_directory_with_something_else_in_it_is_refused() {
     scratch.dir("/srv/r/data", 0, 0o700);
     stands(&scratch, "foreign", 6, &["holiday.jpg"]);
 }
+
+#[test]
+fn what_an_init_that_was_killed_left_is_made_anew_and_opens() {
+    // R48: a key without its configuration would open with the same password, and decrypt nothing of the new one.
+    let scratch = Scratch::with_real_restic();
+    scratch.state(VAULT);
+    scratch.apply();
+    fs::remove_file(scratch.at("/srv/r/config")).unwrap();
+    scratch.expect(0, &["ledger", "forget", "repository:vault"]);
+    let key = only(&scratch.at("/srv/r/keys"));
+    let commands = scratch.plan_json(&[])["changes"][0]["commands"].to_string();
+    assert!(commands.contains(key.file_name().unwrap().to_str().unwrap()), "{commands}");
+    scratch.apply();
+    scratch.plan_is_empty();
+    assert_ne!(only(&scratch.at("/srv/r/keys")), key, "the key that was left is gone");
+    // With a pack in it, it is no such thing.
+    fs::remove_file(scratch.at("/srv/r/config")).unwrap();
+    scratch.expect(0, &["ledger", "forget", "repository:vault"]);
+    scratch.file("/srv/r/data/ab/pack", "backups\n");
+    stands(&scratch, "packs", 1, &["damaged: its configuration is missing"]);
+}
