@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests look at the machine and change it themselves")]
 
 mod credentials;
+mod killed;
 mod offline;
 mod ssh;
 mod states;

@@ -4,7 +4,7 @@ use super::{give_passwords, says};
 use crate::lab::{Lab, NAS, NAS_USER, WORM};
 
 /// A client with two destinations on nas.lan, whose host key is this.
-fn state(host_key: &str) -> String {
+pub(super) fn state(host_key: &str) -> String {
     format!(
         "destinations:
   nas: {{ sftp: {{ user: backup-web01, host: nas.lan, path: /repo/r }}, password_file: /etc/rlvm/nas.pass }}
