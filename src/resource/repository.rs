@@ -109,6 +109,15 @@ impl Kind for Repository {
     fn checks(&self, seen: &RepositorySeen, last: Option<&RepositorySeen>) -> Vec<Finding> {
         let mut findings: Vec<Finding> = self.state_finding(seen, last).into_iter().collect();
         let address = Address::new(Self::NAME, self.name.as_str());
+        if let Some(names) = &seen.shown_instead {
+            let message = format!(
+                "what {} begins with is not there; the machine shows: {}",
+                self.place(),
+                names.join(", ")
+            );
+            let remedy = "an account that is shut in by a chroot sees it as `/`: write the path as it is seen from inside";
+            findings.push(Finding::new(Severity::Warning, &address, message).remedy(remedy));
+        }
         if seen.blind {
             let message =
                 format!("this restic makes a repository over what may be left of one in {}", self.place());

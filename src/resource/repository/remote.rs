@@ -111,6 +111,7 @@ impl Repository {
         Ok(RepositorySeen {
             tool: look::tool(host, &self.means, making)?.map(Box::new),
             locked: ready && self.has_locks(host)?,
+            shown_instead: if making { self.shown_instead(host, remote)? } else { None },
             blind: making && listed.is_none() && self.is_careless(host)?,
             ..of(seen)
         })
@@ -136,7 +137,24 @@ impl Repository {
     /// Says whether there are keys where restic finds no repository: then its configuration is lost, and 0.14 would make
     /// a new one over its keys and data. Only a directory over SFTP can be listed.
     fn has_keys(&self, host: &dyn Observe, remote: &Remote) -> Result<Option<bool>> {
-        let (Some(machine), Some(path)) = (&remote.machine, &remote.directory) else { return Ok(None) };
+        let Some(path) = &remote.directory else { return Ok(None) };
+        Ok(self.list(host, remote, &format!("{path}/keys"))?.map(|names| !names.is_empty()))
+    }
+
+    /// Names what the machine shows at its top, if the repository's way does not begin there: inside a chroot paths
+    /// start at the chroot (R32).
+    fn shown_instead(&self, host: &dyn Observe, remote: &Remote) -> Result<Option<Vec<String>>> {
+        let Some(path) = remote.directory.as_ref().filter(|path| path.starts_with('/')) else {
+            return Ok(None);
+        };
+        let Some(first) = path.split('/').find(|part| !matches!(*part, "" | ".")) else { return Ok(None) };
+        let names = self.list(host, remote, "/")?.filter(|names| !names.is_empty());
+        Ok(names.filter(|names| !names.iter().any(|name| name == first)))
+    }
+
+    /// Lists a directory of the other machine; none if that cannot be told.
+    fn list(&self, host: &dyn Observe, remote: &Remote, path: &str) -> Result<Option<Vec<String>>> {
+        let Some(machine) = &remote.machine else { return Ok(None) };
         // What sftp would take for a pattern or split is not asked for.
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./@%+,=".contains(c);
         if !path.chars().all(plain) || path.starts_with('-') || host.program("sftp")?.is_none() {
@@ -157,13 +175,16 @@ impl Repository {
         let user = machine.user.as_ref().map(|user| format!("User={user}"));
         let user = user.iter().flat_map(|user| ["-o", user.as_str()]);
         let words = fixed.into_iter().chain(["-P", &port]).chain(user).chain(["--", machine.host.as_str()]);
-        let list = format!("ls -1 {path}/keys\n");
+        let list = format!("ls -1 {path}\n");
         let cmd = Cmd::new("sftp").args(words).input(&list).user(&self.user).ok(&[0, 1]).timeout(10);
         let output = host.query(&Query::new(cmd)?)?;
-        let listed = |line: &str| !line.trim().is_empty() && !line.starts_with("sftp>");
+        let lines = || output.stdout.lines().map(str::trim);
+        let listed = lines().filter(|line| !line.is_empty() && !line.starts_with("sftp>"));
+        // With the directory, if one was named.
+        let names = listed.map(|line| line.rsplit('/').next().unwrap_or(line).to_owned());
         Ok(match output.code {
-            Some(0) => Some(output.stdout.lines().any(listed)),
-            Some(1) if output.stderr.contains("not found") => Some(false),
+            Some(0) => Some(names.collect()),
+            Some(1) if output.stderr.contains("not found") => Some(Vec::new()),
             _ => None,
         })
     }

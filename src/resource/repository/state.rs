@@ -32,6 +32,9 @@ pub struct RepositorySeen {
     /// The password file's stamp, for a remote one: what opened it once opens it again, as long as its keys are there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tried: Option<Box<Stamp>>,
+    /// What the other machine shows at its top, if the repository's way does not begin there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown_instead: Option<Vec<String>>,
     /// Whether it would be made without anybody having looked what is there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub blind: bool,
@@ -93,6 +96,7 @@ impl RepositorySeen {
             password: false,
             marks,
             tried,
+            shown_instead: None,
             blind: false,
             other_host_key,
         }

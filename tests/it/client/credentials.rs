@@ -115,6 +115,27 @@ fn each_child_gets_its_own_and_nothing_else() {
 }
 
 #[test]
+fn rclone_has_a_configuration_of_its_own() {
+    let lab = Lab::new();
+    give_passwords(&lab);
+    tell(&lab);
+    lab.file_of("/etc/rlvm/rclone.conf", "[drive]\ntype = alias\nremote = /srv/drive\n", 0, 0o600);
+    lab.file_of("/root/.config/rclone/rclone.conf", "[home]\ntype = alias\nremote = /srv/home\n", 0, 0o600);
+    lab.state(
+        "destinations:
+  drive: { rclone: { remote: drive, path: web01, config_file: /etc/rlvm/rclone.conf }, password_file: /etc/rlvm/nas.pass }
+  home: { rclone: { remote: home, path: web01 }, password_file: /etc/rlvm/nas.pass }
+",
+    );
+    let warning = "warning: repository:drive: this restic makes a repository over what may be left of one";
+    says(&lab, &["plan"], 0, &[warning, "+ repository:drive"]);
+    lab.apply();
+    lab.plan_is_empty();
+    assert!(lab.at("/srv/drive/web01/config").is_file() && lab.at("/srv/home/web01/config").is_file());
+    assert!(lab.read("/srv/told").contains("RCLONE_CONFIG=/etc/rlvm/rclone.conf"));
+}
+
+#[test]
 fn an_environment_file_that_is_not_one_is_told_by_its_line() {
     let lab = Lab::new();
     give_passwords(&lab);

@@ -120,6 +120,28 @@ fn a_repository_that_was_made_anew_is_refused() {
 }
 
 #[test]
+fn a_path_that_the_chroot_does_not_show_is_told() {
+    // R32
+    let lab = Lab::new();
+    give_passwords(&lab);
+    let sshd = lab.sshd();
+    let state = state(&sshd.host_key());
+    lab.state(&state);
+    lab.apply();
+    lab.state(
+        &state.replace("/repo/r", &format!("{NAS}/repo/r")).replace("nas:", "deep:").replace("nas,", "deep,"),
+    );
+    let words = [
+        "warning: repository:deep: what sftp:backup-web01@nas.lan:/srv/nas/",
+        "the machine shows: repo",
+        "chroot",
+    ];
+    says(&lab, &["plan"], 0, &words);
+    let ran = lab.expect(7, &["apply", "--yes", "--allow-mass-removal"]);
+    assert!(ran.stderr.contains("failed repository:deep: "), "{ran:?}");
+}
+
+#[test]
 fn the_jobs_user_does_it_all() {
     // R20, R41
     let lab = Lab::new();
