@@ -192,9 +192,8 @@ fn means(state: &State, home: Option<&HostPath>, of: &Destination) -> Means {
     let reach = of.reach();
     let mut variables: BTreeMap<String, Arg> =
         reach.variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    if let (true, Some(Ok(config))) =
-        (is_rclone(of), home.map(|home| home.join(".config/rclone/rclone.conf")))
-    {
+    let usual = |home: &HostPath| format!("{home}/.config/rclone/rclone.conf").parse().ok();
+    if let Some(config) = home.filter(|_| is_rclone(of)).and_then(usual) {
         variables.entry("RCLONE_CONFIG".into()).or_insert(Arg::Path(config));
     }
     let engine = state.restic.as_ref().and_then(|pin| Engine::path_of(pin.version).ok());
