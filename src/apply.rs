@@ -19,7 +19,7 @@ use crate::{
     ledger::{Entry, Origin, Writer},
     model::Address,
     plan::{Action, Change, Plan},
-    resource::{Cost, Diff, Looks, NotSeen, Seen, Severity},
+    resource::{Cost, Diff, Finding, Looks, NotSeen, Seen, Severity},
 };
 
 /// Something that happened.
@@ -99,7 +99,8 @@ const BATCH: usize = 64;
 /// If the ledger cannot be written: then nothing more is done.
 pub fn apply(plan: &Plan, ledger: &mut Writer<'_>, world: &mut World<'_>) -> Result<Outcome> {
     intend(plan, ledger)?;
-    let mut run = Run { ledger, outcome: Outcome::default(), bad: BTreeSet::new(), unsynced: 0 };
+    let (outcome, told) = (Outcome::default(), plan.findings.as_slice());
+    let mut run = Run { ledger, told, outcome, bad: BTreeSet::new(), unsynced: 0 };
     let mut left: VecDeque<&Change> = plan.changes.iter().collect();
     while !left.is_empty() {
         if (world.stop)() {
@@ -153,6 +154,8 @@ fn next_batch<'a>(left: &mut VecDeque<&'a Change>) -> Vec<&'a Change> {
 
 struct Run<'a, 'b> {
     ledger: &'a mut Writer<'b>,
+    /// What the plan has said already.
+    told: &'a [Finding],
     outcome: Outcome,
     /// What failed or was skipped.
     bad: BTreeSet<Address>,
@@ -176,11 +179,11 @@ impl Run<'_, '_> {
         }
         if let [change] = ready[..] {
             begin(change, world);
-            let result = carry_out(change, world.act, world.host.looker().as_ref());
+            let result = carry_out(change, self.told, world.act, world.host.looker().as_ref());
             return self.end(change, result, world);
         }
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let (host, act, stop) = (world.host, world.act, world.stop);
+        let (host, act, stop, findings) = (world.host, world.act, world.stop, self.told);
         let queue = Mutex::new(ready.into_iter());
         let (send, receive) = mpsc::channel();
         thread::scope(|scope| {
@@ -191,7 +194,7 @@ impl Run<'_, '_> {
                     // Asked first: what is taken out of the queue is done.
                     while let Some(change) = if stop() { None } else { next() } {
                         let told = send.send((change, None)).is_ok();
-                        let result = carry_out(change, act, host.looker().as_ref());
+                        let result = carry_out(change, findings, act, host.looker().as_ref());
                         // Nobody listens any more if the ledger could not be written.
                         if !told || send.send((change, Some(result))).is_err() {
                             break;
@@ -278,9 +281,9 @@ struct Done {
 }
 
 /// Carries out one change, and looks at what has to be known again.
-fn carry_out(change: &Change, act: &dyn Act, host: &dyn Observe) -> Result<Done> {
+fn carry_out(change: &Change, told: &[Finding], act: &dyn Act, host: &dyn Observe) -> Result<Done> {
     if change.unseen
-        && let Some(seen) = find(change, host)?
+        && let Some(seen) = find(change, told, host)?
     {
         return Ok(Done { seen: Some(seen), found: true });
     }
@@ -295,6 +298,9 @@ fn carry_out(change: &Change, act: &dyn Act, host: &dyn Observe) -> Result<Done>
         .resource
         .observe(host, last, false, Looks::default())
         .context("cannot look at what was made")?;
+    if let Some(NotSeen::Waits(why) | NotSeen::Left(why)) = entry.resource.not_seen(&seen) {
+        bail!("it was done, and could not be looked at: {why}\n  help: plan again");
+    }
     match entry.resource.diff(&seen) {
         Diff::Same => Ok(Done { seen: entry.resource.remember(&seen), found: false }),
         Diff::Refuse(why) => bail!("it was done, and yet it is not as declared: {why}"),
@@ -303,12 +309,12 @@ fn carry_out(change: &Change, act: &dyn Act, host: &dyn Observe) -> Result<Done>
 }
 
 /// Looks at what could not be looked at when it was planned. Nothing: it is to be made, by just what was planned.
-fn find(change: &Change, host: &dyn Observe) -> Result<Option<Seen>> {
+fn find(change: &Change, told: &[Finding], host: &dyn Observe) -> Result<Option<Seen>> {
     let Some(Entry { resource, seen: last, .. }) = &change.entry else { return Ok(None) };
     let seen = resource.observe(host, last.as_ref(), false, Looks::default())?;
     let mut findings = resource.checks(&seen, last.as_ref());
     findings.extend(resource.reach(&seen));
-    if let Some(bad) = findings.into_iter().find(|finding| finding.severity == Severity::Error) {
+    if let Some(bad) = findings.iter().find(|finding| finding.severity == Severity::Error).cloned() {
         let help = bad.remedy.map(|remedy| format!("\n  help: {remedy}")).unwrap_or_default();
         bail!("{}{help}", bad.message);
     }
@@ -317,7 +323,16 @@ fn find(change: &Change, host: &dyn Observe) -> Result<Option<Seen>> {
     }
     match resource.diff(&seen) {
         Diff::Same => Ok(Some(resource.remember(&seen).unwrap_or(seen))),
-        Diff::Create(edit) if edit.ops == change.ops => Ok(None),
+        Diff::Create(edit) if edit.ops == change.ops => {
+            // A warning that nobody has read yet is no ground to go on.
+            let new = findings.into_iter().find(|it| it.severity == Severity::Warning && !told.contains(it));
+            match new {
+                Some(Finding { message, .. }) => {
+                    bail!("{message}\n  help: plan again, where that stands; then apply")
+                }
+                None => Ok(None),
+            }
+        }
         Diff::Refuse(why) => bail!(why),
         Diff::Create(_) | Diff::Update(_) => bail!("it is not what was planned for: plan again"),
     }

@@ -142,18 +142,9 @@ impl Destination {
         }
     }
 
-    /// Returns how restic gets at it, and what it needs for that.
+    /// Returns how restic gets at it, and how it works there.
     pub fn reach(&self) -> Reach {
-        let mut reach = match &self.kind {
-            Kind::Local(_) | Kind::B2(_) => Reach::default(),
-            Kind::Sftp(sftp) => sftp.reach(),
-            Kind::Rest(rest) => rest.reach(),
-            Kind::S3(s3) => s3.reach(),
-            Kind::Rclone(rclone) => rclone.reach(),
-        };
-        reach.secrets.extend(self.env_file.iter().cloned().map(Private::All));
-        let credentials = self.credentials.iter().map(|(name, from)| from.private(name.as_str()));
-        reach.secrets.extend(credentials);
+        let mut reach = self.access();
         if let Some(compression) = self.compression {
             reach.flags.extend(["--compression", compression.word()].map(|word| Arg::Word(word.into())));
         }
@@ -170,6 +161,22 @@ impl Destination {
                 reach.flags.push(Arg::Word(format!("--{name}={value}")));
             }
         }
+        reach
+    }
+
+    /// Returns how restic gets at it: what a copy from here needs too.
+    pub fn access(&self) -> Reach {
+        let mut reach = match &self.kind {
+            Kind::Local(_) | Kind::B2(_) => Reach::default(),
+            Kind::Sftp(sftp) => sftp.reach(),
+            Kind::Rest(rest) => rest.reach(),
+            Kind::S3(s3) => s3.reach(),
+            Kind::Rclone(rclone) => rclone.reach(),
+        };
+        // First, so that nothing in it has the last word.
+        let file = self.env_file.iter().cloned().map(Private::All);
+        let credentials = self.credentials.iter().map(|(name, from)| from.private(name.as_str()));
+        reach.secrets = file.chain(reach.secrets).chain(credentials).collect();
         reach
     }
 

@@ -1,7 +1,7 @@
 //! How restic gets at a destination: its words on the command line, and what it needs beside them.
 
 use crate::{
-    effect::{Arg, Private},
+    effect::{Arg, Private, QUIET_SSH},
     model::{HostPath, Name, SecretFile},
 };
 
@@ -38,12 +38,15 @@ impl Reach {
     }
 }
 
-/// Returns how ssh is called: it asks nobody, and trusts no host that it does not know (R29).
+/// Returns how restic calls ssh.
 ///
-/// Both stand in the managed configuration too; a host that is not declared there must not hang the night either.
+/// The same stands in the managed configuration; a host that is not declared there must not hang the night either.
 pub(super) fn ssh(words: &[&str]) -> String {
-    let fixed = ["ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=10"];
-    fixed.iter().chain(words).copied().collect::<Vec<_>>().join(" ")
+    std::iter::once("ssh")
+        .chain(QUIET_SSH.iter().copied())
+        .chain(words.iter().copied())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Where one credential comes from.

@@ -81,8 +81,8 @@ mod tests {
     fn ssh_asks_nobody() {
         // R29
         let flags = sftp("nas", Some(2222), "/repo").reach().flags;
-        let expected = "sftp.command=ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectTimeout=10 \
-            -p 2222 -l me nas -s sftp";
+        let expected = "sftp.command=ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o UpdateHostKeys=no \
+            -o ControlPath=none -o ConnectTimeout=10 -p 2222 -l me nas -s sftp";
         assert_eq!(flags, ["-o", expected].map(|word| Arg::Word(word.into())));
     }
 

@@ -38,7 +38,8 @@ pub enum Private {
         /// The file.
         file: SecretFile,
     },
-    /// One variable: an address with the user and password that two files hold.
+    /// One variable: an address with the user and password that two files hold, percent-encoded by `host`. In what is
+    /// printed they stand as they are.
     Url {
         /// The variable.
         name: String,
@@ -60,6 +61,14 @@ pub enum Private {
     },
 }
 
+/// How variables begin that rlvm says itself: one from a file would have other backups opened than were printed.
+const OWN: [&str; 3] = ["RESTIC_REPOSITORY", "RESTIC_PASSWORD", "RESTIC_FROM_"];
+
+/// Says whether rlvm sets a variable itself.
+pub fn is_own(variable: &str) -> bool {
+    OWN.iter().any(|own| variable.starts_with(own))
+}
+
 /// Says whether a variable may come from a secret's file: those that restic, rclone and their libraries take.
 ///
 /// An unprivileged user may own that file, and a program that is about to become that user gets its environment while
@@ -77,6 +86,9 @@ pub fn is_credential(variable: &str) -> bool {
         "https_proxy",
         "no_proxy",
     ];
+    if is_own(variable) {
+        return false;
+    }
     let plain = variable.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     plain && (NAMES.contains(&variable) || PREFIXES.iter().any(|prefix| variable.starts_with(prefix)))
 }
@@ -233,17 +245,12 @@ impl Cmd {
     }
 }
 
-/// Writes the line that a person can paste into `sh`. Secrets are read there as they are here: from where they are.
+/// Writes the line that a person can paste into `sh`. Secrets are read there from where they are; a whole file of them
+/// by the user that it belongs to, whose words it is, never by the shell that the line is pasted into.
 impl fmt::Display for Cmd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(input) = &self.input {
             write!(f, "printf %s {} | ", quote(input))?;
-        }
-        let files = || self.private.iter().filter_map(Private::whole_file);
-        if files().next().is_some() {
-            f.write_str("(set -a; ")?;
-            files().try_for_each(|file| write!(f, ". {}; ", quote(file.as_str())))?;
-            f.write_str("set +a; ")?;
         }
         // runuser keeps the environment (util-linux 2.38).
         for secret in &self.private {
@@ -252,18 +259,19 @@ impl fmt::Display for Cmd {
         if let Some(user) = &self.user {
             write!(f, "runuser -u {} -- ", quote(user.as_str()))?;
         }
-        if self.user.is_some() && !self.env.is_empty() {
+        let files: Vec<&HostPath> = self.private.iter().filter_map(Private::whole_file).collect();
+        if (self.user.is_some() || !files.is_empty()) && !self.env.is_empty() {
             f.write_str("env ")?;
         }
         for (name, value) in &self.env {
             write!(f, "{name}={} ", quote(value.text()))?;
         }
+        for file in files {
+            write!(f, "sh -c 'set -a; . \"$0\"; exec \"$@\"' {} ", quote(file.as_str()))?;
+        }
         f.write_str(&quote(self.program.text()))?;
         for arg in &self.args {
             write!(f, " {}", quote(arg.text()))?;
-        }
-        if files().next().is_some() {
-            f.write_str(")")?;
         }
         Ok(())
     }
@@ -314,7 +322,9 @@ impl fmt::Display for Private {
                 write!(f, "{name}=\"{before}$(cat {user}):$(cat {password})@{after}\" ")
             }
             Self::Credential { name, credential } => {
-                write!(f, "{name}=\"$(systemd-creds decrypt /etc/credstore.encrypted/{credential})\" ")
+                let plain = format!("/etc/credstore/{credential}");
+                let sealed = format!("--name={credential} /etc/credstore.encrypted/{credential} -");
+                write!(f, "{name}=\"$(cat {plain} 2>/dev/null || systemd-creds decrypt {sealed})\" ")
             }
         }
     }
@@ -353,7 +363,7 @@ mod tests {
             ),
             (
                 Cmd::new("id").private(&[Private::All(SecretFile("/etc/e".parse().unwrap())), file]),
-                r#"(set -a; . /etc/e; set +a; KEY="$(cat '/etc/k y')" id)"#,
+                r#"KEY="$(cat '/etc/k y')" sh -c 'set -a; . "$0"; exec "$@"' /etc/e id"#,
             ),
             (Cmd::new("id").env("A", Arg::Word("b".into())).user(&backup), "runuser -u backup -- env A=b id"),
         ] {

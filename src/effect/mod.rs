@@ -11,10 +11,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use cmd::{Arg, Cmd, Private, is_credential, quote};
+pub use cmd::{Arg, Cmd, Private, is_credential, is_own, quote};
 pub(crate) use install::is_packed;
 pub use install::{Install, Receipt};
-pub use query::{NotReadOnly, Query};
+pub use query::{NotReadOnly, QUIET_SSH, Query};
 
 use crate::model::{GroupName, HostPath, KeyType, Line, Mode, UserName};
 

@@ -12,6 +12,22 @@ pub struct Query(Cmd);
 #[derive(Debug)]
 pub struct NotReadOnly(String);
 
+/// How ssh and sftp are called to look, and by restic: they ask nobody, trust no host that they do not know, write into
+/// no `known_hosts` (OpenSSH 8.5 and later learn keys there unless told not to), share no connection of somebody else's,
+/// and give up in time (R29).
+pub const QUIET_SSH: &[&str] = &[
+    "-o",
+    "BatchMode=yes",
+    "-o",
+    "StrictHostKeyChecking=yes",
+    "-o",
+    "UpdateHostKeys=no",
+    "-o",
+    "ControlPath=none",
+    "-o",
+    "ConnectTimeout=10",
+];
+
 /// The reviewed list: a program, the words it starts with, the words that must be there too.
 ///
 /// restic writes a lock and a cache on `cat` unless told not to (tried with 0.14).
@@ -20,9 +36,9 @@ const READ_ONLY: &[(&str, &[&str], &[&str])] = &[
     ("restic", &["cat", "config"], &["--no-lock", "--no-cache"]),
     ("restic", &["list", "locks"], &["--no-lock", "--no-cache"]),
     // Lists a directory; there is no other word in its input (see `Repository::has_keys`).
-    ("sftp", &["-q", "-b", "-"], &[]),
+    ("sftp", &["-q", "-b", "-"], QUIET_SSH),
     // Logs in, and out at once: whatever the account runs gets no input.
-    ("ssh", &["-nT", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"], &["exit"]),
+    ("ssh", &["-nT"], QUIET_SSH),
     // Asks the agent, or the other machine; neither keeps anything of it (tried with OpenSSH 9.2).
     ("ssh-add", &["-L"], &[]),
     ("ssh-keyscan", &["-T"], &[]),
@@ -86,7 +102,11 @@ mod tests {
         assert!(Query::new(Cmd::new("ssh-add").arg("-L")).is_ok());
         assert!(Query::new(Cmd::new("ssh-add").arg("/root/.ssh/id_rlvm")).is_err());
         assert!(Query::new(Cmd::new("rm").arg("-w")).is_err());
-        let sftp = |input| Query::new(Cmd::new("sftp").args(["-q", "-b", "-", "nas"]).input(input));
+        let sftp = |input| {
+            let words = ["-q", "-b", "-"].into_iter().chain(QUIET_SSH.iter().copied()).chain(["nas"]);
+            Query::new(Cmd::new("sftp").args(words).input(input))
+        };
+        assert!(Query::new(Cmd::new("ssh").args(["-nT", "nas", "exit"])).is_err());
         assert!(sftp("ls /a\n").is_ok() && sftp("rm /a\n").is_err() && sftp("ls /a\nrm /b\n").is_err());
     }
 }

@@ -8,7 +8,7 @@ use super::{
     ssh::{before, declared, home},
 };
 use crate::{
-    destination::{Destination, Kind},
+    destination::{Destination, Kind, Rclone, Reach},
     effect::{Arg, Owner, Private},
     model::{Address, GroupName, HostPath, Mode, Name, SecretFile, UserName},
     resource::{
@@ -30,6 +30,9 @@ pub(super) fn add(state: &State, homes: &Homes, expanded: &mut Expanded) {
         let files = reach.secrets.iter().filter(|it| !matches!(it, Private::All(_))).flat_map(Private::files);
         for file in files {
             secret(expanded, name, file, Role::Credential, &user, destination);
+        }
+        if let Some(file) = rclone_config(destination, home(&user, homes).as_ref()) {
+            secret(expanded, name, &SecretFile(file), Role::Configuration, &user, destination);
         }
         for file in &reach.certificates {
             secret(expanded, name, &SecretFile(file.clone()), Role::Certificate, &user, destination);
@@ -181,6 +184,13 @@ fn is_rclone(of: &Destination) -> bool {
     matches!(&of.kind, Kind::Rclone(rclone) if rclone.remote.is_some())
 }
 
+/// Says where rclone's configuration is, if its remotes are used: rclone itself would look in `$HOME`, which it has not.
+fn rclone_config(of: &Destination, home: Option<&HostPath>) -> Option<HostPath> {
+    let Kind::Rclone(Rclone { remote: Some(_), config_file, .. }) = &of.kind else { return None };
+    let usual = || format!("{}/.config/rclone/rclone.conf", home?).parse().ok();
+    config_file.as_ref().map(|file| file.0.clone()).or_else(usual)
+}
+
 /// Lists the users whose rclone's remotes are used.
 pub(super) fn rclone_users(state: &State) -> impl Iterator<Item = UserName> {
     let there = state.destinations.iter().filter(|(_, of)| is_rclone(of));
@@ -189,12 +199,14 @@ pub(super) fn rclone_users(state: &State) -> impl Iterator<Item = UserName> {
 
 /// Says what restic needs to get at a destination.
 fn means(state: &State, home: Option<&HostPath>, of: &Destination) -> Means {
-    let reach = of.reach();
+    means_of(of.reach(), state, home, of)
+}
+
+fn means_of(reach: Reach, state: &State, home: Option<&HostPath>, of: &Destination) -> Means {
     let mut variables: BTreeMap<String, Arg> =
         reach.variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    let usual = |home: &HostPath| format!("{home}/.config/rclone/rclone.conf").parse().ok();
-    if let Some(config) = home.filter(|_| is_rclone(of)).and_then(usual) {
-        variables.entry("RCLONE_CONFIG".into()).or_insert(Arg::Path(config));
+    if let Some(config) = rclone_config(of, home) {
+        variables.insert("RCLONE_CONFIG".into(), Arg::Path(config));
     }
     let engine = state.restic.as_ref().and_then(|pin| Engine::path_of(pin.version).ok());
     Means { engine, flags: reach.flags, variables, secrets: reach.secrets }
@@ -208,34 +220,53 @@ fn original(state: &State, home: Option<&HostPath>, name: &Name) -> Option<(Name
         Kind::Local(local) => Arg::Path(local.path.clone()),
         _ => Arg::Word(of.repository()),
     };
-    let means = Means { engine: None, ..means(state, home, of) };
+    let means = Means { engine: None, ..means_of(of.access(), state, home, of) };
     Some((from.clone(), Original { location, password: of.password_file.clone(), means }))
 }
 
-/// A copy is one call of restic, with one environment: two values of one variable cannot both be in it.
+/// A copy is one call of restic, with one environment and each option once: what differs cannot both be in it.
 fn one_environment(expanded: &mut Expanded, name: &Name, of: &Destination, from: &Name, original: &Original) {
-    let ours = of.reach().secrets;
+    let ours = of.reach();
+    let say = |severity, message: String| {
+        let remedy = "reach one of the two in another way, or as an rclone remote, which has a configuration of its own";
+        Finding::new(severity, format!("destinations.{name}"), message).remedy(remedy)
+    };
+    let theirs = options(&original.means.flags);
+    // How ssh is called may differ: its configuration says it for each.
+    let option = options(&ours.flags).into_iter().find_map(|(option, value)| {
+        let differs = theirs.get(option).is_some_and(|theirs| *theirs != value);
+        (differs && option != "sftp.command").then(|| option.to_owned())
+    });
     let named =
         |secret: &Private| secret.variable().filter(|it| *it != "RESTIC_REPOSITORY").map(str::to_owned);
-    let files = |all: &[Private]| all.iter().any(|it| matches!(it, Private::All(_)));
-    let theirs = &original.means.secrets;
-    let mut clash = theirs.iter().filter(|it| !ours.contains(it)).filter_map(&named);
-    let clash = clash.find(|variable| ours.iter().any(|it| named(it).as_ref() == Some(variable)));
-    let both_files = files(&ours)
-        && files(theirs)
-        && of.env_file.iter().all(|file| !theirs.contains(&Private::All(file.clone())));
-    let message = match clash {
-        Some(variable) => {
-            format!("copies come from {from}, and {variable} differs there: one call has one of them")
-        }
-        None if both_files => {
-            format!(
-                "copies come from {from}, which has another `env_file`: of a variable in both the last counts"
-            )
-        }
-        None => return,
-    };
-    let finding = Finding::new(Severity::Warning, format!("destinations.{name}"), message);
-    let remedy = "reach one of the two by other variables, or as an rclone remote, which has a configuration of its own";
-    expanded.findings.push(finding.remedy(remedy));
+    let secrets = &original.means.secrets;
+    let differing = secrets.iter().filter(|it| !ours.secrets.contains(it)).filter_map(&named);
+    let secret = differing
+        .into_iter()
+        .find(|variable| ours.secrets.iter().any(|it| named(it).as_ref() == Some(variable)));
+    let rclone = |config: &Arg| ours.variables.iter().any(|(_, ours)| ours != config);
+    let variable =
+        original.means.variables.iter().find(|(_, config)| rclone(config)).map(|(name, _)| name.clone());
+    if let Some(what) = option.or(secret).or(variable) {
+        let message =
+            format!("copies come from {from}, and {what} differs there: one call of restic has one of them");
+        expanded.findings.push(say(Severity::Error, message));
+    }
+    let files = |all: &[Private]| all.iter().find(|it| matches!(it, Private::All(_))).cloned();
+    if let (Some(ours), Some(theirs)) = (files(&ours.secrets), files(secrets))
+        && ours != theirs
+    {
+        let message = format!(
+            "copies come from {from}, which has another `env_file`: of a variable in both one counts"
+        );
+        expanded.findings.push(say(Severity::Warning, message));
+    }
+}
+
+/// Lists the extended options among flags.
+fn options(flags: &[Arg]) -> BTreeMap<&str, &str> {
+    let words =
+        flags.iter().filter_map(|flag| if let Arg::Word(word) = flag { Some(word.as_str()) } else { None });
+    let dotted = words.filter_map(|word| word.split_once('=')).filter(|(name, _)| name.contains('.'));
+    dotted.filter(|(name, _)| !name.starts_with('-')).collect()
 }

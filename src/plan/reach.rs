@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::{Action, Change, Plan, decide::NeedsOnce, survey::Survey};
 use crate::{
     model::Address,
-    resource::{Finding, NotSeen, Seen, Severity},
+    resource::{Cost, Finding, NotSeen, Seen, Severity},
 };
 
 /// Says of one resource why it cannot be got at. If that is being put right it is looked at by the next plan, and
@@ -22,7 +22,11 @@ pub(super) fn reach(
     let findings = resource.reach(seen);
     if let Some(NotSeen::Waits(why)) = resource.not_seen(seen) {
         let made = [Action::Create, Action::Update];
-        match put_right(index, needs.get(), changes, &made) {
+        // What is slow is another repository: that it is made makes nothing reachable.
+        let quick = |need: &usize| survey.items[*need].resource().cost() == Cost::Quick;
+        let needs: Vec<Vec<usize>> =
+            needs.get().iter().map(|all| all.iter().copied().filter(quick).collect()).collect();
+        match put_right(index, &needs, changes, &made) {
             Some(first) => wait(index, survey.items[first].address, &why, survey, changes, plan),
             None => {
                 changes.remove(&index);
@@ -58,7 +62,7 @@ fn wait(
     plan: &mut Plan,
 ) {
     if let Some(change) = changes.get_mut(&index) {
-        change.reason = format!("not looked at yet: {first} comes first; made if there is none");
+        change.reason = format!("not looked at yet: {first} comes first; made if there is none ({why})");
         return;
     }
     let message = format!("not looked at: {why}; {first} is put right first");

@@ -36,6 +36,8 @@ pub enum Role {
     Environment,
     /// One variable of the environment.
     Credential,
+    /// A program's configuration with secrets in it: rclone's.
+    Configuration,
     /// A certificate that is trusted: no secret, but what it stands for rests on nobody else having written it.
     Certificate,
 }
@@ -140,7 +142,7 @@ impl Kind for Secret {
             SecretSeen::Absent => {
                 let or = match self.role {
                     Role::Password => ", or set `generate_password: true`",
-                    Role::Environment | Role::Credential | Role::Certificate => "",
+                    Role::Environment | Role::Credential | Role::Configuration | Role::Certificate => "",
                 };
                 let remedy = format!("write it, for {user} alone to read (mode 0600){or}");
                 vec![say(Severity::Error, format!("{path} is not there"), remedy)]
@@ -165,7 +167,11 @@ impl Kind for Secret {
                     let message = format!("{path} belongs to {owner}, but {user} works with it");
                     findings.push(say(Severity::Error, message, format!("chown {user} {path}")));
                 }
-                if !is_private(*mode) && !self.generate {
+                if mode.bits() & 0o022 != 0 && !self.generate {
+                    let message = format!("{path} can be written by others than {owner} (mode {mode})");
+                    let remedy = format!("see that it holds what it should, then: chmod 0600 {path}");
+                    findings.push(say(Severity::Error, message, remedy));
+                } else if !is_private(*mode) && !self.generate {
                     let message = format!("{path} can be read by others than {owner} (mode {mode})");
                     findings.push(say(Severity::Warning, message, format!("chmod 0600 {path}")));
                 }

@@ -88,9 +88,16 @@ impl Access<'_> {
         // The option holds for both. Where they differ, ssh's configuration says for each what it would have said.
         let both = ours.is_some() && theirs.is_some() && ours != theirs;
         let mut means = self.means.clone();
-        let more = without_ssh(&original.means.flags, both || ours == theirs);
-        means.flags = [without_ssh(&means.flags, both), more].concat();
-        means.variables.extend(original.means.variables.clone());
+        means.flags = without_ssh(&means.flags, both);
+        // Each is a flag and its value; one that both have is said once. restic takes no option twice.
+        for pair in without_ssh(&original.means.flags, both).chunks(2) {
+            if !means.flags.chunks(2).any(|ours| ours == pair) {
+                means.flags.extend_from_slice(pair);
+            }
+        }
+        for (name, value) in &original.means.variables {
+            means.variables.entry(name.clone()).or_insert_with(|| value.clone());
+        }
         let secrets =
             original.means.secrets.iter().cloned().map(|secret| secret.renamed(REPOSITORY, FROM_REPOSITORY));
         means.secrets.extend(secrets);

@@ -53,6 +53,31 @@ fn in_a_tree_what_needs_the_running_system_is_left_to_it() {
 }
 
 #[test]
+fn a_copy_that_no_call_could_make_is_told() {
+    // R41: restic has one environment and each option once.
+    let scratch = Scratch::new();
+    scratch.file_of("/etc/rlvm/p", "x\n", 0, 0o600);
+    scratch.file_of("/etc/rlvm/q", "x\n", 0, 0o600);
+    let state = |from: &str, to: &str| {
+        format!(
+            "destinations:\n  one: {{ s3: {{ bucket: one{from} }}, password_file: /etc/rlvm/p }}\n  \
+             two: {{ s3: {{ bucket: two{to} }}, password_file: /etc/rlvm/q }}\n\
+             jobs:\n  home: {{ sources: [{{ path: /home }}], to: [one], copy: {{ two: {{ from: one }} }} }}\n"
+        )
+    };
+    scratch.state(&state(", region: here", ", region: there"));
+    let plan = scratch.expect(1, &["plan"]).stdout;
+    assert!(
+        plan.contains("error: destinations.two: copies come from one, and s3.region differs there"),
+        "{plan}"
+    );
+    for (from, to) in [("", ", region: here"), (", region: here", ", region: here")] {
+        scratch.state(&state(from, to));
+        scratch.expect(0, &["plan"]);
+    }
+}
+
+#[test]
 fn credentials_are_checked_like_passwords() {
     // R25
     let scratch = Scratch::new();

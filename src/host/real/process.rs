@@ -116,7 +116,7 @@ fn build(real: &Real, cmd: &Cmd, by: &[&str]) -> Result<Command> {
     command.args(cmd.words().iter().map(|arg| value(real, arg)));
     command.env_clear().env("PATH", &real.path).env("LC_ALL", "C.UTF-8").env("HOME", "/nonexistent");
     command.envs(cmd.variables().iter().map(|(name, arg)| (name, value(real, arg))));
-    command.envs(secrets::variables(real, cmd.secrets())?);
+    command.envs(secrets::variables(real, cmd.secrets(), cmd.run_as())?);
     // Paths of another tree are passed relative to it, since the user need not reach it from the real `/`.
     command.current_dir(&real.root);
     Ok(command)

@@ -15,12 +15,12 @@ use nix::{
 };
 
 use super::{
-    Real, process,
+    Real, process, trusted,
     walk::{Cursor, Way, kind},
 };
 use crate::{
     effect::{Cmd, Private, is_credential},
-    model::{HostPath, Name},
+    model::{HostPath, Name, UserName},
 };
 
 /// Where systemd keeps credentials that are not encrypted (systemd.exec(5)).
@@ -31,23 +31,29 @@ const ENCRYPTED_STORE: &str = "/etc/credstore.encrypted";
 const LONGEST: u64 = 1 << 16;
 
 /// Reads what goes into a child's environment.
-pub(super) fn variables(real: &Real, secrets: &[Private]) -> Result<Vec<(String, OsString)>> {
+pub(super) fn variables(
+    real: &Real,
+    secrets: &[Private],
+    user: Option<&UserName>,
+) -> Result<Vec<(String, OsString)>> {
+    let user = user.map(|user| real.accounts.user(user)).transpose()?.flatten();
+    let read = |path: &HostPath| read(real, path, user);
     let mut variables = Vec::new();
     for secret in secrets {
         match secret {
             Private::All(file) => {
-                let bytes = read(real, &file.0)?;
+                let bytes = read(&file.0)?;
                 let lines = parse(&bytes).map_err(|(line, why)| {
                     anyhow::anyhow!("{}:{line}: {why} (the line is not shown)", file.0)
                 })?;
                 variables.extend(lines);
             }
             Private::File { name, file } => {
-                variables.push((name.clone(), one_line(read(real, &file.0)?, file.0.as_str())?));
+                variables.push((name.clone(), one_line(read(&file.0)?, file.0.as_str())?));
             }
             Private::Url { name, before, user, password, after } => {
-                let user = percent(&one_line(read(real, &user.0)?, user.0.as_str())?);
-                let password = percent(&one_line(read(real, &password.0)?, password.0.as_str())?);
+                let user = percent(&one_line(read(&user.0)?, user.0.as_str())?);
+                let password = percent(&one_line(read(&password.0)?, password.0.as_str())?);
                 variables.push((name.clone(), format!("{before}{user}:{password}@{after}").into()));
             }
             Private::Credential { name, credential } => {
@@ -77,8 +83,9 @@ fn one_line(mut bytes: Vec<u8>, of: &str) -> Result<OsString> {
     Ok(OsString::from_vec(bytes))
 }
 
-/// Reads a secret of this tree: a plain file at the end of a way that nobody else could have laid.
-fn read(real: &Real, path: &HostPath) -> Result<Vec<u8>> {
+/// Reads a secret of this tree: a plain file at the end of a way that nobody else could have laid. It is root's, the
+/// caller's or that user's who gets it, with one name, and nobody else can write it: what it says is done.
+fn read(real: &Real, path: &HostPath, user: Option<u32>) -> Result<Vec<u8>> {
     let mut cursor = Cursor::default();
     let parent = path.parent().context("/ is no secret")?;
     let dir = match cursor.go(real, &parent)? {
@@ -88,7 +95,16 @@ fn read(real: &Real, path: &HostPath) -> Result<Vec<u8>> {
     };
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let fd = openat(dir, path.name(), flags, Bits::empty()).with_context(|| format!("cannot read {path}"))?;
-    ensure!(kind(&fstat(&fd)?) == SFlag::S_IFREG, "{path} is no plain file");
+    let stat = fstat(&fd)?;
+    ensure!(kind(&stat) == SFlag::S_IFREG, "{path} is no plain file");
+    ensure!(stat.st_nlink == 1, "{path} has {} names (hard links)", stat.st_nlink);
+    let owner = stat.st_uid;
+    ensure!(
+        trusted(owner) || user == Some(owner),
+        "{path} belongs to {}, who is not the one to say what is done",
+        real.accounts.user_name(owner)
+    );
+    ensure!(stat.st_mode & 0o022 == 0, "{path} can be written by others: chmod go-w {path}");
     all_of(File::from(fd), path.as_str())
 }
 
@@ -111,7 +127,7 @@ fn credential_of(real: &Real, name: &Name) -> Result<Vec<u8>> {
     for store in PLAIN_STORES {
         let path: HostPath = format!("{store}/{name}").parse()?;
         if present(real, &path)? {
-            return read(real, &path);
+            return read(real, &path, None);
         }
     }
     let sealed: HostPath = format!("{ENCRYPTED_STORE}/{name}").parse()?;
@@ -155,7 +171,9 @@ fn parse(bytes: &[u8]) -> Result<Vec<(String, OsString)>, (usize, &'static str)>
         }
         let name = String::from_utf8_lossy(name).into_owned();
         if !is_credential(&name) {
-            return Err(bad("no variable that restic, rclone or a proxy takes"));
+            return Err(bad(
+                "no variable that restic, rclone or a proxy takes, or one that rlvm sets itself",
+            ));
         }
         let value = match value {
             [quote @ (b'"' | b'\''), inner @ .., last] if last == quote => inner,
@@ -210,7 +228,17 @@ mod tests {
         for good in ["AWS_ACCESS_KEY_ID", "RESTIC_REST_PASSWORD", "https_proxy", "SSL_CERT_FILE"] {
             assert!(is_credential(good), "{good}");
         }
-        for bad in ["LD_PRELOAD", "GLIBC_TUNABLES", "PATH", "HOME", "AWS-KEY", "TMPDIR", ""] {
+        for bad in [
+            "LD_PRELOAD",
+            "GLIBC_TUNABLES",
+            "PATH",
+            "HOME",
+            "AWS-KEY",
+            "TMPDIR",
+            "RESTIC_REPOSITORY",
+            "RESTIC_FROM_PASSWORD",
+            "",
+        ] {
             assert!(!is_credential(bad), "{bad}");
         }
     }

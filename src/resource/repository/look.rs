@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 use super::{Marks, Repository, RepositorySeen, RepositoryState, state::Missing};
 use crate::{
-    effect::{Cmd, Query},
+    effect::{Arg, Cmd, Private, Query},
     host::{Entry, Observe},
     model::{HostPath, UserName},
     resource::{Engine, Look, NotSeen},
@@ -21,7 +21,8 @@ impl Repository {
         path: &HostPath,
     ) -> Result<RepositorySeen> {
         let host = look.host;
-        let names = host.names(path)?;
+        let blocked = matches!(host.entry(&path.join("x")?)?, Entry::Blocked(_));
+        let names = if blocked { Vec::new() } else { host.names(path)? };
         let (state, marks) = match host.entry(path)? {
             Entry::Absent => (RepositoryState::Absent, None),
             Entry::Directory(_) => self.open(look, path, &names)?,
@@ -32,7 +33,7 @@ impl Repository {
         let known = marks.is_some() && marks.as_ref() == look.last.and_then(|last| last.marks.as_deref());
         let asked = look.leaving || known || matches!(state, RepositoryState::NotSeen(_));
         Ok(RepositorySeen {
-            locked: names.iter().any(|name| name == "locks") && !host.names(&path.join("locks")?)?.is_empty(),
+            locked: names.iter().any(|name| name == "locks") && has_locks(host, path)?,
             denied: self.denied(host, path, &state)?,
             tool: if asked { None } else { tool(host, &self.means, making)?.map(Box::new) },
             password: host.entry(&self.password.0)?.file().is_some(),
@@ -56,6 +57,12 @@ impl Repository {
             return Ok((RepositoryState::Opened(Found::Unreachable(why)), None));
         }
         let Entry::File(config) = config else {
+            // What cannot be seen is not empty.
+            for part in PARTS {
+                if let Entry::Blocked(why) = host.entry(&path.join(part)?.join("x")?)? {
+                    return Ok((RepositoryState::Opened(Found::Unreachable(why)), None));
+                }
+            }
             let backups = |part| Ok::<_, anyhow::Error>(!host.names(&path.join(part)?)?.is_empty());
             let state = match foreign {
                 Some(name) => RepositoryState::Foreign(format!(
@@ -101,8 +108,42 @@ impl Repository {
             let unknown = Found::Unreachable("it was not opened".into());
             return Ok((RepositoryState::Opened(unknown), None));
         }
-        let output = host.query(&self.access().look()?)?;
-        Ok((RepositoryState::Opened(restic::found(&output)), marks))
+        if let Some(why) = self.unready(host)? {
+            return Ok((RepositoryState::Opened(Found::Unreachable(why)), None));
+        }
+        let found = match host.query(&self.access().look()?) {
+            Ok(output) => restic::found(&output),
+            Err(err) => Found::Unreachable(format!("{err:#}")),
+        };
+        Ok((RepositoryState::Opened(found), marks))
+    }
+
+    /// Says what is wrong with a file whose content goes into restic's environment or says what its programs do. It is
+    /// asked before anything is started: what an unprivileged user wrote must not be done as somebody else.
+    pub(super) fn unready(&self, host: &dyn Observe) -> Result<Option<String>> {
+        let secrets = self.means.secrets.iter().flat_map(Private::files).map(|file| &file.0);
+        let others = self.means.variables.values().filter_map(|value| match value {
+            Arg::Path(path) => Some(path),
+            Arg::Word(_) => None,
+        });
+        for file in secrets.chain(others) {
+            let why = match host.entry(file)? {
+                Entry::File(meta) if meta.owner != "root" && meta.owner != self.user.as_str() => {
+                    format!("{file} belongs to {}, and {} works with it", meta.owner, self.user)
+                }
+                Entry::File(meta) if meta.mode.bits() & 0o022 != 0 => {
+                    format!("{file} can be written by others (mode {})", meta.mode)
+                }
+                Entry::File(meta) if meta.links > 1 => {
+                    format!("{file} has {} names (hard links)", meta.links)
+                }
+                Entry::File(_) => continue,
+                Entry::Blocked(why) => why,
+                _ => format!("{file} is not there"),
+            };
+            return Ok(Some(why));
+        }
+        Ok(None)
     }
 
     /// Asks the kernel, as the user, whether it can work there (R20). Nothing is written.
@@ -141,12 +182,20 @@ impl Repository {
     }
 }
 
+fn has_locks(host: &dyn Observe, path: &HostPath) -> Result<bool> {
+    let locks = path.join("locks")?;
+    let blocked = matches!(host.entry(&locks.join("x")?)?, Entry::Blocked(_));
+    Ok(!blocked && !host.names(&locks)?.is_empty())
+}
+
 /// Says whether anything was ever stored: restic keeps its packs two directories deep.
 fn has_packs(host: &dyn Observe, path: &HostPath) -> Result<bool> {
     let data = path.join("data")?;
     for name in host.names(&data)? {
         let at = data.join(&name)?;
-        if !matches!(host.entry(&at)?, Entry::Directory(_)) || !host.names(&at)?.is_empty() {
+        let seen = matches!(host.entry(&at)?, Entry::Directory(_))
+            && !matches!(host.entry(&at.join("x")?)?, Entry::Blocked(_));
+        if !seen || !host.names(&at)?.is_empty() {
             return Ok(true);
         }
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Repository, RepositorySeen, RepositoryState, look, state::Missing};
 use crate::{
-    effect::{Cmd, Query},
+    effect::{Cmd, QUIET_SSH, Query},
     host::Observe,
     model::{PublicKey, Server, UserName},
     resource::{Look, NotSeen},
@@ -76,24 +76,31 @@ impl Repository {
         let tried = host.entry(&self.password.0)?.file().map(|meta| Box::new(meta.stamp));
         let password = tried.is_some();
         let of = |state| RepositorySeen { password, tried: tried.clone(), ..RepositorySeen::of(state) };
-        let waits = |why: String| of(state(NotSeen::Waits(why)));
+        // A place that cannot be listed is blind whatever a look says: it is told before it is made.
+        let blind = look.last.is_none() && remote.directory.is_none() && self.is_careless(host)?;
+        let waits = |why: String| RepositorySeen { blind, ..of(state(NotSeen::Waits(why))) };
         if let Some(engine) = look::engine_missing(host, &self.means)? {
             return Ok(waits(engine));
         }
         if let Some(tool) = missing_tool(host, remote)? {
             return Ok(RepositorySeen { tool: Some(Box::new(tool)), ..waits("a program is missing".into()) });
         }
-        for file in self.means.secrets.iter().flat_map(crate::effect::Private::files).chain([&self.password])
-        {
-            if host.entry(&file.0)?.file().is_none() {
-                return Ok(waits(format!("{} is not there", file.0)));
-            }
+        if !password {
+            return Ok(waits(format!("{} is not there", self.password.0)));
+        }
+        if let Some(why) = self.unready(host)? {
+            return Ok(waits(why));
         }
         if !host.has_user(&self.user)? {
             return Ok(waits(format!("there is no user {}", self.user)));
         }
         let mut listed = None;
-        let seen = match restic::found(&host.query(&self.access().look()?)?) {
+        let found = match host.query(&self.access().look()?) {
+            Ok(output) => restic::found(&output),
+            // A credential that is not there, a line that is none.
+            Err(err) => return Ok(waits(format!("{err:#}"))),
+        };
+        let seen = match found {
             Found::Absent => {
                 listed = self.has_keys(host, remote)?;
                 let lost = || RepositoryState::Opened(Found::Damaged(LOST_CONFIG.into()));
@@ -120,11 +127,10 @@ impl Repository {
     /// Asks ssh itself why it does not get there: restic may end before it has passed on what ssh said.
     fn says_ssh(&self, host: &dyn Observe, remote: &Remote) -> Result<Option<String>> {
         let Some(machine) = &remote.machine else { return Ok(None) };
-        let fixed =
-            ["-nT", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=5"];
         let port = machine.port.to_string();
         let user = machine.user.iter().flat_map(|user| ["-l", user.as_str()]);
-        let words = fixed.into_iter().chain(["-p", &port]).chain(user).chain([machine.host.as_str(), "exit"]);
+        let words = ["-nT"].into_iter().chain(QUIET_SSH.iter().copied()).chain(["-p", &port]).chain(user);
+        let words = words.chain([machine.host.as_str(), "exit"]);
         let cmd = Cmd::new("ssh").args(words).user(&self.user).ok(&[0, SSH_FAILED]).timeout(10);
         let output = host.query(&Query::new(cmd)?)?;
         if output.code != Some(SSH_FAILED) {
@@ -160,21 +166,11 @@ impl Repository {
         if !path.chars().all(plain) || path.starts_with('-') || host.program("sftp")?.is_none() {
             return Ok(None);
         }
-        let fixed = [
-            "-q",
-            "-b",
-            "-",
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "StrictHostKeyChecking=yes",
-            "-o",
-            "ConnectTimeout=5",
-        ];
         let port = machine.port.to_string();
         let user = machine.user.as_ref().map(|user| format!("User={user}"));
         let user = user.iter().flat_map(|user| ["-o", user.as_str()]);
-        let words = fixed.into_iter().chain(["-P", &port]).chain(user).chain(["--", machine.host.as_str()]);
+        let words = ["-q", "-b", "-"].into_iter().chain(QUIET_SSH.iter().copied()).chain(["-P", &port]);
+        let words = words.chain(user).chain(["--", machine.host.as_str()]);
         let list = format!("ls -1 {path}\n");
         let cmd = Cmd::new("sftp").args(words).input(&list).user(&self.user).ok(&[0, 1]).timeout(10);
         let output = host.query(&Query::new(cmd)?)?;
@@ -192,6 +188,13 @@ impl Repository {
     /// Says whether this restic would make a repository over what is left of another: 0.14 does not look, and 0.18
     /// refuses where there are keys (tried with both).
     fn is_careless(&self, host: &dyn Observe) -> Result<bool> {
+        let is_there = match &self.means.engine {
+            Some(_) => look::engine_missing(host, &self.means)?.is_none(),
+            None => host.program("restic")?.is_some(),
+        };
+        if !is_there {
+            return Ok(false);
+        }
         let output = host.query(&restic::ask_version(self.means.engine.as_ref())?)?;
         Ok(Version::read(&output.stdout).is_none_or(|version| version < CAREFUL))
     }

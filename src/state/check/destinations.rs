@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Check;
 use crate::{
     destination::{Destination, Kind, Rest, S3},
-    effect::is_credential,
+    effect::{is_credential, is_own},
     model::{Line, Name, Size, Url},
 };
 
@@ -122,9 +122,7 @@ impl Check<'_> {
     fn credentials(&mut self, name: &Name, destination: &Destination) {
         for variable in destination.credentials.keys() {
             let path = ["destinations", name.as_str(), "credentials", variable.as_str()];
-            let own =
-                ["RESTIC_REPOSITORY", "RESTIC_REPOSITORY_FILE", "RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE"];
-            if own.contains(&variable.as_str()) {
+            if is_own(variable.as_str()) {
                 let remedy = "the password is in `password_file`, the place in the destination's kind";
                 self.error(&path, format!("`{variable}` is set by rlvm itself"), remedy);
             } else if !is_credential(variable.as_str()) {

@@ -136,16 +136,50 @@ fn rclone_has_a_configuration_of_its_own() {
 }
 
 #[test]
+fn what_somebody_else_wrote_is_not_done() {
+    // rclone runs what its configuration says, and plan is root's.
+    let lab = Lab::new();
+    give_passwords(&lab);
+    tell(&lab);
+    let planted =
+        "[drive]\ntype = webdav\nurl = http://rest.lan:8000\nbearer_token_command = touch /srv/planted\n";
+    let state = |rest: &str| {
+        format!(
+            "destinations:\n  drive: {{ rclone: {{ remote: drive, path: r, config_file: /etc/rlvm/rclone.conf }}, password_file: /etc/rlvm/nas.pass{rest} }}\n"
+        )
+    };
+    lab.state(&state(""));
+    for (owner, mode, words) in [
+        (33, 0o600, "/etc/rlvm/rclone.conf belongs to www-data, but root works with it"),
+        (0, 0o666, "/etc/rlvm/rclone.conf can be written by others than root (mode 0666)"),
+    ] {
+        lab.file_of("/etc/rlvm/rclone.conf", planted, owner, mode);
+        says(&lab, &["plan"], 1, &["error: secret:/etc/rlvm/rclone.conf: ", words]);
+    }
+    lab.file_of("/etc/rlvm/rclone.conf", "[drive]\ntype = alias\nremote = /srv/drive\n", 0, 0o600);
+    lab.state(&state(", env_file: /etc/rlvm/e"));
+    for (owner, mode) in [(33, 0o600), (0, 0o622)] {
+        lab.file_of("/etc/rlvm/e", "RCLONE_CONFIG_DRIVE_REMOTE=/srv/planted\n", owner, mode);
+        says(&lab, &["plan"], 1, &["error: secret:/etc/rlvm/e: "]);
+    }
+    assert!(!lab.at("/srv/planted").exists() && !lab.read("/srv/told").contains("cat config"));
+}
+
+#[test]
 fn an_environment_file_that_is_not_one_is_told_by_its_line() {
     let lab = Lab::new();
     give_passwords(&lab);
     for (text, words) in [
         ("AWS_ACCESS_KEY_ID=x\ncanary\n", "/etc/rlvm/e:2: no `=`: write NAME=value"),
         ("LD_PRELOAD=/tmp/canary.so\n", "/etc/rlvm/e:1: no variable that restic, rclone or a proxy takes"),
+        // The backups would go elsewhere than was printed.
+        ("B2_ACCOUNT_ID=x\nRESTIC_REPOSITORY=/srv/canary\n", "/etc/rlvm/e:2: no variable that restic"),
     ] {
         lab.file_of("/etc/rlvm/e", text, 0, 0o600);
         lab.state("destinations:\n  far: { b2: { bucket: web }, password_file: /etc/rlvm/nas.pass, env_file: /etc/rlvm/e }\n");
-        let said = says(&lab, &["plan"], 1, &[words]);
+        // It is that repository's matter alone.
+        let said =
+            says(&lab, &["plan"], 1, &["error: repository:far: unreachable: ", words, "+ logrotate:rlvm"]);
         assert!(!said.contains("canary"), "{said}");
     }
 }

@@ -318,3 +318,19 @@ fn what_an_init_that_was_killed_left_is_made_anew_and_opens() {
     scratch.file("/srv/r/data/ab/pack", "backups\n");
     stands(&scratch, "packs", 1, &["damaged: its configuration is missing"]);
 }
+
+#[test]
+fn what_cannot_be_seen_is_not_empty() {
+    // R22: root's repository, whose top was given to somebody else; nobody goes through that into what is root's.
+    let scratch = Scratch::with_real_restic();
+    scratch.state(VAULT);
+    scratch.apply();
+    restic(&scratch, &["backup", "/etc/hostname"]);
+    fs::remove_file(scratch.at("/srv/r/config")).unwrap();
+    chown(scratch.at("/srv/r"), Some(BACKUP), Some(BACKUP)).unwrap();
+    scratch.expect(0, &["ledger", "forget", "repository:vault"]);
+    let ran = scratch.rlvm(&["plan"]);
+    assert!(!ran.stdout.contains("+ repository:vault"), "{ran:?}");
+    let ran = scratch.rlvm(&["apply", "--yes"]);
+    assert!(ran.code != Some(0) && !scratch.at("/srv/r/config").exists(), "{ran:?}");
+}
