@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::{Action, Change, Plan, decide::NeedsOnce, survey::Survey};
 use crate::{
     model::Address,
-    resource::{Cost, Finding, NotSeen, Seen, Severity},
+    resource::{Finding, NotSeen, Seen, Severity},
 };
 
 /// Says of one resource why it cannot be got at. If that is being put right it is looked at by the next plan, and
@@ -22,10 +22,11 @@ pub(super) fn reach(
     let findings = resource.reach(seen);
     if let Some(NotSeen::Waits(why)) = resource.not_seen(seen) {
         let made = [Action::Create, Action::Update];
-        // What is slow is another repository: that it is made makes nothing reachable.
-        let quick = |need: &usize| survey.items[*need].resource().cost() == Cost::Quick;
+        // That another repository is made makes this one no more reachable.
+        let kind = survey.items[index].address.kind();
+        let other = |need: &usize| survey.items[*need].address.kind() != kind;
         let needs: Vec<Vec<usize>> =
-            needs.get().iter().map(|all| all.iter().copied().filter(quick).collect()).collect();
+            needs.get().iter().map(|all| all.iter().copied().filter(other).collect()).collect();
         match put_right(index, &needs, changes, &made) {
             Some(first) => wait(index, survey.items[first].address, &why, survey, changes, plan),
             None => {
