@@ -25,6 +25,8 @@ pub enum Entry {
 pub struct Meta {
     /// The user's name, or the number if it has none.
     pub owner: String,
+    /// Whether it belongs to root or to the caller, by the number that the kernel has: a tree may call anybody root.
+    pub trusted: bool,
     /// The group's name, or the number if it has none.
     pub group: String,
     /// Permission bits.
@@ -36,7 +38,7 @@ pub struct Meta {
 }
 
 /// What moves when a file or directory is written or replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stamp {
     /// Device number.
     pub dev: u64,

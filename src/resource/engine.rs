@@ -3,6 +3,8 @@
 //! What was installed is told from what somebody changed, or put there, by the receipt that stands beside it: see
 //! [`Receipt`].
 
+mod trust;
+
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
@@ -94,25 +96,6 @@ impl Engine {
     /// Returns the address of a version.
     pub fn address_of(version: Release) -> Address {
         Address::new(Self::NAME, &version.to_string())
-    }
-
-    /// Says why an installed program may not be run, not even to be asked for its version: it is not there, or others
-    /// than root could have put their own into it.
-    ///
-    /// # Errors
-    ///
-    /// If the host cannot be looked at.
-    pub fn distrust(host: &dyn Observe, path: &HostPath) -> Result<Option<String>> {
-        Ok(match host.entry(path)? {
-            Entry::File(meta) if meta.owner != "root" => Some(format!("{path} belongs to {}", meta.owner)),
-            Entry::File(meta) if meta.mode.bits() & 0o022 != 0 => {
-                Some(format!("{path} can be written by others than root (mode {})", meta.mode))
-            }
-            Entry::File(_) => None,
-            Entry::Absent => Some(format!("{path} is not there")),
-            Entry::Blocked(why) => Some(why),
-            other => Some(format!("{path} is {}, no file", other.noun())),
-        })
     }
 
     /// Names what of a program is not as declared, byte for byte; nothing, if it is.

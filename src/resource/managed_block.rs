@@ -132,15 +132,17 @@ impl ManagedBlock {
     /// Returns the owner and mode to write a file with that is there: its own, unless ssh would not read it, or
     /// others could write it.
     fn kept(&self, owner: &str, group: &str, mode: Mode) -> (Owner, Mode) {
-        let readable = match owner {
+        let reads = |mode: Mode| match owner {
             owner if owner == self.user.as_str() => mode.bits() & 0o400 != 0,
             "root" => mode.bits() & 0o004 != 0,
             _ => false,
         };
-        let user = if owner == "root" && readable { UserName::root() } else { self.user.clone() };
-        let safe = readable && mode.bits() & 0o022 == 0;
+        let mode_kept = if reads(mode) && mode.bits() & 0o022 == 0 { mode } else { self.mode };
+        // What is closed to all but its owner must be the user's.
+        let stays_roots = owner == "root" && reads(mode) && reads(mode_kept);
+        let user = if stays_roots { UserName::root() } else { self.user.clone() };
         let group = group.parse().unwrap_or_else(|_| GroupName::root());
-        (Owner { user, group }, if safe { mode } else { self.mode })
+        (Owner { user, group }, mode_kept)
     }
 
     fn creation(&self) -> Edit {
@@ -277,7 +279,9 @@ mod tests {
             ("me", 0o664, Some(("me:users", "0600"))),
             ("me", 0o000, Some(("me:users", "0600"))),
             ("root", 0o600, Some(("me:users", "0600"))),
-            ("root", 0o666, Some(("root:users", "0600"))),
+            // Root's, at 0600, would be closed to the user.
+            ("root", 0o666, Some(("me:users", "0600"))),
+            ("root", 0o664, Some(("me:users", "0600"))),
             ("other", 0o644, Some(("me:users", "0600"))),
             ("4711", 0o600, Some(("me:users", "0600"))),
         ] {
@@ -290,6 +294,32 @@ mod tests {
                 }
                 (diff, _) => panic!("{owner} {mode:o}: {diff:?}"),
             }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_was_written_is_as_declared_and_the_users_to_read(
+            owner in proptest::sample::select(vec!["me", "root", "other", "4711"]),
+            mode in 0_u32..0o10000,
+            declared in proptest::sample::select(vec![0o600_u32, 0o644]),
+            there in proptest::bool::ANY,
+        ) {
+            let block = ManagedBlock { mode: Mode::new(declared), ..block() };
+            let text = if there { first(IN_A_FILE) } else { "Host b\n".into() };
+            let (text, by, bits) = match block.diff(&seen(owner, mode, &text)) {
+                Diff::Same => (text, format!("{owner}:users"), Mode::new(mode)),
+                Diff::Create(edit) | Diff::Update(edit) => {
+                    let (text, by, bits) = written(&edit);
+                    (text, by, bits.parse().unwrap())
+                }
+                other @ Diff::Refuse(_) => panic!("{other:?}"),
+            };
+            let by = by.split(':').next().unwrap();
+            assert_eq!(block.diff(&seen(by, bits.bits(), &text)), Diff::Same, "{by} {bits}");
+            let read = if by == "me" { 0o400 } else { 0o004 };
+            assert!(matches!(by, "me" | "root") && bits.bits() & read != 0, "{by} {bits}");
+            assert_eq!(bits.bits() & 0o022, 0, "{by} {bits}");
         }
     }
 

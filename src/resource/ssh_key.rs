@@ -152,7 +152,13 @@ impl SshKey {
             PublicSeen::Key(there) if there.identity() == own.identity() => return Ok(()),
             PublicSeen::Key(there) => there.as_str(),
             PublicSeen::Absent => "none",
-            PublicSeen::Wrong => "no public key",
+            // It may be a private key, and the only one.
+            PublicSeen::Wrong => {
+                let path = self.path.public_half();
+                return Err(format!(
+                    "{path} holds something else than a public key, and is not written over: move it away"
+                ));
+            }
             PublicSeen::Other(what) => return Err(what.clone()),
         };
         let after = own.commented(new.comment.as_str());

@@ -7,6 +7,7 @@
 )]
 
 mod https;
+mod trust;
 
 use std::{
     fs,

@@ -1,6 +1,6 @@
 //! Looking at a machine.
 
-use std::{cell::RefCell, fs::File, io::Read, os::unix::fs::FileExt};
+use std::{cell::RefCell, fs::File, io::Read, os::unix::fs::FileExt, sync::PoisonError};
 
 use anyhow::{Context, Result};
 use nix::{
@@ -13,7 +13,7 @@ use nix::{
 use sha2::Digest;
 
 use super::{
-    Real, keys, process,
+    Real, keys, process, trusted,
     walk::{Cursor, Way, kind},
 };
 use crate::{
@@ -37,11 +37,23 @@ impl<'a> Look<'a> {
         let accounts = &self.real.accounts;
         Meta {
             owner: accounts.user_name(stat.st_uid),
+            trusted: trusted(stat.st_uid),
             group: accounts.group_name(stat.st_gid),
             mode: Mode::new(stat.st_mode),
             links: stat.st_nlink,
             stamp: stamp(stat),
         }
+    }
+
+    /// Computes a digest once, however often it is asked for: each repository asks for its pinned program's.
+    fn digest_at(&self, stamp: Stamp, file: File) -> Result<Sha256> {
+        let known = || self.real.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(digest) = known().get(&stamp) {
+            return Ok(digest.clone());
+        }
+        let digest = digest_of(file)?;
+        known().insert(stamp, digest.clone());
+        Ok(digest)
     }
 
     fn of_stat(&self, stat: &FileStat) -> Entry {
@@ -157,8 +169,8 @@ impl Observe for Look<'_> {
     fn digest(&self, path: &HostPath) -> Result<(Entry, Option<Sha256>)> {
         let (entry, file) = self.open(path)?;
         let digest = match (&entry, file) {
-            (Entry::File(_), Some(file)) => {
-                Some(digest_of(file).with_context(|| format!("cannot read {path}"))?)
+            (Entry::File(meta), Some(file)) => {
+                Some(self.digest_at(meta.stamp, file).with_context(|| format!("cannot read {path}"))?)
             }
             _ => None,
         };

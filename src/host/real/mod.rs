@@ -13,7 +13,7 @@ mod secrets;
 mod walk;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     fs::File,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -31,8 +31,8 @@ use self::accounts::Accounts;
 pub use self::agent::Agent;
 pub use self::fetch::Web;
 pub(super) use self::walk::{Cursor, Way, kind};
-use super::{Host, Observe};
-use crate::model::HostPath;
+use super::{Host, Observe, Stamp};
+use crate::model::{HostPath, Sha256};
 
 /// The machine itself, or a tree of one below a directory.
 pub struct Real {
@@ -46,6 +46,8 @@ pub struct Real {
     web: Web,
     accounts: Accounts,
     mounts: OnceLock<BTreeSet<PathBuf>>,
+    /// Digests of files that were read, by what moves when they are written.
+    digests: Mutex<HashMap<Stamp, Sha256>>,
     /// Directories in which something was made, renamed or removed since the last `settle`.
     touched: Mutex<BTreeSet<HostPath>>,
 }
@@ -69,6 +71,7 @@ impl Real {
             credentials: None,
             web: Web::default(),
             mounts: OnceLock::new(),
+            digests: Mutex::default(),
             touched: Mutex::default(),
         })
     }
