@@ -111,6 +111,14 @@ fn each_child_gets_its_own_and_nothing_else() {
     lab.file("/srv/told", "");
     let ran = lab.ran(lab.command(&["plan"]).env("CREDENTIALS_DIRECTORY", "/run/credentials/x"));
     assert!(ran.code == Some(0) && lab.read("/srv/told").contains("canary-three"), "{ran:?}");
+    // And what is encrypted is opened by systemd's own tool; here a stand-in, as no machine key is at hand.
+    fs::remove_file(lab.at("/etc/credstore/two-key")).unwrap();
+    let creds = "#!/bin/sh\n[ \"$*\" = 'decrypt --name two-key /etc/credstore.encrypted/two-key -' ] && echo canary-four\n";
+    lab.file_of("/usr/local/sbin/systemd-creds", creds, 0, 0o755);
+    says(&lab, &["plan"], 1, &["there is no credential two-key", "systemd-creds encrypt"]);
+    lab.file_of("/etc/credstore.encrypted/two-key", "sealed\n", 0, 0o600);
+    says(&lab, &["plan"], 0, &["No changes."]);
+    assert!(lab.read("/srv/told").contains("AWS_SECRET_ACCESS_KEY=canary-four"));
     drop(s3);
 }
 

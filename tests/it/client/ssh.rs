@@ -42,6 +42,11 @@ fn one_apply_makes_key_known_host_and_repositories() {
     assert!(lab.at(&format!("{NAS}/repo/r/config")).is_file() && lab.at(&format!("{WORM}/config")).is_file());
     assert!(lab.read("/root/.ssh/known_hosts").contains(&format!("nas.lan {host_key}\n")));
 
+    // Planned elsewhere from what was observed here, it comes to the same.
+    let observed = lab.expect(0, &["observe"]).stdout;
+    lab.file_of("/root/observed.json", &observed, 0, 0o600);
+    says(&lab, &["plan", "--observed", "/root/observed.json"], 0, &["No changes."]);
+
     // What apply made serves restic and ssh by hand.
     lab.file("/home/a", "something to keep\n");
     let nas = ["--repo", "sftp:backup-web01@nas.lan:/repo/r", "--password-file", "/etc/rlvm/nas.pass"];
