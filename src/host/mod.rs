@@ -46,7 +46,7 @@ pub trait Observe {
     fn socket(&self, path: &HostPath) -> Result<Option<Meta>>;
     /// Says what is at a path, and the digest of what a regular file holds.
     fn digest(&self, path: &HostPath) -> Result<(Entry, Option<Sha256>)>;
-    /// Lists a directory's entries by name, sorted; nothing if there is none.
+    /// Lists a directory's entries by name, sorted; nothing if nothing is there. What cannot be listed is an error.
     fn names(&self, path: &HostPath) -> Result<Vec<String>>;
     /// Says whether a path is a mount point.
     fn mounted(&self, path: &HostPath) -> Result<bool>;

@@ -119,7 +119,7 @@ impl Kind for Directory {
     }
 
     fn observe(&self, look: &Look<'_, DirectorySeen>) -> Result<DirectorySeen> {
-        let there = match look.host.entry(&self.path)? {
+        let mut there = match look.host.entry(&self.path)? {
             Entry::Absent => There::Absent,
             Entry::Directory(meta) => {
                 There::Directory { owner: meta.owner, group: meta.group, mode: meta.mode }
@@ -128,7 +128,14 @@ impl Kind for Directory {
             other => There::Other(format!("{} is {}, no directory", self.path, other.noun())),
         };
         let mounted = if self.mounted { Some(look.host.mounted(&self.path)?) } else { None };
-        let names = if look.leaving { Some(look.host.names(&self.path)?) } else { None };
+        let mut names = None;
+        if look.leaving && matches!(there, There::Directory { .. }) {
+            match look.host.names(&self.path) {
+                Ok(listed) => names = Some(listed),
+                // It stays, and that is said; a plan for all else need not fail of it.
+                Err(err) => there = There::Other(format!("{err:#}")),
+            }
+        }
         Ok(DirectorySeen { there, mounted, tree: self.mounted && look.host.is_tree(), names })
     }
 

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, fs::File, io::Read, os::unix::fs::FileExt, sync::PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::{
     dir::Dir,
     errno::Errno,
@@ -179,8 +179,11 @@ impl Observe for Look<'_> {
 
     fn names(&self, path: &HostPath) -> Result<Vec<String>> {
         let mut cursor = self.cursor.borrow_mut();
-        let Way::There(fd) = cursor.go(self.real, path)? else {
-            return Ok(Vec::new());
+        let fd = match cursor.go(self.real, path)? {
+            Way::There(fd) => fd,
+            Way::Absent => return Ok(Vec::new()),
+            // What cannot be looked at is not empty.
+            Way::Blocked(why) => bail!("cannot list {path}: {why}"),
         };
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut dir =

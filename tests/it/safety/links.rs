@@ -7,6 +7,8 @@ use nix::{
     unistd::mkfifo,
 };
 
+use rlvm::host::{Host, Real};
+
 use super::{OTHER, VAULT, link, refused, says};
 use crate::support::{BACKUP, Scratch};
 
@@ -229,4 +231,24 @@ fn a_link_planted_after_the_plan_makes_a_saved_plan_stale() {
     link(&scratch, "/srv/open/repo", "/victim", BACKUP);
     says(&scratch, &["apply", saved], 5, &["directory:/srv/open/repo"]);
     assert_eq!(fs::read_dir(scratch.at("/victim")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_directory_that_may_not_be_entered_is_not_taken_for_an_empty_one() {
+    let rest = "directories:\n  /srv/one: {}\n  /srv/two: {}\n";
+    let scratch = machine(&format!("{rest}  /srv/theirs/bobs: {{ owner: backup }}\n"));
+    scratch.apply();
+    scratch.file_of("/srv/theirs/bobs/kept", "kept\n", OTHER, 0o644);
+    scratch.own("/srv/theirs/bobs", OTHER, 0o755);
+    scratch.state(rest);
+    let why = "cannot list /srv/theirs/bobs: /srv/theirs/bobs belongs to www-data, but lies in a directory of backup";
+    says(&scratch, &["plan"], 0, &["directory:/srv/theirs/bobs", why]);
+    says(&scratch, &["apply", "--yes"], 0, &[why]);
+    assert_eq!(scratch.read("/srv/theirs/bobs/kept"), "kept\n");
+    // Nor one that is no directory at all.
+    let real = Real::open(&scratch.root(), "/usr/bin").unwrap();
+    let names = |path: &str| real.looker().names(&path.parse().unwrap()).map_err(|err| format!("{err:#}"));
+    assert_eq!(names("/srv/none/x"), Ok(Vec::new()));
+    assert_eq!(names("/victim"), Ok(vec!["kept".into()]));
+    assert_eq!(names("/victim/kept"), Err("cannot list /victim/kept: /victim/kept is no directory".into()));
 }
