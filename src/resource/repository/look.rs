@@ -85,9 +85,6 @@ impl Repository {
             let damaged = RepositoryState::Opened(Found::Damaged("it has no keys".into()));
             return Ok((damaged, None));
         }
-        if let Some(why) = engine_missing(host, &self.means)? {
-            return Ok((RepositoryState::NotSeen(NotSeen::Waits(why)), None));
-        }
         let restic = match &self.means.engine {
             Some(engine) => host.entry(engine)?.file().map(|meta| meta.stamp),
             None => host.program("restic")?,
@@ -103,6 +100,10 @@ impl Repository {
             .filter(|last| marks.is_some() && last.marks.as_deref() == marks.as_ref() && !look.looks.refresh);
         if let Some(last) = unmoved {
             return Ok((last.state.clone(), marks));
+        }
+        // Its digest is read only where it is about to be run.
+        if let Some(why) = engine_missing(host, &self.means)? {
+            return Ok((RepositoryState::NotSeen(NotSeen::Waits(why)), None));
         }
         if look.leaving || marks.is_none() {
             let unknown = Found::Unreachable("it was not opened".into());

@@ -150,7 +150,12 @@ fn locked(scratch: &Scratch) {
     let mut backup = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     backup.stdin.as_mut().unwrap().write_all(b"x").unwrap();
     let start = Instant::now();
-    while fs::read_dir(scratch.at("/srv/r/locks")).unwrap().next().is_none() {
+    // Written under another name first, which goes on while a plan looks.
+    let is_there = || {
+        let mut locks = fs::read_dir(scratch.at("/srv/r/locks")).unwrap();
+        locks.any(|lock| lock.unwrap().file_name().len() == 64)
+    };
+    while !is_there() {
         if start.elapsed() > Duration::from_secs(60) {
             backup.kill().unwrap();
             panic!("restic makes no lock");
