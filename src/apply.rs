@@ -113,6 +113,9 @@ pub fn apply(plan: &Plan, ledger: &mut Writer<'_>, world: &mut World<'_>) -> Res
     // The last change may have been the one that a signal cut short.
     run.outcome.stopped |= !run.outcome.failed.is_empty() && (world.stop)();
     world.act.settle()?;
+    if !run.outcome.stopped {
+        run.look_again(plan, world);
+    }
     for (address, entry) in &plan.quiet {
         run.ledger.set(address, entry.clone())?;
     }
@@ -252,6 +255,34 @@ impl Run<'_, '_> {
         Ok(())
     }
 
+    /// Looks at what is reached by what was changed: a client that cannot get there any more is no success.
+    fn look_again(&mut self, plan: &Plan, world: &mut World<'_>) {
+        let host = world.host;
+        let looks: Vec<Result<Vec<Finding>>> = thread::scope(|scope| {
+            let looks = plan.again.iter().map(|(_, resource, last)| {
+                scope.spawn(move || {
+                    let seen =
+                        resource.observe(host.looker().as_ref(), last.as_ref(), false, Looks::default())?;
+                    let mut findings = resource.checks(&seen, last.as_ref());
+                    findings.extend(resource.reach(&seen));
+                    Ok(findings)
+                })
+            });
+            let looks: Vec<_> = looks.collect();
+            looks.into_iter().map(|look| look.join().unwrap_or_else(|_| bail!("looking failed"))).collect()
+        });
+        for ((address, ..), look) in plan.again.iter().zip(looks) {
+            let bad = match look {
+                Ok(findings) => findings.into_iter().find(|it| it.severity == Severity::Error).map(said),
+                Err(err) => Some(format!("{err:#}")),
+            };
+            if let Some(error) = bad {
+                (world.watch)(&Event::ApplyErrored { address, error });
+                self.outcome.failed.push(address.clone());
+            }
+        }
+    }
+
     /// Takes back what was written down of something that is not there: else a thing that somebody makes there
     /// later would be taken for rlvm's.
     fn unmade(&mut self, change: &Change, world: &World<'_>) -> Result<()> {
@@ -308,6 +339,12 @@ fn carry_out(change: &Change, told: &[Finding], act: &dyn Act, host: &dyn Observ
     }
 }
 
+/// Writes a finding as the reason of a failure.
+fn said(finding: Finding) -> String {
+    let help = finding.remedy.map(|remedy| format!("\n  help: {remedy}")).unwrap_or_default();
+    finding.message + &help
+}
+
 /// Looks at what could not be looked at when it was planned. Nothing: it is to be made, by just what was planned.
 fn find(change: &Change, told: &[Finding], host: &dyn Observe) -> Result<Option<Seen>> {
     let Some(Entry { resource, seen: last, .. }) = &change.entry else { return Ok(None) };
@@ -315,8 +352,7 @@ fn find(change: &Change, told: &[Finding], host: &dyn Observe) -> Result<Option<
     let mut findings = resource.checks(&seen, last.as_ref());
     findings.extend(resource.reach(&seen));
     if let Some(bad) = findings.iter().find(|finding| finding.severity == Severity::Error).cloned() {
-        let help = bad.remedy.map(|remedy| format!("\n  help: {remedy}")).unwrap_or_default();
-        bail!("{}{help}", bad.message);
+        bail!(said(bad));
     }
     if let Some(NotSeen::Waits(why) | NotSeen::Left(why)) = resource.not_seen(&seen) {
         bail!("it cannot be looked at: {why}");

@@ -7,11 +7,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{
-    context::{Basis, Context, Found, KEPT, Planned, Search},
+    context::{Basis, Context, Found, Planned, Search},
     exit::{Exit, Failure},
+    kept::Kept,
     output::is_broken_pipe,
     plan::{Allow, exit_of},
     progress::ApplyBar,
@@ -27,7 +28,6 @@ use crate::{
         show::{self, Paint},
     },
     resource::{Looks, Severity},
-    state::State,
 };
 
 /// Make this host as the state says
@@ -55,28 +55,6 @@ pub(super) struct Apply {
     pub(super) json_into: Option<PathBuf>,
     #[command(flatten)]
     pub(super) allow: Allow,
-}
-
-/// The state that was applied, as the runner will use it.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Kept {
-    format_version: u32,
-    rlvm_version: String,
-    /// Where the state's file was.
-    source: String,
-    /// The revision that it was at.
-    revision: Option<Revision>,
-    /// The state, resolved.
-    pub(super) state: State,
-}
-
-impl Kept {
-    /// Reads it; `None` if nothing was applied yet.
-    pub(super) fn read(store: &Store<'_>) -> Result<Option<Self>> {
-        let Some(bytes) = store.read(KEPT)? else { return Ok(None) };
-        let kept = serde_json::from_slice(&bytes);
-        kept.with_context(|| format!("{}/{KEPT} is damaged: apply again", store.dir())).map(Some)
-    }
 }
 
 /// What is to be applied.
@@ -246,26 +224,10 @@ fn carry_out(
     };
     // A part that was asked for is not what the night shall run by.
     if task.options.targets.is_empty() && !outcome.stopped {
-        keep(store, task)?;
+        let state = task.basis.state.clone();
+        Kept::new(task.source.clone(), task.revision.clone(), state).keep(store)?;
     }
     Ok(outcome)
-}
-
-/// Keeps the resolved state beside the ledger, if it is not what is kept already.
-fn keep(store: &Store<'_>, task: &Task) -> Result<()> {
-    let kept = Kept {
-        format_version: 1,
-        rlvm_version: env!("CARGO_PKG_VERSION").into(),
-        source: task.source.clone(),
-        revision: task.revision.clone(),
-        state: task.basis.state.clone(),
-    };
-    let mut bytes = serde_json::to_vec_pretty(&kept)?;
-    bytes.push(b'\n');
-    if store.read(KEPT)?.as_deref() != Some(bytes.as_slice()) {
-        store.replace(KEPT, &bytes)?;
-    }
-    Ok(())
 }
 
 /// Asks.
@@ -356,6 +318,12 @@ impl<'a> Stream<'a> {
         if self.text {
             let printer = &self.context.printer;
             printer.say(&show::text(plan, printer.style))?;
+            if self.context.global.quiet {
+                let matters = plan.findings.iter().filter(|it| it.severity != Severity::Notice).cloned();
+                let mut said = String::new();
+                show::write_findings(&mut said, &matters.collect::<Vec<_>>(), printer.err_style());
+                printer.note(&said);
+            }
         }
         Ok(())
     }

@@ -169,8 +169,8 @@ impl<'a> Context<'a> {
             return Err(Failure::new(Exit::Failed, message).help(hint).into());
         }
         let tried: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
-        let message = format!("no state: {} is not there", tried.join(", nor "));
-        Err(Failure::new(Exit::Failed, message).help("name it: rlvm plan PATH, or --state PATH").into())
+        let message = format!("no state: there is no {}", tried.join(", nor "));
+        Err(Failure::new(Exit::Failed, message).help("name it: --state PATH").into())
     }
 
     /// Loads a state; problems are returned, warnings of a good one printed.

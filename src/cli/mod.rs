@@ -4,6 +4,7 @@ mod apply;
 mod context;
 mod exit;
 mod extras;
+mod kept;
 mod ledger;
 mod observe;
 mod output;

@@ -7,9 +7,10 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{
-    apply::{Apply, Kept},
+    apply::Apply,
     context::{Context, Search},
     exit::{Exit, Failure},
+    kept::Kept,
     plan::Allow,
 };
 use crate::{

@@ -4,9 +4,10 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 
 use super::{
-    apply::{Kept, lock},
+    apply::lock,
     context::Context,
     exit::{Exit, Failure},
+    kept::Kept,
 };
 use crate::{
     host::Store,

@@ -7,9 +7,10 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{
-    apply::{Kept, lock},
+    apply::lock,
     context::{Context, RUN, Search},
     exit::{Exit, Failure},
+    kept::Kept,
 };
 use crate::{
     expand::expand,
@@ -210,10 +211,12 @@ impl Status {
 }
 
 impl Declared {
-    /// Finds what the state says, and looks. The state is the one that is named, else the one that was applied.
+    /// Finds what the state says, and looks. The state is the one that every verb takes, since apply waits for the agent;
+    /// where there is none, the one that was applied.
     fn find(context: &Context<'_>, host: &Real) -> Result<Self> {
         let home = context.home()?;
-        let kept = if context.global.state.is_some() { None } else { Kept::read(&Store::new(host, &home))? };
+        let named = context.global.state.is_some() || context.state_path(None, Search::EtcOnly).is_ok();
+        let kept = if named { None } else { Kept::read(&Store::new(host, &home))? };
         let state = match kept {
             Some(kept) => kept.state,
             None => context.state(None, Search::EtcOnly)?.state,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
     Action, Change, LedgerId, Plan, guard,
-    reach::{reach, refuse},
+    reach::{again, reach, refuse},
     survey::{Item, Survey, order},
 };
 use crate::{
@@ -41,6 +41,7 @@ pub fn decide(
         changes: Vec::new(),
         findings: declared.to_vec(),
         unchanged: 0,
+        again: Vec::new(),
         quiet: Vec::new(),
     };
     let needs = NeedsOnce::new(survey);
@@ -67,6 +68,9 @@ pub fn decide(
         if item.declared.is_some() && !blocked.contains(&index) {
             reach(index, survey, &seen[index], &needs, &mut changes, &mut plan);
         }
+    }
+    if !changes.is_empty() {
+        plan.again = again(survey, seen, &needs, &changes);
     }
     if !leaving.is_empty() {
         leave(survey, seen, &needs, &leaving, &mut changes, &mut plan);

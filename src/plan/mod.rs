@@ -25,7 +25,7 @@ use crate::{
     effect::Op,
     ledger::Entry,
     model::{Address, HostName, HostPath},
-    resource::{Attribute, Finding, Severity},
+    resource::{Attribute, Finding, Resource, Seen, Severity},
 };
 
 /// What to do, in order. Leaves nothing to decide.
@@ -41,6 +41,9 @@ pub struct Plan {
     pub findings: Vec<Finding>,
     /// How many are as declared.
     pub unchanged: usize,
+    /// What is reached by something that changes, and was not changed itself: apply looks whether it still is. With each
+    /// what was kept of the last look.
+    pub again: Vec<(Address, Resource, Option<Seen>)>,
     /// What to write into the ledger beside: nothing of it can be seen on the host.
     pub quiet: Vec<(Address, Option<Entry>)>,
 }

@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Action, Change, Plan, decide::NeedsOnce, survey::Survey};
+use super::{
+    Action, Change, Plan,
+    decide::NeedsOnce,
+    survey::{Item, Survey},
+};
 use crate::{
     model::Address,
-    resource::{Finding, NotSeen, Seen, Severity},
+    resource::{Cost, Finding, NotSeen, Resource, Seen, Severity},
 };
 
 /// Says of one resource why it cannot be got at. If that is being put right it is looked at by the next plan, and
@@ -22,12 +26,7 @@ pub(super) fn reach(
     let findings = resource.reach(seen);
     if let Some(NotSeen::Waits(why)) = resource.not_seen(seen) {
         let made = [Action::Create, Action::Update];
-        // That another repository is made makes this one no more reachable.
-        let kind = survey.items[index].address.kind();
-        let other = |need: &usize| survey.items[*need].address.kind() != kind;
-        let needs: Vec<Vec<usize>> =
-            needs.get().iter().map(|all| all.iter().copied().filter(other).collect()).collect();
-        match put_right(index, &needs, changes, &made) {
+        match put_right(index, &of_other_kinds(index, survey, needs), changes, &made) {
             Some(first) => wait(index, survey.items[first].address, &why, survey, changes, plan),
             None => {
                 changes.remove(&index);
@@ -51,6 +50,42 @@ pub(super) fn reach(
         let message = format!("{}; {first} is put right first", it.message);
         Finding::new(Severity::Notice, it.address, message)
     }));
+}
+
+/// Lists what is reached over the network by something that is made or changed: a key, a known host. That another
+/// repository is made makes none more or less reachable.
+pub(super) fn again(
+    survey: &Survey<'_>,
+    seen: &[Seen],
+    needs: &NeedsOnce<'_>,
+    changes: &BTreeMap<usize, Change>,
+) -> Vec<(Address, Resource, Option<Seen>)> {
+    let is_known =
+        |item: &Item<'_>| item.entry.is_some_and(|entry| !entry.pending) && item.declared.is_some();
+    let far = survey.items.iter().enumerate().filter(|(_, item)| {
+        item.resource().cost() == Cost::Wait && item.resource().path().is_none() && is_known(item)
+    });
+    let left = |index: usize| {
+        matches!(survey.items[index].resource().not_seen(&seen[index]), Some(NotSeen::Left(_)))
+    };
+    let touched =
+        far.filter(|(index, _)| !changes.contains_key(index) && !left(*index)).filter(|(index, _)| {
+            let needs = of_other_kinds(*index, survey, needs);
+            put_right(*index, &needs, changes, &[Action::Create, Action::Update]).is_some()
+        });
+    touched
+        .map(|(_, item)| {
+            let last = item.entry.and_then(|entry| entry.seen.clone());
+            (item.address.clone(), item.resource().clone(), last)
+        })
+        .collect()
+}
+
+/// Lists what each item needs, those of this one's kind left out.
+fn of_other_kinds(index: usize, survey: &Survey<'_>, needs: &NeedsOnce<'_>) -> Vec<Vec<usize>> {
+    let kind = survey.items[index].address.kind();
+    let other = |need: &usize| survey.items[*need].address.kind() != kind;
+    needs.get().iter().map(|all| all.iter().copied().filter(other).collect()).collect()
 }
 
 /// Leaves one resource that could not be looked at to apply, which looks when what it needs is in place.

@@ -137,6 +137,16 @@ impl Kind for Secret {
         };
         // R25
         match seen {
+            SecretSeen::Absent if self.generate && last.is_some() && self.role == Role::Password => {
+                let message = format!(
+                    "{path} is gone since the last apply: a new one opens nothing that was made with it"
+                );
+                let remedy = format!(
+                    "put the old one back from where you keep it; if nothing was made with it: rlvm ledger forget {}:{path}",
+                    Self::NAME
+                );
+                vec![say(Severity::Error, message, remedy)]
+            }
             // The first is made, the second refused, by `diff`.
             SecretSeen::Absent | SecretSeen::Other(_) if self.generate => Vec::new(),
             SecretSeen::Absent => {

@@ -21,6 +21,8 @@ use crate::{
 
 /// How long a look at a repository may take, in seconds.
 const LOOK: u64 = 10;
+/// How it begins what is said of a place that takes longer.
+pub const SILENT: &str = "no answer within";
 
 /// Asks which restic it is.
 ///
@@ -56,7 +58,7 @@ pub enum Found {
 pub fn found(output: &Output) -> Found {
     let complaint = output.stderr.trim();
     if output.timed_out {
-        let late = format!("no answer within {LOOK} s");
+        let late = format!("{SILENT} {LOOK} s");
         return Found::Unreachable(match retried(complaint) {
             Some(why) => format!("{late}: {why}"),
             None => late,

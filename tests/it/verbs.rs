@@ -287,3 +287,21 @@ jobs:
     let denied = on.expect(1, &["plan", "--refresh"]);
     assert!(denied.stdout.contains("error: repository:vault: unreachable"), "{denied:?}");
 }
+
+#[test]
+fn a_generated_password_that_is_lost_is_not_made_anew_over_its_repository() {
+    let scratch = Scratch::new();
+    scratch.state(
+        "destinations:\n  vault: { local: { path: /srv/r }, password_file: /etc/rlvm/v, generate_password: true }\n",
+    );
+    scratch.apply();
+    fs::remove_file(scratch.at("/etc/rlvm/v")).unwrap();
+    for args in [&["plan"][..], &["apply", "--yes"]] {
+        let said = scratch.expect(1, args).stdout;
+        assert!(said.contains("is gone since the last apply: a new one opens nothing"), "{said}");
+    }
+    assert!(!scratch.at("/etc/rlvm/v").exists());
+    // Quietly, too.
+    let ran = scratch.expect(1, &["apply", "--yes", "-q"]);
+    assert!(ran.stdout.is_empty() && ran.stderr.contains("error: secret:/etc/rlvm/v: "), "{ran:?}");
+}

@@ -82,7 +82,8 @@ impl Repository {
         if let Some(engine) = look::engine_missing(host, &self.means)? {
             return Ok(waits(engine));
         }
-        if let Some(tool) = missing_tool(host, remote)? {
+        let tool = missing_tool(host, remote)?;
+        if let Some(tool) = tool.or(look::tool(host, &self.means, false)?) {
             return Ok(RepositorySeen { tool: Some(Box::new(tool)), ..waits("a program is missing".into()) });
         }
         if !password {
@@ -107,7 +108,9 @@ impl Repository {
                 if listed == Some(true) { lost() } else { RepositoryState::Absent }
             }
             Found::Unreachable(why) => {
-                let why = self.says_ssh(host, remote)?.unwrap_or(why);
+                // Who did not answer restic in time does not answer ssh either.
+                let silent = why.starts_with(restic::SILENT);
+                let why = if silent { why } else { self.says_ssh(host, remote)?.unwrap_or(why) };
                 let other_host_key = if why.contains(UNTRUSTED) { remote.shown_keys(host)? } else { None };
                 return Ok(RepositorySeen { other_host_key, ..waits(why) });
             }

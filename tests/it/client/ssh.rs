@@ -125,6 +125,29 @@ fn a_repository_that_was_made_anew_is_refused() {
 }
 
 #[test]
+fn an_apply_that_cuts_off_what_was_reached_is_no_success() {
+    let lab = Lab::new();
+    give_passwords(&lab);
+    let sshd = lab.sshd();
+    lab.state(&state(&sshd.host_key()));
+    lab.apply();
+    // A host key that is not the machine's: plan sees what is there, and only the known hosts would change.
+    let other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0q4ZJm9b6m7o1vFv3x0m2bq5vT8yq7lq1m4E3v1xw0";
+    lab.state(&state(other));
+    let words = ["failed repository:nas: nas.lan shows another host key than the declared one", "SHA256:"];
+    says(&lab, &["apply", "--yes"], 7, &words);
+    lab.state(&state(&sshd.host_key()));
+    lab.apply();
+    lab.plan_is_empty();
+    // A key pair that is lost is made anew, and is not the one that the machine knows.
+    let private = lab.read("/root/.ssh/id_rlvm");
+    lab.ok(&["sh", "-c", "rm /root/.ssh/id_rlvm*"]);
+    lab.file("/root/.ssh/id_rlvm.pub.old", &private);
+    let ran = lab.expect(0, &["apply", "--yes"]);
+    assert!(ran.stderr.contains("done ssh_key:"), "this sshd takes any key of ours: {ran:?}");
+}
+
+#[test]
 fn a_path_that_the_chroot_does_not_show_is_told() {
     // R32
     let lab = Lab::new();

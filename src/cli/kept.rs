@@ -1,0 +1,47 @@
+//! The state as it was last applied, kept beside the ledger: what the night shall run by.
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use super::context::KEPT;
+use crate::{
+    host::{Revision, Store},
+    state::State,
+};
+
+/// The state that was applied, as the runner will use it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Kept {
+    format_version: u32,
+    rlvm_version: String,
+    /// Where the state's file was.
+    source: String,
+    /// The revision that it was at.
+    revision: Option<Revision>,
+    /// The state, resolved.
+    pub(super) state: State,
+}
+
+impl Kept {
+    /// Takes a state that was applied, with where it came from.
+    pub(super) fn new(source: String, revision: Option<Revision>, state: State) -> Self {
+        Self { format_version: 1, rlvm_version: env!("CARGO_PKG_VERSION").into(), source, revision, state }
+    }
+
+    /// Writes it beside the ledger, if it is not what is there already.
+    pub(super) fn keep(&self, store: &Store<'_>) -> Result<()> {
+        let mut bytes = serde_json::to_vec_pretty(self)?;
+        bytes.push(b'\n');
+        if store.read(KEPT)?.as_deref() != Some(bytes.as_slice()) {
+            store.replace(KEPT, &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Reads it; `None` if nothing was applied yet.
+    pub(super) fn read(store: &Store<'_>) -> Result<Option<Self>> {
+        let Some(bytes) = store.read(KEPT)? else { return Ok(None) };
+        let kept = serde_json::from_slice(&bytes);
+        kept.with_context(|| format!("{}/{KEPT} is damaged: apply again", store.dir())).map(Some)
+    }
+}
