@@ -66,10 +66,11 @@ impl Scan {
         keys.sort_by_key(|key| (strength(key), key.clone()));
         keys.dedup();
         if keys.is_empty() {
-            let said = match output.stderr.trim_end() {
-                "" => String::new(),
-                said => format!(", which said: {said}"),
-            };
+            // It says the same once for each type of key.
+            let mut lines: Vec<&str> = output.stderr.lines().filter(|line| !line.starts_with('#')).collect();
+            lines.dedup();
+            let said =
+                if lines.is_empty() { String::new() } else { format!(", which said: {}", lines.join("; ")) };
             let message = format!("no host key from {}, port {}; tried `{scan}`{said}", self.host, self.port);
             let hint = "is the name right, is it up, does its SSH server listen on another port (--port)?";
             bail!(Failure::new(Exit::Failed, message).help(hint));

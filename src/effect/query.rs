@@ -42,6 +42,7 @@ const READ_ONLY: &[(&str, &[&str], &[&str])] = &[
     // Asks the agent, or the other machine; neither keeps anything of it (tried with OpenSSH 9.2).
     ("ssh-add", &["-L"], &[]),
     ("ssh-keyscan", &["-T"], &[]),
+    ("test", &["-r"], &[]),
     ("test", &["-w"], &[]),
     ("test", &["-x"], &[]),
 ];

@@ -4,13 +4,16 @@ use super::{Declared, Expanded};
 use crate::{
     effect::quote,
     model::{HostPath, UserName},
-    resource::{CronFile, CronLine, Finding, Severity},
+    resource::{CronFile, CronLine, Finding, Program, Severity},
     state::State,
 };
 
 pub(super) fn add(state: &State, expanded: &mut Expanded) {
     // Needed with or without jobs: the last job's end does not take a system directory with it.
     expanded.add_needed(HostPath::fixed("/etc/cron.d"));
+    if state.jobs.values().any(|job| job.enabled && job.schedule.is_some()) {
+        expanded.add(Declared::plain(Program { at: state.rlvm_path.clone() }));
+    }
     for (name, job) in state.jobs.iter().filter(|(_, job)| job.enabled) {
         let Some(schedule) = &job.schedule else { continue };
         // As root, whatever the job's user is: freezing needs it. restic then runs as the user.

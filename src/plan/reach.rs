@@ -98,10 +98,14 @@ fn wait(
     plan: &mut Plan,
 ) {
     if let Some(change) = changes.get_mut(&index) {
-        change.reason = format!("not looked at yet: {first} comes first; made if there is none ({why})");
+        change.reason = format!(
+            "not looked at yet: {first} comes first; made if there is none ({})",
+            why.trim_end_matches('.')
+        );
         return;
     }
-    let message = format!("not looked at: {why}; {first} is put right first");
+    let why = why.trim_end_matches('.');
+    let message = format!("it cannot be reached: {why}; {first} is put right first, then apply looks");
     plan.findings.push(Finding::new(Severity::Notice, survey.items[index].address, message));
 }
 

@@ -16,6 +16,7 @@ mod logrotate;
 mod managed_block;
 mod managed_file;
 mod other_backups;
+mod program;
 mod repository;
 mod secret;
 mod ssh;
@@ -38,6 +39,7 @@ pub use logrotate::{Frequency, LogrotateFile, LogrotateSeen, LogrotateSpec, NewF
 pub use managed_block::ManagedBlock;
 pub use managed_file::{FileSeen, ManagedFile};
 pub use other_backups::{OtherBackup, OtherBackups};
+pub use program::Program;
 pub use repository::{Location, Machine, Remote, Repository, RepositorySeen, RepositoryState};
 pub use secret::{Role, Secret, SecretSeen};
 pub use ssh::{Access, AuthorizedKey, SshAgentSpec, SshHostSpec, SshKeySpec, SshUserSpec};
@@ -373,6 +375,7 @@ kinds! {
     CronFile,
     LogrotateFile,
     OtherBackups,
+    Program,
     SshKey,
     SshConfig,
     KnownHosts,

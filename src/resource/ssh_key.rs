@@ -76,7 +76,7 @@ pub enum PublicSeen {
     Absent,
     /// A public key.
     Key(PublicKey),
-    /// A file with something else in it, which is not repeated: it may be a private key.
+    /// A file with something else in it, which is not repeated.
     Wrong,
     /// Something that is never written over: what.
     Other(String),
@@ -101,6 +101,11 @@ impl SshKey {
         let read = |text: Vec<u8>| String::from_utf8(text).map_err(|_| "is no text".into());
         Ok(match FileSeen::look(host, &self.path.public_half(), read)? {
             FileSeen::Absent => PublicSeen::Absent,
+            // Perhaps the only one, under a wrong name.
+            FileSeen::File { text, .. } if text.contains("PRIVATE KEY") => PublicSeen::Other(format!(
+                "{} holds a private key, and is not written over: move it away",
+                self.path.public_half()
+            )),
             FileSeen::File { text, .. } => text.trim_end().parse().map_or(PublicSeen::Wrong, PublicSeen::Key),
             FileSeen::Other(what) => PublicSeen::Other(what),
         })
@@ -152,13 +157,7 @@ impl SshKey {
             PublicSeen::Key(there) if there.identity() == own.identity() => return Ok(()),
             PublicSeen::Key(there) => there.as_str(),
             PublicSeen::Absent => "none",
-            // It may be a private key, and the only one.
-            PublicSeen::Wrong => {
-                let path = self.path.public_half();
-                return Err(format!(
-                    "{path} holds something else than a public key, and is not written over: move it away"
-                ));
-            }
+            PublicSeen::Wrong => "something else",
             PublicSeen::Other(what) => return Err(what.clone()),
         };
         let after = own.commented(new.comment.as_str());

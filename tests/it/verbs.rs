@@ -305,3 +305,17 @@ fn a_generated_password_that_is_lost_is_not_made_anew_over_its_repository() {
     let ran = scratch.expect(1, &["apply", "--yes", "-q"]);
     assert!(ran.stdout.is_empty() && ran.stderr.contains("error: secret:/etc/rlvm/v: "), "{ran:?}");
 }
+
+#[test]
+fn a_private_key_in_the_place_of_a_public_one_is_not_written_over() {
+    let scratch = Scratch::new();
+    scratch.state("ssh:\n  keys: { /root/.ssh/id: {} }\n");
+    scratch.apply();
+    let key = scratch.read("/root/.ssh/id");
+    scratch.file("/root/.ssh/id.pub", &key);
+    for args in [&["plan"][..], &["apply", "--yes", "--adopt"]] {
+        let said = scratch.expect(6, args).stdout;
+        assert!(said.contains("/root/.ssh/id.pub holds a private key, and is not written over"), "{said}");
+    }
+    assert_eq!(scratch.read("/root/.ssh/id.pub"), key);
+}

@@ -144,7 +144,15 @@ impl Repository {
             };
             return Ok(Some(why));
         }
-        Ok(None)
+        let (user, password) = (&self.user, &self.password.0);
+        if *user == UserName::root() || !host.has_user(user)? {
+            return Ok(None);
+        }
+        let test = Cmd::new("test").arg("-r").path(password).user(user).ok(&[0, 1]).timeout(10);
+        let readable = host.query(&Query::new(test)?)?.code == Some(0);
+        Ok((!readable).then(|| {
+            format!("{user} cannot read {password}: the file, or a directory on the way, is closed to it")
+        }))
     }
 
     /// Asks the kernel, as the user, whether it can work there (R20). Nothing is written.

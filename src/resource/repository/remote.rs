@@ -230,6 +230,8 @@ fn missing_tool(host: &dyn Observe, remote: &Remote) -> Result<Option<Missing>> 
 pub(super) fn remedy(why: &str) -> &'static str {
     if why.contains(NO_LOGIN) {
         "put this host's public key (`rlvm show` has it) where the other machine's account takes it from, then apply again"
+    } else if why.contains(" cannot read ") {
+        "open the way to it for that user (chmod o+x on the directories), or put it elsewhere"
     } else if why.contains(UNTRUSTED) {
         "`rlvm ssh scan HOST` shows its host keys: check them there, and declare them in `ssh: hosts:`"
     } else {

@@ -1,0 +1,81 @@
+//! A program that the night calls. It is looked at, not installed.
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use super::{Diff, Finding, Kind, Look, Removal, Severity};
+use crate::{
+    host::Entry,
+    model::{Address, HostPath},
+};
+
+/// A program that must be there when cron calls it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// Where.
+    pub at: HostPath,
+}
+
+impl Kind for Program {
+    const NAME: &'static str = "program";
+    /// Whether it is there, and can be run. In a tree it may come later: then nothing is asked.
+    type Seen = bool;
+
+    fn key(&self) -> String {
+        self.at.to_string()
+    }
+
+    fn path(&self) -> Option<&HostPath> {
+        None
+    }
+
+    fn observe(&self, look: &Look<'_, bool>) -> Result<bool> {
+        if look.host.is_tree() {
+            return Ok(true);
+        }
+        Ok(match look.host.entry(&self.at)? {
+            Entry::File(meta) => meta.mode.bits() & 0o111 != 0,
+            // A package's link to another place is as good.
+            Entry::Other(what) => what.starts_with("a symbolic link"),
+            _ => false,
+        })
+    }
+
+    fn exists(&self, seen: &bool) -> bool {
+        *seen
+    }
+
+    fn diff(&self, _: &bool) -> Diff {
+        Diff::Same
+    }
+
+    fn checks(&self, seen: &bool, _: Option<&bool>) -> Vec<Finding> {
+        if *seen {
+            return Vec::new();
+        }
+        let address = Address::new(Self::NAME, &self.key());
+        let message = format!("cron is to call {}, and no such program is there", self.at);
+        let remedy = "install rlvm there, or say where it is: `rlvm_path: /usr/local/bin/rlvm`";
+        vec![Finding::new(Severity::Warning, address, message).remedy(remedy)]
+    }
+
+    fn removal(&self, _: &bool, _: &dyn Fn(&HostPath) -> bool) -> Removal {
+        Removal::Quiet
+    }
+
+    fn is_managed(&self, _: &bool) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_missing_is_told() {
+        let it = Program { at: "/usr/bin/rlvm".parse().unwrap() };
+        assert!(it.checks(&true, None).is_empty());
+        assert!(it.checks(&false, None)[0].message.contains("/usr/bin/rlvm"));
+    }
+}
