@@ -14,7 +14,7 @@ use crate::{
     expand::{Expanded, Homes, expand, users_with_homes},
     host::{CallersFiles, Host as _, Real, Store, host_name, lexical},
     ledger::{self, LOG, Ledger, SNAPSHOT},
-    model::{HostName, HostPath},
+    model::{HostName, HostPath, Scope},
     plan::{Looking, Options, Plan, Survey, decide, observe},
     resource::{Looks, Seen},
     state::{self, Loaded, Problem, Problems, State},
@@ -331,9 +331,15 @@ impl<'a> Context<'a> {
         Ok(homes)
     }
 
+    /// Says whose set-up it is: the host's, or the caller's own.
+    #[expect(clippy::unused_self, reason = "so far it is always the host's")]
+    pub(super) fn scope(&self) -> Scope {
+        Scope::Host
+    }
+
     /// Puts together what a plan is made from.
     pub(super) fn basis(&self, state: State, homes: &Homes, ledger: Option<Ledger>) -> Basis {
-        let expanded = expand(&state, homes);
+        let expanded = expand(&state, homes, &self.scope());
         let known = ledger.is_some();
         // Where there is no ledger it is as if nothing were managed.
         let ledger = ledger.unwrap_or_else(|| Ledger::new(state.host.clone(), String::new()));

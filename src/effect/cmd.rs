@@ -17,7 +17,8 @@ pub enum Arg {
 }
 
 impl Arg {
-    fn text(&self) -> &str {
+    /// Returns the word, or the path as it is on the managed host.
+    pub fn text(&self) -> &str {
         match self {
             Self::Word(word) => word,
             Self::Path(path) => path.as_str(),
@@ -109,6 +110,9 @@ pub struct Cmd {
     user: Option<UserName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     input: Option<String>,
+    /// Whether it takes `--root DIR`, and below another root gets it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    rooted: bool,
     ok: Vec<i32>,
     /// In seconds.
     timeout: u64,
@@ -130,7 +134,8 @@ impl Cmd {
 
     fn of(program: Arg) -> Self {
         let (args, env, private, user) = (Vec::new(), BTreeMap::new(), Vec::new(), None);
-        Self { program, args, env, private, user, input: None, ok: vec![0], timeout: TIMEOUT }
+        let (input, rooted) = (None, false);
+        Self { program, args, env, private, user, input, rooted, ok: vec![0], timeout: TIMEOUT }
     }
 
     /// Adds a word.
@@ -179,6 +184,14 @@ impl Cmd {
     #[must_use]
     pub fn input(mut self, text: &str) -> Self {
         self.input = Some(text.into());
+        self
+    }
+
+    /// Says that it takes `--root DIR` as useradd and systemctl do: below another root it works there, and its paths
+    /// are that tree's.
+    #[must_use]
+    pub fn rooted(mut self) -> Self {
+        self.rooted = true;
         self
     }
 
@@ -237,6 +250,11 @@ impl Cmd {
     /// Says whether an exit code means success.
     pub fn accepts(&self, code: i32) -> bool {
         self.ok.contains(&code)
+    }
+
+    /// Says whether below another root it gets `--root DIR` as its first words.
+    pub fn is_rooted(&self) -> bool {
+        self.rooted
     }
 
     /// Returns how long it may take, in seconds.

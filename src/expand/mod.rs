@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     effect::Owner,
-    model::{HostPath, UserName},
+    model::{HostPath, Scope, UserName},
     resource::{Account, Directory, OtherBackups, Resource},
     source::Source,
     state::{Job, State},
@@ -33,8 +33,8 @@ pub fn users_with_homes(state: &State) -> BTreeSet<UserName> {
     ssh.chain(repositories::rclone_users(state)).collect()
 }
 
-/// Lists all resources of a state.
-pub fn expand(state: &State, homes: &Homes) -> Expanded {
+/// Lists all resources of a state, as the host's or as a user's own.
+pub fn expand(state: &State, homes: &Homes, _scope: &Scope) -> Expanded {
     let mut expanded = Expanded::default();
     directories(state, &mut expanded);
     engine::add(state, &mut expanded);

@@ -11,7 +11,7 @@ use crate::{
     effect::{Op, temporary},
     ledger::{Entry, Ledger, Origin},
     model::{Address, HostName, HostPath},
-    resource::{Cost, Diff, Edit, Finding, NotSeen, OnRemove, Removal, Resource, Seen, Severity},
+    resource::{Cost, Diff, Edit, Finding, NotSeen, OnRemove, Removal, Seen, Severity},
 };
 
 /// What the caller allows.
@@ -364,12 +364,19 @@ fn name_needs(
     leaving: &HashSet<usize>,
     changes: &mut BTreeMap<usize, Change>,
 ) {
-    // R45: the restic that was used stays until the one that takes its place is there.
-    let is_engine = |index: &usize| matches!(survey.items[*index].resource(), Resource::Engine(_));
-    let (old, new): (Vec<usize>, Vec<usize>) =
-        changes.keys().filter(|index| is_engine(index)).partition(|index| leaving.contains(index));
-    let replaced = old.iter().flat_map(|old| new.iter().map(move |new| (*old, *new)));
-    let mut pairs: Vec<(usize, usize)> = replaced.collect();
+    // R45: the restic that was used stays until the one that takes its place is there; a schedule too.
+    let slotted: Vec<(String, usize)> =
+        changes.keys().filter_map(|index| Some((survey.items[*index].resource().slot()?, *index))).collect();
+    let (old, new): (Vec<_>, Vec<_>) = slotted.into_iter().partition(|(_, index)| leaving.contains(index));
+    let mut taken: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (slot, index) in new {
+        taken.entry(slot).or_default().push(index);
+    }
+    let replaced = |(slot, old): &(String, usize)| {
+        let (old, new) = (*old, taken.get(slot).cloned().unwrap_or_default());
+        new.into_iter().map(move |new| (old, new))
+    };
+    let mut pairs: Vec<(usize, usize)> = old.iter().flat_map(replaced).collect();
     for index in changes.keys() {
         for need in &needs[*index] {
             match (leaving.contains(index), leaving.contains(need)) {

@@ -167,6 +167,10 @@ impl Kind for Engine {
         Some(&self.path)
     }
 
+    fn slot(&self) -> Option<String> {
+        Some("restic".into())
+    }
+
     fn cost(&self) -> Cost {
         Cost::Work
     }

@@ -42,7 +42,7 @@ pub use other_backups::{OtherBackup, OtherBackups};
 pub use program::Program;
 pub use repository::{Location, Machine, Remote, Repository, RepositorySeen, RepositoryState};
 pub use secret::{Role, Secret, SecretSeen};
-pub use ssh::{Access, AuthorizedKey, SshAgentSpec, SshHostSpec, SshKeySpec, SshUserSpec};
+pub use ssh::{Access, AuthorizedKey, ClientPrune, SshAgentSpec, SshHostSpec, SshKeySpec, SshUserSpec};
 pub use ssh_agent::AgentSeen;
 pub use ssh_config::{SshConfig, SshConfigHost};
 pub use ssh_key::{NewKey, PublicSeen, SshKey, SshKeySeen};
@@ -139,6 +139,12 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
 
     /// Names the destination whose backups are lost with this host, unless a copy of this is put away elsewhere.
     fn to_put_away(&self) -> Option<&Name> {
+        None
+    }
+
+    /// Names the place that only one resource fills at a time, whatever its kind: what leaves it stays until what takes
+    /// it is there.
+    fn slot(&self) -> Option<String> {
         None
     }
 
@@ -345,6 +351,11 @@ macro_rules! kinds {
             /// See [`Kind::to_put_away`].
             pub fn to_put_away(&self) -> Option<&Name> {
                 match self { $(Self::$Kind(it) => it.to_put_away(),)* }
+            }
+
+            /// See [`Kind::slot`].
+            pub fn slot(&self) -> Option<String> {
+                match self { $(Self::$Kind(it) => it.slot(),)* }
             }
 
             /// See [`Kind::blocks`].

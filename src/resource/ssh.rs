@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::OnRemove;
 use crate::model::{
-    HostPath, KeyType, Line, OneOrMore, PublicKey, SecretFile, Server, UserName, field::is_default,
+    HostPath, KeyType, Line, OneOrMore, PublicKey, Schedule, SecretFile, Server, Span, UserName,
+    field::is_default,
 };
 
 /// An account of this host through which a client stores its backups here.
@@ -19,6 +20,9 @@ pub struct SshUserSpec {
     pub access: Access,
     /// The keys that may log in; at least one. One that is taken out is revoked, the others stay.
     pub authorized_keys: OneOrMore<AuthorizedKey>,
+    /// Removes old backups of this client, here: a client that can only add cannot. Default: nothing is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prune: Option<ClientPrune>,
     /// Takes over an account that is there already and differs. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub adopt: bool,
@@ -29,6 +33,21 @@ pub struct SshUserSpec {
     /// made it; its files stay. Default: default.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_remove: OnRemove,
+}
+
+/// How old backups of a client are removed by the server that keeps them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct ClientPrune {
+    /// Backups are kept so long: `90d`. By nothing else may a server choose: a stolen client could forge any number of
+    /// backups, and with them push the real ones out.
+    pub keep_within: Span,
+    /// When, in cron's words. Default: only by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+    /// The file on this server that holds the repository's password: an absolute path, root's, 0600.
+    pub password_file: SecretFile,
 }
 
 /// What an account may do.

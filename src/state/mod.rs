@@ -57,6 +57,9 @@ pub struct State {
     /// Where cron finds rlvm: an absolute path. Default: `/usr/bin/rlvm`.
     #[serde(default = "State::rlvm_path")]
     pub rlvm_path: HostPath,
+    /// What starts jobs and the entries of `cron:` when it is time. Default: cron.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub scheduler: Scheduler,
     /// Where rlvm writes its own logs, and how many old ones are kept.
     #[serde(default)]
     pub log: Log,
@@ -134,6 +137,18 @@ impl JsonSchema for Version {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         schemars::json_schema!({ "type": "integer", "enum": [1] })
     }
+}
+
+/// What starts jobs when it is time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Scheduler {
+    /// cron: a file each in /etc/cron.d, without root a block in the user's crontab.
+    #[default]
+    Cron,
+    /// systemd: a timer and a service each.
+    Systemd,
 }
 
 /// Where rlvm writes its own logs.

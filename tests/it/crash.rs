@@ -29,7 +29,7 @@ use rlvm::{
     expand::{Homes, expand},
     host::{Act, Real, Store},
     ledger::{self, LOG, Ledger, SNAPSHOT, Writer},
-    model::{FetchUrl, HostPath},
+    model::{FetchUrl, HostPath, Scope},
     plan::{Looking, Options, Survey, decide, observe},
     resource::Looks,
 };
@@ -244,7 +244,7 @@ fn mortal_apply(on: &Scratch, yaml: &str, death: Death) -> usize {
     let known = ledger::read(home.as_str(), snapshot.as_deref(), log.as_deref()).unwrap();
     let (ledger, whole) =
         known.unwrap_or_else(|| (Ledger::new("web01".parse().unwrap(), "lineage".into()), 0));
-    let expanded = expand(&loaded.state, &Homes::default());
+    let expanded = expand(&loaded.state, &Homes::default(), &Scope::Host);
     let survey = Survey::new(&expanded, &ledger, &[]).unwrap();
     let seen =
         observe(&survey, &Looking { host: &real, looks: Looks::default(), progress: &|_| {} }).unwrap();

@@ -113,7 +113,12 @@ fn build(real: &Real, cmd: &Cmd, by: &[&str]) -> Result<Command> {
         command.args(identity(real, user)?);
     }
     command.arg("--").arg(value(real, cmd.program()));
-    command.args(cmd.words().iter().map(|arg| value(real, arg)));
+    if cmd.is_rooted() && !real.is_running_system() {
+        command.arg("--root").arg(&real.root);
+        command.args(cmd.words().iter().map(Arg::text));
+    } else {
+        command.args(cmd.words().iter().map(|arg| value(real, arg)));
+    }
     command.env_clear().env("PATH", &real.path).env("LC_ALL", "C.UTF-8").env("HOME", "/nonexistent");
     command.envs(cmd.variables().iter().map(|(name, arg)| (name, value(real, arg))));
     command.envs(secrets::variables(real, cmd.secrets(), cmd.run_as())?);
