@@ -1,38 +1,83 @@
-//! Cron entries: the jobs', and the user's own.
+//! What is started when it is time: the jobs, and the user's own entries. Each scheduler writes them its own way.
 
 use super::{Declared, Expanded};
 use crate::{
     effect::quote,
-    model::{HostPath, UserName},
+    model::{HostPath, Name, Schedule, Span, UserName},
     resource::{CronFile, CronLine, Finding, Program, Severity},
     state::State,
 };
 
+/// Something that is started when it is time.
+#[derive(Clone, Debug)]
+pub(super) struct Timed {
+    /// Where the state says so, for findings.
+    pub(super) place: String,
+    /// What it is called: a file's or a unit's name, without an ending.
+    pub(super) name: String,
+    /// Whose it is, for the first line of what is written.
+    pub(super) whose: String,
+    /// When.
+    pub(super) schedule: Schedule,
+    /// How much later at most, by chance.
+    pub(super) jitter: Option<Span>,
+    /// As whom.
+    pub(super) user: UserName,
+    /// What, for a shell.
+    pub(super) command: String,
+    /// The job that it starts; none if it is an entry of the user's own.
+    pub(super) job: Option<Name>,
+    /// Whether to take over one that is there and differs.
+    pub(super) adopt: bool,
+    /// Whether its removal is refused.
+    pub(super) protect: bool,
+}
+
 pub(super) fn add(state: &State, expanded: &mut Expanded) {
     // Needed with or without jobs: the last job's end does not take a system directory with it.
     expanded.add_needed(HostPath::fixed("/etc/cron.d"));
-    if state.jobs.values().any(|job| job.enabled && job.schedule.is_some()) {
+    let all = timed(state);
+    if all.iter().any(|timed| timed.job.is_some()) {
         expanded.add(Declared::plain(Program { at: state.rlvm_path.clone() }));
     }
-    for (name, job) in state.jobs.iter().filter(|(_, job)| job.enabled) {
-        let Some(schedule) = &job.schedule else { continue };
-        // As root, whatever the job's user is: freezing needs it. restic then runs as the user.
-        let (user, command) = (UserName::root(), format!("{} run {name}", quote(state.rlvm_path.as_str())));
-        let line = CronLine { schedule, user: &user, command: &command };
-        let whose = format!("job {name} of {}", state.host);
-        let declared = |file| Declared { protect: job.protect, ..Declared::plain(file) };
-        take(
-            expanded,
-            &format!("jobs.{name}"),
-            CronFile::new(&format!("rlvm-{name}"), &whose, &line).map(declared),
-        );
+    for timed in &all {
+        let line = CronLine { schedule: &timed.schedule, user: &timed.user, command: timed.command.as_str() };
+        let declared =
+            |file| Declared { adopt: timed.adopt, protect: timed.protect, ..Declared::plain(file) };
+        take(expanded, &timed.place, CronFile::new(&timed.name, &timed.whose, &line).map(declared));
     }
-    for (name, spec) in &state.cron {
-        let line = CronLine { schedule: &spec.schedule, user: &spec.user, command: spec.command.as_str() };
-        let whose = format!("cron entry {name} of {}", state.host);
-        let declared = |file| Declared { adopt: spec.adopt, protect: spec.protect, ..Declared::plain(file) };
-        take(expanded, &format!("cron.{name}"), CronFile::new(name.as_str(), &whose, &line).map(declared));
-    }
+}
+
+/// Lists all that is started when it is time.
+pub(super) fn timed(state: &State) -> Vec<Timed> {
+    let jobs = state.jobs.iter().filter(|(_, job)| job.enabled).filter_map(|(name, job)| {
+        Some(Timed {
+            place: format!("jobs.{name}"),
+            name: format!("rlvm-{name}"),
+            whose: format!("job {name} of {}", state.host),
+            schedule: job.schedule.clone()?,
+            jitter: job.jitter,
+            // As root, whatever the job's user is: freezing needs it. restic then runs as the user.
+            user: UserName::root(),
+            command: format!("{} run {name}", quote(state.rlvm_path.as_str())),
+            job: Some(name.clone()),
+            adopt: false,
+            protect: job.protect,
+        })
+    });
+    let own = state.cron.iter().map(|(name, spec)| Timed {
+        place: format!("cron.{name}"),
+        name: name.to_string(),
+        whose: format!("cron entry {name} of {}", state.host),
+        schedule: spec.schedule.clone(),
+        jitter: None,
+        user: spec.user.clone(),
+        command: spec.command.as_str().to_owned(),
+        job: None,
+        adopt: spec.adopt,
+        protect: spec.protect,
+    });
+    jobs.chain(own).collect()
 }
 
 /// Declares what could be made, or says why not.
