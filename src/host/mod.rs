@@ -14,7 +14,7 @@ mod trust;
 
 use anyhow::Result;
 
-pub use entry::{Entry, KeyHead, Meta, Stamp};
+pub use entry::{Entry, KeyHead, Meta, Stamp, UserEntry};
 pub use lock::{Busy, Lock};
 pub use real::{Agent, Real, Web, interrupted, watch_signals};
 pub use store::{Appender, Store};
@@ -54,6 +54,8 @@ pub trait Observe {
     fn has_user(&self, user: &UserName) -> Result<bool>;
     /// Says whether there is such a group.
     fn has_group(&self, group: &GroupName) -> Result<bool>;
+    /// Says what the system's accounts say of a user; nothing if there is no such user.
+    fn user(&self, user: &UserName) -> Result<Option<UserEntry>>;
     /// Says where a user is at home; nothing if there is no such user.
     fn home(&self, user: &UserName) -> Result<Option<HostPath>>;
     /// Finds a program in the host's `PATH`.

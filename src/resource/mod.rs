@@ -28,7 +28,7 @@ use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-pub use account::Account;
+pub use account::{Account, AccountSeen, NewGroup, NewUser};
 pub use cron::{CronFile, CronLine, CronSpec};
 pub use difference::{Attribute, Diff, Edit, Removal};
 pub use directory::{Directory, DirectorySeen, DirectorySpec, There};

@@ -1,5 +1,6 @@
 //! Tests of rlvm as a whole: one binary, a module a concern.
 
+mod accounts;
 mod architecture;
 mod canary;
 mod checks;

@@ -116,7 +116,11 @@ impl Act for Real {
                     .with_context(|| format!("cannot remove the directory {path}"))?;
             }
             Op::Install(install) => self.install(&mut cursor, install)?,
-            Op::Run(cmd) => return process::must(self, cmd).map(drop),
+            Op::Run(cmd) => {
+                let ran = process::must(self, cmd);
+                self.accounts.forget();
+                return ran.map(drop);
+            }
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     effect::Query,
-    host::{Entry, KeyHead, LONGEST_TEXT, Meta, Observe, Output, Stamp},
+    host::{Entry, KeyHead, LONGEST_TEXT, Meta, Observe, Output, Stamp, UserEntry},
     model::{GroupName, HostPath, Mode, Sha256, UserName},
 };
 
@@ -224,6 +224,10 @@ impl Observe for Look<'_> {
 
     fn has_group(&self, group: &GroupName) -> Result<bool> {
         Ok(self.real.accounts.group(group)?.is_some())
+    }
+
+    fn user(&self, user: &UserName) -> Result<Option<UserEntry>> {
+        self.real.accounts.entry(user)
     }
 
     fn home(&self, user: &UserName) -> Result<Option<HostPath>> {
