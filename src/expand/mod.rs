@@ -6,12 +6,14 @@
 mod accounts;
 mod engine;
 mod logs;
+mod prune;
 mod repositories;
 mod resources;
 mod schedules;
 mod ssh;
 mod unsupported;
 
+pub use prune::prunes;
 pub use resources::{Declared, Expanded};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +43,7 @@ pub fn expand(state: &State, homes: &Homes, _scope: &Scope) -> Expanded {
     accounts::clients(state, &mut expanded);
     engine::add(state, &mut expanded);
     repositories::add(state, homes, &mut expanded);
+    prune::add(state, &mut expanded);
     schedules::add(state, &mut expanded);
     logs::add(state, &mut expanded);
     other_backups(state, &mut expanded);

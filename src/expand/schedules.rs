@@ -1,6 +1,6 @@
 //! What is started when it is time: the jobs, and the user's own entries. Each scheduler writes them its own way.
 
-use super::{Declared, Expanded};
+use super::{Declared, Expanded, prune};
 use crate::{
     effect::quote,
     model::{HostPath, Name, Schedule, Span, UserName},
@@ -77,7 +77,7 @@ pub(super) fn timed(state: &State) -> Vec<Timed> {
         adopt: spec.adopt,
         protect: spec.protect,
     });
-    jobs.chain(own).collect()
+    jobs.chain(own).chain(prune::timed(state)).collect()
 }
 
 /// Declares what could be made, or says why not.
