@@ -61,7 +61,7 @@ struct Pruned {
 
 #[derive(Debug, Serialize)]
 struct Client {
-    client: UserName,
+    name: UserName,
     command: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<String>,
@@ -86,7 +86,7 @@ impl PruneVerb {
             pruned.push(client);
             Ok(())
         })?;
-        pruned.sort_by(|a, b| a.client.cmp(&b.client));
+        pruned.sort_by(|a, b| a.name.cmp(&b.name));
         let failed = pruned.iter().filter(|client| client.error.is_some()).count();
         let done = pruned.len();
         if self.json {
@@ -121,13 +121,13 @@ impl PruneVerb {
     fn show(&self, context: &Context<'_>, chosen: Vec<(UserName, Cmd)>) -> Result<Exit> {
         let clients: Vec<Client> = chosen
             .into_iter()
-            .map(|(client, cmd)| Client { client, command: cmd.to_string(), output: None, error: None })
+            .map(|(client, cmd)| Client { name: client, command: cmd.to_string(), output: None, error: None })
             .collect();
         if self.json {
             context.printer.json(&Pruned { format_version: "1.0", clients })?;
         } else {
             for client in clients {
-                context.printer.print(&format!("# {}\n{}\n", client.client, client.command))?;
+                context.printer.print(&format!("# {}\n{}\n", client.name, client.command))?;
             }
         }
         Ok(Exit::Ok)
@@ -164,7 +164,7 @@ fn side_by_side(
                         Ok(output) => (Some(output.stdout), None),
                         Err(err) => (None, Some(format!("{err:#}"))),
                     };
-                    let done = Client { client, command: cmd.to_string(), output, error };
+                    let done = Client { name: client, command: cmd.to_string(), output, error };
                     if send.send(done).is_err() {
                         break;
                     }
@@ -177,7 +177,7 @@ fn side_by_side(
 }
 
 fn tell(context: &Context<'_>, client: &Client) -> Result<()> {
-    let Client { client: name, output, error, .. } = client;
+    let Client { name, output, error, .. } = client;
     if let Some(error) = error {
         context.printer.note(&format!("error: {name}: {error}\n"));
     }

@@ -8,7 +8,7 @@ use crate::{
     state::State,
 };
 
-/// What is started at a login that may only transfer files: nothing. internal-sftp needs no shell (sshd_config(5)).
+/// What is started at a login that may only transfer files: nothing. internal-sftp needs no shell (`sshd_config(5)`).
 const NO_LOGIN: &str = "/usr/sbin/nologin";
 /// What runs a forced command, and logs in who may (sshd(8)).
 const SHELL: &str = "/bin/sh";

@@ -44,7 +44,7 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
 
 /// Lists when it is done.
 pub(super) fn timed(state: &State) -> impl Iterator<Item = Timed> {
-    let entries = clients(state).filter_map(|(name, spec, prune)| {
+    clients(state).filter_map(|(name, spec, prune)| {
         Some(Timed {
             place: format!("ssh.users.{name}.prune"),
             name: format!("rlvm-prune-{name}"),
@@ -58,8 +58,7 @@ pub(super) fn timed(state: &State) -> impl Iterator<Item = Timed> {
             adopt: false,
             protect: spec.protect,
         })
-    });
-    entries
+    })
 }
 
 fn clients(state: &State) -> impl Iterator<Item = (&UserName, &SshUserSpec, &ClientPrune)> {

@@ -2,7 +2,7 @@
 
 use super::Check;
 use crate::{
-    model::{Span, UserName},
+    model::UserName,
     resource::{Access, SshUserSpec},
 };
 
@@ -41,7 +41,7 @@ impl Check<'_> {
             let remedy = "write `access: append_only`, or let the client prune";
             self.error(&path("")[..4], message, remedy);
         }
-        if Span::seconds(prune.keep_within) % HOUR != 0 {
+        if !prune.keep_within.seconds().is_multiple_of(HOUR) {
             let remedy = "write whole hours, days or weeks: `90d`";
             self.error(&path("keep_within"), "restic knows no minutes here", remedy);
         }
