@@ -9,6 +9,7 @@ mod repositories;
 mod resources;
 mod schedules;
 mod ssh;
+mod units;
 mod unsupported;
 
 pub use resources::{Declared, Expanded};
@@ -34,12 +35,12 @@ pub fn users_with_homes(state: &State) -> BTreeSet<UserName> {
 }
 
 /// Lists all resources of a state, as the host's or as a user's own.
-pub fn expand(state: &State, homes: &Homes, _scope: &Scope) -> Expanded {
+pub fn expand(state: &State, homes: &Homes, scope: &Scope) -> Expanded {
     let mut expanded = Expanded::default();
     directories(state, &mut expanded);
     engine::add(state, &mut expanded);
     repositories::add(state, homes, &mut expanded);
-    schedules::add(state, &mut expanded);
+    schedules::add(state, scope, &mut expanded);
     logs::add(state, &mut expanded);
     other_backups(state, &mut expanded);
     ssh::add(state, homes, &mut expanded);
