@@ -1,9 +1,10 @@
-//! State to resources: a job makes its cron entry, its logs their rule, a destination its password file and
+//! State to resources: a job makes its cron entry or timer, its logs their rule, a destination its password file and
 //! repository, and everything the directories that it lies in. Pure.
 //!
 //! What the state may say and this rlvm does not do yet is named by `unsupported`, never passed over in silence.
 
 mod engine;
+mod hardening;
 mod logs;
 mod repositories;
 mod resources;
