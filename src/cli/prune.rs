@@ -172,7 +172,7 @@ fn side_by_side(
             });
         }
         drop(send);
-        receive.iter().try_for_each(|client| each(client))
+        receive.iter().try_for_each(each)
     })
 }
 

@@ -1,16 +1,18 @@
-//! State to resources: a job makes its cron entry, its logs their rule, a destination its password file and
+//! State to resources: a job makes its cron entry or timer, its logs their rule, a destination its password file and
 //! repository, and everything the directories that it lies in. Pure.
 //!
 //! What the state may say and this rlvm does not do yet is named by `unsupported`, never passed over in silence.
 
 mod accounts;
 mod engine;
+mod hardening;
 mod logs;
 mod prune;
 mod repositories;
 mod resources;
 mod schedules;
 mod ssh;
+mod units;
 mod unsupported;
 
 pub use prune::prunes;
@@ -37,14 +39,14 @@ pub fn users_with_homes(state: &State) -> BTreeSet<UserName> {
 }
 
 /// Lists all resources of a state, as the host's or as a user's own.
-pub fn expand(state: &State, homes: &Homes, _scope: &Scope) -> Expanded {
+pub fn expand(state: &State, homes: &Homes, scope: &Scope) -> Expanded {
     let mut expanded = Expanded::default();
     directories(state, &mut expanded);
     accounts::clients(state, &mut expanded);
     engine::add(state, &mut expanded);
     repositories::add(state, homes, &mut expanded);
     prune::add(state, &mut expanded);
-    schedules::add(state, &mut expanded);
+    schedules::add(state, scope, &mut expanded);
     logs::add(state, &mut expanded);
     other_backups(state, &mut expanded);
     ssh::add(state, homes, &mut expanded);

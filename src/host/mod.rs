@@ -42,6 +42,8 @@ pub trait Observe {
     /// Says what is at a path, and what a private SSH key shows of itself; nothing if it is none. No private part of
     /// it is held longer than it takes to pass over it.
     fn private_key(&self, path: &HostPath) -> Result<(Entry, Option<KeyHead>)>;
+    /// Says where a symbolic link leads, as it is written; nothing if there is no link.
+    fn link(&self, path: &HostPath) -> Result<Option<String>>;
     /// Says to whom the socket at a path belongs; nothing if there is no socket.
     fn socket(&self, path: &HostPath) -> Result<Option<Meta>>;
     /// Says what is at a path, and the digest of what a regular file holds.

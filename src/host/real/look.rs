@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use nix::{
     dir::Dir,
     errno::Errno,
-    fcntl::{AtFlags, OFlag, openat},
+    fcntl::{AtFlags, OFlag, openat, readlinkat},
     sys::stat::{FileStat, Mode as Bits, SFlag, fstat, fstatat},
     unistd::{AccessFlags, faccessat},
 };
@@ -153,6 +153,18 @@ impl Observe for Look<'_> {
             _ => None,
         };
         Ok((entry, head))
+    }
+
+    fn link(&self, path: &HostPath) -> Result<Option<String>> {
+        let Some(parent) = path.parent() else { return Ok(None) };
+        let mut cursor = self.cursor.borrow_mut();
+        let Way::There(dir) = cursor.go(self.real, &parent)? else { return Ok(None) };
+        match readlinkat(dir, path.name()) {
+            Ok(target) => Ok(Some(target.to_string_lossy().into_owned())),
+            // EINVAL: something else is there.
+            Err(Errno::ENOENT | Errno::EINVAL | Errno::EACCES) => Ok(None),
+            Err(errno) => Err(errno).with_context(|| format!("cannot look at {path}")),
+        }
     }
 
     fn socket(&self, path: &HostPath) -> Result<Option<Meta>> {
