@@ -16,7 +16,7 @@ cd "$(dirname "$0")/../.."
 
 suite=trixie
 packages=(
-    systemd-sysv udev dbus libpam-systemd linux-image-cloud-amd64 initramfs-tools zstd kmod mount procps iproute2
+    systemd-sysv udev dbus dbus-user-session libpam-systemd linux-image-cloud-amd64 initramfs-tools zstd kmod mount procps iproute2
     lvm2 thin-provisioning-tools e2fsprogs xfsprogs btrfs-progs quota
     cron logrotate passwd openssh-server openssh-client restic rclone
 )
@@ -102,8 +102,9 @@ build() {
         "deb [signed-by=$keyring] $from $suite main" </dev/null
     "${as_root[@]}" cat "$new"/tree/boot/vmlinuz-* >"$new/kernel"
     "${as_root[@]}" cat "$new"/tree/boot/initrd.img-* >"$new/initrd"
+    truncate -s 4G "$new/disk"
     # The tree's files belong to many users.
-    "${as_root[@]}" env "PATH=$PATH" mkfs.ext4 -q -d "$new/tree" "$new/disk" 4G
+    "${as_root[@]}" env "PATH=$PATH" mkfs.ext4 -q -d "$new/tree" "$new/disk"
     # Last, so that what was cut short is made again.
     mv "$new" "$image"
 }
