@@ -10,6 +10,7 @@ mod observe;
 mod output;
 mod plan;
 mod progress;
+mod prune;
 mod restic;
 mod secret;
 mod show;
@@ -133,6 +134,7 @@ enum Verb {
     #[command(subcommand)]
     Ledger(ledger::LedgerVerb),
     Schema(extras::SchemaVerb),
+    Prune(prune::PruneVerb),
     #[command(subcommand)]
     Secret(secret::SecretVerb),
     #[command(subcommand)]
@@ -185,6 +187,7 @@ fn run(cli: &Cli, environment: &Environment) -> Result<Exit> {
         Verb::Show(verb) => verb.run(&context),
         Verb::Ledger(verb) => verb.run(&context),
         Verb::Schema(verb) => verb.run(&context),
+        Verb::Prune(verb) => verb.run(&context),
         Verb::Secret(verb) => verb.run(&context),
         Verb::Ssh(verb) => verb.run(&context),
         Verb::SshAgent(verb) => verb.run(&context),

@@ -113,6 +113,9 @@ pub struct Cmd {
     /// Whether it takes `--root DIR`, and below another root gets it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     rooted: bool,
+    /// Whether it is asked to end when rlvm is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    stoppable: bool,
     ok: Vec<i32>,
     /// In seconds.
     timeout: u64,
@@ -134,8 +137,8 @@ impl Cmd {
 
     fn of(program: Arg) -> Self {
         let (args, env, private, user) = (Vec::new(), BTreeMap::new(), Vec::new(), None);
-        let (input, rooted) = (None, false);
-        Self { program, args, env, private, user, input, rooted, ok: vec![0], timeout: TIMEOUT }
+        let (input, rooted, stoppable) = (None, false, false);
+        Self { program, args, env, private, user, input, rooted, stoppable, ok: vec![0], timeout: TIMEOUT }
     }
 
     /// Adds a word.
@@ -192,6 +195,13 @@ impl Cmd {
     #[must_use]
     pub fn rooted(mut self) -> Self {
         self.rooted = true;
+        self
+    }
+
+    /// Has it asked to end, by SIGINT, when rlvm is asked to: something long that leaves all as it should be then.
+    #[must_use]
+    pub fn stoppable(mut self) -> Self {
+        self.stoppable = true;
         self
     }
 
@@ -255,6 +265,11 @@ impl Cmd {
     /// Says whether below another root it gets `--root DIR` as its first words.
     pub fn is_rooted(&self) -> bool {
         self.rooted
+    }
+
+    /// Says whether it is asked to end when rlvm is.
+    pub fn is_stoppable(&self) -> bool {
+        self.stoppable
     }
 
     /// Returns how long it may take, in seconds.

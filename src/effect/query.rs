@@ -42,6 +42,9 @@ const READ_ONLY: &[(&str, &[&str], &[&str])] = &[
     // Asks the agent, or the other machine; neither keeps anything of it (tried with OpenSSH 9.2).
     ("ssh-add", &["-L"], &[]),
     ("ssh-keyscan", &["-T"], &[]),
+    // Asks the manager; a unit that it does not know yet it reads for that (systemctl(1)).
+    ("systemctl", &["show", "-p"], &[]),
+    ("systemctl", &["--user", "show", "-p"], &[]),
     ("test", &["-r"], &[]),
     ("test", &["-w"], &[]),
     ("test", &["-x"], &[]),
@@ -102,6 +105,8 @@ mod tests {
         assert!(Query::new(restic().args(["init", "version"])).is_err());
         assert!(Query::new(Cmd::new("ssh-add").arg("-L")).is_ok());
         assert!(Query::new(Cmd::new("ssh-add").arg("/root/.ssh/id_rlvm")).is_err());
+        assert!(Query::new(Cmd::new("systemctl").args(["show", "-p", "Id", "x"])).is_ok());
+        assert!(Query::new(Cmd::new("systemctl").args(["start", "show"])).is_err());
         assert!(Query::new(Cmd::new("rm").arg("-w")).is_err());
         let sftp = |input| {
             let words = ["-q", "-b", "-"].into_iter().chain(QUIET_SSH.iter().copied()).chain(["nas"]);

@@ -1,16 +1,21 @@
-//! State to resources: a job makes its cron entry, its logs their rule, a destination its password file and
+//! State to resources: a job makes its cron entry or timer, its logs their rule, a destination its password file and
 //! repository, and everything the directories that it lies in. Pure.
 //!
 //! What the state may say and this rlvm does not do yet is named by `unsupported`, never passed over in silence.
 
+mod accounts;
 mod engine;
+mod hardening;
 mod logs;
+mod prune;
 mod repositories;
 mod resources;
 mod schedules;
 mod ssh;
+mod units;
 mod unsupported;
 
+pub use prune::prunes;
 pub use resources::{Declared, Expanded};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     effect::Owner,
     model::{HostPath, Scope, UserName},
-    resource::{Account, Directory, OtherBackups, Resource},
+    resource::{Directory, OtherBackups},
     source::Source,
     state::{Job, State},
 };
@@ -34,16 +39,18 @@ pub fn users_with_homes(state: &State) -> BTreeSet<UserName> {
 }
 
 /// Lists all resources of a state, as the host's or as a user's own.
-pub fn expand(state: &State, homes: &Homes, _scope: &Scope) -> Expanded {
+pub fn expand(state: &State, homes: &Homes, scope: &Scope) -> Expanded {
     let mut expanded = Expanded::default();
     directories(state, &mut expanded);
+    accounts::clients(state, &mut expanded);
     engine::add(state, &mut expanded);
     repositories::add(state, homes, &mut expanded);
-    schedules::add(state, &mut expanded);
+    prune::add(state, &mut expanded);
+    schedules::add(state, scope, &mut expanded);
     logs::add(state, &mut expanded);
     other_backups(state, &mut expanded);
     ssh::add(state, homes, &mut expanded);
-    accounts(&mut expanded);
+    accounts::needed(&mut expanded);
     expanded.add_directories_above();
     expanded.refuse_descents();
     unsupported::add(state, &mut expanded);
@@ -74,25 +81,4 @@ fn other_backups(state: &State, expanded: &mut Expanded) {
     let paths = jobs.iter().flat_map(|job| &job.sources).flat_map(Source::paths);
     let sources: BTreeSet<HostPath> = paths.cloned().collect();
     expanded.add(Declared::plain(OtherBackups { sources: sources.into_iter().collect() }));
-}
-
-/// Declares the users and groups that something belongs to.
-fn accounts(expanded: &mut Expanded) {
-    let mut accounts = Vec::new();
-    for declared in expanded.resources.values() {
-        let owner = match &declared.resource {
-            Resource::Directory(directory) => &directory.owner,
-            Resource::Secret(secret) => &secret.owner,
-            Resource::SshKey(key) => &key.owner,
-            _ => continue,
-        };
-        let user = (owner.user.as_str() != "root").then(|| Account::User(owner.user.clone()));
-        let group = (owner.group.as_str() != "root").then(|| Account::Group(owner.group.clone()));
-        accounts.extend(user.into_iter().chain(group));
-    }
-    accounts.sort_unstable();
-    accounts.dedup();
-    for account in accounts {
-        expanded.add(Declared::plain(account));
-    }
 }

@@ -1,11 +1,11 @@
 //! What is started when it is time: the jobs, and the user's own entries. Each scheduler writes them its own way.
 
-use super::{Declared, Expanded};
+use super::{Declared, Expanded, prune, units};
 use crate::{
     effect::quote,
-    model::{HostPath, Name, Schedule, Span, UserName},
+    model::{HostPath, Name, Schedule, Scope, Span, UserName},
     resource::{CronFile, CronLine, Finding, Program, Severity},
-    state::State,
+    state::{Scheduler, State},
 };
 
 /// Something that is started when it is time.
@@ -33,14 +33,23 @@ pub(super) struct Timed {
     pub(super) protect: bool,
 }
 
-pub(super) fn add(state: &State, expanded: &mut Expanded) {
-    // Needed with or without jobs: the last job's end does not take a system directory with it.
-    expanded.add_needed(HostPath::fixed("/etc/cron.d"));
+pub(super) fn add(state: &State, scope: &Scope, expanded: &mut Expanded) {
     let all = timed(state);
-    if all.iter().any(|timed| timed.job.is_some()) {
+    if all.iter().any(|timed| timed.job.is_some()) || prune::timed(state).next().is_some() {
         expanded.add(Declared::plain(Program { at: state.rlvm_path.clone() }));
     }
-    for timed in &all {
+    match (state.scheduler, scope) {
+        (Scheduler::Cron, Scope::Host) => cron_files(&all, expanded),
+        (Scheduler::Cron, Scope::User(_personal)) => {} // The user's crontab.
+        (Scheduler::Systemd, scope) => units::add(state, &all, scope, expanded),
+    }
+}
+
+/// Declares a file each in `/etc/cron.d`.
+fn cron_files(all: &[Timed], expanded: &mut Expanded) {
+    // Needed with or without jobs: the last job's end does not take a system directory with it.
+    expanded.add_needed(HostPath::fixed("/etc/cron.d"));
+    for timed in all {
         let line = CronLine { schedule: &timed.schedule, user: &timed.user, command: timed.command.as_str() };
         let declared =
             |file| Declared { adopt: timed.adopt, protect: timed.protect, ..Declared::plain(file) };
@@ -77,7 +86,7 @@ pub(super) fn timed(state: &State) -> Vec<Timed> {
         adopt: spec.adopt,
         protect: spec.protect,
     });
-    jobs.chain(own).collect()
+    jobs.chain(own).chain(prune::timed(state)).collect()
 }
 
 /// Declares what could be made, or says why not.

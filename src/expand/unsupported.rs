@@ -3,7 +3,7 @@
 use super::Expanded;
 use crate::{
     resource::{Finding, Severity},
-    state::{Job, Scheduler, State, Verify},
+    state::{Job, State, Verify},
 };
 
 pub(super) fn add(state: &State, expanded: &mut Expanded) {
@@ -11,9 +11,6 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
         let message = format!("not yet supported: {what}");
         expanded.findings.push(Finding::new(Severity::Notice, place, message));
     };
-    if state.scheduler == Scheduler::Systemd {
-        say("scheduler".into(), "systemd");
-    }
     for user in state.ssh.users.keys() {
         say(format!("ssh.users.{user}"), "accounts for clients");
     }

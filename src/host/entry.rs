@@ -83,3 +83,18 @@ impl Entry {
         }
     }
 }
+
+/// What the system's accounts say of a user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserEntry {
+    /// The user's number.
+    pub uid: u32,
+    /// The first group's name, or number.
+    pub group: String,
+    /// All other groups by name, or number, sorted.
+    pub groups: Vec<String>,
+    /// Where the user is at home, as it is written there.
+    pub home: String,
+    /// What is started at a login, as it is written there.
+    pub shell: String,
+}

@@ -14,7 +14,7 @@ mod trust;
 
 use anyhow::Result;
 
-pub use entry::{Entry, KeyHead, Meta, Stamp};
+pub use entry::{Entry, KeyHead, Meta, Stamp, UserEntry};
 pub use lock::{Busy, Lock};
 pub use real::{Agent, Real, Web, interrupted, watch_signals};
 pub use store::{Appender, Store};
@@ -42,6 +42,8 @@ pub trait Observe {
     /// Says what is at a path, and what a private SSH key shows of itself; nothing if it is none. No private part of
     /// it is held longer than it takes to pass over it.
     fn private_key(&self, path: &HostPath) -> Result<(Entry, Option<KeyHead>)>;
+    /// Says where a symbolic link leads, as it is written; nothing if there is no link.
+    fn link(&self, path: &HostPath) -> Result<Option<String>>;
     /// Says to whom the socket at a path belongs; nothing if there is no socket.
     fn socket(&self, path: &HostPath) -> Result<Option<Meta>>;
     /// Says what is at a path, and the digest of what a regular file holds.
@@ -54,6 +56,8 @@ pub trait Observe {
     fn has_user(&self, user: &UserName) -> Result<bool>;
     /// Says whether there is such a group.
     fn has_group(&self, group: &GroupName) -> Result<bool>;
+    /// Says what the system's accounts say of a user; nothing if there is no such user.
+    fn user(&self, user: &UserName) -> Result<Option<UserEntry>>;
     /// Says where a user is at home; nothing if there is no such user.
     fn home(&self, user: &UserName) -> Result<Option<HostPath>>;
     /// Finds a program in the host's `PATH`.

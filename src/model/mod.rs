@@ -5,6 +5,7 @@
 //! ([`FORMATS`]), so that the check a person's editor cannot do is done by the very same parser.
 
 mod address;
+mod calendar;
 pub(crate) mod field;
 mod key_type;
 pub(crate) mod known_host;

@@ -28,14 +28,14 @@ const DAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 const LENGTHS: [u32; 12] = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
 /// One of the five fields: what it is called, its range, and the names that may stand for numbers.
-struct Field {
+pub(super) struct Field {
     name: &'static str,
-    first: u32,
-    last: u32,
+    pub(super) first: u32,
+    pub(super) last: u32,
     names: &'static [&'static str],
 }
 
-const FIELDS: [Field; 5] = [
+pub(super) const FIELDS: [Field; 5] = [
     Field { name: "minute", first: 0, last: 59, names: &[] },
     Field { name: "hour", first: 0, last: 23, names: &[] },
     Field { name: "day of month", first: 1, last: 31, names: &[] },
@@ -59,7 +59,7 @@ impl Field {
     }
 
     /// Reads the field into a set of bits.
-    fn set(&self, text: &str) -> Result<u64, String> {
+    pub(super) fn set(&self, text: &str) -> Result<u64, String> {
         let mut set = 0;
         for item in text.split(',') {
             let (range, step) = match item.split_once('/') {

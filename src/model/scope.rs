@@ -32,6 +32,8 @@ pub struct Personal {
     pub data: HostPath,
     /// `$XDG_CACHE_HOME`, else `~/.cache`.
     pub cache: HostPath,
+    /// `$XDG_RUNTIME_DIR`, else `/run/user/UID`: where the user's systemd is reached.
+    pub runtime: HostPath,
 }
 
 impl Scope {

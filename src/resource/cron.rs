@@ -44,7 +44,7 @@ pub struct CronLine<'a> {
 }
 
 /// What cron gives a job is poorer than anybody expects, so it is said: sbin too, for LVM's tools.
-const HEAD: &str = "SHELL=/bin/sh\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n";
+pub const CRON_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 impl CronFile {
     /// Writes the file `name` in `/etc/cron.d`, saying whose entries these are.
@@ -59,7 +59,8 @@ impl CronFile {
         let command = line.command.replace('%', "\\%");
         let CronLine { schedule, user, .. } = line;
         let text = format!(
-            "# {whose}; made by rlvm, which puts back what is changed by hand.\n{HEAD}{schedule} {user} {command}\n"
+            "# {whose}; made by rlvm, which puts back what is changed by hand.\n\
+            SHELL=/bin/sh\nPATH={CRON_PATH}\n{schedule} {user} {command}\n"
         );
         Ok(Self(ManagedFile::of_root(path, text)))
     }
@@ -91,6 +92,11 @@ impl Kind for CronFile {
 
     fn removal(&self, seen: &FileSeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
         self.0.removal(seen)
+    }
+
+    fn slot(&self) -> Option<String> {
+        // R45: a timer of this name takes its place.
+        Some(format!("schedule/{}", self.key()))
     }
 }
 

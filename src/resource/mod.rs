@@ -23,13 +23,14 @@ mod ssh;
 mod ssh_agent;
 mod ssh_config;
 mod ssh_key;
+mod unit;
 
 use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-pub use account::Account;
-pub use cron::{CronFile, CronLine, CronSpec};
+pub use account::{Account, AccountSeen, NewGroup, NewUser};
+pub use cron::{CRON_PATH, CronFile, CronLine, CronSpec};
 pub use difference::{Attribute, Diff, Edit, Removal};
 pub use directory::{Directory, DirectorySeen, DirectorySpec, There};
 pub use engine::{Engine, EngineSeen, ProgramSeen};
@@ -46,6 +47,7 @@ pub use ssh::{Access, AuthorizedKey, ClientPrune, SshAgentSpec, SshHostSpec, Ssh
 pub use ssh_agent::AgentSeen;
 pub use ssh_config::{SshConfig, SshConfigHost};
 pub use ssh_key::{NewKey, PublicSeen, SshKey, SshKeySeen};
+pub use unit::{Loaded, Manager, OwnManager, Unit, UnitSeen, Wants};
 
 use crate::{
     host::Observe,
@@ -390,4 +392,5 @@ kinds! {
     SshKey,
     SshConfig,
     KnownHosts,
+    Unit,
 }

@@ -9,7 +9,7 @@ use crate::{
     model::{Address, HostPath},
 };
 
-/// A program that must be there when cron calls it.
+/// A program that must be there when it is time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     /// Where.
@@ -54,7 +54,7 @@ impl Kind for Program {
             return Vec::new();
         }
         let address = Address::new(Self::NAME, &self.key());
-        let message = format!("cron is to call {}, and no such program is there", self.at);
+        let message = format!("a schedule is to call {}, and no such program is there", self.at);
         let remedy = "install rlvm there, or say where it is: `rlvm_path: /usr/local/bin/rlvm`";
         vec![Finding::new(Severity::Warning, address, message).remedy(remedy)]
     }

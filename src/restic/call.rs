@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::LOOK;
 use crate::{
     effect::{Arg, Cmd, NotReadOnly, Private, Query},
-    model::{HostPath, SecretFile, UserName},
+    model::{HostPath, SecretFile, Span, UserName},
 };
 
 /// What a call needs beside the repository, its password and the user.
@@ -117,6 +117,30 @@ impl Access<'_> {
         let cmd = flags.iter().fold(cmd, add);
         variables.iter().fold(cmd, |cmd, (name, value)| cmd.env(name, value.clone()))
     }
+}
+
+/// How long a prune may take, in seconds.
+const PRUNE: u64 = 24 * 3600;
+
+/// Forgets the snapshots of a client's repository that are older than so long, and removes what only they held.
+///
+/// As the client's account: what root writes the account could not read (restic#1788). The password is root's, and
+/// reaches the child by its environment. Of each host by itself, since a stolen client could name any. The length counts
+/// from the newest snapshot that is not of the future: one with a forged time pushes nothing out (tried with 0.14, 0.18
+/// and 0.19).
+pub fn forget_older(
+    repository: &HostPath,
+    password: &SecretFile,
+    account: &UserName,
+    engine: Option<&HostPath>,
+    keep: Span,
+) -> Cmd {
+    let cmd = program(engine).args(["forget", "--repo"]).path(repository);
+    // restic knows years, months, days and hours: the state has whole hours alone.
+    let cmd = cmd.arg("--keep-within").arg(format!("{}h", keep.seconds() / 3600));
+    let cmd = cmd.args(["--keep-tag", "protected", "--group-by", "host", "--prune", "--no-cache"]);
+    let name = "RESTIC_PASSWORD".to_owned();
+    cmd.private(&[Private::File { name, file: password.clone() }]).user(account).timeout(PRUNE).stoppable()
 }
 
 /// Starts a call of the pinned restic, or of the one on `PATH`.

@@ -10,7 +10,7 @@ mod version;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-pub use call::{Access, Means, Original};
+pub use call::{Access, Means, Original, forget_older};
 pub use version::{OLDEST, Version};
 
 use crate::{

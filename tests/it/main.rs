@@ -1,5 +1,6 @@
 //! Tests of rlvm as a whole: one binary, a module a concern.
 
+mod accounts;
 mod architecture;
 mod canary;
 mod checks;
@@ -10,6 +11,7 @@ mod crash;
 mod engine;
 mod exits;
 mod lab;
+mod prune;
 mod real_tools;
 mod safety;
 mod shipped;

@@ -4,13 +4,16 @@ use std::{
     collections::HashMap,
     ffi::CString,
     path::{Path, PathBuf},
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::{Context, Result};
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 
-use crate::model::{GroupName, HostPath, UserName};
+use crate::{
+    host::UserEntry,
+    model::{GroupName, HostPath, UserName},
+};
 
 /// A user's numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +28,7 @@ pub(super) struct Ids {
 pub(super) struct Accounts {
     /// The tree whose files are read; `None` is the running system, with all its name services.
     tree: Option<PathBuf>,
-    files: OnceLock<Files>,
+    files: Mutex<Option<Arc<Files>>>,
     names: Mutex<HashMap<(Of, u32), String>>,
 }
 
@@ -45,7 +48,13 @@ struct Files {
 impl Accounts {
     pub(super) fn new(running: bool, root: &Path) -> Self {
         let tree = if running { None } else { Some(root.to_owned()) };
-        Self { tree, files: OnceLock::new(), names: Mutex::default() }
+        Self { tree, files: Mutex::default(), names: Mutex::default() }
+    }
+
+    /// Forgets what was looked up: a program may have made users since.
+    pub(super) fn forget(&self) {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Returns the user's number; `None` if there is no such user.
@@ -81,8 +90,28 @@ impl Accounts {
                 User::from_name(user.as_str()).with_context(|| format!("cannot look up the user {user}"))?;
             return Ok(looked.and_then(|user| user.dir.to_str()?.parse().ok()));
         };
-        let line = files.passwd.iter().find(|line| line.first().is_some_and(|name| name == user.as_str()));
-        Ok(line.and_then(|line| line.get(5)?.parse().ok()))
+        Ok(files.line(user).and_then(|line| line.get(5)?.parse().ok()))
+    }
+
+    /// Returns what is written of a user.
+    pub(super) fn entry(&self, user: &UserName) -> Result<Option<UserEntry>> {
+        let Some(ids) = self.ids(user)? else { return Ok(None) };
+        let (home, shell) = match self.files() {
+            None => {
+                let looked = User::from_name(user.as_str())
+                    .with_context(|| format!("cannot look up the user {user}"))?;
+                let Some(found) = looked else { return Ok(None) };
+                (found.dir.display().to_string(), found.shell.display().to_string())
+            }
+            Some(files) => {
+                let field = |index: usize| files.line(user)?.get(index).cloned();
+                (field(5).unwrap_or_default(), field(6).unwrap_or_default())
+            }
+        };
+        let others = ids.groups.iter().filter(|gid| **gid != ids.gid);
+        let mut groups: Vec<String> = others.map(|gid| self.group_name(*gid)).collect();
+        groups.sort_unstable();
+        Ok(Some(UserEntry { uid: ids.uid, group: self.group_name(ids.gid), groups, home, shell }))
     }
 
     pub(super) fn user_name(&self, uid: u32) -> String {
@@ -110,9 +139,11 @@ impl Accounts {
         }
     }
 
-    fn files(&self) -> Option<&Files> {
+    fn files(&self) -> Option<Arc<Files>> {
         let tree = self.tree.as_deref()?;
-        Some(self.files.get_or_init(|| Files { passwd: read(tree, "passwd"), group: read(tree, "group") }))
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = || Arc::new(Files { passwd: read(tree, "passwd"), group: read(tree, "group") });
+        Some(Arc::clone(files.get_or_insert_with(read)))
     }
 }
 
@@ -128,8 +159,12 @@ fn running_ids(user: &UserName) -> Result<Option<Ids>> {
 }
 
 impl Files {
+    fn line(&self, user: &UserName) -> Option<&Vec<String>> {
+        self.passwd.iter().find(|line| line.first().is_some_and(|name| name == user.as_str()))
+    }
+
     fn ids(&self, user: &UserName) -> Option<Ids> {
-        let line = self.passwd.iter().find(|line| line.first().is_some_and(|name| name == user.as_str()))?;
+        let line = self.line(user)?;
         let uid = line.get(2)?.parse().ok()?;
         let gid = line.get(3)?.parse().ok()?;
         let member = |line: &&Vec<String>| {

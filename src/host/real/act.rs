@@ -24,8 +24,8 @@ use super::{
     walk::{Cursor, Way, kind},
 };
 use crate::{
-    effect::{Content, Op, Owner, temporary},
-    host::Act,
+    effect::{Cmd, Content, Op, Owner, temporary},
+    host::{Act, Output},
     model::{HostPath, Mode},
 };
 
@@ -116,7 +116,7 @@ impl Act for Real {
                     .with_context(|| format!("cannot remove the directory {path}"))?;
             }
             Op::Install(install) => self.install(&mut cursor, install)?,
-            Op::Run(cmd) => return process::must(self, cmd).map(drop),
+            Op::Run(cmd) => return self.run(cmd).map(drop),
         }
         Ok(())
     }
@@ -149,6 +149,18 @@ pub(super) enum Existing<'a> {
 }
 
 impl Real {
+    /// Runs a program that must succeed, and returns what it printed.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be started, or ends with an exit code that is not listed.
+    pub fn run(&self, cmd: &Cmd) -> Result<Output> {
+        let ran = process::must(self, cmd);
+        // It may have been useradd.
+        self.accounts.forget();
+        ran
+    }
+
     /// Writes a secret to a terminal. Nobody else sees it: no value of this program ever holds it longer.
     ///
     /// # Errors

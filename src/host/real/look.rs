@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use nix::{
     dir::Dir,
     errno::Errno,
-    fcntl::{AtFlags, OFlag, openat},
+    fcntl::{AtFlags, OFlag, openat, readlinkat},
     sys::stat::{FileStat, Mode as Bits, SFlag, fstat, fstatat},
     unistd::{AccessFlags, faccessat},
 };
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     effect::Query,
-    host::{Entry, KeyHead, LONGEST_TEXT, Meta, Observe, Output, Stamp},
+    host::{Entry, KeyHead, LONGEST_TEXT, Meta, Observe, Output, Stamp, UserEntry},
     model::{GroupName, HostPath, Mode, Sha256, UserName},
 };
 
@@ -155,6 +155,18 @@ impl Observe for Look<'_> {
         Ok((entry, head))
     }
 
+    fn link(&self, path: &HostPath) -> Result<Option<String>> {
+        let Some(parent) = path.parent() else { return Ok(None) };
+        let mut cursor = self.cursor.borrow_mut();
+        let Way::There(dir) = cursor.go(self.real, &parent)? else { return Ok(None) };
+        match readlinkat(dir, path.name()) {
+            Ok(target) => Ok(Some(target.to_string_lossy().into_owned())),
+            // EINVAL: something else is there.
+            Err(Errno::ENOENT | Errno::EINVAL | Errno::EACCES) => Ok(None),
+            Err(errno) => Err(errno).with_context(|| format!("cannot look at {path}")),
+        }
+    }
+
     fn socket(&self, path: &HostPath) -> Result<Option<Meta>> {
         let Some(parent) = path.parent() else { return Ok(None) };
         let mut cursor = self.cursor.borrow_mut();
@@ -224,6 +236,10 @@ impl Observe for Look<'_> {
 
     fn has_group(&self, group: &GroupName) -> Result<bool> {
         Ok(self.real.accounts.group(group)?.is_some())
+    }
+
+    fn user(&self, user: &UserName) -> Result<Option<UserEntry>> {
+        self.real.accounts.entry(user)
     }
 
     fn home(&self, user: &UserName) -> Result<Option<HostPath>> {

@@ -67,7 +67,7 @@ impl Real {
             accounts: Accounts::new(root == Path::new("/"), &root),
             root,
             root_fd: dir.into(),
-            path: absolute_only(path),
+            path: search_path(path),
             credentials: None,
             web: Web::default(),
             mounts: OnceLock::new(),
@@ -104,9 +104,16 @@ impl Host for Real {
     }
 }
 
-/// Leaves out of a `PATH` what depends on the current directory: that is the tree's root when programs run.
-fn absolute_only(path: &str) -> String {
-    path.split(':').filter(|dir| dir.starts_with('/')).collect::<Vec<_>>().join(":")
+/// Leaves out of a `PATH` what depends on the current directory: that is the tree's root when programs run. What it lacks
+/// of sbin comes last: after `su` without a dash root has none of it (su(1)), and useradd and sshd are there.
+fn search_path(path: &str) -> String {
+    let mut dirs: Vec<&str> = path.split(':').filter(|dir| dir.starts_with('/')).collect();
+    for sbin in ["/usr/local/sbin", "/usr/sbin", "/sbin"] {
+        if !dirs.contains(&sbin) {
+            dirs.push(sbin);
+        }
+    }
+    dirs.join(":")
 }
 
 /// Says whether what belongs to a user can be trusted not to be a trap: root's, and one's own.
@@ -142,6 +149,7 @@ mod tests {
 
     #[test]
     fn no_program_is_looked_for_in_the_current_directory() {
-        assert_eq!(absolute_only(":/usr/bin:.:bin::/bin"), "/usr/bin:/bin");
+        assert_eq!(search_path(":/usr/bin:.:bin::/bin"), "/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin");
+        assert_eq!(search_path("/sbin:/usr/sbin:/usr/local/sbin"), "/sbin:/usr/sbin:/usr/local/sbin");
     }
 }

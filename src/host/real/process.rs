@@ -19,7 +19,7 @@ use nix::{
 use tracing::debug;
 
 use super::{
-    Real, secrets,
+    Real, interrupted, secrets,
     walk::{Cursor, Way},
 };
 use crate::{
@@ -44,7 +44,7 @@ pub(super) fn run(real: &Real, cmd: &Cmd) -> Result<Output> {
     }
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (out, err) = (reader(stdout), reader(stderr));
-    let (code, timed_out) = wait(&mut child, Duration::from_secs(cmd.time_limit()))?;
+    let (code, timed_out) = wait(&mut child, cmd)?;
     // A grandchild that keeps the pipe open must not hold rlvm up.
     let patience = Duration::from_secs(2);
     let stdout = out.recv_timeout(patience).unwrap_or_default();
@@ -178,15 +178,21 @@ fn reader(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
     receive
 }
 
-fn wait(child: &mut Child, limit: Duration) -> Result<(Option<i32>, bool)> {
-    let start = Instant::now();
+fn wait(child: &mut Child, cmd: &Cmd) -> Result<(Option<i32>, bool)> {
+    let (start, limit) = (Instant::now(), Duration::from_secs(cmd.time_limit()));
+    let group = Pid::from_raw(i32::try_from(child.id())?);
+    let mut asked = !cmd.is_stoppable();
     let mut nap = Duration::from_micros(500);
     loop {
         if let Some(status) = child.try_wait().context("cannot wait for a child")? {
             return Ok((status.code(), false));
         }
+        if !asked && interrupted().is_some() {
+            // It may have ended just now.
+            let _ = killpg(group, Signal::SIGINT);
+            asked = true;
+        }
         if start.elapsed() >= limit {
-            let group = Pid::from_raw(i32::try_from(child.id())?);
             // It may have ended just now: then there is nothing to kill. Before setsid has run there is no group.
             let _ = killpg(group, Signal::SIGKILL);
             let _ = child.kill();

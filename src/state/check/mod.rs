@@ -1,5 +1,6 @@
 //! What the schema cannot know: names that name nothing, two destinations that are one, dates that never come.
 
+mod clients;
 mod destinations;
 mod jobs;
 
@@ -23,6 +24,7 @@ pub(super) fn check(state: &State, root: &Node, files: &Files, pruned: &Pruned) 
     check.destinations();
     check.jobs();
     check.cron();
+    check.clients();
     check.hosts();
     check.restic();
     check.problems

@@ -6,6 +6,7 @@
     reason = "tests look at the machine and change it themselves"
 )]
 
+mod hostile;
 mod ledger;
 mod links;
 mod lock;

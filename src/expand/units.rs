@@ -1,0 +1,154 @@
+//! What is started when it is time, by systemd: a timer and a service each.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+
+use super::{
+    Declared, Expanded,
+    hardening::{Setting, settings},
+    schedules::{Timed, take},
+};
+use crate::{
+    effect::Owner,
+    model::{HostPath, Mode, Personal, Scope, UserName},
+    resource::{CRON_PATH, Directory, Finding, Severity, Unit},
+    state::State,
+};
+
+/// Declares the timers and services.
+pub(super) fn add(state: &State, all: &[Timed], scope: &Scope, expanded: &mut Expanded) {
+    // Needed with or without them: the last one's end does not take a system directory with it.
+    for needed in directories(scope.personal()).into_iter().flatten() {
+        let address = Declared::plain(needed.clone()).resource.address();
+        expanded.resources.entry(address).or_insert_with(|| Declared::plain(needed));
+    }
+    for timed in all {
+        if let Some(own) = scope.personal().filter(|own| is_another(timed, own)) {
+            let message = format!("its user is {}, and without root all runs as {}", timed.user, own.user);
+            let remedy = "apply as root, or take out `user:`";
+            expanded.findings.push(Finding::new(Severity::Error, &timed.place, message).remedy(remedy));
+            continue;
+        }
+        for unit in units(state, timed, scope.personal()) {
+            let declared =
+                |unit| Declared { adopt: timed.adopt, protect: timed.protect, ..Declared::plain(unit) };
+            take(expanded, &timed.place, unit.map(declared));
+        }
+    }
+}
+
+/// Says whether an entry is for another user than the one whose set-up it is. Who is not said is `root` in the state.
+fn is_another(timed: &Timed, own: &Personal) -> bool {
+    timed.job.is_none() && timed.user != own.user && timed.user != UserName::root()
+}
+
+/// Lists the directories that units stand in: the system's, or a user's own with those above it.
+fn directories(own: Option<&Personal>) -> Result<Vec<Directory>> {
+    let path = Unit::directory(own)?;
+    let owner =
+        own.map_or_else(Owner::root, |own| Owner { user: own.user.clone(), group: own.group.clone() });
+    let within = |dir: &HostPath| own.is_some_and(|own| dir.is_within(&own.config));
+    let above: Vec<HostPath> = path.ancestors().filter(within).collect();
+    let implied = |path| Directory {
+        path,
+        owner: owner.clone(),
+        mode: Mode::new(0o755),
+        mounted: false,
+        implied: true,
+    };
+    Ok(std::iter::once(path).chain(above).map(implied).collect())
+}
+
+/// Writes the service, and its timer unless the boot starts it.
+fn units(state: &State, timed: &Timed, own: Option<&Personal>) -> Vec<Result<Unit>> {
+    let calendar = timed.schedule.on_calendar();
+    let service =
+        Unit::service(&timed.name, service(state, timed, calendar.is_none(), own), calendar.is_none(), own);
+    let timer = calendar.map(|lines| Unit::timer(&timed.name, timer(timed, &lines), own));
+    std::iter::once(service).chain(timer).collect()
+}
+
+/// Writes the first lines of a unit.
+fn head(timed: &Timed) -> String {
+    let whose = &timed.whose;
+    format!(
+        "# {whose}; made by rlvm, which puts back what is changed by hand.\n[Unit]\nDescription=rlvm: {whose}\n"
+    )
+}
+
+fn timer(timed: &Timed, calendar: &[String]) -> String {
+    let mut text = head(timed) + "\n[Timer]\n";
+    for line in calendar {
+        let _ = writeln!(text, "OnCalendar={line}");
+    }
+    // As cron, on the minute: by default it may be one late, so that wake-ups come together (systemd.timer(5)).
+    text.push_str("AccuracySec=1s\n");
+    if let Some(jitter) = timed.jitter {
+        let _ = writeln!(text, "RandomizedDelaySec={}s", jitter.seconds());
+    }
+    // What a host that was down missed is made up for, once.
+    text.push_str("Persistent=true\n\n[Install]\nWantedBy=timers.target\n");
+    text
+}
+
+fn service(state: &State, timed: &Timed, at_boot: bool, own: Option<&Personal>) -> String {
+    let mut text = head(timed);
+    // A user's manager knows neither; and it comes up when both are there.
+    if own.is_none() {
+        text.push_str("After=network-online.target local-fs.target\nWants=network-online.target\n");
+    }
+    // A boot would wait for the end of a oneshot.
+    let kind = if at_boot { "exec" } else { "oneshot" };
+    let _ = write!(text, "\n[Service]\nType={kind}\nExecStart={}\n", command(state, timed));
+    let _ = writeln!(text, "Environment=PATH={CRON_PATH}");
+    if let Some(job) = timed.job.as_ref().and_then(|name| state.jobs.get(name)) {
+        // The run takes a SIGTERM as a wish to unwind, and ends what it has started itself: snapshots go, services come
+        // back, hooks have ten minutes each. No limit to the run: that is the job's `timeout`.
+        text.push_str("KillMode=mixed\nTimeoutStopSec=15min\n");
+        for Setting { line, .. } in settings(job, own.is_some()) {
+            let _ = writeln!(text, "{line}");
+        }
+    } else {
+        // As cron does it.
+        text.push_str("Environment=SHELL=/bin/sh\nWorkingDirectory=-~\n");
+        if own.is_none() {
+            let _ = writeln!(text, "User={}", timed.user);
+        }
+    }
+    if at_boot {
+        let target = if own.is_some() { "default.target" } else { "multi-user.target" };
+        let _ = write!(text, "\n[Install]\nWantedBy={target}\n");
+    }
+    text
+}
+
+/// Writes the words of a command as systemd reads them.
+fn command(state: &State, timed: &Timed) -> String {
+    let (program, words): (&str, [&str; 2]) = match &timed.job {
+        Some(job) => (state.rlvm_path.as_str(), ["run", job.as_str()]),
+        None => ("/bin/sh", ["-c", &timed.command]),
+    };
+    // Of the program's own name no variable is taken (systemd.service(5)).
+    let words = words.map(|word| quoted(&word.replace('$', "$$")));
+    format!("{} {}", quoted(program), words.join(" "))
+}
+
+/// Writes a word as systemd.syntax(7) has it: in quotes where it needs them, `\` and `"` escaped, `%` doubled.
+fn quoted(word: &str) -> String {
+    let word = word.replace('%', "%%");
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,$".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word;
+    }
+    let mut text = String::from("\"");
+    for c in word.chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            '\t' => text.push_str("\\t"),
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+    text
+}
