@@ -20,4 +20,5 @@ mod state;
 mod support;
 mod tree;
 mod verbs;
+mod vm;
 mod world;

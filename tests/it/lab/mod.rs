@@ -19,10 +19,9 @@ mod table;
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
     ops::{Deref, DerefMut},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -30,7 +29,10 @@ use std::{
 pub(crate) use restics::{Restic, restics};
 pub(crate) use servers::{REST_PASSWORD, REST_USER};
 
-use crate::support::{BACKUP, Ran, Scratch, require};
+use crate::{
+    space::Space,
+    support::{BACKUP, RLVM, Ran, Scratch, require},
+};
 
 /// The account that backs up by SFTP, locked up below [`NAS`].
 pub(crate) const NAS_USER: (&str, u32) = ("backup-web01", 4001);
