@@ -7,7 +7,7 @@ use crate::tree::DebianTree;
 
 const STATE: &str = r#"
 directories:
-  /srv/backup: { owner: backup, group: backup, mode: "0750" }
+  /srv/data: { owner: backup, group: backup, mode: "0750" }
 destinations:
   vault: { local: { path: /srv/backup/web01 }, password_file: /etc/rlvm/vault.pass, generate_password: true }
 cron:
@@ -22,7 +22,7 @@ fn what_was_applied_below_root_is_there_and_known_when_it_boots() {
     tree.state(STATE);
     tree.apply();
     tree.plan_is_empty();
-    let backup = tree.chroot(&["stat", "-c", "%U", "/srv/backup"]).stdout;
+    let backup = tree.chroot(&["stat", "-c", "%U", "/srv/data"]).stdout;
     assert_eq!(backup, "backup\n");
 
     // The state and the program go into the image too.

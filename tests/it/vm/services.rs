@@ -9,9 +9,9 @@ directories:
 destinations:
   vault: { local: { path: /srv/backup/web01 }, password_file: /etc/rlvm/vault.pass, generate_password: true }
 cron:
-  tick: { schedule: "* * * * *", command: "date +%s >> /var/log/app/ticks" }
+  tick: { schedule: "* * * * *", command: "date +%s >> /var/log/app/ticks.log" }
 logrotate:
-  app: { paths: [/var/log/app/*], frequency: daily, keep: 3 }
+  app: { paths: [/var/log/app/*.log], frequency: daily, keep: 3 }
 "#;
 
 #[test]
@@ -27,11 +27,11 @@ fn cron_and_logrotate_and_restic_take_what_was_applied() {
     vm.ok(&format!("{restic} backup /etc/rlvm && {restic} check"));
 
     // The system's own daemon, which nobody told.
-    vm.until(130, "test -s /var/log/app/ticks");
+    vm.until(130, "test -s /var/log/app/ticks.log");
 
     let said = vm.run("logrotate -d /etc/logrotate.conf 2>&1");
-    assert!(said.code == Some(0) && said.stdout.contains("considering log /var/log/app/ticks"), "{said:?}");
+    assert!(said.code == Some(0) && said.stdout.contains("considering log /var/log/app/ticks.log"), "{said:?}");
     assert!(!said.stdout.contains("error:"), "{said:?}");
-    vm.ok("logrotate -v -f /etc/logrotate.d/app; ls -la /var/log/app; cat /etc/logrotate.d/app; test -e /var/log/app/ticks.1");
+    vm.ok("logrotate -f /etc/logrotate.d/app && test -e /var/log/app/ticks.log.1.gz");
     vm.plan_is_empty();
 }
