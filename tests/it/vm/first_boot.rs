@@ -5,11 +5,11 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use super::{Disks, Vm, rlvm};
 use crate::tree::DebianTree;
 
+/// No repository: this machine's restic makes a key that takes this machine half a second (scrypt), and the emulated one
+/// more than the ten that a look may take.
 const STATE: &str = r#"
 directories:
   /srv/data: { owner: backup, group: backup, mode: "0750" }
-destinations:
-  vault: { local: { path: /srv/backup/web01 }, password_file: /etc/rlvm/vault.pass, generate_password: true }
 cron:
   tick: { schedule: "@daily", user: backup, command: "true" }
 logrotate:
@@ -38,8 +38,10 @@ fn what_was_applied_below_root_is_there_and_known_when_it_boots() {
     vm.plan_is_empty();
     // All was known, nothing adopted.
     let list = vm.expect(0, &["ledger", "list", "--json"]).stdout;
-    assert!(list.contains("repository:vault") && !list.contains("adopted"), "{list}");
-    vm.expect(0, &["apply", "--yes"]);
-    // And opened anew, not only remembered.
-    vm.expect(0, &["plan", "--refresh", "--detailed-exitcode"]);
+    assert!(list.contains("cron:tick") && !list.contains("adopted"), "{list}");
+    // What is drift there is seen and mended there.
+    vm.ok("chmod 700 /srv/data");
+    vm.expect(2, &["plan", "--detailed-exitcode"]);
+    vm.apply();
+    assert_eq!(vm.ok("stat -c %a /srv/data"), "750\n");
 }

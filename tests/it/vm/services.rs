@@ -30,7 +30,10 @@ fn cron_and_logrotate_and_restic_take_what_was_applied() {
     vm.until(130, "test -s /var/log/app/ticks.log");
 
     let said = vm.run("logrotate -d /etc/logrotate.conf 2>&1");
-    assert!(said.code == Some(0) && said.stdout.contains("considering log /var/log/app/ticks.log"), "{said:?}");
+    assert!(
+        said.code == Some(0) && said.stdout.contains("considering log /var/log/app/ticks.log"),
+        "{said:?}"
+    );
     assert!(!said.stdout.contains("error:"), "{said:?}");
     vm.ok("logrotate -f /etc/logrotate.d/app && test -e /var/log/app/ticks.log.1.gz");
     vm.plan_is_empty();
