@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # All tests, on a fresh Debian or Ubuntu machine with Rust. Asks nothing. Writes below target/ and /tmp alone;
-# apt-get installs what is missing, tests/lab.sh fetches what no package of this system has.
+# apt-get installs what is missing, tests/lab.sh fetches what no package of this system has, tests/vm/image.sh makes the
+# virtual machine that some tests boot.
 #
 # Not as root, the tests themselves run as root by sudo: they give files to users and run programs as them.
 set -euo pipefail
@@ -35,6 +36,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 run ./tests/lab.sh
+run ./tests/vm/image.sh
 
 for component in rustfmt clippy; do
     cargo "${component/rust/}" --version >/dev/null 2>&1 || run rustup component add "$component"

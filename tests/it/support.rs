@@ -23,6 +23,9 @@ use tempfile::TempDir;
 /// The user that jobs run as if not as root; uid and gid 4000 in the scratch tree.
 pub(crate) const BACKUP: u32 = 4000;
 
+/// The program that is tested.
+pub(crate) const RLVM: &str = env!("CARGO_BIN_EXE_rlvm");
+
 /// A machine in a temporary directory.
 ///
 /// ```text
@@ -34,8 +37,10 @@ pub(crate) const BACKUP: u32 = 4000;
 pub(crate) struct Scratch {
     dir: TempDir,
     path: String,
-    /// What is put before a program so that it finds the tree as its `/`; nothing, and rlvm is told `--root`.
-    enter: Vec<String>,
+    /// What calls rlvm.
+    call: Vec<String>,
+    /// Where the directory is seen from outside, if another mount namespace has it: `/proc/PID/root`.
+    seen: Option<PathBuf>,
 }
 
 /// How a program ended.
@@ -70,14 +75,7 @@ impl Scratch {
 
     /// Makes a machine whose restic is this system's.
     pub(crate) fn with_real_restic() -> Self {
-        let is_root = nix::unistd::geteuid().is_root();
-        assert!(is_root, "these tests give files to several owners: run them as root (sudo -E cargo test)");
-        let path = std::env::var("PATH").unwrap();
-        require(&path, "restic", "restic");
-        require(&path, "setpriv", "util-linux");
-        let dir = TempDir::with_prefix("rlvm-it-").unwrap();
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let scratch = Self { dir, path, enter: Vec::new() };
+        let scratch = Self::bare();
         for dir in ["etc/cron.d", "etc/logrotate.d", "srv", "var/lib", "var/log", "run"] {
             fs::create_dir_all(scratch.root().join(dir)).unwrap();
         }
@@ -91,10 +89,33 @@ impl Scratch {
         scratch
     }
 
-    /// Has programs run behind these words from now on, which make the tree their `/`, with this `PATH`.
-    pub(crate) fn enter_by(&mut self, words: Vec<String>, path: &str) {
-        self.enter = words;
+    /// Makes a machine with nothing in its tree.
+    pub(crate) fn bare() -> Self {
+        let is_root = nix::unistd::geteuid().is_root();
+        assert!(is_root, "these tests give files to several owners: run them as root (sudo -E cargo test)");
+        let path = std::env::var("PATH").unwrap();
+        require(&path, "restic", "restic");
+        require(&path, "setpriv", "util-linux");
+        let dir = TempDir::with_prefix("rlvm-it-").unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let mut scratch = Self { dir, path, call: Vec::new(), seen: None };
+        scratch.call_by(&[RLVM, "--root", scratch.root().to_str().unwrap()]);
+        scratch
+    }
+
+    /// Has rlvm called by these words from now on.
+    pub(crate) fn call_by(&mut self, words: &[&str]) {
+        self.call = words.iter().map(ToString::to_string).collect();
+    }
+
+    /// Has programs find others by this `PATH` from now on.
+    pub(crate) fn find_by(&mut self, path: &str) {
         path.clone_into(&mut self.path);
+    }
+
+    /// Looks at the machine in another mount namespace from now on: `/proc/PID/root`.
+    pub(crate) fn see_by(&mut self, root: &Path) {
+        self.seen = Some(root.join(self.dir.path().strip_prefix("/").unwrap()));
     }
 
     /// Returns where the machine's `/` is.
@@ -109,6 +130,11 @@ impl Scratch {
 
     /// Returns a path beside the machine's tree: no part of what is hashed.
     pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.seen.as_deref().unwrap_or(self.dir.path()).join(name)
+    }
+
+    /// Returns the same path as programs on the machine have it.
+    pub(crate) fn inside(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -166,19 +192,8 @@ impl Scratch {
 
     /// Prepares a call of rlvm on a machine that is called so.
     pub(crate) fn command_as(&self, host: &str, args: &[&str]) -> Command {
-        let mut command = match self.enter.split_first() {
-            None => {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_rlvm"));
-                command.arg("--root").arg(self.root());
-                command
-            }
-            Some((first, rest)) => {
-                let mut command = Command::new(first);
-                command.args(rest).arg("/usr/local/bin/rlvm");
-                command
-            }
-        };
-        command.args(["--host", host, "--state"]).arg(self.beside("state"));
+        let mut command = Command::new(&self.call[0]);
+        command.args(&self.call[1..]).args(["--host", host, "--state"]).arg(self.inside("state"));
         command.args(args).env_clear().env("PATH", &self.path).current_dir(self.dir.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -19,10 +19,9 @@ mod table;
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
     ops::{Deref, DerefMut},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -30,7 +29,10 @@ use std::{
 pub(crate) use restics::{Restic, restics};
 pub(crate) use servers::{REST_PASSWORD, REST_USER};
 
-use crate::support::{BACKUP, Ran, Scratch, require};
+use crate::{
+    space::Space,
+    support::{BACKUP, RLVM, Ran, Scratch, require},
+};
 
 /// The account that backs up by SFTP, locked up below [`NAS`].
 pub(crate) const NAS_USER: (&str, u32) = ("backup-web01", 4001);
@@ -53,12 +55,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A machine of its own. It is a [`Scratch`] whose rlvm runs inside.
 pub(crate) struct Lab {
     /// Before the scratch tree, so that nothing runs any more when that is removed.
-    machine: Machine,
+    machine: Space,
     scratch: Scratch,
 }
-
-/// The process whose namespaces the machine is.
-struct Machine(Child);
 
 impl Lab {
     /// Makes a machine with its accounts, empty otherwise, its loopback up.
@@ -69,8 +68,12 @@ impl Lab {
             require(&path, program, package);
         }
         furnish(&scratch);
-        let machine = Machine::start(&scratch);
-        scratch.enter_by(machine.enter("mnt"), PATH);
+        let machine = start(&scratch);
+        let words = machine.enter(&ALL);
+        scratch.call_by(
+            &[&words.iter().map(String::as_str).collect::<Vec<_>>()[..], &["/usr/local/bin/rlvm"]].concat(),
+        );
+        scratch.find_by(PATH);
         let lab = Self { machine, scratch };
         lab.plug();
         lab
@@ -78,8 +81,7 @@ impl Lab {
 
     /// Takes one restic from now on, in place of this system's.
     pub(crate) fn use_restic(&mut self, restic: &Restic) {
-        let words = self.machine.enter("mnt");
-        self.scratch.enter_by(words, &format!("{}:{PATH}", restic.dir));
+        self.scratch.find_by(&format!("{}:{PATH}", restic.dir));
     }
 
     /// Pulls the network's plug: nothing can be reached, not even the machine itself.
@@ -98,7 +100,7 @@ impl Lab {
 
     /// Prepares a call of any program inside, as root, with nothing of the caller's environment.
     pub(crate) fn program(&self, args: &[&str]) -> Command {
-        self.behind(&self.machine.enter("mnt"), args)
+        self.behind(&self.machine.enter(&ALL), args)
     }
 
     /// Runs any program inside to its end.
@@ -116,7 +118,7 @@ impl Lab {
 
     /// Prepares a call of a program on the machine's network that has this system's files: a server from elsewhere.
     fn beside_it(&self, args: &[&str]) -> Command {
-        self.behind(&self.machine.enter("net"), args)
+        self.behind(&self.machine.enter(&ALL[1..]), args)
     }
 
     fn behind(&self, enter: &[String], args: &[&str]) -> Command {
@@ -221,52 +223,16 @@ echo ready
 exec cat >/dev/null
 "#;
 
-impl Machine {
-    fn start(scratch: &Scratch) -> Self {
-        let tree = scratch.root();
-        let hidden = ["/etc", "/home", "/opt", "/root", "/run", "/srv", "/usr/local", "/var"];
-        let seen = !hidden.iter().any(|dir| tree.starts_with(dir));
-        assert!(
-            seen,
-            "{}: the laboratory lays its own tree over {hidden:?}: set TMPDIR=/tmp",
-            tree.display()
-        );
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]);
-        command.args(["--propagation", "private", "sh", "-euc", SETUP, "lab"]);
-        command.arg(&tree).arg(env!("CARGO_BIN_EXE_rlvm")).arg(restics::place());
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut ready = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
-        assert_eq!(ready, "ready\n", "the laboratory needs root, and a kernel that lets it make namespaces");
-        Self(child)
-    }
+/// The namespaces of the machine, its files first.
+const ALL: [&str; 4] = ["mnt", "net", "uts", "pid"];
 
-    /// Returns a file of /proc about the process that holds the namespaces.
-    fn proc(&self, name: &str) -> PathBuf {
-        Path::new("/proc").join(self.0.id().to_string()).join(name)
-    }
-
-    /// Returns the words that bring a program onto the machine: its network alone (`net`), or its files too (`mnt`).
-    fn enter(&self, space: &str) -> Vec<String> {
-        // Found here, since the program's own PATH is the test's to choose.
-        let path = std::env::var_os("PATH").unwrap();
-        let found = std::env::split_paths(&path).map(|dir| dir.join("nsenter")).find(|at| at.is_file());
-        let nsenter = found.unwrap().display().to_string();
-        let ns =
-            |option: &str, file: &str| format!("--{option}={}", self.proc(&format!("ns/{file}")).display());
-        let mut words = vec![nsenter, ns("net", "net"), ns("uts", "uts"), ns("pid", "pid_for_children")];
-        words.extend((space == "mnt").then(|| ns("mount", "mnt")));
-        words
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        // Its first process reads until the end of this, and ends; the kernel ends the rest before that is done.
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
+fn start(scratch: &Scratch) -> Space {
+    let tree = scratch.root();
+    let hidden = ["/etc", "/home", "/opt", "/root", "/run", "/srv", "/usr/local", "/var"];
+    let seen = !hidden.iter().any(|dir| tree.starts_with(dir));
+    assert!(seen, "{}: the laboratory lays its own tree over {hidden:?}: set TMPDIR=/tmp", tree.display());
+    let spaces = ["--net", "--uts", "--mount-proc"];
+    Space::start(&spaces, SETUP, &[&tree, Path::new(RLVM), &restics::place()])
 }
 
 #[test]
