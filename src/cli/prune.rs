@@ -45,8 +45,8 @@ pub(super) struct PruneVerb {
     #[arg(long = "client", value_name = "ACCOUNT")]
     clients: Vec<UserName>,
     /// Print the commands, and run none
-    #[arg(long)]
-    dry_run: bool,
+    #[arg(long = "dry-run")]
+    printed: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -73,13 +73,15 @@ impl PruneVerb {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
         let host = context.host()?;
         let chosen = self.choose(prunes(&state(context, &host)?))?;
-        if self.dry_run {
-            return self.show(context, chosen);
-        }
+        if self.printed { self.show(context, chosen) } else { self.carry_out(context, &host, chosen) }
+    }
+
+    /// Runs the commands, and tells how each ended.
+    fn carry_out(&self, context: &Context<'_>, host: &Real, chosen: Vec<(UserName, Cmd)>) -> Result<Exit> {
         watch_signals()?;
         let mut pruned = Vec::new();
         let asked = chosen.len();
-        side_by_side(&host, chosen, &mut |client| {
+        side_by_side(host, chosen, &mut |client| {
             if !self.json {
                 tell(context, &client)?;
             }

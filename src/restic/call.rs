@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::LOOK;
+use super::{LOOK, LOOK_HERE};
 use crate::{
     effect::{Arg, Cmd, NotReadOnly, Private, Query},
     model::{HostPath, SecretFile, Span, UserName},
@@ -68,7 +68,7 @@ impl Access<'_> {
     /// Never, as long as the call stands in the reviewed list.
     pub fn look(&self) -> Result<Query, NotReadOnly> {
         let cmd = self.call(&["cat", "config", "--no-lock", "--no-cache"]);
-        Query::new(cmd.ok(&[0, 1, 10, 11, 12]).timeout(LOOK))
+        Query::new(cmd.ok(&[0, 1, 10, 11, 12]).timeout(self.limit()))
     }
 
     /// Lists the repository's locks, and takes none.
@@ -77,7 +77,13 @@ impl Access<'_> {
     ///
     /// Never, as long as the call stands in the reviewed list.
     pub fn locks(&self) -> Result<Query, NotReadOnly> {
-        Query::new(self.call(&["list", "locks", "--no-lock", "--no-cache"]).timeout(LOOK))
+        Query::new(self.call(&["list", "locks", "--no-lock", "--no-cache"]).timeout(self.limit()))
+    }
+
+    /// Says how long a look may take. A local one waits for nobody but the key derivation, whose work was measured out on
+    /// the machine that made the repository: on a slower one it takes longer.
+    fn limit(&self) -> u64 {
+        if matches!(self.location, Arg::Path(_)) { LOOK_HERE } else { LOOK }
     }
 
     /// Makes the repository; with the chunker's parameters of another one, if copies come from there.

@@ -21,6 +21,8 @@ use crate::{
 
 /// How long a look at a repository may take, in seconds.
 const LOOK: u64 = 10;
+/// The same of one on this very machine, in seconds.
+pub const LOOK_HERE: u64 = 60;
 /// How it begins what is said of a place that takes longer.
 pub const SILENT: &str = "no answer within";
 

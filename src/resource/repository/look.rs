@@ -113,6 +113,9 @@ impl Repository {
             return Ok((RepositoryState::Opened(Found::Unreachable(why)), None));
         }
         let found = match host.query(&self.access().look()?) {
+            Ok(output) if output.timed_out => {
+                Found::Unreachable(format!("{} {} s", restic::SILENT, restic::LOOK_HERE))
+            }
             Ok(output) => restic::found(&output),
             Err(err) => Found::Unreachable(format!("{err:#}")),
         };
