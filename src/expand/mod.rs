@@ -8,6 +8,7 @@ mod logs;
 mod repositories;
 mod resources;
 mod schedules;
+mod server;
 mod ssh;
 mod unsupported;
 
@@ -43,6 +44,7 @@ pub fn expand(state: &State, homes: &Homes, _scope: &Scope) -> Expanded {
     logs::add(state, &mut expanded);
     other_backups(state, &mut expanded);
     ssh::add(state, homes, &mut expanded);
+    server::add(state, &mut expanded);
     accounts(&mut expanded);
     expanded.add_directories_above();
     expanded.refuse_descents();

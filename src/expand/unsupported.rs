@@ -14,8 +14,8 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
     if state.scheduler == Scheduler::Systemd {
         say("scheduler".into(), "systemd");
     }
-    for user in state.ssh.users.keys() {
-        say(format!("ssh.users.{user}"), "accounts for clients");
+    for (user, _) in state.ssh.users.iter().filter(|(_, spec)| spec.prune.is_some()) {
+        say(format!("ssh.users.{user}.prune"), "`rlvm prune` and its schedule");
     }
     for (name, job) in state.jobs.iter().filter(|(_, job)| job.enabled) {
         say(format!("jobs.{name}"), "`rlvm run`; the schedule is installed, and the job fails until then");

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    FetchUrl, GroupName, HostName, HostPath, Line, LvName, Mode, Name, PathPattern, PublicKey, Release,
+    FetchUrl, FromPatterns, GroupName, HostName, HostPath, Line, LvName, Mode, Name, PathPattern, PublicKey, Release,
     Schedule, Script, Server, Sha256, Size, Span, Url, UserName,
 };
 
@@ -69,6 +69,7 @@ pub const FORMATS: &[Format] = &[
     format::<Release>("rlvm-release"),
     format::<Sha256>("rlvm-sha256"),
     format::<PublicKey>("rlvm-public-key"),
+    format::<FromPatterns>("rlvm-from"),
     format::<LvName>("rlvm-lv"),
     format::<PathPattern>("rlvm-path-pattern"),
 ];
