@@ -37,7 +37,9 @@ impl FromStr for FromPatterns {
             if let Some((address, bits)) = name.split_once('/') {
                 // sshd then lets nobody in by this key.
                 if !is_network(address, bits) {
-                    return Err(bad("names no network: an address, how many bits of it count, the rest being 0"));
+                    return Err(bad(
+                        "names no network: an address, how many bits of it count, the rest being 0",
+                    ));
                 }
             } else if name.is_empty() || !name.chars().all(plain) {
                 return Err(bad("is no list of addresses, networks and patterns with commas between"));

@@ -3,8 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    FetchUrl, FromPatterns, GroupName, HostName, HostPath, Line, LvName, Mode, Name, PathPattern, PublicKey, Release,
-    Schedule, Script, Server, Sha256, Size, Span, Url, UserName,
+    FetchUrl, FromPatterns, GroupName, HostName, HostPath, Line, LvName, Mode, Name, PathPattern, PublicKey,
+    Release, Schedule, Script, Server, Sha256, Size, Span, Url, UserName,
 };
 
 /// Why a text is not the word it should be: the text, what is wrong with it, and what to write instead.

@@ -233,7 +233,8 @@ impl Kind for AuthorizedKeys {
     fn reach(&self, seen: &AuthorizedKeysSeen) -> Vec<Finding> {
         let say = |what: &String| {
             let message = format!("sshd lets nobody in: {what}, on the way to {}'s chroot", self.user);
-            let remedy = "make it root's and nobody else's to write (chown root, chmod go-w), or declare it so";
+            let remedy =
+                "make it root's and nobody else's to write (chown root, chmod go-w), or declare it so";
             Finding::new(Severity::Error, self.address(), message).remedy(remedy)
         };
         seen.unsafe_way.iter().map(say).collect()
@@ -308,8 +309,7 @@ mod tests {
     fn keys_in_the_accounts_home_are_told() {
         let path: HostPath = "/home/a/.ssh/authorized_keys".parse().unwrap();
         let options = "from=\"a b\",command=\"echo \\\"x\\\"\"";
-        let text =
-            format!("# mine\n\n{KEY} declared\n  {options}\t{TWO}  her laptop\nssh-dss AAAA old\n");
+        let text = format!("# mine\n\n{KEY} declared\n  {options}\t{TWO}  her laptop\nssh-dss AAAA old\n");
         let it = declared("/srv/a", Access::Sftp, None);
         let others = of_lines(&path, &text);
         assert_eq!(others.len(), 3, "{others:?}");
