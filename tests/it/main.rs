@@ -12,6 +12,7 @@ mod exits;
 mod lab;
 mod real_tools;
 mod safety;
+mod server;
 mod shipped;
 mod state;
 mod support;
