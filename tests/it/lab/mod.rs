@@ -28,7 +28,7 @@ use std::{
 };
 
 pub(crate) use restics::{Restic, restics};
-pub(crate) use servers::{REST_PASSWORD, REST_USER, Server};
+pub(crate) use servers::{REST_PASSWORD, REST_USER};
 
 use crate::support::{BACKUP, Ran, Scratch, require};
 
