@@ -53,8 +53,6 @@ fn what_sshd_refuses_is_never_in_force() {
     let (before, first) = (lab.read(PART), pid(&lab));
     // Somebody else's mistake.
     lab.file("/etc/ssh/sshd_config.d/50-other.conf", "NoSuchWord yes\n");
-    let both = format!("{}, {}", entry(&lab, "files", None), entry(&lab, "other", None));
-    state(&lab, &both, "    ");
     lab.state(&format!(
         "ssh: {{ users: {{ {FILES}: {{ directory: /srv/clients/files, access: shell, authorized_keys: [{}] }} }} }}",
         entry(&lab, "files", None)
