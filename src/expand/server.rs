@@ -16,11 +16,12 @@ use crate::{
 pub(super) fn add(state: &State, expanded: &mut Expanded) {
     let mut users: BTreeMap<&UserName, &SshUserSpec> = BTreeMap::new();
     for (user, spec) in &state.ssh.users {
-        if let Some(finding) = refused(state, user) {
-            expanded.findings.push(finding);
+        let mut wrong = shared(state, user, spec);
+        wrong.extend(refused(state, user));
+        if !wrong.is_empty() {
+            expanded.findings.append(&mut wrong);
             continue;
         }
-        expanded.findings.extend(shared(state, user, spec));
         // A path that sshd cannot be told is named, and the others have theirs.
         let nameable = SshdConfig::new(&BTreeMap::from([(user, spec)])).map(drop);
         match nameable.and_then(|()| account(user, spec, expanded)) {

@@ -1,12 +1,12 @@
 //! What sshd lets clients do: a file of its configuration, with a block for each account.
 //!
 //! sshd takes the first value that it finds for a user, and what is said for a user comes before what is said for all
-//! (sshd_config(5)), so the file is read first and says everything that lets somebody in or lets them do more than
+//! (`sshd_config(5)`), so the file is read first and says everything that lets somebody in or lets them do more than
 //! they should. Each word is one that OpenSSH 8.4 knows in such a block.
 
 mod words;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -89,10 +89,10 @@ impl SshdConfig {
             "# What clients' accounts may do; made by rlvm, which puts back what is changed by hand.\n";
         let (mut text, mut logins) = (head.to_owned(), Vec::new());
         for (user, spec) in users {
-            text += &format!("Match User {user}\n");
+            let _ = writeln!(text, "Match User {user}");
             let mut meant = BTreeMap::new();
             for (name, value) in words(spec)? {
-                text += &format!("    {name} {value}\n");
+                let _ = writeln!(text, "    {name} {value}");
                 // A path is printed without its quotes; a command as it stands.
                 let printed = if name == "ForceCommand" { &value } else { value.trim_matches('"') };
                 meant.insert(name.to_ascii_lowercase(), printed.to_owned());

@@ -35,10 +35,19 @@ fn an_account_for_files_is_shut_in_and_can_do_nothing_else() {
         );
         assert!(!ran.stdout.contains("uid="), "{words:?}: {ran:?}");
     }
-    let ran = ssh(&lab, "ssh", "files", &["-o", "ExitOnForwardFailure=yes", "-o", "LogLevel=INFO", "-W", "127.0.0.1:22", &at]);
+    let ran = ssh(
+        &lab,
+        "ssh",
+        "files",
+        &["-o", "ExitOnForwardFailure=yes", "-o", "LogLevel=INFO", "-W", "127.0.0.1:22", &at],
+    );
     assert!(ran.code != Some(0) && ran.stderr.contains("administratively prohibited"), "{ran:?}");
-    let ran =
-        ssh(&lab, "ssh", "files", &["-o", "ExitOnForwardFailure=yes", "-o", "LogLevel=INFO", "-N", "-R", "8022:127.0.0.1:22", &at]);
+    let ran = ssh(
+        &lab,
+        "ssh",
+        "files",
+        &["-o", "ExitOnForwardFailure=yes", "-o", "LogLevel=INFO", "-N", "-R", "8022:127.0.0.1:22", &at],
+    );
     assert!(ran.code != Some(0) && ran.stderr.contains("remote port forwarding failed"), "{ran:?}");
     // Another's key opens nothing here, nor does a key in the account's own home.
     assert!(!gets_in(&lab, "worm") && !gets_in(&lab, "other"));
