@@ -115,3 +115,20 @@ fn a_key_is_good_only_from_where_it_may_be_used() {
         sshd.stop();
     }
 }
+
+#[test]
+fn an_account_with_a_shell_has_a_terminal_and_reaches_nothing_through_it() {
+    let lab = machine();
+    let key = entry(&lab, "other", None);
+    lab.state(&format!(
+        "ssh: {{ users: {{ {WORM}: {{ directory: /srv/clients/shell, access: shell, authorized_keys: [{key}] }} }} }}"
+    ));
+    lab.apply();
+    lab.plan_is_empty();
+    let _sshd = lab.own_sshd();
+    let at = format!("{WORM}@nas.lan");
+    let ran = ssh(&lab, "ssh", "other", &["-tt", &at, "id -un; tty"]);
+    assert!(ran.stdout.contains(WORM) && ran.stdout.contains("/dev/pts/"), "{ran:?}");
+    let ran = ssh(&lab, "ssh", "other", &["-o", "LogLevel=INFO", "-W", "127.0.0.1:22", &at]);
+    assert!(ran.code != Some(0) && ran.stderr.contains("administratively prohibited"), "{ran:?}");
+}
