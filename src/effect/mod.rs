@@ -6,6 +6,7 @@
 mod cmd;
 mod install;
 mod query;
+mod sshd;
 
 use std::fmt;
 
@@ -15,6 +16,7 @@ pub use cmd::{Arg, Cmd, Private, is_credential, is_own, quote};
 pub(crate) use install::is_packed;
 pub use install::{Install, Receipt};
 pub use query::{NotReadOnly, QUIET_SSH, Query};
+pub use sshd::{ConfigureSshd, Login, sshd_mark, sshd_path};
 
 use crate::model::{GroupName, HostPath, KeyType, Line, Mode, UserName};
 
@@ -145,6 +147,9 @@ pub enum Op {
     },
     /// Fetches a program, checks it, and puts it in place of what was there, with its [`Receipt`] beside it.
     Install(Install),
+    /// Puts a part of sshd's configuration in place, or takes it away, if sshd then does what is meant, and tells sshd;
+    /// else all is left as it was.
+    ConfigureSshd(ConfigureSshd),
     /// Runs a program.
     Run(Cmd),
 }
@@ -165,6 +170,7 @@ impl Op {
             | Self::RemoveTemporary { path }
             | Self::RemoveDir { path } => Some(path),
             Self::Install(install) => Some(&install.path),
+            Self::ConfigureSshd(sshd) => Some(&sshd.path),
             Self::Run(_) => None,
         }
     }
@@ -217,6 +223,7 @@ impl fmt::Display for Op {
             Self::RemoveTemporary { path } => write!(f, "rm -df {}", quote(&temporary(path))),
             Self::RemoveDir { path } => write!(f, "rmdir {}", quote(path.as_str())),
             Self::Install(install) => install.fmt(f),
+            Self::ConfigureSshd(sshd) => sshd.fmt(f),
             Self::Run(cmd) => cmd.fmt(f),
         }
     }
@@ -245,6 +252,10 @@ mod tests {
             let (kind, comment) = (KeyType::Rsa, "a b".parse().unwrap());
             Op::MakeKey { path: "/k".parse().unwrap(), owner: Owner { user, group }, kind, comment }
         };
+        let sshd = |after: Option<&str>| {
+            let (path, after) = ("/d.conf".parse().unwrap(), after.map(ToOwned::to_owned));
+            Op::ConfigureSshd(ConfigureSshd { path, after, logins: Vec::new() })
+        };
         let write =
             Op::WriteFile { path: path.clone(), text: "hunter2\n".into(), owner: owner.clone(), mode };
         for (op, expected) in [
@@ -271,6 +282,12 @@ mod tests {
             (edit(true), "install -o root -g root -m 0600 /dev/stdin '/a b'  # 2 bytes, edited"),
             (edit(false), "rm '/a b'"),
             (Op::RemoveFile { path: path.clone() }, "rm '/a b'"),
+            (
+                sshd(Some("x\n")),
+                "install -o root -g root -m 0644 /dev/stdin /d.conf && sshd -t && systemctl reload ssh  \
+                 # 2 bytes, undone if sshd objects",
+            ),
+            (sshd(None), "rm /d.conf && sshd -t && systemctl reload ssh  # undone if sshd objects"),
             (Op::RemoveTemporary { path: path.clone() }, "rm -df '/a b.dpkg-new'"),
             (Op::RemoveDir { path }, "rmdir '/a b'"),
             (Op::Run(Cmd::new("true")), "true"),

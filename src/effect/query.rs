@@ -45,6 +45,9 @@ const READ_ONLY: &[(&str, &[&str], &[&str])] = &[
     // Asks the manager; a unit that it does not know yet it reads for that (systemctl(1)).
     ("systemctl", &["show", "-p"], &[]),
     ("systemctl", &["--user", "show", "-p"], &[]),
+    // Read the configuration, say what is wrong with it or what it comes to for a user, and end (sshd(8)).
+    ("sshd", &["-t"], &[]),
+    ("sshd", &["-T", "-C"], &[]),
     ("test", &["-r"], &[]),
     ("test", &["-w"], &[]),
     ("test", &["-x"], &[]),
@@ -108,6 +111,8 @@ mod tests {
         assert!(Query::new(Cmd::new("systemctl").args(["show", "-p", "Id", "x"])).is_ok());
         assert!(Query::new(Cmd::new("systemctl").args(["start", "show"])).is_err());
         assert!(Query::new(Cmd::new("rm").arg("-w")).is_err());
+        assert!(Query::new(Cmd::new("sshd").args(["-T", "-C", "user=a"])).is_ok());
+        assert!(Query::new(Cmd::new("sshd").arg("-D")).is_err() && Query::new(Cmd::new("sshd")).is_err());
         let sftp = |input| {
             let words = ["-q", "-b", "-"].into_iter().chain(QUIET_SSH.iter().copied()).chain(["nas"]);
             Query::new(Cmd::new("sftp").args(words).input(input))

@@ -4,7 +4,9 @@ use super::{Declared, Expanded};
 use crate::{
     effect::Owner,
     model::{Address, GroupName, HostPath, UserName},
-    resource::{Access, Account, Kind as _, NewGroup, NewUser, OnRemove, Resource},
+    resource::{
+        Access, Account, AuthorizedKeys, Kind as _, NewGroup, NewUser, OnRemove, Resource, SshdConfig,
+    },
     state::State,
 };
 
@@ -28,7 +30,7 @@ pub(super) fn clients(state: &State, expanded: &mut Expanded) {
             group: group.clone(),
             home: spec.directory.clone(),
             shell: HostPath::fixed(shell),
-            after: vec![Address::new("authorized_keys", name.as_str()), Address::new("sshd_config", "rlvm")],
+            after: vec![Address::new(AuthorizedKeys::NAME, name.as_str()), SshdConfig::address()],
             goes,
         };
         for account in [Account::NewGroup(NewGroup { name: group, goes }), Account::NewUser(user)] {

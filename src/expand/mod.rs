@@ -11,6 +11,7 @@ mod prune;
 mod repositories;
 mod resources;
 mod schedules;
+mod server;
 mod ssh;
 mod units;
 mod unsupported;
@@ -50,6 +51,7 @@ pub fn expand(state: &State, homes: &Homes, scope: &Scope) -> Expanded {
     logs::add(state, &mut expanded);
     other_backups(state, &mut expanded);
     ssh::add(state, homes, &mut expanded);
+    server::add(state, &mut expanded);
     accounts::needed(&mut expanded);
     expanded.add_directories_above();
     expanded.refuse_descents();

@@ -11,9 +11,6 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
         let message = format!("not yet supported: {what}");
         expanded.findings.push(Finding::new(Severity::Notice, place, message));
     };
-    for user in state.ssh.users.keys() {
-        say(format!("ssh.users.{user}"), "accounts for clients");
-    }
     for (name, job) in state.jobs.iter().filter(|(_, job)| job.enabled) {
         say(format!("jobs.{name}"), "`rlvm run`; the schedule is installed, and the job fails until then");
         for key in extras(job) {

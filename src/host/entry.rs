@@ -61,6 +61,17 @@ pub struct KeyHead {
     pub encrypted: bool,
 }
 
+/// How much of a file system a user may fill.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quota {
+    /// Where it is mounted.
+    pub at: String,
+    /// The limit, in bytes; none if none is set.
+    pub limit: Option<u64>,
+    /// In bytes.
+    pub used: u64,
+}
+
 impl Entry {
     /// Returns what is known of it, if it is a directory.
     pub fn directory(&self) -> Option<&Meta> {

@@ -14,7 +14,7 @@ mod trust;
 
 use anyhow::Result;
 
-pub use entry::{Entry, KeyHead, Meta, Stamp, UserEntry};
+pub use entry::{Entry, KeyHead, Meta, Quota, Stamp, UserEntry};
 pub use lock::{Busy, Lock};
 pub use real::{Agent, Real, Web, interrupted, watch_signals};
 pub use store::{Appender, Store};
@@ -60,6 +60,8 @@ pub trait Observe {
     fn user(&self, user: &UserName) -> Result<Option<UserEntry>>;
     /// Says where a user is at home; nothing if there is no such user.
     fn home(&self, user: &UserName) -> Result<Option<HostPath>>;
+    /// Says how much of the file system where a directory lies a user may fill; nothing where there are no quotas.
+    fn quota(&self, user: &UserName, dir: &HostPath) -> Result<Option<Quota>>;
     /// Finds a program in the host's `PATH`.
     fn program(&self, name: &str) -> Result<Option<Stamp>>;
     /// Says where in the host's `PATH` a program is.

@@ -7,6 +7,7 @@
 mod address;
 mod calendar;
 pub(crate) mod field;
+mod from_patterns;
 mod key_type;
 pub(crate) mod known_host;
 mod line;
@@ -28,6 +29,7 @@ mod text;
 mod url;
 
 pub use address::Address;
+pub use from_patterns::FromPatterns;
 pub use key_type::KeyType;
 pub use known_host::{KnownHost, Marker, known_name};
 pub use line::{Line, Script};

@@ -3,8 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    FetchUrl, GroupName, HostName, HostPath, Line, LvName, Mode, Name, PathPattern, PublicKey, Release,
-    Schedule, Script, Server, Sha256, Size, Span, Url, UserName,
+    FetchUrl, FromPatterns, GroupName, HostName, HostPath, Line, LvName, Mode, Name, PathPattern, PublicKey,
+    Release, Schedule, Script, Server, Sha256, Size, Span, Url, UserName,
 };
 
 /// Why a text is not the word it should be: the text, what is wrong with it, and what to write instead.
@@ -69,6 +69,7 @@ pub const FORMATS: &[Format] = &[
     format::<Release>("rlvm-release"),
     format::<Sha256>("rlvm-sha256"),
     format::<PublicKey>("rlvm-public-key"),
+    format::<FromPatterns>("rlvm-from"),
     format::<LvName>("rlvm-lv"),
     format::<PathPattern>("rlvm-path-pattern"),
 ];

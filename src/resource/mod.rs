@@ -6,6 +6,7 @@
 //! is the same for all kinds and is decided in `plan`.
 
 mod account;
+mod authorized_keys;
 mod cron;
 mod difference;
 mod directory;
@@ -17,12 +18,14 @@ mod managed_block;
 mod managed_file;
 mod other_backups;
 mod program;
+mod quota;
 mod repository;
 mod secret;
 mod ssh;
 mod ssh_agent;
 mod ssh_config;
 mod ssh_key;
+mod sshd_config;
 mod unit;
 
 use anyhow::Result;
@@ -30,6 +33,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use account::{Account, AccountSeen, NewGroup, NewUser};
+pub use authorized_keys::{AuthorizedKeys, AuthorizedKeysSeen, OtherKey};
 pub use cron::{CRON_PATH, CronFile, CronLine, CronSpec};
 pub use difference::{Attribute, Diff, Edit, Removal};
 pub use directory::{Directory, DirectorySeen, DirectorySpec, There};
@@ -41,12 +45,14 @@ pub use managed_block::ManagedBlock;
 pub use managed_file::{FileSeen, ManagedFile};
 pub use other_backups::{OtherBackup, OtherBackups};
 pub use program::Program;
+pub use quota::Quota;
 pub use repository::{Location, Machine, Remote, Repository, RepositorySeen, RepositoryState};
 pub use secret::{Role, Secret, SecretSeen};
 pub use ssh::{Access, AuthorizedKey, ClientPrune, SshAgentSpec, SshHostSpec, SshKeySpec, SshUserSpec};
 pub use ssh_agent::AgentSeen;
 pub use ssh_config::{SshConfig, SshConfigHost};
 pub use ssh_key::{NewKey, PublicSeen, SshKey, SshKeySeen};
+pub use sshd_config::{Says, Sshd, SshdConfig, SshdSeen};
 pub use unit::{Loaded, Manager, OwnManager, Unit, UnitSeen, Wants};
 
 use crate::{
@@ -393,4 +399,7 @@ kinds! {
     SshConfig,
     KnownHosts,
     Unit,
+    AuthorizedKeys,
+    SshdConfig,
+    Quota,
 }

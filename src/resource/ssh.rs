@@ -4,9 +4,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::OnRemove;
-use crate::model::{
-    HostPath, KeyType, Line, OneOrMore, PublicKey, Schedule, SecretFile, Server, Span, UserName,
-    field::is_default,
+use crate::{
+    effect::quote,
+    model::{
+        BadText, FromPatterns, HostPath, KeyType, Line, OneOrMore, PublicKey, Schedule, SecretFile, Server,
+        Span, UserName, field::is_default,
+    },
 };
 
 /// An account of this host through which a client stores its backups here.
@@ -33,6 +36,38 @@ pub struct SshUserSpec {
     /// made it; its files stay. Default: default.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_remove: OnRemove,
+}
+
+/// What an account runs that can only add. Distributions and rclone's own packages install it there, and sshd gives a
+/// user another `PATH` than anybody expects.
+pub(super) const RCLONE: &str = "/usr/bin/rclone";
+
+impl SshUserSpec {
+    /// Says where the account's own directory is.
+    ///
+    /// # Errors
+    ///
+    /// If the path would be too long.
+    pub fn repo(&self) -> Result<HostPath, BadText> {
+        self.directory.join("repo")
+    }
+
+    /// Writes what the account runs whatever it asks for, as its shell reads it; nothing if it may choose.
+    ///
+    /// # Errors
+    ///
+    /// If its directory's path would be too long.
+    pub(super) fn forced_command(&self) -> Result<Option<String>, BadText> {
+        Ok(match self.access {
+            Access::Sftp => Some("internal-sftp".into()),
+            // Without a configuration rclone has no remotes, and writes none into the account's home.
+            Access::AppendOnly => Some(format!(
+                "{RCLONE} serve restic --stdio --append-only --config /dev/null {}",
+                quote(self.repo()?.as_str())
+            )),
+            Access::Shell => None,
+        })
+    }
 }
 
 /// How old backups of a client are removed by the server that keeps them.
@@ -73,7 +108,7 @@ pub struct AuthorizedKey {
     pub key: PublicKey,
     /// From where it may be used: addresses, networks or patterns, with commas, as in sshd's `from=`. Default: anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<Line>,
+    pub from: Option<FromPatterns>,
 }
 
 /// A key pair of this host. It is made where there is none.

@@ -152,8 +152,8 @@ fn signatures(key: &PublicKey) -> Vec<&str> {
     }
 }
 
-/// Writes a path as `ssh_config(5)` reads it: in quotes where it needs them, its `%` doubled.
-fn word(path: &HostPath) -> Result<String, BadText> {
+/// Writes a path as `ssh_config(5)` and `sshd_config(5)` read it: in quotes where it needs them, its `%` doubled.
+pub(super) fn word(path: &HostPath) -> Result<String, BadText> {
     let text = path.as_str();
     if text.contains(['"', '\\']) || text.contains("${") {
         return Err(BadText::new(text, "is a path that ssh's configuration cannot name")

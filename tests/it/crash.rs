@@ -161,6 +161,10 @@ fn half(real: &Real, op: &Op) {
         | Op::EditFile { path, after: Some(_), .. } => {
             fs::write(at(&temporary(path)), "half of i").unwrap();
         }
+        Op::ConfigureSshd(sshd) => {
+            // In a tree; on a machine of its own it is killed in `server`.
+            fs::write(at(&temporary(&sshd.path)), "half of i").unwrap();
+        }
         Op::MakeKey { path, owner, kind, .. } if owner.user.as_str() == "root" => {
             // The private half is in place, the other one is not.
             let keygen = Command::new("ssh-keygen")

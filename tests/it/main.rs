@@ -14,6 +14,7 @@ mod lab;
 mod prune;
 mod real_tools;
 mod safety;
+mod server;
 mod shipped;
 mod space;
 mod state;

@@ -62,7 +62,7 @@ fn every_state_is_planned_and_nothing_is_passed_over_in_silence() {
             ("s3:", "left to the running system"),
             ("rclone:", "left to the running system"),
             ("jobs:", "`rlvm run`"),
-            ("  users:", "accounts for clients"),
+            ("      prune:", "`rlvm prune`"),
         ] {
             let declared =
                 text.lines().any(|line| line.contains(word) && !line.trim_start().starts_with('#'));

@@ -116,6 +116,7 @@ impl Act for Real {
                     .with_context(|| format!("cannot remove the directory {path}"))?;
             }
             Op::Install(install) => self.install(&mut cursor, install)?,
+            Op::ConfigureSshd(sshd) => self.configure_sshd(&mut cursor, sshd)?,
             Op::Run(cmd) => return self.run(cmd).map(drop),
         }
         Ok(())

@@ -13,12 +13,12 @@ use nix::{
 use sha2::Digest;
 
 use super::{
-    Real, keys, process, trusted,
+    Real, keys, process, quota, trusted,
     walk::{Cursor, Way, kind},
 };
 use crate::{
     effect::Query,
-    host::{Entry, KeyHead, LONGEST_TEXT, Meta, Observe, Output, Stamp, UserEntry},
+    host::{Entry, KeyHead, LONGEST_TEXT, Meta, Observe, Output, Quota, Stamp, UserEntry},
     model::{GroupName, HostPath, Mode, Sha256, UserName},
 };
 
@@ -244,6 +244,10 @@ impl Observe for Look<'_> {
 
     fn home(&self, user: &UserName) -> Result<Option<HostPath>> {
         self.real.accounts.home(user)
+    }
+
+    fn quota(&self, user: &UserName, dir: &HostPath) -> Result<Option<Quota>> {
+        quota::of(self.real, user, dir)
     }
 
     fn program(&self, name: &str) -> Result<Option<Stamp>> {

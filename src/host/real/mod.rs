@@ -9,7 +9,9 @@ mod keys;
 mod look;
 mod mounts;
 mod process;
+mod quota;
 mod secrets;
+mod sshd;
 mod walk;
 
 use std::{

@@ -1,14 +1,54 @@
 //! What is mounted where.
 
-use std::{collections::BTreeSet, ffi::OsString, os::unix::ffi::OsStringExt, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    os::unix::ffi::OsStringExt,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 
 /// Reads the kernel's list of mount points.
-#[expect(clippy::disallowed_methods, reason = "host looks")]
 pub(super) fn read() -> Result<BTreeSet<PathBuf>> {
-    let text = std::fs::read("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
-    Ok(parse(&text))
+    Ok(parse(&list()?))
+}
+
+/// A file system, where it is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mount {
+    pub(super) point: PathBuf,
+    /// The device.
+    pub(super) source: PathBuf,
+    /// Of the mount and of the file system.
+    pub(super) options: Vec<String>,
+}
+
+/// Finds the file system that a path lies on; the path's links are not followed.
+pub(super) fn above(path: &Path) -> Result<Option<Mount>> {
+    Ok(find(&list()?, path))
+}
+
+#[expect(clippy::disallowed_methods, reason = "host looks")]
+fn list() -> Result<Vec<u8>> {
+    std::fs::read("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")
+}
+
+/// Takes the longest mount point that is the path or above it; of two at one place the later one covers the other.
+/// Behind a `-` stand the type, the device and the file system's own options.
+fn find(text: &[u8], path: &Path) -> Option<Mount> {
+    let of_line = |line: &[u8]| {
+        let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+        let rest = fields.iter().position(|field| *field == b"-")?;
+        let word = |field: &[u8]| PathBuf::from(OsString::from_vec(unescape(field)));
+        let point = word(fields.get(4)?);
+        let options = [fields.get(5)?, fields.get(rest + 3)?];
+        let options = options.map(|options| String::from_utf8_lossy(options).into_owned());
+        let options = options.iter().flat_map(|it| it.split(',')).map(ToOwned::to_owned).collect();
+        path.starts_with(&point).then_some(Mount { point, source: word(fields.get(rest + 2)?), options })
+    };
+    let mounts = text.split(|byte| *byte == b'\n').filter_map(of_line);
+    mounts.max_by_key(|mount| mount.point.components().count())
 }
 
 /// Takes the fifth field of each line (`proc_pid_mountinfo(5)`), in which blanks stand as octal escapes.
@@ -50,5 +90,18 @@ mod tests {
             30 21 0:5 / /mnt/a\\040b\\134c rw - tmpfs none rw\n\nshort line\n";
         let expected = ["/", "/mnt/a b\\c"].map(PathBuf::from);
         assert_eq!(parse(text), BTreeSet::from(expected));
+    }
+
+    #[test]
+    fn a_path_lies_on_what_is_mounted_next_above_it() {
+        let text = b"21 1 254:0 / / rw shared:1 - ext4 /dev/vda rw,errors=remount-ro\n\
+            30 21 254:1 / /srv rw,noatime - tmpfs none rw\n\
+            31 21 254:2 / /srv rw,noatime shared:2 master:1 - xfs /dev/sd\\040b rw,usrquota\n";
+        let at = |path: &str| find(text, Path::new(path)).unwrap();
+        assert_eq!((at("/srvs").source, at("/srv/a/b").point), ("/dev/vda".into(), "/srv".into()));
+        let mount = at("/srv");
+        assert_eq!(mount.source, Path::new("/dev/sd b"));
+        assert_eq!(mount.options, ["rw", "noatime", "rw", "usrquota"]);
+        assert!(find(b"", Path::new("/")).is_none());
     }
 }

@@ -114,6 +114,17 @@ impl Lab {
         self.file_of("/root/.ssh/known_hosts", &format!("nas.lan {}\n", sshd.host_key()), 0, 0o600);
     }
 
+    /// Starts the machine's own sshd, by what is in its /etc/ssh.
+    pub(crate) fn own_sshd(&self) -> Server<'_> {
+        require("/usr/sbin", "sshd", "openssh-server");
+        Server::start(
+            self,
+            22,
+            "own.log",
+            &mut self.program(&[&TIED[..], &["/usr/sbin/sshd", "-D", "-e"]].concat()),
+        )
+    }
+
     fn start_sshd(&self, config: &Path) -> Server<'_> {
         let config = config.to_str().unwrap();
         let mut command = self.program(&[&TIED[..], &["/usr/sbin/sshd", "-D", "-e", "-f", config]].concat());

@@ -1,0 +1,175 @@
+//! A part of sshd's configuration: tried beside its place, put there, tried again, and made known to sshd. A mistake
+//! there could lock everybody out, so whatever sshd objects to is undone.
+
+use std::io::Write;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::{
+    errno::Errno,
+    fcntl::OFlag,
+    sys::signal::{Signal, kill},
+    unistd::{Pid, UnlinkatFlags, unlinkat},
+};
+
+use super::{
+    Real,
+    act::Existing,
+    process,
+    walk::{Cursor, Way},
+};
+use crate::{
+    effect::{Cmd, ConfigureSshd, Login, Op, Owner, sshd_mark, sshd_path},
+    host::{Act, Host, Output, private::PrivateDir},
+    model::{HostPath, Mode, UserName},
+};
+
+/// Where a new text is tried before anything is put in place: nobody but root gets there.
+const WORKSHOP: &str = "/run/rlvm/sshd";
+/// What sshd reads if it is told nothing else.
+const MAIN: &str = "/etc/ssh/sshd_config";
+/// What the units are called: Debian's, and the others'.
+const UNITS: [&str; 2] = ["ssh.service", "sshd.service"];
+/// Where there is systemd (`sd_booted(3)`).
+const SYSTEMD: &str = "/run/systemd/system";
+/// Needed by each sshd, if only to read its configuration. Debian's unit makes it when sshd starts.
+const EMPTY: &str = "/run/sshd";
+const NO_EMPTY: &str = "Missing privilege separation directory: /run/sshd";
+
+impl Real {
+    /// Carries out [`Op::ConfigureSshd`]. In a tree there is no sshd to ask: it reads the file when that tree boots.
+    pub(super) fn configure_sshd(&self, cursor: &mut Cursor, new: &ConfigureSshd) -> Result<()> {
+        let ConfigureSshd { path, after, .. } = new;
+        if !self.is_running_system() {
+            return self.set_part(cursor, path, after.as_deref());
+        }
+        if let Some(text) = after {
+            self.try_beside(text).context("nothing was put in place")?;
+        }
+        let before = self.content_of(path)?;
+        let (name, above) = (sshd_mark(), sshd_mark().parent().context("the mark lies in a directory")?);
+        let mark = PrivateDir::make(self, &above)?;
+        // Before anything moves: a crash from here on leaves it, and the next plan knows that sshd has to be told.
+        let was_marked = mark.file(name.name(), OFlag::O_RDONLY)?.is_some();
+        mark.file(name.name(), OFlag::O_WRONLY | OFlag::O_CREAT)?;
+        let unmark = || unlinkat(&mark, name.name(), UnlinkatFlags::NoRemoveDir);
+        let agreed = self.set_part(cursor, path, after.as_deref()).and_then(|()| self.agree(new));
+        let pid_file = match agreed {
+            Ok(pid_file) => pid_file,
+            Err(why) => {
+                let undone = self.set_part(&mut Cursor::default(), path, before.as_deref());
+                undone.with_context(|| format!("{why:#}; and {path} could not be put back"))?;
+                if !was_marked {
+                    unmark().with_context(|| format!("cannot remove {name}"))?;
+                }
+                return Err(why.context(format!("{path} is as it was before")));
+            }
+        };
+        self.settle()?;
+        self.tell(pid_file.as_deref()).context("sshd has not read its new configuration")?;
+        unmark().with_context(|| format!("cannot remove {name}"))
+    }
+
+    fn set_part(&self, cursor: &mut Cursor, path: &HostPath, text: Option<&str>) -> Result<()> {
+        match text {
+            Some(text) => {
+                let (owner, mode) = (Owner::root(), Mode::new(0o644));
+                self.put(cursor, path, text.as_bytes(), &owner, mode, Existing::Replace)
+            }
+            None => self.act(&Op::RemoveFile { path: path.clone() }),
+        }
+    }
+
+    /// Reads what is to be put back; nothing if there is no file.
+    fn content_of(&self, path: &HostPath) -> Result<Option<String>> {
+        let (_, text) = self.looker().text(path)?;
+        text.map(|text| String::from_utf8(text).with_context(|| format!("{path} is no text"))).transpose()
+    }
+
+    /// Has sshd read a new text together with all that it reads already.
+    fn try_beside(&self, text: &str) -> Result<()> {
+        let path: HostPath = WORKSHOP.parse()?;
+        drop(PrivateDir::make(self, &path.parent().context("it lies in a directory")?)?);
+        let dir = PrivateDir::make(self, &path)?;
+        let main = format!("Include {WORKSHOP}/part\nInclude {MAIN}\n");
+        for (name, text) in [("part", text), ("whole", main.as_str())] {
+            let file = dir.file(name, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC)?;
+            let written = file.context("it was to be made")?.write_all(text.as_bytes());
+            written.with_context(|| format!("cannot write {}", dir.show(name)))?;
+        }
+        let tried = self.sshd(&Cmd::at(&sshd_path()).args(["-t", "-f"]).path(&path.join("whole")?));
+        for name in ["part", "whole"] {
+            unlinkat(&dir, name, UnlinkatFlags::NoRemoveDir)
+                .with_context(|| format!("cannot remove {}", dir.show(name)))?;
+        }
+        tried.map(drop)
+    }
+
+    /// Asks sshd, of the configuration that is in place, whether it is right and comes to what is meant for each
+    /// user. Returns where a running sshd says its process's number.
+    fn agree(&self, new: &ConfigureSshd) -> Result<Option<String>> {
+        self.sshd(&Cmd::at(&sshd_path()).arg("-t"))?;
+        for login in &new.logins {
+            let said = self.sshd(&Login::ask(&login.user))?.stdout;
+            if let Some((word, meant, now)) = login.differences(&said).first() {
+                bail!(
+                    "sshd would hold `{word} {now}` for {}, where `{word} {meant}` is meant: another file of its \
+                     configuration comes first\nhelp: grep -ri {word} {MAIN} {MAIN}.d",
+                    login.user
+                );
+            }
+        }
+        let all = self.sshd(&Login::ask(&UserName::root()))?;
+        let pid_file = all.stdout.lines().find_map(|line| line.strip_prefix("pidfile "));
+        Ok(pid_file.filter(|file| *file != "none").map(ToOwned::to_owned))
+    }
+
+    /// Runs an sshd that only reads, and must like what it reads.
+    fn sshd(&self, cmd: &Cmd) -> Result<Output> {
+        let mut output = process::run(self, cmd)?;
+        if output.stderr.contains(NO_EMPTY) {
+            // It has not run since the system was started.
+            let path = EMPTY.parse()?;
+            self.act(&Op::EnsureDir { path, owner: Owner::root(), mode: Mode::new(0o755) })?;
+            output = process::run(self, cmd)?;
+        }
+        let said = output.stderr.trim_end();
+        ensure!(output.code == Some(0), "sshd refuses its configuration (`{cmd}`):\n{said}");
+        Ok(output)
+    }
+
+    /// Has a running sshd read its configuration again. Sessions live on, and its process stays the same.
+    fn tell(&self, pid_file: Option<&str>) -> Result<()> {
+        if matches!(Cursor::default().go(self, &SYSTEMD.parse()?)?, Way::There(_)) {
+            for unit in UNITS {
+                let asked = process::run(self, &Cmd::new("systemctl").args(["is-active", "--quiet", unit]))?;
+                if asked.code == Some(0) {
+                    let reload = Cmd::new("systemctl").args(["reload", unit]).timeout(60);
+                    return process::must(self, &reload).map(drop);
+                }
+            }
+        }
+        let Some(path) = pid_file else { return Ok(()) };
+        let Some(text) = self.content_of(&path.parse()?)? else { return Ok(()) };
+        let number = text.trim().parse::<i32>().ok().filter(|number| *number > 1);
+        let pid = Pid::from_raw(number.with_context(|| format!("{path} holds no process's number"))?);
+        if !is_listener(pid) {
+            return Ok(());
+        }
+        match kill(pid, Signal::SIGHUP) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(errno) => Err(errno).with_context(|| format!("cannot signal sshd, process {pid}")),
+        }
+    }
+}
+
+/// Says whether a process is an sshd that listens, not one of its sessions: those are called `sshd: USER …`. Its number
+/// may be another's by now.
+#[expect(clippy::disallowed_methods, reason = "host looks")]
+fn is_listener(pid: Pid) -> bool {
+    let Ok(program) = std::fs::read_link(format!("/proc/{pid}/exe")) else { return false };
+    // After an update the program that it runs is gone.
+    let program = program.to_string_lossy().trim_end_matches(" (deleted)").to_owned();
+    let called = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let called = String::from_utf8_lossy(&called);
+    program.ends_with("/sshd") && (!called.starts_with("sshd: ") || called.contains("[listener]"))
+}

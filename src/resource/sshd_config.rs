@@ -1,0 +1,390 @@
+//! What sshd lets clients do: a file of its configuration, with a block for each account.
+//!
+//! sshd takes the first value that it finds for a user, and what is said for a user comes before what is said for all
+//! (`sshd_config(5)`), so the file is read first and says everything that lets somebody in or lets them do more than
+//! they should. Each word is one that OpenSSH 8.4 knows in such a block.
+
+mod words;
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use self::words::{is_included, shut_out, words};
+use super::{
+    Attribute, AuthorizedKeys, Diff, Edit, FileSeen, Finding, Kind, Look, ManagedFile, Removal, Severity,
+    SshUserSpec,
+};
+use crate::{
+    effect::{ConfigureSshd, Login, Op, Query, sshd_mark, sshd_path},
+    host::{Entry, Observe},
+    model::{Address, BadText, HostPath, UserName},
+};
+
+/// What sshd reads first.
+const MAIN: &str = "/etc/ssh/sshd_config";
+/// Read before all others of its directory.
+const PART: &str = "/etc/ssh/sshd_config.d/00-rlvm.conf";
+/// What has to stand at the top of [`MAIN`]; Debian's has it.
+const INCLUDE: &str = "Include /etc/ssh/sshd_config.d/*.conf";
+/// What is kept of what sshd says beside what is meant.
+const WHO: [&str; 4] = ["allowusers", "denyusers", "allowgroups", "denygroups"];
+
+/// The file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SshdConfig {
+    file: ManagedFile,
+    logins: Vec<Login>,
+}
+
+/// What was seen of the file, and of sshd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SshdSeen {
+    /// The file.
+    pub file: FileSeen,
+    /// Whether sshd may not have read it since it was put in place.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unread: bool,
+    /// Whether sshd's own configuration includes it for everybody.
+    pub included: bool,
+    /// What sshd says.
+    pub sshd: Sshd,
+}
+
+/// What sshd says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sshd {
+    /// It is another system's, and reads the file when that is started.
+    Later,
+    /// It has not run since this system was started, or the file goes.
+    NotAsked,
+    /// There is none.
+    Missing,
+    /// That its configuration is wrong.
+    Refuses(String),
+    /// What holds for each user.
+    Says(BTreeMap<UserName, Says>),
+}
+
+/// What sshd says of one user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Says {
+    /// The lines of `sshd -T` that matter here.
+    pub lines: String,
+    /// The user's groups; asked only where sshd tells groups apart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+}
+
+impl SshdConfig {
+    /// Returns the one address that there is of it.
+    pub fn address() -> Address {
+        Address::new(Self::NAME, PART)
+    }
+
+    /// Writes the file for these accounts.
+    ///
+    /// # Errors
+    ///
+    /// If a directory is none that sshd's configuration can name.
+    pub fn new(users: &BTreeMap<&UserName, &SshUserSpec>) -> Result<Self, BadText> {
+        let head =
+            "# What clients' accounts may do; made by rlvm, which puts back what is changed by hand.\n";
+        let (mut text, mut logins) = (head.to_owned(), Vec::new());
+        for (user, spec) in users {
+            let _ = writeln!(text, "Match User {user}");
+            let mut meant = BTreeMap::new();
+            for (name, value) in words(spec)? {
+                let _ = writeln!(text, "    {name} {value}");
+                // A path is printed without its quotes; a command as it stands.
+                let printed = if name == "ForceCommand" { &value } else { value.trim_matches('"') };
+                meant.insert(name.to_ascii_lowercase(), printed.to_owned());
+            }
+            logins.push(Login { user: (*user).clone(), meant });
+        }
+        text.push_str("Match all\n");
+        Ok(Self { file: ManagedFile::of_root(HostPath::fixed(PART), text), logins })
+    }
+
+    fn configure(&self, after: Option<&str>) -> Op {
+        let path = self.file.path.clone();
+        let logins = if after.is_some() { self.logins.clone() } else { Vec::new() };
+        Op::ConfigureSshd(ConfigureSshd { path, after: after.map(ToOwned::to_owned), logins })
+    }
+
+    /// Has it done by sshd's own op, not by writing a file.
+    fn by_sshd(&self, edit: Edit) -> Edit {
+        Edit { ops: vec![self.configure(Some(&self.file.text))], ..edit }
+    }
+
+    fn ask(&self, host: &dyn Observe) -> Result<Sshd> {
+        if !matches!(host.entry(&sshd_path())?, Entry::File(_)) {
+            return Ok(Sshd::Missing);
+        }
+        let mut says = BTreeMap::new();
+        for login in &self.logins {
+            let out = host.query(&Query::new(Login::ask(&login.user))?)?;
+            // It needs a directory that its start makes: until then it cannot even be asked.
+            if out.stderr.contains("Missing privilege separation directory") {
+                return Ok(Sshd::NotAsked);
+            }
+            if out.code != Some(0) {
+                return Ok(Sshd::Refuses(out.stderr.trim().to_owned()));
+            }
+            let name = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+            let matters = |line: &&str| {
+                let name = name(line);
+                login.meant.contains_key(&name) || WHO.contains(&name.as_str())
+            };
+            let lines: Vec<&str> = out.stdout.lines().filter(matters).collect();
+            let tells_groups = lines.iter().any(|line| name(line).ends_with("groups"));
+            let groups = if tells_groups { groups(host, &login.user)? } else { Vec::new() };
+            says.insert(login.user.clone(), Says { lines: lines.join("\n"), groups });
+        }
+        Ok(Sshd::Says(says))
+    }
+
+    /// Says in which word something else holds for a user than is meant, and who else decides on it.
+    fn of_user(&self, login: &Login, says: &Says, in_force: bool) -> Vec<Finding> {
+        let user = &login.user;
+        let mut found = Vec::new();
+        let other = login.differences(&says.lines).into_iter().next().filter(|_| in_force);
+        found.extend(other.map(|(word, meant, now)| {
+            let message = format!(
+                "sshd holds `{word} {now}` and not `{meant}` for {user}: another file of its configuration \
+                 comes first"
+            );
+            let remedy = format!("take {user} out of it: grep -ri {word} {MAIN} {MAIN}.d");
+            Finding::new(Severity::Error, SshdConfig::address(), message).remedy(remedy)
+        }));
+        found.extend(shut_out(user, says).map(|why| {
+            let message = format!("sshd lets {user} in from nowhere: {why}");
+            let remedy = format!("name {user} there, or its group; rlvm changes no line of yours");
+            Finding::new(Severity::Warning, SshdConfig::address(), message).remedy(remedy)
+        }));
+        found
+    }
+}
+
+/// Names a user's groups.
+fn groups(host: &dyn Observe, user: &UserName) -> Result<Vec<String>> {
+    let Some(entry) = host.user(user)? else {
+        // It is not there yet, and its group will be called as it is.
+        return Ok(vec![user.to_string()]);
+    };
+    Ok(std::iter::once(entry.group).chain(entry.groups).collect())
+}
+
+impl Kind for SshdConfig {
+    const NAME: &'static str = "sshd_config";
+    type Seen = SshdSeen;
+
+    fn key(&self) -> String {
+        self.file.path.to_string()
+    }
+
+    fn path(&self) -> Option<&HostPath> {
+        Some(&self.file.path)
+    }
+
+    fn needs(&self) -> Vec<Address> {
+        self.logins.iter().map(|login| Address::new(AuthorizedKeys::NAME, login.user.as_str())).collect()
+    }
+
+    fn observe(&self, look: &Look<'_, SshdSeen>) -> Result<SshdSeen> {
+        let file = self.file.observe(look.host)?;
+        let mut seen = SshdSeen { file, unread: false, included: true, sshd: Sshd::Later };
+        if look.host.is_tree() {
+            return Ok(seen);
+        }
+        seen.unread = matches!(look.host.entry(&sshd_mark())?, Entry::File(_));
+        seen.sshd = if look.leaving { Sshd::NotAsked } else { self.ask(look.host)? };
+        if let (Entry::File(_), Some(main)) = look.host.text(&HostPath::fixed(MAIN))? {
+            seen.included = is_included(&String::from_utf8_lossy(&main), PART);
+        }
+        Ok(seen)
+    }
+
+    fn exists(&self, seen: &SshdSeen) -> bool {
+        // One that went, and sshd does not know it yet, has to go still.
+        seen.file != FileSeen::Absent || seen.unread
+    }
+
+    fn diff(&self, seen: &SshdSeen) -> Diff {
+        match self.file.diff(&seen.file) {
+            Diff::Create(edit) => Diff::Create(self.by_sshd(edit)),
+            Diff::Update(edit) => Diff::Update(self.by_sshd(edit)),
+            Diff::Same if seen.unread => {
+                let attributes = vec![Attribute::new("read by sshd", false, true)];
+                Diff::Update(self.by_sshd(Edit { attributes, ..Edit::default() }))
+            }
+            other => other,
+        }
+    }
+
+    fn checks(&self, seen: &SshdSeen, _: Option<&SshdSeen>) -> Vec<Finding> {
+        let say = |severity, message: String| Finding::new(severity, SshdConfig::address(), message);
+        let mut found = Vec::new();
+        if !seen.included {
+            let message = format!("{MAIN} does not include {PART}: nothing in it would hold");
+            found.push(say(Severity::Error, message).remedy(format!("add as its first line: {INCLUDE}")));
+        }
+        match &seen.sshd {
+            Sshd::NotAsked => {}
+            Sshd::Later => {
+                let message = "deferred: sshd checks and reads it at the first boot";
+                found.push(say(Severity::Notice, message.into()));
+            }
+            Sshd::Missing => {
+                let message = format!("there is no {}", sshd_path());
+                found.push(say(Severity::Error, message).remedy("apt install openssh-server"));
+            }
+            Sshd::Refuses(why) => {
+                let message = format!("sshd refuses its configuration: {why}");
+                let remedy = "put it right, until `sshd -t` is silent";
+                found.push(say(Severity::Warning, message).remedy(remedy));
+            }
+            Sshd::Says(says) => {
+                let in_force = self.diff(seen) == Diff::Same;
+                for login in &self.logins {
+                    let says = says.get(&login.user).into_iter();
+                    found.extend(says.flat_map(|it| self.of_user(login, it, in_force)));
+                }
+            }
+        }
+        found
+    }
+
+    fn removal(&self, seen: &SshdSeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
+        let gone = || vec![self.configure(None)];
+        match self.file.removal(&seen.file) {
+            Removal::Delete(edit) => Removal::Delete(Edit { ops: gone(), ..edit }),
+            Removal::Quiet if seen.unread => Removal::Delete(Edit { ops: gone(), ..Edit::default() }),
+            other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{Mode, OneOrMore},
+        resource::{Access, AuthorizedKey, OnRemove},
+    };
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0q4ZJm9b6m7o1vFv3x0m2bq5vT8yq7lq1m4E3v1xw0";
+
+    fn declared(directory: &str, access: Access) -> Result<SshdConfig, BadText> {
+        let spec = SshUserSpec {
+            directory: directory.parse().unwrap(),
+            access,
+            authorized_keys: OneOrMore::of(AuthorizedKey { key: KEY.parse().unwrap(), from: None }, []),
+            prune: None,
+            adopt: false,
+            protect: false,
+            on_remove: OnRemove::Default,
+        };
+        let user: UserName = "web01".parse().unwrap();
+        SshdConfig::new(&BTreeMap::from([(&user, &spec)]))
+    }
+
+    fn of_text(text: &str) -> FileSeen {
+        let root = || "root".to_owned();
+        FileSeen::File { owner: root(), group: root(), mode: Mode::new(0o644), text: text.into() }
+    }
+
+    /// What sshd says if it means what is meant.
+    fn says(it: &SshdConfig) -> Says {
+        let lines = it.logins[0].meant.iter().map(|(word, value)| format!("{word} {value}\n"));
+        Says { lines: lines.collect(), groups: Vec::new() }
+    }
+
+    fn seen(it: &SshdConfig, says: Says) -> SshdSeen {
+        let sshd = Sshd::Says(BTreeMap::from([(it.logins[0].user.clone(), says)]));
+        SshdSeen { file: of_text(&it.file.text), unread: false, included: true, sshd }
+    }
+
+    #[test]
+    fn a_block_for_each_way_in() {
+        // R42
+        let rclone = "/usr/bin/rclone serve restic --stdio --append-only --config /dev/null";
+        let force = format!("{rclone} '/srv/it'\\''s/repo'");
+        for (directory, access, tty, chroot, printed, command) in [
+            ("/srv/a", Access::Sftp, "no", "/srv/a", "/srv/a", "internal-sftp"),
+            ("/srv/a b%", Access::Sftp, "no", "\"/srv/a b%%\"", "/srv/a b%%", "internal-sftp"),
+            ("/srv/it's", Access::AppendOnly, "no", "none", "none", &force),
+            ("/srv/a", Access::Shell, "yes", "none", "none", "none"),
+        ] {
+            let it = declared(directory, access).unwrap();
+            let text = &it.file.text;
+            let start = "\nMatch User web01\n    AuthorizedKeysFile /etc/ssh/rlvm/keys/%u\n";
+            assert!(text.contains(start), "{text}");
+            let end = format!(
+                "    PermitUserRC no\n    PermitTTY {tty}\n    ChrootDirectory {chroot}\n    ForceCommand {command}\n\
+                 Match all\n"
+            );
+            assert!(text.ends_with(&end), "{text}");
+            let meant = &it.logins[0].meant;
+            assert_eq!(
+                (meant["chrootdirectory"].as_str(), meant["forcecommand"].as_str()),
+                (printed, command)
+            );
+        }
+        assert!(declared("/srv/a\"b", Access::Sftp).is_err());
+    }
+
+    #[test]
+    fn it_is_put_in_place_by_sshds_own_op_and_told_until_it_was_read() {
+        let it = declared("/srv/a", Access::Sftp).unwrap();
+        let ops = |diff: Diff| match diff {
+            Diff::Create(edit) | Diff::Update(edit) => edit.ops,
+            other => panic!("{other:?}"),
+        };
+        let right = seen(&it, says(&it));
+        assert_eq!(it.diff(&right), Diff::Same);
+        let put = vec![it.configure(Some(&it.file.text))];
+        assert_eq!(ops(it.diff(&SshdSeen { file: FileSeen::Absent, ..right.clone() })), put);
+        assert_eq!(ops(it.diff(&SshdSeen { file: of_text("x"), ..right.clone() })), put);
+        let unread = SshdSeen { unread: true, ..right.clone() };
+        assert_eq!(ops(it.diff(&unread)), put);
+        // R46: one that goes, and one that went unheard.
+        let gone = |seen: &SshdSeen| match it.removal(seen, &|_| false) {
+            Removal::Delete(edit) => edit.ops,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(gone(&right), [it.configure(None)]);
+        assert_eq!(gone(&SshdSeen { file: FileSeen::Absent, ..unread }), [it.configure(None)]);
+        let absent = SshdSeen { file: FileSeen::Absent, ..right };
+        assert_eq!(it.removal(&absent, &|_| false), Removal::Quiet);
+    }
+
+    #[test]
+    fn what_sshd_would_do_else_is_told() {
+        let it = declared("/srv/a", Access::Sftp).unwrap();
+        let said = |seen: &SshdSeen| -> Vec<String> {
+            let found = it.checks(seen, None).into_iter();
+            found.map(|it| format!("{:?}: {}", it.severity, it.message)).collect()
+        };
+        let right = seen(&it, says(&it));
+        assert_eq!(said(&right), [""; 0]);
+        let none = Says { lines: says(&it).lines.replace("/srv/a", "none"), groups: Vec::new() };
+        let other = "Error: sshd holds `chrootdirectory none` and not `/srv/a` for web01: another file of its \
+            configuration comes first";
+        assert_eq!(said(&seen(&it, none.clone())), [other]);
+        // As long as it is about to change, only who gets in at all is told.
+        assert_eq!(said(&SshdSeen { file: FileSeen::Absent, ..seen(&it, none) }), [""; 0]);
+        for (sshd, start) in [
+            (Sshd::Missing, "Error: there is no /usr/sbin/sshd"),
+            (Sshd::Refuses("line 1".into()), "Warning: sshd refuses its configuration: line 1"),
+            (Sshd::Later, "Notice: deferred: "),
+        ] {
+            let found = said(&SshdSeen { sshd, ..right.clone() });
+            assert!(found.len() == 1 && found[0].starts_with(start), "{found:?}");
+        }
+        let outside = said(&SshdSeen { included: false, ..right });
+        assert!(outside[0].starts_with("Error: /etc/ssh/sshd_config does not include"), "{outside:?}");
+    }
+}

@@ -1,0 +1,165 @@
+//! sshd's own opinion of its configuration: asked before and after, heard, and told.
+
+use std::io::Write;
+
+use super::{FILES, PART, entry, gets_in, machine, open_ended, pid, public, read, sftp, state, usual};
+
+#[test]
+fn a_revoked_key_is_refused_at_once_and_nobody_else_is_disturbed() {
+    // R42
+    let lab = machine();
+    let both = format!("{}, {}", entry(&lab, "files", None), entry(&lab, "other", None));
+    let _sshd = lab.own_sshd();
+    assert!(!gets_in(&lab, "files"));
+    state(&lab, &both, "");
+    lab.apply();
+    let first = pid(&lab);
+    assert!(gets_in(&lab, "files") && gets_in(&lab, "other"));
+    let at = format!("{FILES}@nas.lan");
+    let mut session =
+        open_ended(&lab, &["sftp", "-o", "IdentityFile=/root/other", "-b", "-", &at]).spawn().unwrap();
+    let mut input = session.stdin.take().unwrap();
+    input.write_all(b"put /root/batch /repo/first\n").unwrap();
+    while !lab.at("/srv/clients/files/repo/first").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    // One key goes, and so does the other account: sshd reads its configuration again.
+    lab.state(&format!(
+        "ssh: {{ users: {{ {FILES}: {{ directory: /srv/clients/files, authorized_keys: [{}] }} }} }}",
+        entry(&lab, "files", None)
+    ));
+    let ran = lab.expect(0, &["apply", "--yes"]);
+    assert!(ran.stdout.contains("- authorized_keys:backup-web01-worm"), "{ran:?}");
+    assert!(gets_in(&lab, "files") && !gets_in(&lab, "other"));
+    assert_eq!(pid(&lab), first);
+    assert!(!lab.read(PART).contains("worm") && !lab.at("/run/rlvm/sshd-reload").exists());
+    input.write_all(b"put /root/batch /repo/second\n").unwrap();
+    drop(input);
+    assert!(session.wait().unwrap().success() && lab.at("/srv/clients/files/repo/second").exists());
+    lab.plan_is_empty();
+    // All of them: what they stored stays.
+    lab.state("ssh: {}");
+    lab.expect(0, &["apply", "--yes", "--allow-mass-removal"]);
+    assert!(read(&lab, PART).is_none() && lab.at("/srv/clients/files/repo/second").exists());
+    assert!(!gets_in(&lab, "files") && pid(&lab) == first);
+}
+
+#[test]
+fn what_sshd_refuses_is_never_in_force() {
+    let lab = machine();
+    usual(&lab);
+    lab.apply();
+    let _sshd = lab.own_sshd();
+    let (before, first) = (lab.read(PART), pid(&lab));
+    // Somebody else's mistake.
+    lab.file("/etc/ssh/sshd_config.d/50-other.conf", "NoSuchWord yes\n");
+    lab.state(&format!(
+        "ssh: {{ users: {{ {FILES}: {{ directory: /srv/clients/files, access: shell, authorized_keys: [{}] }} }} }}",
+        entry(&lab, "files", None)
+    ));
+    let ran = lab.expect(7, &["apply", "--yes", "--allow-mass-removal"]);
+    assert!(ran.stderr.contains("50-other.conf") && ran.stderr.contains("NoSuchWord"), "{ran:?}");
+    assert_eq!(lab.read(PART), before);
+    assert!(!lab.at("/run/rlvm/sshd-reload").exists() && pid(&lab) == first);
+    lab.ok(&["rm", "/etc/ssh/sshd_config.d/50-other.conf"]);
+    // One that is read before, and opens what is to be shut: what sshd then means is not what was meant.
+    let earlier = "/etc/ssh/sshd_config.d/00-earlier.conf";
+    lab.file(earlier, &format!("Match User {FILES}\n  PasswordAuthentication yes\nMatch all\n"));
+    let ran = lab.expect(7, &["apply", "--yes", "--allow-mass-removal"]);
+    assert!(ran.stderr.contains("passwordauthentication yes"), "{ran:?}");
+    assert_eq!(lab.read(PART), before);
+    assert!(!lab.at("/run/rlvm/sshd-reload").exists());
+    usual(&lab);
+    let plan = lab.rlvm(&["plan"]);
+    assert!(plan.stdout.contains("sshd holds `passwordauthentication yes` and not `no`"), "{plan:?}");
+    lab.ok(&["rm", earlier]);
+    lab.apply();
+    lab.plan_is_empty();
+    assert!(gets_in(&lab, "files"));
+}
+
+/// Stands in sshd's place, and kills rlvm when it is asked of a configuration that was just put in place.
+const KILLER: &str = "#!/bin/sh
+if [ \"$1\" = -t ] && [ -z \"$2\" ] && [ -e /srv/kill ]; then rm /srv/kill; kill -9 $PPID; sleep 5; fi
+exec /srv/sshd \"$@\"
+";
+
+#[test]
+fn killed_before_sshd_was_told_it_is_told_by_the_next_apply() {
+    // R48
+    let lab = machine();
+    let _sshd = lab.own_sshd();
+    usual(&lab);
+    lab.ok(&["cp", "/usr/sbin/sshd", "/srv/sshd"]);
+    lab.file_of("/srv/killer", KILLER, 0, 0o755);
+    lab.file("/srv/kill", "");
+    lab.ok(&["mount", "--bind", "/srv/killer", "/usr/sbin/sshd"]);
+    let ran = lab.rlvm(&["apply", "--yes"]);
+    assert_ne!(ran.code, Some(0), "{ran:?}");
+    lab.ok(&["umount", "/usr/sbin/sshd"]);
+    assert!(lab.read(PART).contains(FILES) && lab.at("/run/rlvm/sshd-reload").exists(), "{ran:?}");
+    assert!(!gets_in(&lab, "files"));
+    let plan = lab.expect(2, &["plan", "--detailed-exitcode"]).stdout;
+    assert!(plan.contains("sshd_config:") && plan.contains("read by sshd"), "{plan}");
+    lab.apply();
+    lab.plan_is_empty();
+    assert!(gets_in(&lab, "files") && !lab.at("/run/rlvm/sshd-reload").exists());
+}
+
+#[test]
+fn what_would_keep_clients_out_is_said() {
+    let lab = machine();
+    usual(&lab);
+    // Only who is listed gets in.
+    lab.file("/etc/ssh/sshd_config.d/10-who.conf", "AllowUsers root\n");
+    let plan = lab.expect(0, &["plan"]).stdout;
+    assert!(plan.contains("sshd lets backup-web01 in from nowhere: AllowUsers root leaves it out"), "{plan}");
+    lab.file("/etc/ssh/sshd_config.d/10-who.conf", "AllowGroups backup-web01 backup-web01-worm\n");
+    lab.apply();
+    let ran = lab.expect(0, &["plan"]);
+    assert!(!(ran.stdout + &ran.stderr).contains("in from nowhere"));
+    let _sshd = lab.own_sshd();
+    assert!(gets_in(&lab, "files"));
+    // A directory on the way to the chroot that others write.
+    lab.own("/srv/clients", 0, 0o775);
+    assert!(!gets_in_at_all(&lab));
+    let ran = lab.rlvm(&["plan"]);
+    let said = "/srv/clients belongs to root and has mode 0775, on the way to backup-web01's chroot";
+    assert!(ran.code == Some(1) && ran.stdout.contains(said), "{ran:?}");
+    // Declared, the same plan puts it right.
+    state(
+        &lab,
+        &entry(&lab, "files", None),
+        "directories: { /srv/clients: { mode: \"0755\", adopt: true } }\n",
+    );
+    let ran = lab.expect(0, &["plan"]);
+    assert!(ran.stdout.contains("directory:/srv/clients is put right first"), "{ran:?}");
+    lab.apply();
+    lab.plan_is_empty();
+    assert!(gets_in(&lab, "files"));
+    // Without the line that includes it, it would have no effect.
+    let main = lab.read("/etc/ssh/sshd_config");
+    lab.file("/etc/ssh/sshd_config", main.split_once('\n').unwrap().1);
+    let ran = lab.rlvm(&["apply", "--yes"]);
+    let remedy = "add as its first line: Include /etc/ssh/sshd_config.d/*.conf";
+    assert!(ran.code == Some(1) && (ran.stdout + &ran.stderr).contains(remedy));
+}
+
+/// Says whether a client gets as far as its files: sshd ends the session of one whose chroot it does not trust.
+fn gets_in_at_all(lab: &crate::lab::Lab) -> bool {
+    sftp(lab, "files", "pwd\n").code == Some(0)
+}
+
+#[test]
+fn an_sshd_that_does_not_run_is_not_started_and_a_missing_directory_of_its_own_is_no_matter() {
+    let lab = machine();
+    lab.ok(&["rmdir", "/run/sshd"]);
+    usual(&lab);
+    let before = lab.tree_hash();
+    lab.expect(2, &["plan", "--detailed-exitcode"]);
+    assert_eq!(lab.tree_hash(), before);
+    lab.apply();
+    lab.plan_is_empty();
+    assert!(!lab.listens(22) && lab.read(PART).contains(&format!("Match User {FILES}\n")));
+    assert!(lab.read(&format!("/etc/ssh/rlvm/keys/{FILES}")).contains(&public(&lab, "files")));
+}
