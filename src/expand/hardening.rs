@@ -94,7 +94,7 @@ mod tests {
             notify:\n  ops: {{ email: {{ to: [a@b.c] }} }}\njobs:\n  a: {{ to: [a], {more} }}\n"
         );
         let loaded = crate::state::load("state", &mut |_| Ok(yaml.clone())).unwrap();
-        settings(&loaded.state.jobs["a"], of_a_user).map(|it| it.line).collect()
+        settings(loaded.state.jobs.values().next().unwrap(), of_a_user).map(|it| it.line).collect()
     }
 
     #[test]
