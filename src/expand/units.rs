@@ -87,8 +87,12 @@ fn timer(timed: &Timed, calendar: &[String]) -> String {
     if let Some(jitter) = timed.jitter {
         let _ = writeln!(text, "RandomizedDelaySec={}s", jitter.seconds());
     }
-    // What a host that was down missed is made up for, once.
-    text.push_str("Persistent=true\n\n[Install]\nWantedBy=timers.target\n");
+    if !timed.is_own() {
+        // What a host that was down missed is made up for, once. Cron does not, and an entry may rely on that: a reboot
+        // on Sundays is none on Mondays.
+        text.push_str("Persistent=true\n");
+    }
+    text.push_str("\n[Install]\nWantedBy=timers.target\n");
     text
 }
 
@@ -106,12 +110,14 @@ fn service(state: &State, timed: &Timed, at_boot: bool, own: Option<&Personal>) 
         // The run takes a SIGTERM as a wish to unwind, and ends what it has started itself: snapshots go, services come
         // back, hooks have ten minutes each. No limit to the run: that is the job's `timeout`.
         text.push_str("KillMode=mixed\nTimeoutStopSec=15min\n");
+        // Else only `User=` would set it, and hooks know it from cron; `%h` is that of whose manager it is.
+        text.push_str("Environment=HOME=%h\n");
         for Setting { line, .. } in settings(job, own.is_some()) {
             let _ = writeln!(text, "{line}");
         }
     } else {
-        // As cron does it.
-        text.push_str("Environment=SHELL=/bin/sh\nWorkingDirectory=-~\n");
+        // As cron does it: from home, and what it leaves in the background goes on.
+        text.push_str("Environment=SHELL=/bin/sh\nWorkingDirectory=-~\nKillMode=process\n");
         if own.is_none() {
             let _ = writeln!(text, "User={}", timed.user);
         }
