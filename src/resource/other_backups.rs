@@ -96,8 +96,11 @@ impl Kind for OtherBackups {
             let tool =
                 file.name().strip_suffix(".timer").map(|unit| unit.split('@').next().unwrap_or_default());
             // Only the unit's name: what it runs is in another file, perhaps in a package's.
-            let tool =
-                tool.and_then(|unit| TOOLS.iter().find(|tool| **tool != "rlvm" && unit.starts_with(**tool)));
+            let named = |unit: &str, tool: &str| tool != "rlvm" && unit.starts_with(tool);
+            let tool = tool.and_then(|unit| {
+                // The longest: borgmatic's is not borg's.
+                TOOLS.iter().filter(|tool| named(unit, tool)).max_by_key(|tool| tool.len())
+            });
             let Some(tool) = tool else { continue };
             // An entry of this state may well be called `restic-check`.
             if !is_ours(host, &UNITS.parse::<HostPath>()?.join(file.name())?)? {

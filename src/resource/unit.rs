@@ -359,6 +359,11 @@ impl Kind for Unit {
         Removal::Delete(Edit { attributes: Vec::new(), text, ops })
     }
 
+    fn is_asked_for(&self) -> bool {
+        // A timer's service comes and goes with the timer.
+        self.schedule.is_some()
+    }
+
     fn slot(&self) -> Option<String> {
         // R45: a file in /etc/cron.d takes its place, or it takes that file's.
         self.schedule.as_ref().map(|name| format!("schedule/{name}"))

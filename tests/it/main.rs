@@ -17,5 +17,6 @@ mod safety;
 mod shipped;
 mod state;
 mod support;
+mod units;
 mod verbs;
 mod world;
