@@ -91,10 +91,10 @@ mod tests {
     fn of(more: &str, of_a_user: bool) -> Vec<&'static str> {
         let yaml = format!(
             "version: 1\nhost: web01\ndestinations:\n  a: {{ local: {{ path: /a }}, password_file: /p }}\n\
-            notify:\n  ops: {{ email: {{ to: [a@b.c] }} }}\njobs:\n  a: {{ to: [a], {more} }}\n"
+            notify:\n  ops: {{ email: {{ to: a@b.c }} }}\njobs:\n  a: {{ to: [a], {more} }}\n"
         );
         let loaded = crate::state::load("state", &mut |_| Ok(yaml.clone())).unwrap();
-        settings(&loaded.state.jobs["a"], of_a_user).map(|it| it.line).collect()
+        settings(loaded.state.jobs.values().next().unwrap(), of_a_user).map(|it| it.line).collect()
     }
 
     #[test]

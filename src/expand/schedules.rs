@@ -33,6 +33,13 @@ pub(super) struct Timed {
     pub(super) protect: bool,
 }
 
+impl Timed {
+    /// Says whether it is an entry of the user's own, which means what it means to cron.
+    pub(super) fn is_own(&self) -> bool {
+        self.place.starts_with("cron.")
+    }
+}
+
 pub(super) fn add(state: &State, scope: &Scope, expanded: &mut Expanded) {
     let all = timed(state);
     if all.iter().any(|timed| timed.job.is_some()) || prune::timed(state).next().is_some() {

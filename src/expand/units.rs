@@ -87,8 +87,12 @@ fn timer(timed: &Timed, calendar: &[String]) -> String {
     if let Some(jitter) = timed.jitter {
         let _ = writeln!(text, "RandomizedDelaySec={}s", jitter.seconds());
     }
-    // What a host that was down missed is made up for, once.
-    text.push_str("Persistent=true\n\n[Install]\nWantedBy=timers.target\n");
+    if !timed.is_own() {
+        // What a host that was down missed is made up for, once. Cron does not, and an entry may rely on that: a reboot
+        // on Sundays is none on Mondays.
+        text.push_str("Persistent=true\n");
+    }
+    text.push_str("\n[Install]\nWantedBy=timers.target\n");
     text
 }
 
@@ -106,12 +110,14 @@ fn service(state: &State, timed: &Timed, at_boot: bool, own: Option<&Personal>) 
         // The run takes a SIGTERM as a wish to unwind, and ends what it has started itself: snapshots go, services come
         // back, hooks have ten minutes each. No limit to the run: that is the job's `timeout`.
         text.push_str("KillMode=mixed\nTimeoutStopSec=15min\n");
+        // Else only `User=` would set it, and hooks know it from cron; `%h` is that of whose manager it is.
+        text.push_str("Environment=HOME=%h\n");
         for Setting { line, .. } in settings(job, own.is_some()) {
             let _ = writeln!(text, "{line}");
         }
     } else {
-        // As cron does it.
-        text.push_str("Environment=SHELL=/bin/sh\nWorkingDirectory=-~\n");
+        // As cron does it: from home, and what it leaves in the background goes on.
+        text.push_str("Environment=SHELL=/bin/sh\nWorkingDirectory=-~\nKillMode=process\n");
         if own.is_none() {
             let _ = writeln!(text, "User={}", timed.user);
         }
@@ -151,4 +157,103 @@ fn quoted(word: &str) -> String {
     }
     text.push('"');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Reads the words of a command as systemd does (systemd.syntax(7), systemd.service(5)): quotes and escapes first,
+    /// then `%%`, then `$$`; another `%` or `$` would be replaced by something.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote, mut letters) = (Vec::new(), None::<String>, None, line.chars());
+        while let Some(letter) = letters.next() {
+            match (letter, quote) {
+                (it, Some(open)) if it == open => quote = None,
+                ('"' | '\'', None) => {
+                    quote = Some(letter);
+                    word.get_or_insert_default();
+                }
+                ('\\', _) => word.get_or_insert_default().push(match letters.next() {
+                    Some('t') => '\t',
+                    Some(it @ ('"' | '\\' | '\'')) => it,
+                    other => panic!("{line}: an escape of {other:?}"),
+                }),
+                (' ', None) => words.extend(word.take()),
+                (it, _) => word.get_or_insert_default().push(it),
+            }
+        }
+        words.extend(word);
+        let single = |word: String, sign: &str| {
+            let parts: Vec<&str> = word.split(&sign.repeat(2)).collect();
+            assert!(!parts.iter().any(|part| part.contains(sign)), "{line}: a single {sign}");
+            parts.join(sign)
+        };
+        words.into_iter().map(|word| single(single(word, "%"), "$")).collect()
+    }
+
+    fn state(more: &str) -> State {
+        let yaml = format!("version: 1\nhost: web01\nscheduler: systemd\n{more}");
+        crate::state::load("state", &mut |_| Ok(yaml.clone())).unwrap().state
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        /// R43: what a shell gets is what the state says, whatever systemd reads into a line.
+        #[test]
+        fn a_shell_gets_what_the_state_says(text in "[ -~äß\t]*[%$\"'\\\\ ;|]{0,4}[!-~]") {
+            let mut timed = super::super::schedules::timed(&state("cron:\n  a: { schedule: '@daily', command: x }\n"));
+            timed[0].command.clone_from(&text);
+            let line = command(&state(""), &timed[0]);
+            prop_assert!(!line.contains('\t') && !line.contains('\n'));
+            prop_assert_eq!(words(&line), ["/bin/sh".to_owned(), "-c".into(), text]);
+        }
+    }
+
+    #[test]
+    fn a_jobs_units_as_the_hosts_and_as_a_users_own() {
+        let state = state(
+            "rlvm_path: /opt/my rlvm/100%\ndestinations: { a: { local: { path: /a }, password_file: /p } }\n\
+             jobs: { home: { to: [a], sources: [{ path: /home }], schedule: '@daily', user: backup } }\n",
+        );
+        let timed = super::super::schedules::timed(&state);
+        let host = service(&state, &timed[0], false, None);
+        assert!(host.contains("\nType=oneshot\nExecStart=\"/opt/my rlvm/100%%\" run home\n"), "{host}");
+        assert!(host.contains("\nKillMode=mixed\n") && host.contains("\nEnvironment=HOME=%h\n"), "{host}");
+        // As root, whatever the job's user is: rlvm itself steps down to that one.
+        assert!(!host.contains("User=") && host.contains("\nNoNewPrivileges=true\n"), "{host}");
+        let path = |path: &str| path.parse::<HostPath>().unwrap();
+        let own = Personal {
+            user: "ann".parse().unwrap(),
+            group: "ann".parse().unwrap(),
+            home: path("/home/ann"),
+            config: path("/home/ann/.config"),
+            state: path("/home/ann/.local/state"),
+            data: path("/home/ann/.local/share"),
+            cache: path("/home/ann/.cache"),
+            runtime: path("/run/user/1000"),
+        };
+        let of_ann = service(&state, &timed[0], true, Some(&own));
+        assert!(of_ann.ends_with("\nUMask=0077\n\n[Install]\nWantedBy=default.target\n"), "{of_ann}");
+        assert!(!of_ann.contains("network-online") && !of_ann.contains("User="), "{of_ann}");
+        // The directories are the user's, up to what XDG says is there.
+        let made = directories(Some(&own)).unwrap();
+        let made: Vec<String> = made.iter().map(|it| format!("{} {}", it.path, it.owner)).collect();
+        assert_eq!(
+            made,
+            ["/home/ann/.config/systemd/user", "/home/ann/.config/systemd", "/home/ann/.config"]
+                .map(|it| format!("{it} ann:ann"))
+        );
+        let mut expanded = Expanded::default();
+        let other = schedules_of("cron: { x: { schedule: '@daily', user: www-data, command: 'true' } }\n");
+        add(&state, &other, &Scope::User(Box::new(own)), &mut expanded);
+        assert_eq!(expanded.findings.len(), 1, "{:?}", expanded.findings);
+        assert!(expanded.findings[0].message.contains("www-data"), "{:?}", expanded.findings);
+    }
+
+    fn schedules_of(more: &str) -> Vec<Timed> {
+        super::super::schedules::timed(&state(more))
+    }
 }

@@ -64,7 +64,7 @@ fn list(first: u32, last: u32, set: u64, name: &dyn Fn(u32) -> String) -> String
     }
     let (mut items, mut number) = (Vec::new(), first);
     while number <= last {
-        let end = (number..).take_while(|it| has(*it)).last();
+        let end = (number..=last).take_while(|it| has(*it)).last();
         match end {
             Some(end) if end > number + 1 => items.push(format!("{}..{}", name(number), name(end))),
             Some(end) => items.extend((number..=end).map(name)),

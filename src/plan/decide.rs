@@ -78,7 +78,7 @@ pub fn decide(
     if !changes.is_empty() {
         in_order(survey, &needs, changes, &leaving, &mut plan);
     }
-    guard::mass_removal(ledger, options, &mut plan);
+    guard::mass_removal(survey, ledger, options, &mut plan);
     guard::twice(survey, seen, &mut plan);
     plan.findings.sort_unstable();
     plan.findings.dedup();

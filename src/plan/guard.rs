@@ -1,6 +1,6 @@
 //! Guards over a whole plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Action, Options, Plan, survey::Survey};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 
 /// Refuses a plan that would stop managing more than half of what is managed, unless that is allowed: an include
 /// that went missing, or a wrong file, looks just like it.
-pub(super) fn mass_removal(ledger: Option<&Ledger>, options: &Options, plan: &mut Plan) {
+pub(super) fn mass_removal(survey: &Survey<'_>, ledger: Option<&Ledger>, options: &Options, plan: &mut Plan) {
     // What is only needed by something else comes and goes with it: it would water the count down.
     let Some(ledger) = ledger else { return };
     let counts = |address: &Address| ledger.entries.get(address).is_some_and(|it| it.resource.is_asked_for());
@@ -19,7 +19,15 @@ pub(super) fn mass_removal(ledger: Option<&Ledger>, options: &Options, plan: &mu
     let leaves = |change: &&super::Change| {
         change.actions.iter().any(|action| matches!(action, Action::Delete | Action::Forget))
     };
-    let going = plan.changes.iter().filter(leaves).filter(|change| counts(&change.address)).count();
+    // What something else takes the place of is changed, not gone: all schedules, where another scheduler takes over.
+    let declared = survey.items.iter().filter(|item| item.declared.is_some());
+    let slots: BTreeSet<String> = declared.filter_map(|item| item.resource().slot()).collect();
+    let replaced = |address: &Address| {
+        let slot = ledger.entries.get(address).and_then(|it| it.resource.slot());
+        slot.is_some_and(|slot| slots.contains(&slot))
+    };
+    let gone = |change: &&super::Change| counts(&change.address) && !replaced(&change.address);
+    let going = plan.changes.iter().filter(leaves).filter(gone).count();
     if options.allow_mass_removal || going * 2 <= managed || going == 0 {
         return;
     }

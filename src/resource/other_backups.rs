@@ -66,7 +66,9 @@ const CRONTABS: &[&str] = &["/etc/cron.d", "/var/spool/cron/crontabs", "/var/spo
 const SCRIPTS: &[&str] = &["/etc/cron.hourly", "/etc/cron.daily", "/etc/cron.weekly", "/etc/cron.monthly"];
 /// Where an enabled timer has a link.
 const TIMERS: &str = "/etc/systemd/system/timers.target.wants";
-/// What stands in the first line of each cron entry that rlvm makes.
+/// Where timers of root's own stand; rlvm's are there.
+const UNITS: &str = "/etc/systemd/system";
+/// What stands in the first line of each cron entry and unit that rlvm makes.
 const OURS: &str = "; made by rlvm,";
 
 impl Kind for OtherBackups {
@@ -94,13 +96,16 @@ impl Kind for OtherBackups {
             let tool =
                 file.name().strip_suffix(".timer").map(|unit| unit.split('@').next().unwrap_or_default());
             // Only the unit's name: what it runs is in another file, perhaps in a package's.
-            let tool =
-                tool.and_then(|unit| TOOLS.iter().find(|tool| **tool != "rlvm" && unit.starts_with(**tool)));
-            found.extend(tool.map(|tool| OtherBackup {
-                place: file.to_string(),
-                tool: (*tool).into(),
-                source: None,
-            }));
+            let named = |unit: &str, tool: &str| tool != "rlvm" && unit.starts_with(tool);
+            let tool = tool.and_then(|unit| {
+                // The longest: borgmatic's is not borg's.
+                TOOLS.iter().filter(|tool| named(unit, tool)).max_by_key(|tool| tool.len())
+            });
+            let Some(tool) = tool else { continue };
+            // An entry of this state may well be called `restic-check`.
+            if !is_ours(host, &UNITS.parse::<HostPath>()?.join(file.name())?)? {
+                found.push(OtherBackup { place: file.to_string(), tool: (*tool).into(), source: None });
+            }
         }
         found.sort_unstable();
         Ok(found)
@@ -145,6 +150,17 @@ fn files(host: &dyn Observe, dir: &HostPath) -> Vec<HostPath> {
     names.iter().filter_map(|name| dir.join(name).ok()).collect()
 }
 
+/// Says whether rlvm wrote a file.
+fn is_ours(host: &dyn Observe, file: &HostPath) -> Result<bool> {
+    let text = host.text(file)?.1.unwrap_or_default();
+    Ok(marked(&String::from_utf8_lossy(&text)))
+}
+
+/// Says whether a text is one that rlvm wrote.
+fn marked(text: &str) -> bool {
+    text.lines().next().is_some_and(|first| first.contains(OURS))
+}
+
 impl OtherBackups {
     fn in_file(&self, host: &dyn Observe, file: &HostPath) -> Result<Vec<OtherBackup>> {
         Ok(match host.text(file)? {
@@ -155,7 +171,7 @@ impl OtherBackups {
 
     /// Finds the lines of a crontab or script that call a tool.
     fn in_text(&self, file: &str, text: &str) -> Vec<OtherBackup> {
-        if text.lines().next().is_some_and(|first| first.contains(OURS)) {
+        if marked(text) {
             return Vec::new();
         }
         let lines = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with('#'));

@@ -193,6 +193,7 @@ impl Unit {
     fn enabling(&self, enabled: bool, waits: bool, edit: &mut Edit) {
         if !waits {
             // Else it would at once make up for what it thinks it missed: a run at noon, since the schedule was changed.
+            // Where there is no such file systemd makes one, and counts from now (252, timer_start).
             edit.ops.push(Op::Run(Cmd::new("touch").arg("-c").path(&self.stamp)));
         }
         match (enabled, waits) {
@@ -205,9 +206,12 @@ impl Unit {
 
     /// Lists what is to be done beside the file being written, on a system whose manager runs.
     fn on_running(&self, loaded: Loaded, enabled: bool, edit: &mut Edit) {
-        let stale = loaded.known && (loaded.stale || !edit.ops.is_empty());
+        // Where its file was missing it may be known as missing, so it is read again whenever it was written.
+        let stale = loaded.stale || !edit.ops.is_empty();
         let restart = self.is() == Is::Timer && loaded.active && stale;
         if restart {
+            // First of all: one that waits while its file is read again counts from its last run, and goes off at once
+            // if the new schedule lies between that and now. Others are applied, and all read again, beside it.
             edit.ops.insert(0, self.run(&["stop", self.name()]));
         }
         if stale {
@@ -353,6 +357,11 @@ impl Kind for Unit {
             ops.push(self.run(&["daemon-reload"]));
         }
         Removal::Delete(Edit { attributes: Vec::new(), text, ops })
+    }
+
+    fn is_asked_for(&self) -> bool {
+        // A timer's service comes and goes with the timer.
+        self.schedule.is_some()
     }
 
     fn slot(&self) -> Option<String> {

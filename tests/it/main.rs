@@ -20,6 +20,7 @@ mod space;
 mod state;
 mod support;
 mod tree;
+mod units;
 mod verbs;
 mod vm;
 mod world;

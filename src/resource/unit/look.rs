@@ -71,7 +71,7 @@ impl Unit {
         let directories = if self.own.is_some() { USER } else { SYSTEM };
         for directory in directories {
             let path = directory.parse::<HostPath>()?.join(self.name())?;
-            if !matches!(host.entry(&path)?, Entry::Absent) {
+            if !matches!(host.entry(&path)?, Entry::Absent | Entry::Blocked(_)) {
                 return Ok(Some(path.to_string()));
             }
         }
