@@ -8,6 +8,7 @@ mod kept;
 mod ledger;
 mod observe;
 mod output;
+mod personal;
 mod plan;
 mod progress;
 mod restic;
@@ -27,6 +28,7 @@ use self::{
     exit::{Exit, wants_root},
     output::{Printer, is_broken_pipe},
 };
+pub use self::personal::Xdg;
 use crate::host::Web;
 
 /// Where programs are looked for when nobody says.
@@ -40,6 +42,8 @@ pub struct Environment {
     pub path: String,
     /// `RLVM_HOME`: where the ledger is.
     pub home: Option<String>,
+    /// Where the caller's own things are; only asked without root.
+    pub own: Xdg,
     /// `CREDENTIALS_DIRECTORY`: where systemd put this process's credentials.
     pub credentials: Option<String>,
     /// How the network is reached.
@@ -72,6 +76,9 @@ Examples:
 
 The state is the [STATE] argument, else --state, else $RLVM_STATE, else ./state, else /etc/rlvm/state.
 A directory means its hosts/<host name>.yaml.
+
+Without root it is your own set-up: the state is also found in ~/.config/rlvm/state, not in /etc/rlvm/state;
+rlvm's own files are in ~/.local/state/rlvm (the XDG variables move them), and entries in your crontab.
 
 Exit codes:
   0  fine                             5  the saved plan is stale

@@ -42,6 +42,7 @@ const READ_ONLY: &[(&str, &[&str], &[&str])] = &[
     // Asks the agent, or the other machine; neither keeps anything of it (tried with OpenSSH 9.2).
     ("ssh-add", &["-L"], &[]),
     ("ssh-keyscan", &["-T"], &[]),
+    ("crontab", &["-l"], &[]),
     ("test", &["-r"], &[]),
     ("test", &["-w"], &[]),
     ("test", &["-x"], &[]),
@@ -103,6 +104,8 @@ mod tests {
         assert!(Query::new(Cmd::new("ssh-add").arg("-L")).is_ok());
         assert!(Query::new(Cmd::new("ssh-add").arg("/root/.ssh/id_rlvm")).is_err());
         assert!(Query::new(Cmd::new("rm").arg("-w")).is_err());
+        assert!(Query::new(Cmd::new("crontab").arg("-l")).is_ok());
+        assert!(Query::new(Cmd::new("crontab").arg("-r")).is_err());
         let sftp = |input| {
             let words = ["-q", "-b", "-"].into_iter().chain(QUIET_SSH.iter().copied()).chain(["nas"]);
             Query::new(Cmd::new("sftp").args(words).input(input))
