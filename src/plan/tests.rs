@@ -62,7 +62,7 @@ impl World {
     fn plan(&self) -> Plan {
         let by_address = |it: &Declared| (it.resource.address(), it.clone());
         let resources = self.declared.iter().map(by_address).collect();
-        let expanded = Expanded { resources, findings: Vec::new() };
+        let expanded = Expanded { resources, ..Expanded::default() };
         let mut ledger = Ledger::new("web01".parse().unwrap(), "l".into());
         ledger.entries = self.known.iter().map(|it| (it.resource.address(), it.clone())).collect();
         let survey = Survey::new(&expanded, &ledger, &self.options.targets).unwrap();

@@ -30,7 +30,7 @@ pub struct ManagedBlock {
 }
 
 /// What every first line of a block begins with.
-pub(super) const BEGIN: &str = "# BEGIN rlvm";
+const BEGIN: &str = "# BEGIN rlvm";
 /// The rest of it, where the file was there before.
 pub(super) const IN_A_FILE: &str = ": what is changed by hand from here to END is put back";
 /// The rest of it, where it was not: the file goes with the block, if nothing else stands in it then.

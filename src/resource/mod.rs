@@ -7,6 +7,7 @@
 
 mod account;
 mod cron;
+mod crontab;
 mod difference;
 mod directory;
 mod engine;
@@ -23,6 +24,7 @@ mod ssh;
 mod ssh_agent;
 mod ssh_config;
 mod ssh_key;
+mod writable;
 
 use anyhow::Result;
 use schemars::JsonSchema;
@@ -30,6 +32,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use account::Account;
 pub use cron::{CronFile, CronLine, CronSpec};
+pub use crontab::{Crontab, CrontabLine, CrontabSeen};
 pub use difference::{Attribute, Diff, Edit, Removal};
 pub use directory::{Directory, DirectorySeen, DirectorySpec, There};
 pub use engine::{Engine, EngineSeen, ProgramSeen};
@@ -46,6 +49,7 @@ pub use ssh::{Access, AuthorizedKey, ClientPrune, SshAgentSpec, SshHostSpec, Ssh
 pub use ssh_agent::AgentSeen;
 pub use ssh_config::{SshConfig, SshConfigHost};
 pub use ssh_key::{NewKey, PublicSeen, SshKey, SshKeySeen};
+pub use writable::Writable;
 
 use crate::{
     host::Observe,
@@ -390,4 +394,6 @@ kinds! {
     SshKey,
     SshConfig,
     KnownHosts,
+    Crontab,
+    Writable,
 }

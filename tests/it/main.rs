@@ -10,6 +10,7 @@ mod crash;
 mod engine;
 mod exits;
 mod lab;
+mod personal;
 mod real_tools;
 mod safety;
 mod shipped;

@@ -3,10 +3,7 @@
 use std::{fs, os::unix::fs::MetadataExt};
 
 use super::{FOREIGN, ME, STATE, apply, as_me, crontab, lab, mine, nothing_to_do, rlvm, says, set_crontab, state, the_rest};
-use crate::{
-    lab::{Lab, restics},
-    support::sha256,
-};
+use crate::lab::{Lab, restics};
 
 /// Returns to whom something belongs, and its mode.
 fn of(lab: &Lab, path: &str) -> (u32, u32, u32) {
@@ -102,7 +99,8 @@ fn keys_and_a_pinned_restic_are_the_users() {
     let lab = lab();
     let restic = restics().into_iter().find(|it| it.version.1 == 18).unwrap();
     let program = format!("{}/restic", restic.dir);
-    let digest = sha256(&fs::read(restic.program()).unwrap());
+    let digest = lab.ok(&["sha256sum", &program]);
+    let digest = digest.split_once(' ').unwrap().0;
     let rest = the_rest(&lab);
     let pin = format!("restic: {{ version: 0.18.0, sha256: {digest}, url: \"file://{program}\" }}\n");
     state(&lab, &format!("{pin}{STATE}ssh:\n  keys: {{ /home/me/.ssh/id_rlvm: {{}} }}\n"));

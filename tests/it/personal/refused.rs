@@ -39,7 +39,7 @@ cron:
             "jobs.b.user: it needs root: it is backup's",
             "cron.c.user: it needs root: it is root's",
             "ssh.users.backup-a: it needs root: ",
-            "jobs.a.sources.0.lvm: it needs root: to freeze it is root's",
+            "jobs.a.sources.0.lvm: it needs root: freezing what it names is root's alone",
             "directory:/srv/shared: it needs root: /srv belongs to root, and me cannot make /srv/shared there",
             "directory:/srv/nas: it needs root: /srv/nas belongs to root, and me cannot change it",
             "directory:/srv/vault: it needs root: ",
