@@ -23,12 +23,12 @@ use std::{ffi::OsString, path::PathBuf, time::SystemTime};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
+pub use self::personal::Xdg;
 use self::{
     context::Context,
     exit::{Exit, wants_root},
     output::{Printer, is_broken_pipe},
 };
-pub use self::personal::Xdg;
 use crate::host::Web;
 
 /// Where programs are looked for when nobody says.

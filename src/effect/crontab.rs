@@ -133,7 +133,12 @@ mod tests {
         assert_eq!(read(Some(0), "", ""), Ok(Some(String::new())));
         assert_eq!(read(Some(1), "", "no crontab for me\n"), Ok(None));
         for (code, stdout, stderr, words) in [
-            (Some(1), "", "You (me) are not allowed to use this program (crontab)\nSee crontab(1)\n", "not allowed"),
+            (
+                Some(1),
+                "",
+                "You (me) are not allowed to use this program (crontab)\nSee crontab(1)\n",
+                "not allowed",
+            ),
             (Some(1), "", "", "without a word"),
             (None, "", "no crontab for me\n", "no crontab"),
             (Some(0), "\u{fffd}", "", "no UTF-8"),

@@ -80,7 +80,9 @@ fn own(state: &State, scope: &Scope, expanded: &mut Expanded) {
     expanded.resources.entry(address).or_insert(declared);
     // logrotate skips a directory that others may write, unless it is told as whom to work there.
     let spec = state.directories.get(directory).filter(|spec| spec.mode.bits() & 0o022 != 0);
-    let su = spec.filter(|_| scope.personal().is_none()).map(|spec| Su { user: spec.owner.clone(), group: spec.group.clone() });
+    let su = spec
+        .filter(|_| scope.personal().is_none())
+        .map(|spec| Su { user: spec.owner.clone(), group: spec.group.clone() });
     let rule = format!("{directory}/*.log").parse().and_then(|pattern| {
         let spec = LogrotateSpec {
             paths: OneOrMore::of(pattern, []),

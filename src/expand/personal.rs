@@ -13,7 +13,9 @@ pub(super) fn refuse(state: &State, personal: &Personal, expanded: &mut Expanded
     let mut found = Vec::new();
     let mut say = |place: String, what: String| {
         let finding = Finding::new(Severity::Error, place, format!("it needs root: {what}"));
-        found.push(finding.remedy("leave it out here, or declare it in the host's own state, which root applies"));
+        found.push(
+            finding.remedy("leave it out here, or declare it in the host's own state, which root applies"),
+        );
     };
     for user in state.ssh.users.keys() {
         say(format!("ssh.users.{user}"), "an account for clients is made by root alone".into());

@@ -92,7 +92,8 @@ impl Expanded {
                     break;
                 }
                 // Below a directory of a user's it is that user's too: nobody goes through one into another's.
-                let owner = self.directory_above(&dir).map_or_else(|| self.keeper(), |above| above.owner.clone());
+                let owner =
+                    self.directory_above(&dir).map_or_else(|| self.keeper(), |above| above.owner.clone());
                 let (mode, mounted) = (Mode::new(0o755), false);
                 let made = Directory { path: dir, owner, mode, mounted, implied: true };
                 missing.insert(address, Declared::plain(made));

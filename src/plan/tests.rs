@@ -327,7 +327,8 @@ fn the_restic_that_was_used_waits_for_the_one_that_is() {
     // R45
     let engine = |version: &str| {
         let (version, sha256) = (version.parse().unwrap(), "a".repeat(64).parse().unwrap());
-        Engine::new(version, sha256, "file:///srv/restic".parse().unwrap(), &crate::model::Scope::Host).unwrap()
+        Engine::new(version, sha256, "file:///srv/restic".parse().unwrap(), &crate::model::Scope::Host)
+            .unwrap()
     };
     let seen = |program| Seen::Engine(EngineSeen { program, receipt: None, offline: false });
     let (user, digest) = (String::from("root"), "a".repeat(64).parse().unwrap());

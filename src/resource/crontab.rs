@@ -20,6 +20,9 @@ use crate::{
 /// What cron gives a job is poorer than anybody expects, so each command says it: sbin too.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Debian's crontab lists a carriage return as these two letters (cron 3.0pl1), so it would not be put back as it was.
+const CARRIAGE_RETURN: &str = "a line ends in `\\r`: a carriage return, which `crontab -l` does not print as it is; take it off (crontab -e)";
+
 /// The block in a user's crontab.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Crontab {
@@ -94,6 +97,10 @@ impl Crontab {
         let last = text.rsplit('\n').next().unwrap_or_default().trim();
         if !last.is_empty() && !last.starts_with('#') {
             return CrontabSeen::Wrong("its last line has no newline, and cron takes none so".into());
+        }
+        if [parts.before, parts.after].iter().any(|foreign| foreign.split('\n').any(|it| it.ends_with("\\r")))
+        {
+            return CrontabSeen::Wrong(CARRIAGE_RETURN.into());
         }
         let from = parts.before.len();
         let goes = from..from + parts.block.map_or(0, str::len);
@@ -249,7 +256,11 @@ mod tests {
     #[test]
     fn what_cannot_be_changed_safely_is_refused() {
         let it = crontab("true");
-        for (text, words) in [("# BEGIN rlvm\n", "line 1 opens a block"), ("* * * * * x", "no newline")] {
+        for (text, words) in [
+            ("# BEGIN rlvm\n", "line 1 opens a block"),
+            ("* * * * * x", "no newline"),
+            ("A=1\\r\n", "carriage return"),
+        ] {
             let seen = it.seen(Some(text));
             let Diff::Refuse(why) = it.diff(&seen) else { panic!("{text}") };
             assert!(why.contains(words), "{why}");

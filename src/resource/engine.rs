@@ -78,12 +78,7 @@ impl Engine {
     /// # Errors
     ///
     /// Never, as long as a version is three numbers.
-    pub fn new(
-        version: Release,
-        sha256: Sha256,
-        url: FetchUrl,
-        scope: &Scope,
-    ) -> Result<Self, BadText> {
+    pub fn new(version: Release, sha256: Sha256, url: FetchUrl, scope: &Scope) -> Result<Self, BadText> {
         let path = Self::path_of(version, scope)?;
         let owner = scope.personal().map_or_else(Owner::root, Owner::of);
         Ok(Self { version, sha256, url, path, owner })

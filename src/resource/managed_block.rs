@@ -42,7 +42,7 @@ const END: &str = "# END rlvm";
 pub(super) struct Parts<'a> {
     pub(super) before: &'a str,
     pub(super) block: Option<&'a str>,
-    after: &'a str,
+    pub(super) after: &'a str,
 }
 
 fn is_roots(group: &GroupName) -> bool {

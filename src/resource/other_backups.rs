@@ -159,7 +159,8 @@ impl OtherBackups {
             return Vec::new();
         }
         // What stands in a user's block is that user's rlvm's.
-        let own = parts(text).ok().and_then(|it| Some((it.before.lines().count(), it.block?.lines().count())));
+        let own =
+            parts(text).ok().and_then(|it| Some((it.before.lines().count(), it.block?.lines().count())));
         let (from, count) = own.unwrap_or_default();
         let lines = text.lines().enumerate().filter(|(number, line)| {
             !(from..from + count).contains(number) && !line.trim_start().starts_with('#')

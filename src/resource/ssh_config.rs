@@ -237,8 +237,7 @@ mod tests {
         let known: HostPath = "/root/.ssh/known_hosts".parse().unwrap();
         let path: HostPath = "/root/.ssh/config".parse().unwrap();
         let made = |hosts: &[SshConfigHost<'_>]| {
-            SshConfig::new(path.clone(), Owner::root(), hosts, &known, Some(&agent))
-                .map(|it| it.block.text)
+            SshConfig::new(path.clone(), Owner::root(), hosts, &known, Some(&agent)).map(|it| it.block.text)
         };
         let text = made(std::slice::from_ref(&host)).unwrap();
         let head = "Host nas.lan\n    HostName 10.0.0.2\n    Port 2222\n    User backup\n    \

@@ -175,7 +175,8 @@ impl Repository {
         let allowed = if *user == UserName::root() {
             flag == "-x" || host.writable(&place)?
         } else if host.has_user(user)? {
-            let test = self.means.run_as(Cmd::new("test").arg(flag).path(&place), user).ok(&[0, 1]).timeout(10);
+            let test =
+                self.means.run_as(Cmd::new("test").arg(flag).path(&place), user).ok(&[0, 1]).timeout(10);
             host.query(&Query::new(test)?)?.code == Some(0)
         } else {
             return Ok(None); // Said by the account.

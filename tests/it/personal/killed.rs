@@ -11,9 +11,21 @@ fn a_set_up_that_was_cut_short_is_finished() {
     apply(&lab);
     let whole = crontab(&lab).unwrap();
     for moment in [5, 20, 60, 150, 400, 800, 1200] {
-        lab.ok(&["sh", "-c", "rm -rf /home/me/.local /home/me/backups /home/me/.secrets /home/me/.config/rlvm/logrotate.d"]);
+        lab.ok(&[
+            "sh",
+            "-c",
+            "rm -rf /home/me/.local /home/me/backups /home/me/.secrets /home/me/.config/rlvm/logrotate.d",
+        ]);
         set_crontab(&lab, FOREIGN);
-        let mut killed = as_me(&lab, &["sh", "-c", "rlvm apply --yes >/dev/null 2>&1 & sleep \"$0\"; kill -KILL $!", &format!("{}", f64::from(moment) / 1000.0)]);
+        let mut killed = as_me(
+            &lab,
+            &[
+                "sh",
+                "-c",
+                "rlvm apply --yes >/dev/null 2>&1 & sleep \"$0\"; kill -KILL $!",
+                &format!("{}", f64::from(moment) / 1000.0),
+            ],
+        );
         killed.status().unwrap();
         thread::sleep(Duration::from_millis(300));
         assert!(crontab(&lab).unwrap().ends_with(FOREIGN), "{moment} ms");

@@ -14,13 +14,19 @@ fn a_users_logs_are_rotated() {
     let mut words = vec!["/usr/sbin/logrotate"];
     let debug = [&words[..], &["-d"], &call.split(' ').collect::<Vec<_>>()].concat();
     let ran = lab.ran(&mut as_me(&lab, &debug));
-    assert!(ran.code == Some(0) && !ran.stderr.contains("error") && ran.stderr.contains("run.log"), "{ran:?}");
+    assert!(
+        ran.code == Some(0) && !ran.stderr.contains("error") && ran.stderr.contains("run.log"),
+        "{ran:?}"
+    );
     words.push("--force");
     words.extend(call.split(' '));
     let ran = lab.ran(&mut as_me(&lab, &words));
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
     assert_eq!(lab.read("/home/me/.local/state/rlvm/log/run.log.1"), "old\n");
-    assert!(lab.at("/home/me/shop/a.log.1.gz").is_file() && lab.at("/home/me/.local/state/rlvm/logrotate.status").is_file());
+    assert!(
+        lab.at("/home/me/shop/a.log.1.gz").is_file()
+            && lab.at("/home/me/.local/state/rlvm/logrotate.status").is_file()
+    );
     // What logrotate leaves is no drift.
     super::nothing_to_do(&lab);
 }

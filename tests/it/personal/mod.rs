@@ -38,7 +38,8 @@ cron:
 ";
 
 /// What a user has in a crontab: comments, a variable that must not hold for rlvm's lines, a tab, blank lines.
-const FOREIGN: &str = "# mine\n\nPATH=/nonsense\nSHELL=/bin/false\n  5 4 * * *\t/home/me/bin/tidy 100\\%  \n\n# end\n\n";
+const FOREIGN: &str =
+    "# mine\n\nPATH=/nonsense\nSHELL=/bin/false\n  5 4 * * *\t/home/me/bin/tidy 100\\%  \n\n# end\n\n";
 
 /// Makes a machine with a user at home on it, and a spool as Debian's cron has it.
 fn lab() -> Lab {
@@ -48,6 +49,9 @@ fn lab() -> Lab {
     }
     let (passwd, group) = (lab.read("/etc/passwd"), lab.read("/etc/group"));
     lab.file("/etc/passwd", &format!("{passwd}me:x:{}:{}::/home/me:/bin/sh\n", ME.0, ME.1));
+    // cron asks PAM whether the account is good.
+    let shadow = lab.read("/etc/shadow");
+    lab.file_of("/etc/shadow", &format!("{shadow}me:*:20000:0:99999:7:::\n"), 0, 0o640);
     let spool = fs::metadata("/usr/bin/crontab").unwrap().gid();
     lab.file("/etc/group", &format!("{group}people:x:{}:\ncrontab:x:{spool}:\n", ME.1));
     lab.dir("/home/me", 0, 0o755);
