@@ -35,6 +35,8 @@ pub(super) fn refuse(state: &State, personal: &Personal, expanded: &mut Expanded
         }
     }
     expanded.findings.extend(found);
+    // What was refused is not looked at: nobody can look as somebody else.
+    expanded.resources.retain(|_, declared| owner(&declared.resource).is_none_or(|it| *it == personal.user));
     look(personal, expanded);
 }
 
@@ -48,16 +50,26 @@ fn others<'a>(state: &'a State, own: &UserName) -> Vec<(String, &'a UserName)> {
     directories.chain(jobs).chain(cron).chain(keys).filter(|(_, user)| *user != own).collect()
 }
 
-/// Declares what looks whether the user can make what is declared. What is another user's has been refused.
+/// Says whose something is, if it says so itself.
+fn owner(resource: &Resource) -> Option<&UserName> {
+    match resource {
+        Resource::Directory(directory) => Some(&directory.owner.user),
+        Resource::Secret(secret) => Some(&secret.owner.user),
+        Resource::SshKey(key) => Some(&key.owner.user),
+        Resource::Repository(repository) => Some(&repository.user),
+        _ => None,
+    }
+}
+
+/// Declares what looks whether the user can make what is declared.
 fn look(personal: &Personal, expanded: &mut Expanded) {
     let mut places = Vec::new();
     for (address, declared) in &expanded.resources {
         let left = match &declared.resource {
-            Resource::Directory(Directory { owner, .. }) if owner.user != personal.user => continue,
             Resource::Directory(Directory { implied, .. }) => *implied,
             // A person's own: it is looked at, and not made.
             Resource::Secret(secret) if !secret.generate => continue,
-            Resource::SshKey(key) if key.make.is_none() || key.owner.user != personal.user => continue,
+            Resource::SshKey(key) if key.make.is_none() => continue,
             // Its directory is a resource of its own.
             Resource::Repository(_) => continue,
             _ => false,

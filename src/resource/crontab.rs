@@ -8,7 +8,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Account, Diff, Edit, Finding, Kind, Look, Removal, Severity,
+    Account, Attribute, Diff, Edit, Finding, Kind, Look, Removal, Severity,
     managed_block::{IN_A_FILE, framed, parts},
 };
 use crate::{
@@ -154,7 +154,10 @@ impl Kind for Crontab {
             ..Edit::default()
         };
         match seen {
-            CrontabSeen::Listed { block: None, into, .. } => Diff::Create(edit("", Some(into))),
+            CrontabSeen::Listed { block: None, into, .. } => {
+                let attributes = vec![Attribute::new("user", (), self.user.as_str())];
+                Diff::Create(Edit { attributes, ..edit("", Some(into)) })
+            }
             CrontabSeen::Listed { block: Some(block), .. } if *block == wanted => Diff::Same,
             CrontabSeen::Listed { block: Some(block), into, .. } => Diff::Update(edit(block, Some(into))),
             CrontabSeen::Wrong(why) => Diff::Refuse(format!("the crontab of {}: {why}", self.user)),

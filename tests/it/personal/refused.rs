@@ -13,7 +13,6 @@ fn what_needs_root_is_refused_each_in_a_sentence() {
 directories:
   /home/me/a: { owner: backup }
   /srv/shared: {}
-  /srv/nas: {}
   /srv/mine/ok: {}
 destinations:
   vault: { local: { path: /srv/vault/me }, password_file: /etc/rlvm/v, generate_password: true }
@@ -42,7 +41,6 @@ cron:
             "ssh.users.backup-a: it needs root: ",
             "jobs.a.sources.0.lvm: it needs root: freezing what it names is root's alone",
             "directory:/srv/shared: it needs root: /srv belongs to root, and me cannot make /srv/shared there",
-            "directory:/srv/nas: it needs root: /srv/nas belongs to root, and me cannot change it",
             "directory:/srv/vault: it needs root: ",
             "secret:/etc/rlvm/v: it needs root: ",
         ],
@@ -54,6 +52,19 @@ cron:
     // A refused apply has made the place of its lock, and nothing else.
     let mut after = lab.tree();
     after.retain(|path, _| !path.starts_with("/home/me/.local"));
+    assert_eq!(after, before);
+}
+
+#[test]
+fn what_is_roots_already_is_not_taken_over() {
+    let lab = lab();
+    let before = lab.tree();
+    let why = "directory:/srv/nas: it needs root: /srv/nas belongs to root, and me cannot change it";
+    state(&lab, "directories: { /srv/nas: {} }\n");
+    says(&lab, &["plan"], 6, &[why]);
+    says(&lab, &["apply", "--yes", "--adopt"], 1, &[why, "Nothing was changed"]);
+    let mut after = lab.tree();
+    after.retain(|path, _| !path.starts_with("/home/me/"));
     assert_eq!(after, before);
 }
 
