@@ -3,7 +3,7 @@
 use std::{io::IsTerminal, process::ExitCode};
 
 use rlvm::{
-    cli::{self, Environment},
+    cli::{self, Environment, Xdg},
     host::Web,
 };
 
@@ -15,6 +15,14 @@ fn main() -> ExitCode {
     let environment = Environment {
         path: variable("PATH").unwrap_or_else(|| cli::DEFAULT_PATH.into()),
         home: variable("RLVM_HOME"),
+        own: Xdg {
+            home: variable("HOME"),
+            config: variable("XDG_CONFIG_HOME"),
+            state: variable("XDG_STATE_HOME"),
+            data: variable("XDG_DATA_HOME"),
+            cache: variable("XDG_CACHE_HOME"),
+            runtime: variable("XDG_RUNTIME_DIR"),
+        },
         credentials: variable("CREDENTIALS_DIRECTORY"),
         web: Web {
             authorities: variable("SSL_CERT_FILE"),

@@ -164,7 +164,7 @@ impl Apply {
             Some((ledger, whole)) => (Some(ledger), whole),
             None => (None, 0),
         };
-        let basis = context.basis(state.clone(), &context.homes(host, &state)?, ledger);
+        let basis = Context::basis(state.clone(), &context.homes(host, &state)?, &context.scope()?, ledger);
         Ok(Task { basis, looks, whole, options, saved, source, revision: rev })
     }
 

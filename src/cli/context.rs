@@ -8,20 +8,23 @@ use super::{
     Environment, Global,
     exit::{Exit, Failure},
     output::Printer,
+    personal::defaults,
     progress::LookingBar,
 };
 use crate::{
     expand::{Expanded, Homes, expand, users_with_homes},
-    host::{CallersFiles, Host as _, Real, Store, host_name, lexical},
+    host::{CallersFiles, Host as _, Real, Store, caller, host_name, is_root, lexical},
     ledger::{self, LOG, Ledger, SNAPSHOT},
     model::{HostName, HostPath, Scope},
     plan::{Looking, Options, Plan, Survey, decide, observe},
     resource::{Looks, Seen},
-    state::{self, Loaded, Problem, Problems, State},
+    state::{self, Defaults, Loaded, Problem, Problems, State},
 };
 
 /// Where rlvm keeps its own things if nobody says.
 const HOME: &str = "/var/lib/rlvm";
+/// Where a host's state is kept.
+const ETC: &str = "/etc/rlvm/state";
 /// Where its lock is.
 pub(super) const RUN: &str = "/run/rlvm";
 /// The kept state's name.
@@ -44,7 +47,7 @@ pub(super) struct Context<'a> {
 pub(super) enum Search {
     /// In the current directory too: by validate, show, plan and apply, which a person calls.
     HereToo,
-    /// In /etc/rlvm alone.
+    /// Where it is kept alone: /etc/rlvm, or the caller's own configuration.
     EtcOnly,
 }
 
@@ -93,8 +96,15 @@ impl<'a> Context<'a> {
     /// If the root cannot be opened.
     pub(super) fn host(&self) -> Result<Real> {
         let host = Real::open(&self.global.root, &self.environment.path)?;
-        let Environment { credentials, web, .. } = self.environment;
-        Ok(host.with_credentials(credentials.clone()).with_web(web.clone()))
+        let Environment { credentials, web, own, .. } = self.environment;
+        let host = host.with_credentials(credentials.clone()).with_web(web.clone());
+        // One without an account cannot plan, and yet scan for keys.
+        if !matches!(self.scope(), Ok(Scope::User(_))) {
+            return Ok(host);
+        }
+        // What ends with the session is better for what must not stay.
+        let private = own.runtime().map_or_else(|| self.home(), |dir| Ok(dir.join("rlvm")?))?;
+        Ok(host.with_private(private))
     }
 
     /// Names the host that is meant.
@@ -117,8 +127,13 @@ impl<'a> Context<'a> {
     ///
     /// If `RLVM_HOME` is no absolute path.
     pub(super) fn home(&self) -> Result<HostPath> {
-        let home = self.environment.home.as_deref().unwrap_or(HOME);
-        home.parse().map_err(|bad| Failure::new(Exit::Usage, format!("RLVM_HOME: {bad}")).into())
+        match (&self.environment.home, self.scope()?) {
+            (Some(home), _) => {
+                home.parse().map_err(|bad| Failure::new(Exit::Usage, format!("RLVM_HOME: {bad}")).into())
+            }
+            (None, Scope::Host) => Ok(HOME.parse()?),
+            (None, Scope::User(personal)) => Ok(personal.state.join("rlvm")?),
+        }
     }
 
     /// Returns where the lock is.
@@ -127,10 +142,11 @@ impl<'a> Context<'a> {
     ///
     /// If `RLVM_HOME` is no absolute path.
     pub(super) fn lock_dir(&self) -> Result<HostPath> {
-        // A home of its own is a lock of its own: two ledgers do not share a host by accident.
-        match &self.environment.home {
-            None => Ok(RUN.parse()?),
-            Some(_) => self.home(),
+        // A home of its own is a lock of its own: two ledgers do not share a host by accident. A user's is beside the
+        // ledger too: cron's XDG_RUNTIME_DIR is not the session's, and two locks are none.
+        match (&self.environment.home, self.scope()?) {
+            (None, Scope::Host) => Ok(RUN.parse()?),
+            _ => self.home(),
         }
     }
 
@@ -142,11 +158,17 @@ impl<'a> Context<'a> {
     pub(super) fn state_path(&self, argument: Option<&Path>, search: Search) -> Result<PathBuf> {
         let name = self.host_name()?;
         let named = argument.or(self.global.state.as_deref());
+        let kept = || -> Result<PathBuf> {
+            Ok(match self.scope()?.personal() {
+                None => ETC.into(),
+                Some(personal) => format!("{}/rlvm/state", personal.config).into(),
+            })
+        };
         let candidates: Vec<PathBuf> = match named {
             Some(path) => vec![path.to_owned()],
             // A verb that a machine may call does not depend on where it is called.
-            None if search == Search::EtcOnly => vec!["/etc/rlvm/state".into()],
-            None => vec!["state".into(), "/etc/rlvm/state".into()],
+            None if search == Search::EtcOnly => vec![kept()?],
+            None => vec!["state".into(), kept()?],
         };
         for candidate in &candidates {
             if !self.files.is_dir(candidate) {
@@ -170,15 +192,25 @@ impl<'a> Context<'a> {
         }
         let tried: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
         let message = format!("no state: there is no {}", tried.join(", nor "));
-        Err(Failure::new(Exit::Failed, message).help("name it: --state PATH").into())
+        let hosts = Path::new(ETC);
+        let help = if !candidates.iter().any(|it| it == hosts) && self.files.is_dir(hosts) {
+            "name it: --state PATH; that in /etc/rlvm/state is the host's, and root's to apply: sudo rlvm …"
+        } else {
+            "name it: --state PATH"
+        };
+        Err(Failure::new(Exit::Failed, message).help(help).into())
     }
 
-    /// Loads a state; problems are returned, warnings of a good one printed.
+    /// Loads a state, with what counts where it says nothing; problems are returned.
     ///
     /// # Errors
     ///
     /// If a file cannot be read.
-    pub(super) fn load(&self, path: &Path) -> Result<std::result::Result<Loaded, Problems>> {
+    pub(super) fn load(
+        &self,
+        path: &Path,
+        defaults: &Defaults,
+    ) -> Result<std::result::Result<Loaded, Problems>> {
         let entry = path.to_str().context("the state's path is no UTF-8")?;
         let mut untrusted = None;
         let mut read = |name: &str| {
@@ -192,7 +224,7 @@ impl<'a> Context<'a> {
                 again
             })
         };
-        let loaded = state::load(entry, &mut read);
+        let loaded = state::load_with(entry, defaults, &mut read);
         match untrusted {
             Some(err) => Err(err),
             None => Ok(loaded),
@@ -205,8 +237,17 @@ impl<'a> Context<'a> {
     ///
     /// If it is not there, is invalid (all problems are printed), or is another host's.
     pub(super) fn state(&self, argument: Option<&Path>, search: Search) -> Result<Found> {
+        self.state_as(argument, search, &self.scope()?)
+    }
+
+    /// Finds and loads the state for this host, as that of somebody.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::state`].
+    pub(super) fn state_as(&self, argument: Option<&Path>, search: Search, scope: &Scope) -> Result<Found> {
         let path = self.state_path(argument, search)?;
-        let loaded = match self.load(&path)? {
+        let loaded = match self.load(&path, &defaults(scope)?)? {
             Ok(loaded) => loaded,
             Err(problems) => {
                 self.printer.note(&problems.render(self.problem_style()));
@@ -323,7 +364,7 @@ impl<'a> Context<'a> {
     pub(super) fn homes(&self, host: &Real, state: &State) -> Result<Homes> {
         let looker = host.looker();
         let mut homes = Homes::default();
-        for user in users_with_homes(state) {
+        for user in users_with_homes(state, &self.scope()?) {
             if let Some(home) = looker.home(&user)? {
                 homes.insert(user, home);
             }
@@ -331,15 +372,21 @@ impl<'a> Context<'a> {
         Ok(homes)
     }
 
-    /// Says whose set-up it is: the host's, or the caller's own.
-    #[expect(clippy::unused_self, reason = "so far it is always the host's")]
-    pub(super) fn scope(&self) -> Scope {
-        Scope::Host
+    /// Says whose set-up it is: the host's, or the caller's own. A tree below `--root` is a host's, whoever calls.
+    ///
+    /// # Errors
+    ///
+    /// If the caller is not root, and has no account or no home.
+    pub(super) fn scope(&self) -> Result<Scope> {
+        if is_root() || self.global.root.components().ne(Path::new("/").components()) {
+            return Ok(Scope::Host);
+        }
+        Ok(Scope::User(Box::new(self.environment.own.of(caller()?)?)))
     }
 
     /// Puts together what a plan is made from.
-    pub(super) fn basis(&self, state: State, homes: &Homes, ledger: Option<Ledger>) -> Basis {
-        let expanded = expand(&state, homes, &self.scope());
+    pub(super) fn basis(state: State, homes: &Homes, scope: &Scope, ledger: Option<Ledger>) -> Basis {
+        let expanded = expand(&state, homes, scope);
         let known = ledger.is_some();
         // Where there is no ledger it is as if nothing were managed.
         let ledger = ledger.unwrap_or_else(|| Ledger::new(state.host.clone(), String::new()));

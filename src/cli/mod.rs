@@ -8,6 +8,7 @@ mod kept;
 mod ledger;
 mod observe;
 mod output;
+mod personal;
 mod plan;
 mod progress;
 mod prune;
@@ -23,6 +24,7 @@ use std::{ffi::OsString, path::PathBuf, time::SystemTime};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
+pub use self::personal::Xdg;
 use self::{
     context::Context,
     exit::{Exit, wants_root},
@@ -41,6 +43,8 @@ pub struct Environment {
     pub path: String,
     /// `RLVM_HOME`: where the ledger is.
     pub home: Option<String>,
+    /// Where the caller's own things are; only asked without root.
+    pub own: Xdg,
     /// `CREDENTIALS_DIRECTORY`: where systemd put this process's credentials.
     pub credentials: Option<String>,
     /// How the network is reached.
@@ -73,6 +77,9 @@ Examples:
 
 The state is the [STATE] argument, else --state, else $RLVM_STATE, else ./state, else /etc/rlvm/state.
 A directory means its hosts/<host name>.yaml.
+
+Without root it is your own set-up: the state is also found in ~/.config/rlvm/state, not in /etc/rlvm/state;
+rlvm's own files are in ~/.local/state/rlvm (the XDG variables move them), and entries in your crontab.
 
 Exit codes:
   0  fine                             5  the saved plan is stale

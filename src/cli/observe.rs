@@ -14,7 +14,7 @@ use crate::{
     expand::Homes,
     host::Store,
     ledger::Ledger,
-    model::{Address, HostName},
+    model::{Address, HostName, Scope, field::is_default},
     plan::Options,
     resource::{Looks, Seen},
 };
@@ -50,6 +50,9 @@ pub(super) struct Observation {
     /// Where its users are at home.
     #[serde(default)]
     pub(super) homes: Homes,
+    /// Whose set-up was meant.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) scope: Scope,
     /// What was seen.
     pub(super) seen: BTreeMap<Address, Seen>,
 }
@@ -71,7 +74,8 @@ impl ObserveVerb {
         let store = Store::new(&host, &home);
         let (found, ledger) = context.state_and_ledger(self.state.as_deref(), Search::EtcOnly, &store)?;
         let homes = context.homes(&host, &found.state)?;
-        let basis = context.basis(found.state, &homes, ledger.map(|(ledger, _)| ledger));
+        let scope = context.scope()?;
+        let basis = Context::basis(found.state, &homes, &scope, ledger.map(|(ledger, _)| ledger));
         let looks = Looks { refresh: self.refresh, offline: self.offline };
         let Planned { survey, seen, .. } = context.plan(&host, &basis, &Options::default(), looks)?;
         let seen = survey.items.iter().map(|item| item.address.clone()).zip(seen).collect();
@@ -84,6 +88,7 @@ impl ObserveVerb {
             host,
             ledger,
             homes,
+            scope,
             seen,
         })?;
         Ok(Exit::Ok)

@@ -109,7 +109,8 @@ impl PlanVerb {
         let store = Store::new(&host, &home);
         let (found, ledger) = context.state_and_ledger(self.state.as_deref(), Search::HereToo, &store)?;
         let homes = context.homes(&host, &found.state)?;
-        let basis = context.basis(found.state, &homes, ledger.map(|(ledger, _)| ledger));
+        let scope = context.scope()?;
+        let basis = Context::basis(found.state, &homes, &scope, ledger.map(|(ledger, _)| ledger));
         let options = self.allow.options();
         let Planned { survey, seen, plan } = context.plan(&host, &basis, &options, self.allow.looks())?;
         self.print(context, &plan)?;
@@ -138,13 +139,13 @@ impl PlanVerb {
     fn off_host(&self, context: &Context<'_>, file: &std::path::Path) -> Result<Exit> {
         let text = context.files.read(file)?;
         let observation = Observation::read(&text).with_context(|| format!("{}", file.display()))?;
-        let found = context.state(self.state.as_deref(), Search::HereToo)?;
+        let found = context.state_as(self.state.as_deref(), Search::HereToo, &observation.scope)?;
         if observation.host != found.state.host {
             let (theirs, ours) = (&observation.host, &found.state.host);
             let message = format!("{} was observed on {theirs}, and the state is of {ours}", file.display());
             bail!(Failure::new(Exit::Refused, message));
         }
-        let basis = context.basis(found.state, &observation.homes, observation.ledger);
+        let basis = Context::basis(found.state, &observation.homes, &observation.scope, observation.ledger);
         let options = self.allow.options();
         let survey = Survey::new(&basis.expanded, &basis.ledger, &options.targets)?;
         let mut seen = observation.seen;

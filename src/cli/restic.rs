@@ -16,7 +16,7 @@ use super::{
 use crate::{
     effect::Query,
     host::{Host as _, Observe, Real, Store},
-    model::{HostPath, Release},
+    model::{HostPath, Release, Scope},
     resource::Engine,
     restic::{OLDEST, Version, ask_version},
     state::ResticPin,
@@ -128,7 +128,7 @@ impl ResticVerb {
 impl VersionVerb {
     fn run(&self, context: &Context<'_>) -> Result<Exit> {
         let host = context.host()?;
-        let used = used(host.looker().as_ref(), pin(context, &host)?.as_ref())?;
+        let used = used(host.looker().as_ref(), pin(context, &host)?.as_ref(), &context.scope()?)?;
         let exit = if used.problem.is_none() { Exit::Ok } else { Exit::Failed };
         if self.json {
             context.printer.json(&used)?;
@@ -158,7 +158,7 @@ fn pin(context: &Context<'_>, host: &Real) -> Result<Option<ResticPin>> {
 }
 
 /// Looks which restic is used, and asks it for its version.
-fn used(host: &dyn Observe, pin: Option<&ResticPin>) -> Result<Used> {
+fn used(host: &dyn Observe, pin: Option<&ResticPin>, scope: &Scope) -> Result<Used> {
     let Some(pin) = pin else {
         let path = host.program_path("restic");
         let said = path.as_ref().map(|_| ask(host, &ask_version(None)?)).transpose()?.flatten();
@@ -172,7 +172,7 @@ fn used(host: &dyn Observe, pin: Option<&ResticPin>) -> Result<Used> {
         };
         return Ok(Used::new(From::Path, path, said, problem));
     };
-    let path = Engine::path_of(pin.version)?;
+    let path = Engine::path_of(pin.version, scope)?;
     let shown = Some(path.to_string());
     if let Some(why) = Engine::distrust(host, &path)? {
         let problem = format!("restic {} is pinned, and {why}", pin.version);
@@ -208,14 +208,15 @@ impl List {
         let pin = pin(context, &host)?.map(|pin| pin.version);
         let ledger = context.ledger(&Store::new(&host, &context.home()?))?;
         let looker = host.looker();
-        let names = looker.names(&Engine::directory())?;
+        let scope = context.scope()?;
+        let names = looker.names(&Engine::directory(&scope)?)?;
         let mut versions: Vec<Release> =
             names.iter().filter_map(|name| name.parse().ok()).chain(pin).collect();
         versions.sort_unstable();
         versions.dedup();
         let mut listed = Vec::new();
         for version in versions {
-            let path = Engine::path_of(version)?;
+            let path = Engine::path_of(version, &scope)?;
             let address = Engine::address_of(version);
             let installed = looker.entry(&path)?.file().is_some();
             if !installed && pin != Some(version) {

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     expand::expand,
     host::{Agent, Host as _, Real, Store},
-    model::{HostPath, PublicKey, UserName},
+    model::{HostPath, PublicKey, Scope, UserName},
     resource::{AgentSeen, Kind as _, Look, Looks, Resource, SshKey, SshKeySeen},
 };
 
@@ -83,6 +83,10 @@ impl AgentVerb {
         if host.looker().is_tree() {
             let message = "an agent belongs to the running host, and --root names a tree";
             bail!(Failure::new(Exit::Usage, message).help("call it on the host itself"));
+        }
+        if context.scope()? != Scope::Host {
+            let message = "`rlvm ssh-agent` is for root's agent, from one boot to the next";
+            bail!(Failure::new(Exit::Failed, message).help("your own session has one: ssh-add"));
         }
         match self {
             Self::Start(_) => start(context, &host),
@@ -228,7 +232,7 @@ impl Declared {
         };
         let socket = agent.socket.clone();
         let looker = host.looker();
-        let expanded = expand(&state, &context.homes(host, &state)?, &context.scope());
+        let expanded = expand(&state, &context.homes(host, &state)?, &context.scope()?);
         let of_root = expanded.resources.values().filter_map(|it| match &it.resource {
             Resource::SshKey(key) if key.owner.user == UserName::root() => Some(key),
             _ => None,

@@ -10,7 +10,7 @@ use super::{
     context::{Context, Search},
     exit::Exit,
 };
-use crate::state::Problems;
+use crate::state::{Defaults, Problems};
 
 /// Check a state: every problem at once, with its place and what to write instead
 ///
@@ -39,7 +39,7 @@ struct Report<'a> {
 impl Validate {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
         let path = context.state_path(self.state.as_deref(), Search::HereToo)?;
-        let (valid, problems, files) = match context.load(&path)? {
+        let (valid, problems, files) = match context.load(&path, &Defaults::default())? {
             Ok(loaded) => (true, loaded.warnings, loaded.files),
             Err(problems) => (false, problems, Vec::new()),
         };

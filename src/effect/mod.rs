@@ -4,6 +4,7 @@
 //! out: what is shown is what is done. Deliberately small: a new op is a new way to change a host.
 
 mod cmd;
+mod crontab;
 mod install;
 mod query;
 mod sshd;
@@ -13,12 +14,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use cmd::{Arg, Cmd, Private, is_credential, is_own, quote};
+pub use crontab::{EditCrontab, install_crontab, list_crontab, listed, remove_crontab};
 pub(crate) use install::is_packed;
 pub use install::{Install, Receipt};
 pub use query::{NotReadOnly, QUIET_SSH, Query};
 pub use sshd::{ConfigureSshd, Login, sshd_mark, sshd_path};
 
-use crate::model::{GroupName, HostPath, KeyType, Line, Mode, UserName};
+use crate::model::{GroupName, HostPath, KeyType, Line, Mode, Personal, UserName};
 
 /// To whom a file or directory belongs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -33,6 +35,11 @@ impl Owner {
     /// Returns root and root's group.
     pub fn root() -> Self {
         Self { user: UserName::root(), group: GroupName::root() }
+    }
+
+    /// Returns a user and that user's first group.
+    pub fn of(personal: &Personal) -> Self {
+        Self { user: personal.user.clone(), group: personal.group.clone() }
     }
 }
 
@@ -145,6 +152,8 @@ pub enum Op {
         /// Which.
         path: HostPath,
     },
+    /// Changes lines of the caller's own crontab, if it still is as it was when it was looked at; else fails.
+    EditCrontab(EditCrontab),
     /// Fetches a program, checks it, and puts it in place of what was there, with its [`Receipt`] beside it.
     Install(Install),
     /// Puts a part of sshd's configuration in place, or takes it away, if sshd then does what is meant, and tells sshd;
@@ -171,7 +180,7 @@ impl Op {
             | Self::RemoveDir { path } => Some(path),
             Self::Install(install) => Some(&install.path),
             Self::ConfigureSshd(sshd) => Some(&sshd.path),
-            Self::Run(_) => None,
+            Self::EditCrontab(_) | Self::Run(_) => None,
         }
     }
 }
@@ -222,6 +231,7 @@ impl fmt::Display for Op {
             }
             Self::RemoveTemporary { path } => write!(f, "rm -df {}", quote(&temporary(path))),
             Self::RemoveDir { path } => write!(f, "rmdir {}", quote(path.as_str())),
+            Self::EditCrontab(edit) => edit.fmt(f),
             Self::Install(install) => install.fmt(f),
             Self::ConfigureSshd(sshd) => sshd.fmt(f),
             Self::Run(cmd) => cmd.fmt(f),

@@ -48,6 +48,7 @@ const READ_ONLY: &[(&str, &[&str], &[&str])] = &[
     // Read the configuration, say what is wrong with it or what it comes to for a user, and end (sshd(8)).
     ("sshd", &["-t"], &[]),
     ("sshd", &["-T", "-C"], &[]),
+    ("crontab", &["-l"], &[]),
     ("test", &["-r"], &[]),
     ("test", &["-w"], &[]),
     ("test", &["-x"], &[]),
@@ -113,6 +114,8 @@ mod tests {
         assert!(Query::new(Cmd::new("rm").arg("-w")).is_err());
         assert!(Query::new(Cmd::new("sshd").args(["-T", "-C", "user=a"])).is_ok());
         assert!(Query::new(Cmd::new("sshd").arg("-D")).is_err() && Query::new(Cmd::new("sshd")).is_err());
+        assert!(Query::new(Cmd::new("crontab").arg("-l")).is_ok());
+        assert!(Query::new(Cmd::new("crontab").arg("-r")).is_err());
         let sftp = |input| {
             let words = ["-q", "-b", "-"].into_iter().chain(QUIET_SSH.iter().copied()).chain(["nas"]);
             Query::new(Cmd::new("sftp").args(words).input(input))

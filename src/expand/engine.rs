@@ -2,15 +2,15 @@
 
 use super::{Declared, Expanded, schedules::take};
 use crate::{
-    model::{BadText, FetchUrl, Release},
+    model::{BadText, FetchUrl, Release, Scope},
     resource::Engine,
     state::State,
 };
 
-pub(super) fn add(state: &State, expanded: &mut Expanded) {
+pub(super) fn add(state: &State, scope: &Scope, expanded: &mut Expanded) {
     let Some(pin) = &state.restic else { return };
     let url = pin.url.clone().map_or_else(|| published(pin.version), Ok);
-    let engine = url.and_then(|url| Engine::new(pin.version, pin.sha256.clone(), url));
+    let engine = url.and_then(|url| Engine::new(pin.version, pin.sha256.clone(), url, scope));
     take(expanded, "restic", engine.map(Declared::plain));
 }
 

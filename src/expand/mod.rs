@@ -4,9 +4,11 @@
 //! What the state may say and this rlvm does not do yet is named by `unsupported`, never passed over in silence.
 
 mod accounts;
+mod crontab;
 mod engine;
 mod hardening;
 mod logs;
+mod personal;
 mod prune;
 mod repositories;
 mod resources;
@@ -34,27 +36,31 @@ pub type Homes = BTreeMap<UserName, HostPath>;
 
 /// Lists the users whose home has to be known: those whose SSH configuration the state has a part of, and those whose
 /// rclone has remotes of its own.
-pub fn users_with_homes(state: &State) -> BTreeSet<UserName> {
-    let ssh = state.ssh.hosts.iter().flat_map(|(name, host)| ssh::users_of(state, name, host));
+pub fn users_with_homes(state: &State, scope: &Scope) -> BTreeSet<UserName> {
+    let keeper = scope.personal().map_or_else(UserName::root, |personal| personal.user.clone());
+    let ssh = state.ssh.hosts.iter().flat_map(|(name, host)| ssh::users_of(state, name, host, &keeper));
     ssh.chain(repositories::rclone_users(state)).collect()
 }
 
 /// Lists all resources of a state, as the host's or as a user's own.
 pub fn expand(state: &State, homes: &Homes, scope: &Scope) -> Expanded {
-    let mut expanded = Expanded::default();
+    let mut expanded = Expanded { keeper: scope.personal().map(Owner::of), ..Expanded::default() };
     directories(state, &mut expanded);
     accounts::clients(state, &mut expanded);
-    engine::add(state, &mut expanded);
-    repositories::add(state, homes, &mut expanded);
+    engine::add(state, scope, &mut expanded);
+    repositories::add(state, homes, scope, &mut expanded);
     prune::add(state, &mut expanded);
     schedules::add(state, scope, &mut expanded);
-    logs::add(state, &mut expanded);
+    logs::add(state, scope, &mut expanded);
     other_backups(state, &mut expanded);
     ssh::add(state, homes, &mut expanded);
     server::add(state, &mut expanded);
     accounts::needed(&mut expanded);
     expanded.add_directories_above();
     expanded.refuse_descents();
+    if let Some(personal) = scope.personal() {
+        personal::refuse(state, personal, &mut expanded);
+    }
     unsupported::add(state, &mut expanded);
     expanded.findings.sort_unstable();
     expanded
@@ -63,8 +69,10 @@ pub fn expand(state: &State, homes: &Homes, scope: &Scope) -> Expanded {
 fn directories(state: &State, expanded: &mut Expanded) {
     for (path, spec) in &state.directories {
         let owner = Owner { user: spec.owner.clone(), group: spec.group.clone() };
+        // What a user has mounted is looked at: its owner and mode are as the mount has them.
+        let implied = spec.mounted && expanded.keeper.as_ref() == Some(&owner);
         let resource =
-            Directory { path: path.clone(), owner, mode: spec.mode, mounted: spec.mounted, implied: false };
+            Directory { path: path.clone(), owner, mode: spec.mode, mounted: spec.mounted, implied };
         expanded.add(Declared {
             adopt: spec.adopt,
             protect: spec.protect,

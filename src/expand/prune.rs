@@ -3,7 +3,7 @@
 use super::{Declared, Expanded, schedules::Timed};
 use crate::{
     effect::{Cmd, Owner, quote},
-    model::{HostPath, Name, UserName},
+    model::{HostPath, Name, Scope, UserName},
     resource::{ClientPrune, Engine, Finding, Role, Secret, Severity, SshUserSpec},
     restic::forget_older,
     state::State,
@@ -14,7 +14,7 @@ const REPOSITORY: &str = "repo";
 
 /// Lists the clients that are pruned here, with the command that does it.
 pub fn prunes(state: &State) -> Vec<(UserName, Cmd)> {
-    let engine = state.restic.as_ref().and_then(|pin| Engine::path_of(pin.version).ok());
+    let engine = state.restic.as_ref().and_then(|pin| Engine::path_of(pin.version, &Scope::Host).ok());
     clients(state)
         .filter_map(|(name, spec, prune)| {
             let repository: HostPath = format!("{}/{REPOSITORY}", spec.directory).parse().ok()?;

@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Declared, Expanded, Homes,
-    resources::implied,
     ssh::{before, declared, home},
 };
 use crate::{
     destination::{Destination, Kind, Rclone, Reach},
-    effect::{Arg, Owner, Private},
-    model::{Address, GroupName, HostPath, Mode, Name, SecretFile, UserName},
+    effect::{Arg, Private},
+    model::{Address, HostPath, Mode, Name, Scope, SecretFile, UserName},
     resource::{
         Directory, Engine, Finding, Location, Machine, OnRemove, Remote, Repository, Resource, Role, Secret,
         Severity,
@@ -19,7 +18,7 @@ use crate::{
     state::State,
 };
 
-pub(super) fn add(state: &State, homes: &Homes, expanded: &mut Expanded) {
+pub(super) fn add(state: &State, homes: &Homes, scope: &Scope, expanded: &mut Expanded) {
     for (name, destination) in &state.destinations {
         let user = user_of(state, name, expanded);
         secret(expanded, name, &destination.password_file, Role::Password, &user, destination);
@@ -37,7 +36,8 @@ pub(super) fn add(state: &State, homes: &Homes, expanded: &mut Expanded) {
         for file in &reach.certificates {
             secret(expanded, name, &SecretFile(file.clone()), Role::Certificate, &user, destination);
         }
-        repository(state, homes, expanded, name, &user, destination);
+        let ground = Ground { state, scope, home: home(&user, homes) };
+        repository(&ground, homes, expanded, name, &user, destination);
     }
 }
 
@@ -57,7 +57,7 @@ fn user_of(state: &State, destination: &Name, expanded: &mut Expanded) -> UserNa
         let remedy = "give them one user, or each a destination: files of one cannot be read by the other";
         expanded.findings.push(finding.remedy(remedy));
     }
-    users.first().map_or_else(UserName::root, |user| (*user).clone())
+    users.first().map_or_else(|| expanded.keeper().user, |user| (*user).clone())
 }
 
 fn secret(
@@ -69,7 +69,7 @@ fn secret(
     of: &Destination,
 ) {
     let generate = role == Role::Password && of.generate_password;
-    let owner = Owner { user: user.clone(), group: GroupName::root() };
+    let owner = expanded.owner_of(user);
     let secret = Secret { destination: name.clone(), file: file.clone(), role, owner, generate };
     let address = Address::new("secret", file.0.as_str());
     // One password for several destinations is one file: made if one of them asks for it.
@@ -88,27 +88,36 @@ fn secret(
         && let Some(dir) = file.0.parent().filter(|dir| dir.as_str() != "/")
     {
         // Private, but a job's user must get through to its own file.
-        let mode = if *user == UserName::root() { Mode::new(0o700) } else { Mode::new(0o711) };
+        let mode = if *user == expanded.keeper().user { Mode::new(0o700) } else { Mode::new(0o711) };
         let address = Address::new("directory", dir.as_str());
         let wider = |there: &mut Declared| {
             if let Resource::Directory(Directory { implied: true, mode: now, .. }) = &mut there.resource {
                 *now = Mode::new(now.bits() | mode.bits());
             }
         };
-        expanded.resources.entry(address).and_modify(wider).or_insert_with(|| implied(dir, mode));
+        let made = expanded.implied(dir, mode);
+        expanded.resources.entry(address).and_modify(wider).or_insert(made);
     }
     expanded.add(Declared { adopt: of.adopt, protect: of.protect, ..Declared::plain(secret) });
 }
 
+/// What a destination's repository stands on, beside its own words.
+struct Ground<'a> {
+    state: &'a State,
+    scope: &'a Scope,
+    /// Where the user that works with it is at home.
+    home: Option<HostPath>,
+}
+
 fn repository(
-    state: &State,
+    ground: &Ground<'_>,
     homes: &Homes,
     expanded: &mut Expanded,
     name: &Name,
     user: &UserName,
     of: &Destination,
 ) {
-    let home = home(user, homes);
+    let Ground { state, .. } = *ground;
     let mut after = Vec::new();
     let location = match &of.kind {
         Kind::Local(local) => {
@@ -130,7 +139,7 @@ fn repository(
         }
     };
     after.extend(state.restic.iter().map(|pin| Engine::address_of(pin.version)));
-    let like = original(state, home.as_ref(), name);
+    let like = original(ground, name);
     if let Some((from, original)) = &like {
         one_environment(expanded, name, of, from, original);
     }
@@ -139,7 +148,7 @@ fn repository(
         location,
         password: of.password_file.clone(),
         user: user.clone(),
-        means: Box::new(means(state, home.as_ref(), of)),
+        means: Box::new(ground.means(user, of)),
         like: like.map(Box::new),
         after,
     };
@@ -155,8 +164,8 @@ fn repository(
 /// Declares a local repository's directory; the user's own word for this very directory comes first.
 fn directory(expanded: &mut Expanded, path: &HostPath, user: &UserName) {
     let address = Address::new("directory", path.as_str());
+    let owner = expanded.owner_of(user);
     expanded.resources.entry(address).or_insert_with(|| {
-        let owner = Owner { user: user.clone(), group: GroupName::root() };
         let (path, mode) = (path.clone(), Mode::new(0o700));
         Declared::plain(Directory { path, owner, mode, mounted: false, implied: true })
     });
@@ -197,30 +206,34 @@ pub(super) fn rclone_users(state: &State) -> impl Iterator<Item = UserName> {
     there.flat_map(|(name, _)| users_of(state, name)).cloned()
 }
 
-/// Says what restic needs to get at a destination.
-fn means(state: &State, home: Option<&HostPath>, of: &Destination) -> Means {
-    means_of(of.reach(), state, home, of)
-}
-
-fn means_of(reach: Reach, state: &State, home: Option<&HostPath>, of: &Destination) -> Means {
-    let mut variables: BTreeMap<String, Arg> =
-        reach.variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    if let Some(config) = rclone_config(of, home) {
-        variables.insert("RCLONE_CONFIG".into(), Arg::Path(config));
+impl Ground<'_> {
+    /// Says what restic needs to get at a destination.
+    fn means(&self, user: &UserName, of: &Destination) -> Means {
+        let own = self.scope.personal().is_some_and(|personal| personal.user == *user);
+        Means { own, ..self.means_of(of.reach(), of) }
     }
-    let engine = state.restic.as_ref().and_then(|pin| Engine::path_of(pin.version).ok());
-    Means { engine, flags: reach.flags, variables, secrets: reach.secrets }
+
+    fn means_of(&self, reach: Reach, of: &Destination) -> Means {
+        let mut variables: BTreeMap<String, Arg> =
+            reach.variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        if let Some(config) = rclone_config(of, self.home.as_ref()) {
+            variables.insert("RCLONE_CONFIG".into(), Arg::Path(config));
+        }
+        let engine = self.state.restic.as_ref().and_then(|pin| Engine::path_of(pin.version, self.scope).ok());
+        Means { engine, own: false, flags: reach.flags, variables, secrets: reach.secrets }
+    }
 }
 
 /// Finds the destination that copies to this one come from: the first job's, if several copy to it.
-fn original(state: &State, home: Option<&HostPath>, name: &Name) -> Option<(Name, Original)> {
+fn original(ground: &Ground<'_>, name: &Name) -> Option<(Name, Original)> {
+    let state = ground.state;
     let from = state.jobs.values().find_map(|job| Some(&job.copy.get(name)?.from))?;
     let of = state.destinations.get(from)?;
     let location = match &of.kind {
         Kind::Local(local) => Arg::Path(local.path.clone()),
         _ => Arg::Word(of.repository()),
     };
-    let means = Means { engine: None, ..means_of(of.access(), state, home, of) };
+    let means = Means { engine: None, ..ground.means_of(of.access(), of) };
     Some((from.clone(), Original { location, password: of.password_file.clone(), means }))
 }
 

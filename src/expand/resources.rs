@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     effect::Owner,
-    model::{Address, HostPath, Mode, UserName},
+    model::{Address, GroupName, HostPath, Mode, UserName},
     resource::{Directory, Finding, OnRemove, Resource, Severity},
 };
 
@@ -38,6 +38,8 @@ pub struct Expanded {
     pub resources: BTreeMap<Address, Declared>,
     /// What is declared and cannot be done, or not as declared.
     pub findings: Vec<Finding>,
+    /// The user whose own set-up it is; none if it is the host's, which root keeps.
+    pub keeper: Option<Owner>,
 }
 
 impl Expanded {
@@ -54,9 +56,28 @@ impl Expanded {
         }
     }
 
+    /// Returns who keeps the set-up, to whom belongs what is nobody else's.
+    pub(super) fn keeper(&self) -> Owner {
+        self.keeper.clone().unwrap_or_else(Owner::root)
+    }
+
+    /// Returns the owner of a user's things: with the user's own group where only that can be given.
+    pub(super) fn owner_of(&self, user: &UserName) -> Owner {
+        match &self.keeper {
+            Some(keeper) if keeper.user == *user => keeper.clone(),
+            _ => Owner { user: user.clone(), group: GroupName::root() },
+        }
+    }
+
+    /// Makes a directory that is only needed.
+    pub(super) fn implied(&self, path: HostPath, mode: Mode) -> Declared {
+        let (owner, mounted) = (self.keeper(), false);
+        Declared::plain(Directory { path, owner, mode, mounted, implied: true })
+    }
+
     /// Declares a directory that is needed, unless it is declared.
     pub(super) fn add_needed(&mut self, path: HostPath) {
-        let declared = implied(path, Mode::new(0o755));
+        let declared = self.implied(path, Mode::new(0o755));
         self.resources.entry(declared.resource.address()).or_insert(declared);
     }
 
@@ -71,7 +92,8 @@ impl Expanded {
                     break;
                 }
                 // Below a directory of a user's it is that user's too: nobody goes through one into another's.
-                let owner = self.directory_above(&dir).map_or_else(Owner::root, |above| above.owner.clone());
+                let owner =
+                    self.directory_above(&dir).map_or_else(|| self.keeper(), |above| above.owner.clone());
                 let (mode, mounted) = (Mode::new(0o755), false);
                 let made = Directory { path: dir, owner, mode, mounted, implied: true };
                 missing.insert(address, Declared::plain(made));
@@ -109,10 +131,4 @@ impl Expanded {
             }
         })
     }
-}
-
-/// A directory that is only needed.
-pub(super) fn implied(path: HostPath, mode: Mode) -> Declared {
-    let (owner, mounted) = (Owner::root(), false);
-    Declared::plain(Directory { path, owner, mode, mounted, implied: true })
 }

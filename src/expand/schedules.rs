@@ -1,6 +1,6 @@
 //! What is started when it is time: the jobs, and the user's own entries. Each scheduler writes them its own way.
 
-use super::{Declared, Expanded, prune, units};
+use super::{Declared, Expanded, crontab, logs, prune, units};
 use crate::{
     effect::quote,
     model::{HostPath, Name, Schedule, Scope, Span, UserName},
@@ -41,13 +41,13 @@ impl Timed {
 }
 
 pub(super) fn add(state: &State, scope: &Scope, expanded: &mut Expanded) {
-    let all = timed(state);
+    let all = timed(state, scope);
     if all.iter().any(|timed| timed.job.is_some()) || prune::timed(state).next().is_some() {
-        expanded.add(Declared::plain(Program { at: state.rlvm_path.clone() }));
+        expanded.add(Declared::plain(Program::rlvm(state.rlvm_path.clone())));
     }
     match (state.scheduler, scope) {
         (Scheduler::Cron, Scope::Host) => cron_files(&all, expanded),
-        (Scheduler::Cron, Scope::User(_personal)) => {} // The user's crontab.
+        (Scheduler::Cron, Scope::User(personal)) => crontab::add(&all, personal, expanded),
         (Scheduler::Systemd, scope) => units::add(state, &all, scope, expanded),
     }
 }
@@ -65,7 +65,8 @@ fn cron_files(all: &[Timed], expanded: &mut Expanded) {
 }
 
 /// Lists all that is started when it is time.
-pub(super) fn timed(state: &State) -> Vec<Timed> {
+pub(super) fn timed(state: &State, scope: &Scope) -> Vec<Timed> {
+    let keeper = scope.personal().map_or_else(UserName::root, |personal| personal.user.clone());
     let jobs = state.jobs.iter().filter(|(_, job)| job.enabled).filter_map(|(name, job)| {
         Some(Timed {
             place: format!("jobs.{name}"),
@@ -74,7 +75,7 @@ pub(super) fn timed(state: &State) -> Vec<Timed> {
             schedule: job.schedule.clone()?,
             jitter: job.jitter,
             // As root, whatever the job's user is: freezing needs it. restic then runs as the user.
-            user: UserName::root(),
+            user: keeper.clone(),
             command: format!("{} run {name}", quote(state.rlvm_path.as_str())),
             job: Some(name.clone()),
             adopt: false,
@@ -93,7 +94,8 @@ pub(super) fn timed(state: &State) -> Vec<Timed> {
         adopt: spec.adopt,
         protect: spec.protect,
     });
-    jobs.chain(own).chain(prune::timed(state)).collect()
+    let logs = scope.personal().and_then(|personal| logs::rotation(state, personal));
+    jobs.chain(own).chain(prune::timed(state)).chain(logs).collect()
 }
 
 /// Declares what could be made, or says why not.

@@ -58,9 +58,6 @@ fn error(user: &UserName, message: impl Into<String>) -> Finding {
 /// Says why a user cannot be a client's account: what it may do there, it could do to this host's own backups.
 fn refused(state: &State, user: &UserName) -> Option<Finding> {
     let own = "give the client an account of its own, like `backup-web01`";
-    if *user == UserName::root() {
-        return Some(error(user, "root is no account for a client: it would own this host").remedy(own));
-    }
     let (job, _) = state.jobs.iter().find(|(_, job)| job.user == *user)?;
     let message = format!("the job `{job}` runs as {user}, whose secrets a client must not reach");
     Some(error(user, message).remedy(own))
@@ -219,8 +216,6 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_said() {
-        let own = &[("ssh.users.root", "would own this host")];
-        case("ssh: { users: { root: { directory: /srv/a, KEYS } } }", own);
         let job = "destinations: { v: { local: { path: /r }, password_file: /p } }\n\
             jobs: { j: { sources: [{ path: /etc }], to: [v], user: a } }\n";
         let user = "ssh: { users: { a: { directory: /srv/a, KEYS } } }\n";

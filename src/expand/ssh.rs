@@ -4,11 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Declared, Expanded, Homes, repositories, resources::implied};
+use super::{Declared, Expanded, Homes, repositories};
 use crate::{
     destination::Destination,
     effect::Owner,
-    model::{Address, GroupName, HostPath, Line, Mode, Server, UserName, known_name},
+    model::{Address, HostPath, Line, Mode, Server, UserName, known_name},
     resource::{
         Directory, Finding, Kind as _, Known, KnownHosts, NewKey, Severity, SshConfig, SshConfigHost,
         SshHostSpec, SshKey,
@@ -19,9 +19,14 @@ use crate::{
 /// Homes of accounts that have none (base-passwd, adduser).
 const NOWHERE: [&str; 3] = ["/", "/nonexistent", "/dev/null"];
 
-/// Lists the users that reach a machine: those of the jobs that store there, and who owns its key. root, if there
-/// are none.
-pub(super) fn users_of(state: &State, name: &Server, host: &SshHostSpec) -> BTreeSet<UserName> {
+/// Lists the users that reach a machine: those of the jobs that store there, and who owns its key. Who keeps the
+/// set-up, if there are none.
+pub(super) fn users_of(
+    state: &State,
+    name: &Server,
+    host: &SshHostSpec,
+    keeper: &UserName,
+) -> BTreeSet<UserName> {
     let mut users = BTreeSet::new();
     let there = state.destinations.iter().filter(|(_, it)| it.peer().is_some_and(|peer| is(name, peer.host)));
     for (destination, _) in there {
@@ -31,7 +36,7 @@ pub(super) fn users_of(state: &State, name: &Server, host: &SshHostSpec) -> BTre
     let key = host.identity.as_ref().and_then(|identity| state.ssh.keys.get(&identity.0));
     users.extend(key.map(|key| key.owner.clone()));
     if users.is_empty() {
-        users.insert(UserName::root());
+        users.insert(keeper.clone());
     }
     users
 }
@@ -45,7 +50,7 @@ pub(super) fn add(state: &State, homes: &Homes, expanded: &mut Expanded) {
     let mut reached: BTreeMap<UserName, Vec<(&Server, &SshHostSpec)>> = BTreeMap::new();
     let mut used: BTreeMap<&HostPath, BTreeSet<UserName>> = BTreeMap::new();
     for (name, host) in &state.ssh.hosts {
-        for user in users_of(state, name, host) {
+        for user in users_of(state, name, host, &expanded.keeper().user) {
             if let Some(identity) = &host.identity {
                 used.entry(&identity.0).or_default().insert(user.clone());
             }
@@ -67,7 +72,7 @@ pub(super) fn add(state: &State, homes: &Homes, expanded: &mut Expanded) {
 fn key(state: &State, path: &HostPath, users: &BTreeSet<UserName>, expanded: &mut Expanded) {
     let spec = state.ssh.keys.get(path);
     let others = || users.iter().find(|user| **user != UserName::root()).cloned();
-    let owner = spec.map(|spec| spec.owner.clone()).or_else(others).unwrap_or_else(UserName::root);
+    let owner = spec.map(|spec| spec.owner.clone()).or_else(others).unwrap_or_else(|| expanded.keeper().user);
     // root reads every file.
     if let Some(user) = users.iter().find(|user| **user != owner && **user != UserName::root()) {
         let message = format!("it belongs to {owner}, and {user} is to work with it too");
@@ -80,7 +85,7 @@ fn key(state: &State, path: &HostPath, users: &BTreeSet<UserName>, expanded: &mu
         let comment = spec.comment.clone().or_else(usual);
         comment.map(|comment| NewKey { kind: spec.kind, comment })
     });
-    let owner = Owner { user: owner, group: GroupName::root() };
+    let owner = expanded.owner_of(&owner);
     if spec.is_some() {
         directory(path, &owner, expanded);
     }
@@ -98,8 +103,8 @@ fn directory(path: &HostPath, owner: &Owner, expanded: &mut Expanded) {
             let (owner, mode) = (owner.clone(), Mode::new(0o700));
             Declared::plain(Directory { path: dir, owner, mode, mounted: false, implied: true })
         }
-        _ if owner.user == UserName::root() => implied(dir, Mode::new(0o700)),
-        _ => implied(dir, Mode::new(0o711)),
+        _ if owner.user == expanded.keeper().user => expanded.implied(dir, Mode::new(0o700)),
+        _ => expanded.implied(dir, Mode::new(0o711)),
     };
     expanded.resources.entry(made.resource.address()).or_insert(made);
 }
@@ -118,7 +123,7 @@ fn files(
         expanded.findings.push(finding.remedy(format!("give it one: usermod --home /var/lib/{user} {user}")));
         return;
     };
-    let owner = Owner { user: user.clone(), group: GroupName::root() };
+    let owner = expanded.owner_of(user);
     directory(&config, &owner, expanded);
     let agent = state.ssh.agent.as_ref().filter(|_| *user == UserName::root()).map(|agent| &agent.socket);
     let entries: Vec<SshConfigHost<'_>> =
@@ -129,8 +134,8 @@ fn files(
     let protect = hosts.iter().any(|(_, spec)| spec.protect);
     let declared =
         |resource: crate::resource::Resource| Declared { adopt, protect, ..Declared::plain(resource) };
-    expanded.add(declared(KnownHosts::new(known_hosts.clone(), user.clone(), known, keys).into()));
-    match SshConfig::new(config, user.clone(), &entries, &known_hosts, agent) {
+    expanded.add(declared(KnownHosts::new(known_hosts.clone(), owner.clone(), known, keys).into()));
+    match SshConfig::new(config, owner, &entries, &known_hosts, agent) {
         Ok(config) => expanded.add(declared(config.into())),
         Err(bad) => {
             let finding = Finding::new(Severity::Error, "ssh.hosts", bad.to_string());

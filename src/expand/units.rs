@@ -204,7 +204,7 @@ mod tests {
         /// R43: what a shell gets is what the state says, whatever systemd reads into a line.
         #[test]
         fn a_shell_gets_what_the_state_says(text in "[ -~äß\t]*[%$\"'\\\\ ;|]{0,4}[!-~]") {
-            let mut timed = super::super::schedules::timed(&state("cron:\n  a: { schedule: '@daily', command: x }\n"));
+            let mut timed = super::super::schedules::timed(&state("cron:\n  a: { schedule: '@daily', command: x }\n"), &Scope::Host);
             timed[0].command.clone_from(&text);
             let line = command(&state(""), &timed[0]);
             prop_assert!(!line.contains('\t') && !line.contains('\n'));
@@ -218,7 +218,7 @@ mod tests {
             "rlvm_path: /opt/my rlvm/100%\ndestinations: { a: { local: { path: /a }, password_file: /p } }\n\
              jobs: { home: { to: [a], sources: [{ path: /home }], schedule: '@daily', user: backup } }\n",
         );
-        let timed = super::super::schedules::timed(&state);
+        let timed = super::super::schedules::timed(&state, &Scope::Host);
         let host = service(&state, &timed[0], false, None);
         assert!(host.contains("\nType=oneshot\nExecStart=\"/opt/my rlvm/100%%\" run home\n"), "{host}");
         assert!(host.contains("\nKillMode=mixed\n") && host.contains("\nEnvironment=HOME=%h\n"), "{host}");
@@ -254,6 +254,6 @@ mod tests {
     }
 
     fn schedules_of(more: &str) -> Vec<Timed> {
-        super::super::schedules::timed(&state(more))
+        super::super::schedules::timed(&state(more), &Scope::Host)
     }
 }

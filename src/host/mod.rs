@@ -19,7 +19,8 @@ pub use lock::{Busy, Lock};
 pub use real::{Agent, Real, Web, interrupted, watch_signals};
 pub use store::{Appender, Store};
 pub use trust::{
-    CallersFiles, Revision, Untrusted, host_name, is_denied, is_root, lexical, random_id, revision,
+    Caller, CallersFiles, Revision, Untrusted, caller, host_name, is_denied, is_root, lexical, random_id,
+    revision,
 };
 
 use crate::{

@@ -12,7 +12,10 @@ use nix::{
     sys::stat::{Mode as Bits, SFlag, fchmod, fstat, mkdirat},
 };
 
-use super::real::{Cursor, Real, Way, kind, trusted};
+use super::{
+    is_root,
+    real::{Cursor, Real, Way, kind, trusted},
+};
 use crate::model::HostPath;
 
 /// A directory of rlvm's own, open: 0700, its owner root or the caller.
@@ -35,7 +38,8 @@ impl PrivateDir {
         let stat = fstat(&fd)?;
         ensure!(
             trusted(stat.st_uid) && stat.st_mode & 0o022 == 0,
-            "{path} is for rlvm's own files, but others may write it: chown root {path}; chmod 0700 {path}"
+            "{path} is for rlvm's own files, but others may write it: {}chmod 0700 {path}",
+            chown(path.as_str())
         );
         Ok(Some(Self { path: path.clone(), fd }))
     }
@@ -82,8 +86,11 @@ impl PrivateDir {
                 && stat.st_nlink == 1
                 && trusted(stat.st_uid)
                 && stat.st_mode & 0o022 == 0,
-            "{path}/{name} is no plain file of root's that only root may write\n\
-             help: find out who altered it; if all is well: chown root {path}/{name}; chmod 0600 {path}/{name}"
+            "{path}/{name} is no plain file of {} that only {} may write\n\
+             help: find out who altered it; if all is well: {}chmod 0600 {path}/{name}",
+            if is_root() { "root's" } else { "yours" },
+            if is_root() { "root" } else { "you" },
+            chown(&format!("{path}/{name}"))
         );
         Ok(Some(file))
     }
@@ -101,6 +108,11 @@ impl PrivateDir {
     pub(super) fn show(&self, name: &str) -> String {
         format!("{}/{name}", self.path)
     }
+}
+
+/// Says what root does so that a file is root's.
+fn chown(path: &str) -> String {
+    if is_root() { format!("chown root {path}; ") } else { String::new() }
 }
 
 impl AsFd for PrivateDir {

@@ -9,10 +9,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use nix::{errno::Errno, fcntl::OFlag, unistd::geteuid};
+use nix::{
+    errno::Errno,
+    fcntl::OFlag,
+    unistd::{Group, User, geteuid},
+};
 use serde::{Deserialize, Serialize};
 
-use crate::model::HostName;
+use crate::model::{GroupName, HostName, HostPath, UserName};
 
 /// The largest state file or plan that is read, in bytes.
 const LARGEST: u64 = 256 << 20;
@@ -194,6 +198,34 @@ pub fn lexical(base: &Path, path: &str) -> PathBuf {
         }
     }
     out
+}
+
+/// Who calls, without root: what the system's accounts know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The user.
+    pub user: UserName,
+    /// The user's number.
+    pub uid: u32,
+    /// The user's first group.
+    pub group: GroupName,
+    /// Where the user is at home, if that is a place.
+    pub home: Option<HostPath>,
+}
+
+/// Looks up who calls.
+///
+/// # Errors
+///
+/// If no account has the caller's number, or one with a name that is none.
+pub fn caller() -> Result<Caller> {
+    let uid = geteuid();
+    let looked = User::from_uid(uid).with_context(|| format!("cannot look up user {uid}"))?;
+    let user = looked.with_context(|| format!("no account has the number {uid}, which is yours"))?;
+    let looked = Group::from_gid(user.gid).with_context(|| format!("cannot look up group {}", user.gid))?;
+    let group = looked.with_context(|| format!("no group has the number {}, which is yours", user.gid))?;
+    let home = user.dir.to_str().and_then(|home| home.parse().ok());
+    Ok(Caller { user: user.name.parse()?, uid: uid.as_raw(), group: group.name.parse()?, home })
 }
 
 /// Says whether the caller is root.

@@ -62,7 +62,7 @@ impl World {
     fn plan(&self) -> Plan {
         let by_address = |it: &Declared| (it.resource.address(), it.clone());
         let resources = self.declared.iter().map(by_address).collect();
-        let expanded = Expanded { resources, findings: Vec::new() };
+        let expanded = Expanded { resources, ..Expanded::default() };
         let mut ledger = Ledger::new("web01".parse().unwrap(), "l".into());
         ledger.entries = self.known.iter().map(|it| (it.resource.address(), it.clone())).collect();
         let survey = Survey::new(&expanded, &ledger, &self.options.targets).unwrap();
@@ -327,7 +327,8 @@ fn the_restic_that_was_used_waits_for_the_one_that_is() {
     // R45
     let engine = |version: &str| {
         let (version, sha256) = (version.parse().unwrap(), "a".repeat(64).parse().unwrap());
-        Engine::new(version, sha256, "file:///srv/restic".parse().unwrap()).unwrap()
+        Engine::new(version, sha256, "file:///srv/restic".parse().unwrap(), &crate::model::Scope::Host)
+            .unwrap()
     };
     let seen = |program| Seen::Engine(EngineSeen { program, receipt: None, offline: false });
     let (user, digest) = (String::from("root"), "a".repeat(64).parse().unwrap());

@@ -12,7 +12,7 @@ use super::{Attribute, Cost, Diff, Edit, Finding, Kind, Look, Removal, Severity}
 use crate::{
     effect::{Install, Op, Owner, Receipt, is_packed},
     host::{Entry, Observe, Stamp},
-    model::{Address, BadText, FetchUrl, HostPath, Mode, Release, Sha256},
+    model::{Address, BadText, FetchUrl, HostPath, Mode, Release, Scope, Sha256},
 };
 
 /// A pinned restic.
@@ -26,6 +26,9 @@ pub struct Engine {
     pub url: FetchUrl,
     /// Where it is installed: the directory of its version.
     pub path: HostPath,
+    /// To whom it belongs.
+    #[serde(default = "Owner::root", skip_serializing_if = "is_roots")]
+    pub owner: Owner,
 }
 
 /// What was seen of a pinned restic.
@@ -64,9 +67,9 @@ pub enum ProgramSeen {
     Other(String),
 }
 
-/// Where versions are installed, each in a directory of its own. /var may be mounted `noexec`.
+/// Where a host's versions are installed, each in a directory of its own. /var may be mounted `noexec`.
 const DIRECTORY: &str = "/usr/local/lib/rlvm/restic";
-/// Everybody may run it, root alone may write it.
+/// Everybody may run it, its owner alone may write it.
 const MODE: Mode = Mode::new(0o755);
 
 impl Engine {
@@ -75,13 +78,22 @@ impl Engine {
     /// # Errors
     ///
     /// Never, as long as a version is three numbers.
-    pub fn new(version: Release, sha256: Sha256, url: FetchUrl) -> Result<Self, BadText> {
-        Ok(Self { version, sha256, url, path: Self::path_of(version)? })
+    pub fn new(version: Release, sha256: Sha256, url: FetchUrl, scope: &Scope) -> Result<Self, BadText> {
+        let path = Self::path_of(version, scope)?;
+        let owner = scope.personal().map_or_else(Owner::root, Owner::of);
+        Ok(Self { version, sha256, url, path, owner })
     }
 
-    /// Returns where versions are installed.
-    pub fn directory() -> HostPath {
-        HostPath::fixed(DIRECTORY)
+    /// Returns where versions are installed, the host's or a user's own.
+    ///
+    /// # Errors
+    ///
+    /// Never, as long as a user's own place is a path.
+    pub fn directory(scope: &Scope) -> Result<HostPath, BadText> {
+        match scope.personal() {
+            None => Ok(HostPath::fixed(DIRECTORY)),
+            Some(personal) => format!("{}/rlvm/restic", personal.data).parse(),
+        }
     }
 
     /// Returns where a version is installed.
@@ -89,8 +101,8 @@ impl Engine {
     /// # Errors
     ///
     /// Never, as long as a version is three numbers.
-    pub fn path_of(version: Release) -> Result<HostPath, BadText> {
-        format!("{DIRECTORY}/{version}/restic").parse()
+    pub fn path_of(version: Release, scope: &Scope) -> Result<HostPath, BadText> {
+        format!("{}/{version}/restic", Self::directory(scope)?).parse()
     }
 
     /// Returns the address of a version.
@@ -116,9 +128,9 @@ impl Engine {
     }
 
     fn install(&self, attributes: Vec<Attribute>) -> Edit {
-        let Self { path, url, sha256, version } = self.clone();
+        let Self { path, url, sha256, version, owner } = self.clone();
         let says = vec!["restic".into(), version.to_string()];
-        let op = Op::Install(Install { path, url, sha256, owner: Owner::root(), mode: MODE, says });
+        let op = Op::Install(Install { path, url, sha256, owner, mode: MODE, says });
         Edit { attributes, text: None, ops: vec![op] }
     }
 
@@ -148,6 +160,10 @@ impl Engine {
             (other, _) => ProgramSeen::Other(format!("{path} is {}, no file", other.noun())),
         })
     }
+}
+
+fn is_roots(owner: &Owner) -> bool {
+    *owner == Owner::root()
 }
 
 fn receipt(host: &dyn Observe, path: &HostPath) -> Result<Option<Receipt>> {
@@ -195,9 +211,10 @@ impl Kind for Engine {
             ProgramSeen::File { owner, group, mode, digest, .. } => (owner, group, *mode, digest),
         };
         let mut attributes = Vec::new();
-        for (name, now) in [("owner", owner), ("group", group)] {
-            if now != "root" {
-                attributes.push(Attribute::new(name, now.as_str(), "root"));
+        let (user, first) = (self.owner.user.as_str(), self.owner.group.as_str());
+        for (name, now, declared) in [("owner", owner, user), ("group", group, first)] {
+            if now != declared {
+                attributes.push(Attribute::new(name, now.as_str(), declared));
             }
         }
         if mode != MODE {
@@ -242,7 +259,7 @@ mod tests {
     use super::*;
 
     fn engine(url: &str) -> Engine {
-        Engine::new("0.18.0".parse().unwrap(), sha('a'), url.parse().unwrap()).unwrap()
+        Engine::new("0.18.0".parse().unwrap(), sha('a'), url.parse().unwrap(), &Scope::Host).unwrap()
     }
 
     fn packed() -> Engine {

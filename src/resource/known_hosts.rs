@@ -10,7 +10,10 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{Diff, FileSeen, Finding, Kind, Look, ManagedBlock, Removal, Severity, SshKey};
-use crate::model::{Address, HostPath, KnownHost, Marker, Mode, PublicKey, UserName};
+use crate::{
+    effect::Owner,
+    model::{Address, HostPath, KnownHost, Marker, Mode, PublicKey},
+};
 
 /// The block in a user's `known_hosts`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,14 +36,15 @@ pub struct Known {
 
 impl KnownHosts {
     /// Writes the block of a user's machines, which are reached by these key pairs.
-    pub fn new(path: HostPath, user: UserName, hosts: Vec<Known>, keys: Vec<HostPath>) -> Self {
+    pub fn new(path: HostPath, owner: Owner, hosts: Vec<Known>, keys: Vec<HostPath>) -> Self {
         let mut text = String::new();
         for Known { names, keys } in &hosts {
             for key in keys {
                 let _ = writeln!(text, "{} {}", names.join(","), key.identity());
             }
         }
-        Self { block: ManagedBlock { path, user, mode: Mode::new(0o644), text }, hosts, keys }
+        let Owner { user, group } = owner;
+        Self { block: ManagedBlock { path, user, group, mode: Mode::new(0o644), text }, hosts, keys }
     }
 
     /// Holds a foreign line against what is declared.
@@ -133,7 +137,7 @@ mod tests {
     fn known() -> KnownHosts {
         let keys = vec![format!("{OURS} root@nas").parse().unwrap()];
         let names = vec!["nas.lan".to_owned(), "[nas.lan]:2222".to_owned()];
-        KnownHosts::new("/k".parse().unwrap(), UserName::root(), vec![Known { names, keys }], Vec::new())
+        KnownHosts::new("/k".parse().unwrap(), Owner::root(), vec![Known { names, keys }], Vec::new())
     }
 
     #[test]

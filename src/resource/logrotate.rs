@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Diff, FileSeen, Finding, Kind, Look, ManagedFile, Removal, Severity};
 use crate::{
+    effect::Owner,
     host::Entry,
     model::{
         Address, BadText, GroupName, HostPath, Mode, Name, OneOrMore, PathPattern, UserName,
@@ -129,6 +130,23 @@ impl LogrotateFile {
         let path = format!("/etc/logrotate.d/{name}").parse()?;
         let directories = if spec.su.is_some() { Vec::new() } else { directories(spec) };
         Ok(Self { file: ManagedFile::of_root(path, render(whose, spec)), directories })
+    }
+
+    /// Writes the file `name` in a directory of a user's own, who calls logrotate without root: it then minds nobody
+    /// else's writing there (logrotate 3.21).
+    ///
+    /// # Errors
+    ///
+    /// If the name is none of a file.
+    pub fn of_user(
+        dir: &HostPath,
+        owner: Owner,
+        name: &Name,
+        whose: &str,
+        spec: &LogrotateSpec,
+    ) -> Result<Self, BadText> {
+        let file = ManagedFile::of(dir.join(name.as_str())?, owner, render(whose, spec));
+        Ok(Self { file, directories: Vec::new() })
     }
 }
 

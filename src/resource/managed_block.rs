@@ -20,6 +20,9 @@ pub struct ManagedBlock {
     pub path: HostPath,
     /// Whose it is.
     pub user: UserName,
+    /// Its group where there is no file yet.
+    #[serde(default = "GroupName::root", skip_serializing_if = "is_roots")]
+    pub group: GroupName,
     /// Its permission bits where there is no file yet.
     pub mode: Mode,
     /// The lines of the block, each with its newline.
@@ -29,17 +32,21 @@ pub struct ManagedBlock {
 /// What every first line of a block begins with.
 const BEGIN: &str = "# BEGIN rlvm";
 /// The rest of it, where the file was there before.
-const IN_A_FILE: &str = ": what is changed by hand from here to END is put back";
+pub(super) const IN_A_FILE: &str = ": what is changed by hand from here to END is put back";
 /// The rest of it, where it was not: the file goes with the block, if nothing else stands in it then.
 const OWN_FILE: &str = ", which made this file: what is changed by hand from here to END is put back";
 /// The last line of a block.
 const END: &str = "# END rlvm";
 
 /// A file's text, in three parts.
-struct Parts<'a> {
-    before: &'a str,
-    block: Option<&'a str>,
-    after: &'a str,
+pub(super) struct Parts<'a> {
+    pub(super) before: &'a str,
+    pub(super) block: Option<&'a str>,
+    pub(super) after: &'a str,
+}
+
+fn is_roots(group: &GroupName) -> bool {
+    *group == GroupName::root()
 }
 
 impl ManagedBlock {
@@ -53,7 +60,7 @@ impl ManagedBlock {
 
     /// Lists what the file's owner needs.
     pub(super) fn needs(&self) -> Vec<Address> {
-        Account::needs(&self.user, &GroupName::root())
+        Account::needs(&self.user, &self.group)
     }
 
     /// Says whether there is a block, or something else that is never written over.
@@ -126,7 +133,7 @@ impl ManagedBlock {
     /// Returns the whole text as it shall be: the block first, then all else as it was.
     fn wanted(&self, parts: &Parts<'_>) -> String {
         let begin = if parts.block.is_some_and(is_own) { OWN_FILE } else { IN_A_FILE };
-        format!("{BEGIN}{begin}\n{}{END}\n{}{}", self.text, parts.before, parts.after)
+        format!("{}{}{}", framed(begin, &self.text), parts.before, parts.after)
     }
 
     /// Returns the owner and mode to write a file with that is there: its own, unless ssh would not read it, or
@@ -141,13 +148,13 @@ impl ManagedBlock {
         // What is closed to all but its owner must be the user's.
         let stays_roots = owner == "root" && reads(mode) && reads(mode_kept);
         let user = if stays_roots { UserName::root() } else { self.user.clone() };
-        let group = group.parse().unwrap_or_else(|_| GroupName::root());
+        let group = group.parse().unwrap_or_else(|_| self.group.clone());
         (Owner { user, group }, mode_kept)
     }
 
     fn creation(&self) -> Edit {
-        let owner = Owner { user: self.user.clone(), group: GroupName::root() };
-        let text = format!("{BEGIN}{OWN_FILE}\n{}{END}\n", self.text);
+        let owner = Owner { user: self.user.clone(), group: self.group.clone() };
+        let text = framed(OWN_FILE, &self.text);
         let attributes = vec![
             Attribute::new("owner", (), owner.user.as_str()),
             Attribute::new("group", (), owner.group.as_str()),
@@ -167,8 +174,13 @@ fn is_own(block: &str) -> bool {
     block.strip_prefix(BEGIN).is_some_and(|rest| rest.starts_with(','))
 }
 
+/// Writes a block: its lines between the two that say whose they are.
+pub(super) fn framed(begin: &str, text: &str) -> String {
+    format!("{BEGIN}{begin}\n{text}{END}\n")
+}
+
 /// Finds the block. An error says which line is wrong.
-fn parts(text: &str) -> Result<Parts<'_>, String> {
+pub(super) fn parts(text: &str) -> Result<Parts<'_>, String> {
     let (mut begin, mut end) = (None, None);
     let mut at = 0;
     for (index, whole) in text.split_inclusive('\n').enumerate() {
@@ -206,7 +218,8 @@ mod tests {
 
     fn block() -> ManagedBlock {
         let (path, user) = ("/home/me/.ssh/config".parse().unwrap(), "me".parse().unwrap());
-        ManagedBlock { path, user, mode: Mode::new(0o600), text: "Host a\n".into() }
+        let group = GroupName::root();
+        ManagedBlock { path, user, group, mode: Mode::new(0o600), text: "Host a\n".into() }
     }
 
     fn seen(owner: &str, mode: u32, text: &str) -> FileSeen {

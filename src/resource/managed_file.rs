@@ -47,7 +47,12 @@ pub enum FileSeen {
 impl ManagedFile {
     /// Names a file of root's that everybody may read.
     pub fn of_root(path: HostPath, text: String) -> Self {
-        Self { path, owner: Owner::root(), mode: Mode::new(0o644), text }
+        Self::of(path, Owner::root(), text)
+    }
+
+    /// Names a file of somebody's that everybody may read.
+    pub fn of(path: HostPath, owner: Owner, text: String) -> Self {
+        Self { path, owner, mode: Mode::new(0o644), text }
     }
 
     /// Looks at it.

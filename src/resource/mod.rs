@@ -8,6 +8,7 @@
 mod account;
 mod authorized_keys;
 mod cron;
+mod crontab;
 mod difference;
 mod directory;
 mod engine;
@@ -27,6 +28,7 @@ mod ssh_config;
 mod ssh_key;
 mod sshd_config;
 mod unit;
+mod writable;
 
 use anyhow::Result;
 use schemars::JsonSchema;
@@ -35,6 +37,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub use account::{Account, AccountSeen, NewGroup, NewUser};
 pub use authorized_keys::{AuthorizedKeys, AuthorizedKeysSeen, OtherKey};
 pub use cron::{CRON_PATH, CronFile, CronLine, CronSpec};
+pub use crontab::{Crontab, CrontabLine, CrontabSeen};
 pub use difference::{Attribute, Diff, Edit, Removal};
 pub use directory::{Directory, DirectorySeen, DirectorySpec, There};
 pub use engine::{Engine, EngineSeen, ProgramSeen};
@@ -54,6 +57,7 @@ pub use ssh_config::{SshConfig, SshConfigHost};
 pub use ssh_key::{NewKey, PublicSeen, SshKey, SshKeySeen};
 pub use sshd_config::{Says, Sshd, SshdConfig, SshdSeen};
 pub use unit::{Loaded, Manager, OwnManager, Unit, UnitSeen, Wants};
+pub use writable::Writable;
 
 use crate::{
     host::Observe,
@@ -402,4 +406,6 @@ kinds! {
     AuthorizedKeys,
     SshdConfig,
     Quota,
+    Crontab,
+    Writable,
 }

@@ -6,7 +6,7 @@
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Diff, Finding, Kind, Look, Removal, Severity};
+use super::{Diff, Finding, Kind, Look, Removal, Severity, managed_block::parts};
 use crate::{
     host::{Entry, Observe},
     model::{Address, HostPath},
@@ -174,7 +174,13 @@ impl OtherBackups {
         if marked(text) {
             return Vec::new();
         }
-        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with('#'));
+        // What stands in a user's block is that user's rlvm's.
+        let own =
+            parts(text).ok().and_then(|it| Some((it.before.lines().count(), it.block?.lines().count())));
+        let (from, count) = own.unwrap_or_default();
+        let lines = text.lines().enumerate().filter(|(number, line)| {
+            !(from..from + count).contains(number) && !line.trim_start().starts_with('#')
+        });
         let found = lines.filter_map(|(number, line)| {
             let tool = words(line).find_map(called)?;
             let names =
@@ -222,6 +228,7 @@ mod tests {
                 "# job home of web01; made by rlvm, which puts back\n30 2 * * * root /usr/bin/rlvm run home\n",
                 "",
             ),
+            ("# BEGIN rlvm\n@daily rlvm run a\n# END rlvm\n@daily borg create\n", "f:4 borg"),
             ("", ""),
         ] {
             let found = it.in_text("f", text);

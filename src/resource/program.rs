@@ -14,6 +14,21 @@ use crate::{
 pub struct Program {
     /// Where.
     pub at: HostPath,
+    /// The package that brings it; none if it is rlvm itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
+}
+
+impl Program {
+    /// Names where rlvm itself is to be.
+    pub fn rlvm(at: HostPath) -> Self {
+        Self { at, package: None }
+    }
+
+    /// Names where a package puts it.
+    pub fn of_package(at: HostPath, package: &str) -> Self {
+        Self { at, package: Some(package.into()) }
+    }
 }
 
 impl Kind for Program {
@@ -55,7 +70,10 @@ impl Kind for Program {
         }
         let address = Address::new(Self::NAME, &self.key());
         let message = format!("a schedule is to call {}, and no such program is there", self.at);
-        let remedy = "install rlvm there, or say where it is: `rlvm_path: /usr/local/bin/rlvm`";
+        let remedy = match &self.package {
+            None => "install rlvm there, or say where it is: `rlvm_path: /usr/local/bin/rlvm`".into(),
+            Some(package) => format!("apt-get install {package}"), // R31
+        };
         vec![Finding::new(Severity::Warning, address, message).remedy(remedy)]
     }
 
@@ -74,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_missing_is_told() {
-        let it = Program { at: "/usr/bin/rlvm".parse().unwrap() };
+        let it = Program::rlvm("/usr/bin/rlvm".parse().unwrap());
         assert!(it.checks(&true, None).is_empty());
         assert!(it.checks(&false, None)[0].message.contains("/usr/bin/rlvm"));
     }

@@ -10,7 +10,10 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{Diff, FileSeen, Finding, Kind, Look, ManagedBlock, Removal, Severity, SshHostSpec};
-use crate::model::{Address, BadText, HostPath, Mode, PublicKey, Server, UserName, known_host::matches};
+use crate::{
+    effect::Owner,
+    model::{Address, BadText, HostPath, Mode, PublicKey, Server, known_host::matches},
+};
 
 /// The block in a user's configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +49,7 @@ const ALWAYS: &str = "    IdentitiesOnly yes
 ";
 
 impl SshConfig {
-    /// Writes the block for a user's machines. `known_hosts` is the file by which they are known, `agent` the socket
+    /// Writes the block for a user's machines; `owner` is that user, with the group that a new file gets. `known_hosts` is the file by which they are known, `agent` the socket
     /// of the agent that holds the user's keys, if there is one.
     ///
     /// # Errors
@@ -54,7 +57,7 @@ impl SshConfig {
     /// If a path is none that ssh's configuration can name.
     pub fn new(
         path: HostPath,
-        user: UserName,
+        owner: Owner,
         hosts: &[SshConfigHost<'_>],
         known_hosts: &HostPath,
         agent: Option<&HostPath>,
@@ -75,7 +78,9 @@ impl SshConfig {
             Some(host.names.iter().map(|name| ((*name).clone(), identity.0.clone())).collect::<Vec<_>>())
         };
         let identities = hosts.iter().filter_map(with_key).flatten().collect();
-        Ok(Self { block: ManagedBlock { path, user, mode: Mode::new(0o600), text }, identities })
+        let Owner { user, group } = owner;
+        let block = ManagedBlock { path, user, group, mode: Mode::new(0o600), text };
+        Ok(Self { block, identities })
     }
 
     /// Lists the foreign lines by which ssh would try another key once the declared one is refused: of keys it takes
@@ -232,8 +237,7 @@ mod tests {
         let known: HostPath = "/root/.ssh/known_hosts".parse().unwrap();
         let path: HostPath = "/root/.ssh/config".parse().unwrap();
         let made = |hosts: &[SshConfigHost<'_>]| {
-            SshConfig::new(path.clone(), UserName::root(), hosts, &known, Some(&agent))
-                .map(|it| it.block.text)
+            SshConfig::new(path.clone(), Owner::root(), hosts, &known, Some(&agent)).map(|it| it.block.text)
         };
         let text = made(std::slice::from_ref(&host)).unwrap();
         let head = "Host nas.lan\n    HostName 10.0.0.2\n    Port 2222\n    User backup\n    \
@@ -254,7 +258,8 @@ mod tests {
         let key = |text: &str| text.parse::<HostPath>().unwrap();
         let identities = BTreeMap::from([(nas, key("/k")), (web, key("/w"))]);
         let (path, mode) = (key("/root/.ssh/config"), Mode::new(0o600));
-        let block = ManagedBlock { path, user: UserName::root(), mode, text: "Match all\n".into() };
+        let Owner { user, group } = Owner::root();
+        let block = ManagedBlock { path, user, group, mode, text: "Match all\n".into() };
         let config = SshConfig { block, identities };
         for (text, expected) in [
             ("IdentityFile ~/.ssh/id", &[(1, "nas.lan")][..]),

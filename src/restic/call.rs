@@ -17,6 +17,9 @@ pub struct Means {
     /// The pinned restic; the one on `PATH` if none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<HostPath>,
+    /// Whether who works with it is who calls rlvm, without root: then nobody has to become somebody else.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub own: bool,
     /// Flags.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<Arg>,
@@ -115,11 +118,12 @@ impl Access<'_> {
     }
 
     fn call(&self, words: &[&str]) -> Cmd {
-        let Means { engine, flags, variables, secrets } = self.means;
+        let Means { engine, flags, variables, secrets, .. } = self.means;
         let cmd = program(engine.as_ref()).args(words.iter().copied());
         let named = secrets.iter().any(|secret| secret.variable() == Some(REPOSITORY));
         let cmd = if named { cmd } else { add(cmd.arg("--repo"), &self.location) };
-        let cmd = cmd.arg("--password-file").path(&self.password.0).user(self.user).private(secrets);
+        let cmd = cmd.arg("--password-file").path(&self.password.0);
+        let cmd = self.means.run_as(cmd, self.user).private(secrets);
         let cmd = flags.iter().fold(cmd, add);
         variables.iter().fold(cmd, |cmd, (name, value)| cmd.env(name, value.clone()))
     }
@@ -147,6 +151,14 @@ pub fn forget_older(
     let cmd = cmd.args(["--keep-tag", "protected", "--group-by", "host", "--prune", "--no-cache"]);
     let name = "RESTIC_PASSWORD".to_owned();
     cmd.private(&[Private::File { name, file: password.clone() }]).user(account).timeout(PRUNE).stoppable()
+}
+
+impl Means {
+    /// Has a command run as the user that works with a repository.
+    #[must_use]
+    pub fn run_as(&self, cmd: Cmd, user: &UserName) -> Cmd {
+        if self.own { cmd } else { cmd.user(user) }
+    }
 }
 
 /// Starts a call of the pinned restic, or of the one on `PATH`.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{
-    State, check,
+    Defaults, State, check,
     include::Reader,
     problem::{Problem, Problems},
     profile, schema, shape,
@@ -45,6 +45,19 @@ impl Loaded {
 ///
 /// All problems of all files at once, warnings too, if one of them is an error.
 pub fn load(entry: &str, read: &mut dyn FnMut(&str) -> anyhow::Result<String>) -> Result<Loaded, Problems> {
+    load_with(entry, &Defaults::default(), read)
+}
+
+/// Reads a state as [`load`] does, with what counts where it says nothing.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_with(
+    entry: &str,
+    defaults: &Defaults,
+    read: &mut dyn FnMut(&str) -> anyhow::Result<String>,
+) -> Result<Loaded, Problems> {
     let mut reader = Reader { read, files: Files::default(), problems: Vec::new(), holes: false };
     let root = reader.load(entry);
     let Reader { files, mut problems, holes, .. } = reader;
@@ -52,7 +65,7 @@ pub fn load(entry: &str, read: &mut dyn FnMut(&str) -> anyhow::Result<String>) -
     let Some(mut root) = root.filter(|_| !holes) else { return Err(Problems::new(problems)) };
     let known = replace_vars(&mut root, &files, &mut problems);
     profile::apply(&mut root, &files, &mut problems);
-    let state = match understand(&root, &files, &known, &mut problems) {
+    let state = match understand(&root, defaults, &files, &known, &mut problems) {
         Ok(state) => state,
         Err(err) => {
             let message = format!("rlvm cannot make sense of this, which is a fault of rlvm: {err:#}");
@@ -84,6 +97,7 @@ fn replace_vars(root: &mut Node, files: &Files, problems: &mut Vec<Problem>) -> 
 /// Makes a state of what fits, and reports what does not.
 fn understand(
     root: &Node,
+    defaults: &Defaults,
     files: &Files,
     known: &BTreeSet<super::tree::Place>,
     problems: &mut Vec<Problem>,
@@ -92,6 +106,7 @@ fn understand(
     let (wrong, pruned) = shape::check(root, &mut value, &schema::schema(), files, known)?;
     problems.extend(wrong);
     strip(&mut value);
+    defaults.put_into(&mut value);
     let state: State = serde_json::from_value(value)?;
     problems.extend(check::check(&state, root, files, &pruned));
     Ok(state)

@@ -4,6 +4,7 @@
 //! be looked up any more. No I/O: files are read through a callback.
 
 mod check;
+mod defaults;
 mod explain;
 mod include;
 mod job;
@@ -27,8 +28,9 @@ use std::{borrow::Cow, collections::BTreeMap};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use defaults::Defaults;
 pub use job::{CopyFrom, Drill, Hook, Hooks, IoNice, Job, NiceClass, OnFailure, Prune, Stop, Verify};
-pub use load::{Loaded, load};
+pub use load::{Loaded, load, load_with};
 pub use notify::{Email, MessageFormat, Notifier, Occasion, Webhook};
 pub use problem::{Problem, Problems, Severity, Style};
 pub use schema::schema;

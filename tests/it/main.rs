@@ -11,6 +11,7 @@ mod crash;
 mod engine;
 mod exits;
 mod lab;
+mod personal;
 mod prune;
 mod real_tools;
 mod safety;

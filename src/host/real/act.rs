@@ -20,7 +20,7 @@ use nix::{
 use tracing::debug;
 
 use super::{
-    Real, keys, process,
+    Real, crontab, keys, process,
     walk::{Cursor, Way, kind},
 };
 use crate::{
@@ -115,6 +115,7 @@ impl Act for Real {
                 unlinkat(dir, path.name(), UnlinkatFlags::RemoveDir)
                     .with_context(|| format!("cannot remove the directory {path}"))?;
             }
+            Op::EditCrontab(edit) => return crontab::edit(self, edit),
             Op::Install(install) => self.install(&mut cursor, install)?,
             Op::ConfigureSshd(sshd) => self.configure_sshd(&mut cursor, sshd)?,
             Op::Run(cmd) => return self.run(cmd).map(drop),

@@ -19,8 +19,8 @@ use crate::{
 
 /// How long a key's file may be, in bytes; RSA of 16384 bits has 13 kB.
 const LONGEST: u64 = 1 << 16;
-/// Where a pair is made before it is put in place: nobody but root gets there, and a reboot empties it.
-const WORKSHOP: [&str; 2] = ["/run/rlvm", "/run/rlvm/keys"];
+/// Where a pair is made before it is put in place, in the directory where nobody else gets.
+const WORKSHOP: &str = "keys";
 /// What the two halves are called there.
 const HALVES: [&str; 2] = ["new", "new.pub"];
 
@@ -75,8 +75,8 @@ fn openssh(bytes: &[u8]) -> Option<KeyHead> {
 
 /// Makes a pair with ssh-keygen, which knows best how. What an earlier making that was cut short left is removed.
 pub(super) fn make(real: &Real, kind: KeyType, comment: &Line) -> Result<Pair> {
-    let [above, path]: [HostPath; 2] = [WORKSHOP[0].parse()?, WORKSHOP[1].parse()?];
-    drop(PrivateDir::make(real, &above)?);
+    let path = real.private.join(WORKSHOP)?;
+    drop(PrivateDir::make(real, &real.private)?);
     let dir = PrivateDir::make(real, &path)?;
     let lock = dir.file("lock", OFlag::O_RDWR | OFlag::O_CREAT)?;
     let _lock = Lock::take(lock.with_context(|| format!("cannot make {}", dir.show("lock")))?, "")?;

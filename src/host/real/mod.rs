@@ -3,6 +3,7 @@
 mod accounts;
 mod act;
 mod agent;
+mod crontab;
 mod fetch;
 mod install;
 mod keys;
@@ -36,6 +37,9 @@ pub(super) use self::walk::{Cursor, Way, kind};
 use super::{Host, Observe, Stamp};
 use crate::model::{HostPath, Sha256};
 
+/// Where root works on what nobody else may see: a reboot empties it.
+const PRIVATE: &str = "/run/rlvm";
+
 /// The machine itself, or a tree of one below a directory.
 pub struct Real {
     /// Where its `/` is.
@@ -46,6 +50,8 @@ pub struct Real {
     /// Where systemd put this process's credentials, if it did.
     credentials: Option<String>,
     web: Web,
+    /// Where rlvm works on what nobody else may see.
+    private: HostPath,
     accounts: Accounts,
     mounts: OnceLock<BTreeSet<PathBuf>>,
     /// Digests of files that were read, by what moves when they are written.
@@ -72,6 +78,7 @@ impl Real {
             path: search_path(path),
             credentials: None,
             web: Web::default(),
+            private: HostPath::fixed(PRIVATE),
             mounts: OnceLock::new(),
             digests: Mutex::default(),
             touched: Mutex::default(),
@@ -88,6 +95,12 @@ impl Real {
     #[must_use]
     pub fn with_web(self, web: Web) -> Self {
         Self { web, ..self }
+    }
+
+    /// Says where to work on what nobody else may see, if not where root does.
+    #[must_use]
+    pub fn with_private(self, private: HostPath) -> Self {
+        Self { private, ..self }
     }
 
     /// Returns where its `/` is.

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    fs::File,
     io::{Read, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -11,10 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::{
     sys::signal::{Signal, killpg},
-    unistd::Pid,
+    unistd::{Pid, geteuid},
 };
 use tracing::debug;
 
@@ -35,8 +36,14 @@ const TAIL: usize = 4 << 10;
 
 /// Runs a program to its end, or to its time limit, whatever its exit code.
 pub(super) fn run(real: &Real, cmd: &Cmd) -> Result<Output> {
+    let input = if cmd.given().is_some() { Stdio::piped() } else { Stdio::null() };
+    run_with(real, cmd, input)
+}
+
+fn run_with(real: &Real, cmd: &Cmd, input: Stdio) -> Result<Output> {
     let start = Instant::now();
     let mut command = prepare(real, cmd)?;
+    command.stdin(input);
     let mut child = command.spawn().with_context(|| format!("cannot start `{cmd}`"))?;
     if let (Some(input), Some(mut pipe)) = (cmd.given(), child.stdin.take()) {
         // A few words fit into the pipe; whether they were read is told by how it ends.
@@ -62,7 +69,15 @@ pub(super) fn on_terminal(real: &Real, cmd: &Cmd) -> Result<bool> {
 
 /// Runs a program that must succeed.
 pub(super) fn must(real: &Real, cmd: &Cmd) -> Result<Output> {
-    let output = run(real, cmd)?;
+    succeeded(cmd, run(real, cmd)?)
+}
+
+/// Runs a program that reads a file and must succeed.
+pub(super) fn must_with(real: &Real, cmd: &Cmd, input: File) -> Result<Output> {
+    succeeded(cmd, run_with(real, cmd, input.into())?)
+}
+
+fn succeeded(cmd: &Cmd, output: Output) -> Result<Output> {
     let stderr = output.stderr.trim_end();
     match output.code {
         Some(code) if cmd.accepts(code) => Ok(output),
@@ -98,8 +113,7 @@ pub(super) fn find(path: &str, name: &str) -> Option<(PathBuf, Stamp)> {
 /// so that nothing below asks there for a password (ssh does, of /dev/tty) or takes it over (restic gives it to its ssh).
 fn prepare(real: &Real, cmd: &Cmd) -> Result<Command> {
     let mut command = build(real, cmd, &["setsid", "setpriv"])?;
-    let input = if cmd.given().is_some() { Stdio::piped() } else { Stdio::null() };
-    command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(command)
 }
 
@@ -129,10 +143,16 @@ fn build(real: &Real, cmd: &Cmd, by: &[&str]) -> Result<Command> {
 
 /// A user's numbers, all groups too. Names would not do: setpriv keeps root's group unless told the number of
 /// another, and a tree's users are not those of the running system.
-fn identity(real: &Real, user: &UserName) -> Result<[String; 3]> {
+fn identity(real: &Real, user: &UserName) -> Result<Vec<String>> {
     let ids = real.accounts.ids(user)?.with_context(|| format!("there is no user {user}"))?;
+    // Who is no root becomes nobody else, and is oneself already.
+    let caller = geteuid();
+    if !caller.is_root() {
+        ensure!(ids.uid == caller.as_raw(), "to run something as {user} needs root");
+        return Ok(Vec::new());
+    }
     let groups: Vec<String> = ids.groups.iter().map(ToString::to_string).collect();
-    Ok([
+    Ok(vec![
         format!("--reuid={}", ids.uid),
         format!("--regid={}", ids.gid),
         format!("--groups={}", groups.join(",")),

@@ -151,7 +151,7 @@ impl Repository {
         if *user == UserName::root() || !host.has_user(user)? {
             return Ok(None);
         }
-        let test = Cmd::new("test").arg("-r").path(password).user(user).ok(&[0, 1]).timeout(10);
+        let test = self.means.run_as(Cmd::new("test").arg("-r").path(password), user).ok(&[0, 1]).timeout(10);
         let readable = host.query(&Query::new(test)?)?.code == Some(0);
         Ok((!readable).then(|| {
             format!("{user} cannot read {password}: the file, or a directory on the way, is closed to it")
@@ -178,7 +178,8 @@ impl Repository {
         let allowed = if *user == UserName::root() {
             flag == "-x" || host.writable(&place)?
         } else if host.has_user(user)? {
-            let test = Cmd::new("test").arg(flag).path(&place).user(user).ok(&[0, 1]).timeout(10);
+            let test =
+                self.means.run_as(Cmd::new("test").arg(flag).path(&place), user).ok(&[0, 1]).timeout(10);
             host.query(&Query::new(test)?)?.code == Some(0)
         } else {
             return Ok(None); // Said by the account.

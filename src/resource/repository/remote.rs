@@ -134,7 +134,7 @@ impl Repository {
         let user = machine.user.iter().flat_map(|user| ["-l", user.as_str()]);
         let words = ["-nT"].into_iter().chain(QUIET_SSH.iter().copied()).chain(["-p", &port]).chain(user);
         let words = words.chain([machine.host.as_str(), "exit"]);
-        let cmd = Cmd::new("ssh").args(words).user(&self.user).ok(&[0, SSH_FAILED]).timeout(10);
+        let cmd = self.means.run_as(Cmd::new("ssh").args(words), &self.user).ok(&[0, SSH_FAILED]).timeout(10);
         let output = host.query(&Query::new(cmd)?)?;
         if output.code != Some(SSH_FAILED) {
             return Ok(None);
@@ -175,7 +175,8 @@ impl Repository {
         let words = ["-q", "-b", "-"].into_iter().chain(QUIET_SSH.iter().copied()).chain(["-P", &port]);
         let words = words.chain(user).chain(["--", machine.host.as_str()]);
         let list = format!("ls -1 {path}\n");
-        let cmd = Cmd::new("sftp").args(words).input(&list).user(&self.user).ok(&[0, 1]).timeout(10);
+        let cmd = Cmd::new("sftp").args(words).input(&list);
+        let cmd = self.means.run_as(cmd, &self.user).ok(&[0, 1]).timeout(10);
         let output = host.query(&Query::new(cmd)?)?;
         let lines = || output.stdout.lines().map(str::trim);
         let listed = lines().filter(|line| !line.is_empty() && !line.starts_with("sftp>"));
