@@ -218,8 +218,7 @@ mod tests {
 
     #[test]
     fn a_jobs_units_as_the_hosts_and_as_a_users_own() {
-        let yaml =
-            "rlvm_path: /opt/my rlvm/100%\ndestinations: { a: { local: { path: /a }, password_file: /p } }\n\
+        let yaml = "rlvm_path: /opt/my rlvm/100%\ndestinations: { a: { local: { path: /a }, password_file: /p } }\n\
              jobs: { home: { to: [a], sources: [{ path: /home }], schedule: '@daily', user: backup } }\n";
         let (state, timed) = (state(yaml), super::tests::timed(yaml));
         let host = service(&state, &timed[0], false, None);
@@ -240,7 +239,8 @@ mod tests {
                 .map(|it| format!("{it} ann:users"))
         );
         let mut expanded = Expanded::default();
-        let other = super::tests::timed("cron: { x: { schedule: '@daily', user: www-data, command: 'true' } }\n");
+        let other =
+            super::tests::timed("cron: { x: { schedule: '@daily', user: www-data, command: 'true' } }\n");
         add(&state, &other, &Scope::User(Box::new(own)), &mut expanded);
         assert_eq!(expanded.findings.len(), 1, "{:?}", expanded.findings);
         assert!(expanded.findings[0].message.contains("www-data"), "{:?}", expanded.findings);

@@ -37,7 +37,7 @@ use rlvm::{
 };
 
 use crate::support::{Scratch, Tree, restic_of};
-use states::{BY_CRON, BY_SYSTEMD, BY_SYSTEMD_OTHERWISE, FULL, NOTHING, OTHER};
+use states::{BY_CRON, BY_SYSTEMD_OTHERWISE, FULL, NOTHING, OTHER};
 
 /// A machine that has both versions of restic that the states pin.
 fn mirrored() -> Scratch {
@@ -142,8 +142,10 @@ fn half(real: &Real, op: &Op) {
             fs::write(at(&temporary(&receipt)), "# Written by").unwrap();
         }
         Op::Run(cmd) if cmd.name() == "systemctl" => {
-            let [Arg::Word(verb), Arg::Word(unit)] = cmd.words() else { panic!("{cmd}: what does it leave?") };
-            let target = if unit.ends_with(".timer") { "timers" } else { "multi-user" };
+            let [Arg::Word(verb), Arg::Word(unit)] = cmd.words() else {
+                panic!("{cmd}: what does it leave?")
+            };
+            let target = if unit.contains(".timer") { "timers" } else { "multi-user" };
             let wants = at(&format!("/etc/systemd/system/{target}.target.wants"));
             // The directory and no link in it.
             match verb.as_str() {
@@ -231,7 +233,9 @@ fn comparable(on: &Scratch) -> Tree {
     tree.retain(|path, _| !path.starts_with("/var/lib/rlvm/") && !path.starts_with("/run/rlvm/"));
     // An empty one is what systemctl leaves when it is killed, and means nothing.
     let linked: Vec<String> = tree.keys().filter(|path| path.contains(".wants/")).cloned().collect();
-    tree.retain(|path, _| !path.ends_with(".wants") || linked.iter().any(|link| link.starts_with(path.as_str())));
+    tree.retain(|path, _| {
+        !path.ends_with("target.wants") || linked.iter().any(|link| link.starts_with(path.as_str()))
+    });
     for (path, what) in &mut tree {
         if path.starts_with("/etc/rlvm/") || path.contains("/keys/") || path.contains("/.ssh/id_") {
             what.truncate(what.find(" file ").map_or(what.len(), |at| at + 5));
@@ -306,12 +310,14 @@ fn killed_while_removing() {
 
 #[test]
 fn killed_while_another_scheduler_takes_over() {
+    let by_systemd = format!("scheduler: systemd{BY_CRON}");
+    let by_systemd = by_systemd.as_str();
     for (from, to) in [
-        (None, BY_SYSTEMD),
-        (Some(BY_CRON), BY_SYSTEMD),
-        (Some(BY_SYSTEMD), BY_SYSTEMD_OTHERWISE),
-        (Some(BY_SYSTEMD), BY_CRON),
-        (Some(BY_SYSTEMD), NOTHING),
+        (None, by_systemd),
+        (Some(BY_CRON), by_systemd),
+        (Some(by_systemd), BY_SYSTEMD_OTHERWISE),
+        (Some(by_systemd), BY_CRON),
+        (Some(by_systemd), NOTHING),
     ] {
         matrix(from, to);
     }

@@ -52,8 +52,12 @@ const GROUPS: &[&str] = &["root", "adm", "backup"];
 const MODES: &[u32] = &[0o700, 0o750, 0o755, 0o711, 0o2775, 0o1777];
 const SCHEDULES: &[&str] = &["30 2 * * *", "@daily", "*/5 0-6 * jan mon-fri", "0 4 * * 0"];
 /// What systemd calls the schedules.
-const ON_CALENDAR: &[&str] =
-    &["*-*-* 02:30:00", "*-*-* 00:00:00", "Mon..Fri *-01-* 00..06:00,05,10,15,20,25,30,35,40,45,50,55:00", "Sun *-*-* 04:00:00"];
+const ON_CALENDAR: &[&str] = &[
+    "*-*-* 02:30:00",
+    "*-*-* 00:00:00",
+    "Mon..Fri *-01-* 00..06:00,05,10,15,20,25,30,35,40,45,50,55:00",
+    "Sun *-*-* 04:00:00",
+];
 const COMMANDS: &[&str] =
     &["true", "date +%F", "echo 'a b' \"$HOME\" > /dev/null 2>&1", "/sbin/fstrim --all"];
 /// Directories in which others lie; within a chain each lies in the one before.
@@ -147,17 +151,18 @@ pub(crate) fn parts() -> impl Strategy<Value = Vec<Part>> {
         some(|number| peer(number).boxed()),
     );
     let by_systemd = proptest::bool::weighted(0.3);
-    (all, by_systemd).prop_map(|(((a, b, c), destinations, crons, rules, peers), by_systemd)| {
-        let listed = destinations.into_iter().chain(crons).chain(rules).chain(peers).flatten();
-        let mut parts = a.into_iter().chain(b).chain(c).chain(listed).collect::<Vec<_>>();
-        for part in &mut parts {
-            if let Part::Job { systemd, .. } | Part::Cron { systemd, .. } = part {
-                *systemd = by_systemd;
+    (all, by_systemd)
+        .prop_map(|(((a, b, c), destinations, crons, rules, peers), by_systemd)| {
+            let listed = destinations.into_iter().chain(crons).chain(rules).chain(peers).flatten();
+            let mut parts = a.into_iter().chain(b).chain(c).chain(listed).collect::<Vec<_>>();
+            for part in &mut parts {
+                if let Part::Job { systemd, .. } | Part::Cron { systemd, .. } = part {
+                    *systemd = by_systemd;
+                }
             }
-        }
-        parts
-    })
-    .prop_shuffle()
+            parts
+        })
+        .prop_shuffle()
 }
 
 impl Part {
@@ -272,10 +277,15 @@ impl Part {
                 assert_eq!(held.len(), if *generate { 33 } else { GIVEN.len() }, "{password}");
             }
             Self::Job { name, schedule, .. } => {
-                self.is_started(on, &format!("{} root /usr/bin/rlvm run {name}", schedule.unwrap_or_default()));
+                self.is_started(
+                    on,
+                    &format!("{} root /usr/bin/rlvm run {name}", schedule.unwrap_or_default()),
+                );
                 if self.started().is_none() {
-                    let (cron, timer) =
-                        (format!("/etc/cron.d/rlvm-{name}"), format!("/etc/systemd/system/rlvm-{name}.timer"));
+                    let (cron, timer) = (
+                        format!("/etc/cron.d/rlvm-{name}"),
+                        format!("/etc/systemd/system/rlvm-{name}.timer"),
+                    );
                     assert!(!on.at(&cron).exists() && !on.at(&timer).exists(), "{name}");
                 }
             }

@@ -127,10 +127,22 @@ fn a_service_is_never_started_nor_stopped() {
         (false, Wants::Absent, "old\n", (true, false, false), "update : write; daemon-reload"),
         (false, Wants::Absent, "new\n", (true, true, false), "update loaded: daemon-reload"),
         // An entry that the boot started once, and a timer now does.
-        (false, Ours, "old\n", (true, false, false), "update enabled: write; daemon-reload; disable a.service"),
+        (
+            false,
+            Ours,
+            "old\n",
+            (true, false, false),
+            "update enabled: write; daemon-reload; disable a.service",
+        ),
         (true, Ours, "new\n", (true, false, false), "same"),
         (true, Wants::Absent, "new\n", (true, false, false), "update enabled: enable a.service"),
-        (true, Wants::Absent, "old\n", (true, false, false), "update enabled: write; daemon-reload; enable a.service"),
+        (
+            true,
+            Wants::Absent,
+            "old\n",
+            (true, false, false),
+            "update enabled: write; daemon-reload; enable a.service",
+        ),
     ] {
         let (known, stale, active) = loaded;
         let told = told(&service(at_boot).diff(&seen(file(text), wants, runs(known, stale, active))));
@@ -158,7 +170,11 @@ fn it_goes_with_all_that_is_of_it() {
         ("a tree", seen(file("old\n"), Ours, tree.clone()), "disable a.timer; rm a.timer"),
         ("a tree, disabled by hand", seen(file("new\n"), Wants::Absent, tree.clone()), "rm a.timer"),
         // systemctl disables only what it can read.
-        ("a tree, only the link left", seen(absent.clone(), Ours, tree.clone()), "write; disable a.timer; rm a.timer"),
+        (
+            "a tree, only the link left",
+            seen(absent.clone(), Ours, tree.clone()),
+            "write; disable a.timer; rm a.timer",
+        ),
         (
             "only the stamp left",
             stamped(seen(absent.clone(), Wants::Absent, tree.clone())),
@@ -209,16 +225,22 @@ fn what_a_person_has_to_do_is_said() {
     let users = Unit::timer("a", "new\n".into(), Some(&own)).unwrap();
     let fine = fine();
     let of = |unit: &Unit, manager: Manager, wants: Wants, lingers: Option<bool>| {
-        let seen = UnitSeen { manager, wants, lingers, ..fine.clone() };
+        let seen = UnitSeen { wants, manager, lingers, ..fine.clone() };
         let said = unit.checks(&seen, None);
         said.iter().map(|it| format!("{:?}: {}", it.severity, it.message)).collect::<Vec<_>>().join("; ")
     };
     let fails = || Manager::Unreachable("no bus".into());
     for (said, expected) in [
         (of(&timer(), runs(true, false, true), Ours, None), ""),
-        (of(&timer(), Manager::Absent, Ours, None), "Error: `scheduler: systemd`, and systemd does not run here"),
+        (
+            of(&timer(), Manager::Absent, Ours, None),
+            "Error: `scheduler: systemd`, and systemd does not run here",
+        ),
         (of(&timer(), fails(), Ours, None), "Error: systemd cannot be asked: no bus"),
-        (of(&timer(), Manager::Tree, Wants::Absent, None), "Notice: deferred: timers start at the first boot"),
+        (
+            of(&timer(), Manager::Tree, Wants::Absent, None),
+            "Notice: deferred: timers start at the first boot",
+        ),
         (of(&timer(), Manager::Tree, Ours, None), ""),
         (of(&service(false), Manager::Tree, Wants::Absent, None), ""),
         (of(&users, runs(true, false, true), Ours, Some(true)), ""),

@@ -58,15 +58,7 @@ cron:
   start: { schedule: "@reboot", command: "/bin/true" }
 "#;
 
-/// The same by systemd.
-pub(super) const BY_SYSTEMD: &str = r#"
-scheduler: systemd
-cron:
-  trim: { schedule: "@weekly", command: "/sbin/fstrim --all" }
-  start: { schedule: "@reboot", command: "/bin/true" }
-"#;
-
-/// At other times.
+/// By systemd, at other times.
 pub(super) const BY_SYSTEMD_OTHERWISE: &str = r#"
 scheduler: systemd
 cron:

@@ -50,22 +50,23 @@ fn analyze(scratch: &Scratch, args: &[&str]) -> String {
 /// Lists the units that are there, by their files.
 fn units(scratch: &Scratch) -> Vec<String> {
     let dir = fs::read_dir(scratch.at("/etc/systemd/system")).unwrap();
-    let mut names: Vec<String> =
-        dir.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = dir.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
 
 /// Returns what stands behind a name in a unit, line by line.
 fn values(text: &str, name: &str) -> Vec<String> {
-    let of = |line: &str| line.split_once('=').filter(|(it, _)| *it == name).map(|(_, value)| value.to_owned());
+    let of =
+        |line: &str| line.split_once('=').filter(|(it, _)| *it == name).map(|(_, value)| value.to_owned());
     text.lines().filter_map(of).collect()
 }
 
 #[test]
 fn systemd_itself_finds_nothing_wrong() {
     // R43
-    let odd = r#"printf '%s "%d" \\ 100%%\n' "$HOME" $((1+1)) ${X:-a;b} | sed "s/'/\"/; s/\\t/\t/" ; : ; ä @ | &"#;
+    let odd =
+        r#"printf '%s "%d" \\ 100%%\n' "$HOME" $((1+1)) ${X:-a;b} | sed "s/'/\"/; s/\\t/\t/" ; : ; ä @ | &"#;
     let scratch = tree();
     let yaml = format!(
         "{}jobs:\n  plain: {{ sources: [{{ path: /etc }}], to: [vault], schedule: \"30 2 * * *\", jitter: 5m }}\n  \
@@ -80,14 +81,17 @@ fn systemd_itself_finds_nothing_wrong() {
     scratch.state(&yaml);
     scratch.apply();
     scratch.plan_is_empty();
-    let files: Vec<String> = units(&scratch).into_iter().filter(|name| !name.ends_with(".wants")).collect();
+    let files: Vec<String> =
+        units(&scratch).into_iter().filter(|name| !name.ends_with("target.wants")).collect();
     assert_eq!(files.len(), 8, "{files:?}");
     let at: Vec<String> = files
         .iter()
         .map(|name| scratch.at(&format!("/etc/systemd/system/{name}")).to_str().unwrap().to_owned())
         .collect();
-    let words: Vec<&str> =
-        ["verify", "--man=no", "--recursive-errors=no"].into_iter().chain(at.iter().map(String::as_str)).collect();
+    let words: Vec<&str> = ["verify", "--man=no", "--recursive-errors=no"]
+        .into_iter()
+        .chain(at.iter().map(String::as_str))
+        .collect();
     analyze(&scratch, &words);
     // It can find something: a word that it does not know.
     let wrong = scratch.beside("wrong.service");
@@ -97,11 +101,17 @@ fn systemd_itself_finds_nothing_wrong() {
 
     let timer = scratch.read("/etc/systemd/system/rlvm-plain.timer");
     assert_eq!(values(&timer, "RandomizedDelaySec"), ["300s"]);
-    assert_eq!((values(&timer, "Persistent"), values(&timer, "AccuracySec")), (vec!["true".into()], vec!["1s".into()]));
+    assert_eq!(
+        (values(&timer, "Persistent"), values(&timer, "AccuracySec")),
+        (vec!["true".into()], vec!["1s".into()])
+    );
     // Cron makes up for nothing, and an entry of one's own means the same to both.
     assert!(values(&scratch.read("/etc/systemd/system/odd.timer"), "Persistent").is_empty());
     let service = scratch.read("/etc/systemd/system/odd.service");
-    assert_eq!((values(&service, "User"), values(&service, "KillMode")), (vec!["backup".into()], vec!["process".into()]));
+    assert_eq!(
+        (values(&service, "User"), values(&service, "KillMode")),
+        (vec!["backup".into()], vec!["process".into()])
+    );
     // What the boot starts has no timer, and the boot does not wait for its end.
     for (name, wants) in [("rlvm-boot", true), ("start", true), ("odd", false)] {
         let link = scratch.at(&format!("/etc/systemd/system/multi-user.target.wants/{name}.service"));
@@ -197,7 +207,9 @@ fn own_timers_are_no_other_backups() {
         let plan = scratch.plan_json(&[]);
         let findings = plan["findings"].as_array().unwrap().iter();
         let others = findings.filter(|it| it["address"].as_str().unwrap().starts_with("other_backups:"));
-        others.map(|it| it["message"].as_str().unwrap().split_once(':').unwrap().0.to_owned()).collect::<Vec<_>>()
+        others
+            .map(|it| it["message"].as_str().unwrap().split_once(':').unwrap().0.to_owned())
+            .collect::<Vec<_>>()
     };
     let foreign = ["borgmatic.timer runs borgmatic", "restic-by-hand.timer runs restic"]
         .map(|it| format!("/etc/systemd/system/timers.target.wants/{it}"));

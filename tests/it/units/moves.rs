@@ -125,8 +125,14 @@ fn what_leaves_the_state_leaves_the_machine() {
     scratch.state(&state("systemd").split("cron:\n").next().unwrap().replace("@reboot", "@daily"));
     scratch.apply();
     scratch.plan_is_empty();
-    let left =
-        ["mine.timer", "rlvm-boot.service", "rlvm-boot.timer", "rlvm-home.service", "rlvm-home.timer", "timers.target.wants"];
+    let left = [
+        "mine.timer",
+        "rlvm-boot.service",
+        "rlvm-boot.timer",
+        "rlvm-home.service",
+        "rlvm-home.timer",
+        "timers.target.wants",
+    ];
     assert_eq!(units(&scratch), left);
     let stamps = fs::read_dir(scratch.at("/var/lib/systemd/timers")).unwrap();
     assert_eq!(stamps.map(|it| it.unwrap().file_name()).collect::<Vec<_>>(), ["stamp-mine.timer"]);
