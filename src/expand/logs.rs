@@ -2,7 +2,7 @@
 
 use super::{
     Declared, Expanded,
-    schedules::{Timed, take},
+    schedules::{Starts, Timed, take},
 };
 use crate::{
     effect::{Owner, quote},
@@ -67,7 +67,7 @@ pub(super) fn rotation(state: &State, personal: &Personal) -> Option<Timed> {
         jitter: None,
         user: personal.user.clone(),
         command: format!("{LOGROTATE} --state {} {}", quote(&status), quote(rules.as_str())),
-        job: None,
+        starts: Starts::Rotation,
         adopt: false,
         protect: false,
     })

@@ -1,6 +1,9 @@
 //! Old backups of clients that can only add: the password that it takes, when it is done, and the command.
 
-use super::{Declared, Expanded, schedules::Timed};
+use super::{
+    Declared, Expanded,
+    schedules::{Starts, Timed},
+};
 use crate::{
     effect::{Cmd, Owner, quote},
     model::{HostPath, Name, Scope, UserName},
@@ -54,7 +57,7 @@ pub(super) fn timed(state: &State) -> impl Iterator<Item = Timed> {
             // It reads the password, which the account does not.
             user: UserName::root(),
             command: format!("{} prune --client {}", quote(state.rlvm_path.as_str()), quote(name.as_str())),
-            job: None,
+            starts: Starts::Prune,
             adopt: false,
             protect: spec.protect,
         })

@@ -25,24 +25,30 @@ pub(super) struct Timed {
     pub(super) user: UserName,
     /// What, for a shell.
     pub(super) command: String,
-    /// The job that it starts; none if it is an entry of the user's own.
-    pub(super) job: Option<Name>,
+    /// What it starts.
+    pub(super) starts: Starts,
     /// Whether to take over one that is there and differs.
     pub(super) adopt: bool,
     /// Whether its removal is refused.
     pub(super) protect: bool,
 }
 
-impl Timed {
-    /// Says whether it is an entry of the user's own, which means what it means to cron.
-    pub(super) fn is_own(&self) -> bool {
-        self.place.starts_with("cron.")
-    }
+/// What is started when it is time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Starts {
+    /// A job.
+    Job(Name),
+    /// Old backups of a client are removed.
+    Prune,
+    /// Logs are rotated, where no logrotate of the system's does it.
+    Rotation,
+    /// An entry of the user's own, which means what it means to cron.
+    Entry,
 }
 
 pub(super) fn add(state: &State, scope: &Scope, expanded: &mut Expanded) {
     let all = timed(state, scope);
-    if all.iter().any(|timed| timed.job.is_some()) || prune::timed(state).next().is_some() {
+    if all.iter().any(|timed| matches!(timed.starts, Starts::Job(_) | Starts::Prune)) {
         expanded.add(Declared::plain(Program::rlvm(state.rlvm_path.clone())));
     }
     match (state.scheduler, scope) {
@@ -77,7 +83,7 @@ pub(super) fn timed(state: &State, scope: &Scope) -> Vec<Timed> {
             // As root, whatever the job's user is: freezing needs it. restic then runs as the user.
             user: keeper.clone(),
             command: format!("{} run {name}", quote(state.rlvm_path.as_str())),
-            job: Some(name.clone()),
+            starts: Starts::Job(name.clone()),
             adopt: false,
             protect: job.protect,
         })
@@ -90,7 +96,7 @@ pub(super) fn timed(state: &State, scope: &Scope) -> Vec<Timed> {
         jitter: None,
         user: spec.user.clone(),
         command: spec.command.as_str().to_owned(),
-        job: None,
+        starts: Starts::Entry,
         adopt: spec.adopt,
         protect: spec.protect,
     });

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::{
     Declared, Expanded,
     hardening::{Setting, settings},
-    schedules::{Timed, take},
+    schedules::{Starts, Timed, take},
 };
 use crate::{
     effect::Owner,
@@ -40,7 +40,7 @@ pub(super) fn add(state: &State, all: &[Timed], scope: &Scope, expanded: &mut Ex
 
 /// Says whether an entry is for another user than the one whose set-up it is. Who is not said is `root` in the state.
 fn is_another(timed: &Timed, own: &Personal) -> bool {
-    timed.job.is_none() && timed.user != own.user && timed.user != UserName::root()
+    !matches!(timed.starts, Starts::Job(_)) && timed.user != own.user && timed.user != UserName::root()
 }
 
 /// Lists the directories that units stand in: the system's, or a user's own with those above it.
@@ -87,7 +87,7 @@ fn timer(timed: &Timed, calendar: &[String]) -> String {
     if let Some(jitter) = timed.jitter {
         let _ = writeln!(text, "RandomizedDelaySec={}s", jitter.seconds());
     }
-    if !timed.is_own() {
+    if timed.starts != Starts::Entry {
         // What a host that was down missed is made up for, once. Cron does not, and an entry may rely on that: a reboot
         // on Sundays is none on Mondays.
         text.push_str("Persistent=true\n");
@@ -106,7 +106,8 @@ fn service(state: &State, timed: &Timed, at_boot: bool, own: Option<&Personal>) 
     let kind = if at_boot { "exec" } else { "oneshot" };
     let _ = write!(text, "\n[Service]\nType={kind}\nExecStart={}\n", command(state, timed));
     let _ = writeln!(text, "Environment=PATH={CRON_PATH}");
-    if let Some(job) = timed.job.as_ref().and_then(|name| state.jobs.get(name)) {
+    let job = if let Starts::Job(name) = &timed.starts { state.jobs.get(name) } else { None };
+    if let Some(job) = job {
         // The run takes a SIGTERM as a wish to unwind, and ends what it has started itself: snapshots go, services come
         // back, hooks have ten minutes each. No limit to the run: that is the job's `timeout`.
         text.push_str("KillMode=mixed\nTimeoutStopSec=15min\n");
@@ -131,9 +132,9 @@ fn service(state: &State, timed: &Timed, at_boot: bool, own: Option<&Personal>) 
 
 /// Writes the words of a command as systemd reads them.
 fn command(state: &State, timed: &Timed) -> String {
-    let (program, words): (&str, [&str; 2]) = match &timed.job {
-        Some(job) => (state.rlvm_path.as_str(), ["run", job.as_str()]),
-        None => ("/bin/sh", ["-c", &timed.command]),
+    let (program, words): (&str, [&str; 2]) = match &timed.starts {
+        Starts::Job(job) => (state.rlvm_path.as_str(), ["run", job.as_str()]),
+        _ => ("/bin/sh", ["-c", &timed.command]),
     };
     // Of the program's own name no variable is taken (systemd.service(5)).
     let words = words.map(|word| quoted(&word.replace('$', "$$")));
