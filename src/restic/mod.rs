@@ -22,7 +22,7 @@ use crate::{
 /// How long a look at a repository may take, in seconds.
 const LOOK: u64 = 10;
 /// The same of one on this very machine, in seconds.
-pub const LOOK_HERE: u64 = 60;
+pub const LOOK_HERE: u64 = 30;
 /// How it begins what is said of a place that takes longer.
 pub const SILENT: &str = "no answer within";
 

@@ -29,14 +29,14 @@ fn applied_then(script: &str) -> Scratch {
 const VERSION: &str = "[ \"$1\" != version ] || { echo restic 0.18.0; exit 0; }\n";
 
 #[test]
-fn a_restic_that_does_not_answer_is_waited_for_ten_seconds() {
+fn a_restic_that_does_not_answer_is_waited_for_half_a_minute() {
     // R22
     let scratch = applied_then(&format!("{VERSION}sleep 300\n"));
     let before = scratch.tree_hash();
     let start = Instant::now();
-    says(&scratch, &["plan"], 1, &["repository:vault: unreachable: no answer within 10 s"]);
+    says(&scratch, &["plan"], 1, &["repository:vault: unreachable: no answer within 30 s"]);
     let took = start.elapsed();
-    assert!(took > Duration::from_secs(9) && took < Duration::from_secs(40), "{took:?}");
+    assert!(took > Duration::from_secs(29) && took < Duration::from_secs(58), "{took:?}");
     assert_eq!(scratch.tree_hash(), before);
 }
 
