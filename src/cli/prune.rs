@@ -15,9 +15,9 @@ use super::{
     kept::Kept,
 };
 use crate::{
-    effect::Cmd,
+    effect::{Arg, Cmd},
     expand::prunes,
-    host::{Real, Store, interrupted, watch_signals},
+    host::{Host as _, Real, Store, interrupted, watch_signals},
     model::UserName,
     state::State,
 };
@@ -39,7 +39,10 @@ In the state:
     users:
       backup-db01:
         access: append_only
-        prune: { keep_within: 90d, schedule: \"0 5 * * 0\", password_file: /etc/rlvm/secrets/db01.pass }")]
+        prune:
+          keep_within: 90d
+          schedule: \"0 5 * * 0\"
+          password_file: /etc/rlvm/secrets/db01.pass    # the client's, root's here")]
 pub(super) struct PruneVerb {
     /// Only this client, by its account's name (more than once for several)
     #[arg(long = "client", value_name = "ACCOUNT")]
@@ -72,6 +75,10 @@ struct Client {
 impl PruneVerb {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
         let host = context.host()?;
+        if host.looker().is_tree() {
+            let message = "old backups are removed by the running system, not below --root";
+            return Err(Failure::new(Exit::Usage, message).into());
+        }
         let chosen = self.choose(prunes(&state(context, &host)?))?;
         if self.printed { self.show(context, chosen) } else { self.carry_out(context, &host, chosen) }
     }
@@ -162,8 +169,8 @@ fn side_by_side(
             scope.spawn(move || {
                 let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                 while let Some((client, cmd)) = if interrupted().is_some() { None } else { next() } {
-                    let (output, error) = match host.run(&cmd) {
-                        Ok(output) => (Some(output.stdout), None),
+                    let (output, error) = match if_any(host, &cmd) {
+                        Ok(output) => (Some(output), None),
                         Err(err) => (None, Some(format!("{err:#}"))),
                     };
                     let done = Client { name: client, command: cmd.to_string(), output, error };
@@ -178,14 +185,31 @@ fn side_by_side(
     })
 }
 
+/// Runs it, if the client has stored anything yet. Returns what was printed.
+fn if_any(host: &Real, cmd: &Cmd) -> Result<String> {
+    let repository =
+        cmd.words().iter().find_map(|word| if let Arg::Path(path) = word { Some(path) } else { None });
+    if let Some(repository) = repository
+        && host.looker().names(repository).is_ok_and(|names| names.is_empty())
+    {
+        return Ok("nothing is stored yet".into());
+    }
+    Ok(host.run(cmd)?.stdout)
+}
+
 fn tell(context: &Context<'_>, client: &Client) -> Result<()> {
     let Client { name, output, error, .. } = client;
     if let Some(error) = error {
+        let safe = |c: char| if c.is_control() && c != '\n' { '\u{fffd}' } else { c };
+        let error: String = error.chars().map(safe).collect();
         context.printer.note(&format!("error: {name}: {error}\n"));
     }
     if let Some(output) = output.as_deref().filter(|_| !context.global.quiet) {
         context.printer.print(&format!("{name}:\n"))?;
+        // What a client called its host or its paths is its own word: nothing of it moves a cursor.
+        let safe = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
         for line in output.lines().filter(|line| !line.trim().is_empty()) {
+            let line: String = line.chars().map(safe).collect();
             context.printer.print(&format!("  {line}\n"))?;
         }
     }

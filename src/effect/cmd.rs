@@ -113,6 +113,9 @@ pub struct Cmd {
     /// Whether it takes `--root DIR`, and below another root gets it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     rooted: bool,
+    /// Whether it goes on to its end when rlvm is killed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    whole: bool,
     /// Whether it is asked to end when rlvm is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     stoppable: bool,
@@ -137,8 +140,20 @@ impl Cmd {
 
     fn of(program: Arg) -> Self {
         let (args, env, private, user) = (Vec::new(), BTreeMap::new(), Vec::new(), None);
-        let (input, rooted, stoppable) = (None, false, false);
-        Self { program, args, env, private, user, input, rooted, stoppable, ok: vec![0], timeout: TIMEOUT }
+        let (input, rooted, whole, stoppable) = (None, false, false, false);
+        Self {
+            program,
+            args,
+            env,
+            private,
+            user,
+            input,
+            rooted,
+            whole,
+            stoppable,
+            ok: vec![0],
+            timeout: TIMEOUT,
+        }
     }
 
     /// Adds a word.
@@ -195,6 +210,14 @@ impl Cmd {
     #[must_use]
     pub fn rooted(mut self) -> Self {
         self.rooted = true;
+        self
+    }
+
+    /// Has it go on to its end when rlvm is killed: something short that half done is worse than done, as an account in
+    /// one file of three.
+    #[must_use]
+    pub fn whole(mut self) -> Self {
+        self.whole = true;
         self
     }
 
@@ -265,6 +288,11 @@ impl Cmd {
     /// Says whether below another root it gets `--root DIR` as its first words.
     pub fn is_rooted(&self) -> bool {
         self.rooted
+    }
+
+    /// Says whether it goes on to its end when rlvm is killed.
+    pub fn is_whole(&self) -> bool {
+        self.whole
     }
 
     /// Says whether it is asked to end when rlvm is.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     effect::{Cmd, Owner, quote},
-    model::{HostPath, Name, Scope, UserName},
+    model::{HostPath, Mode, Name, Scope, UserName},
     resource::{ClientPrune, Engine, Finding, Role, Secret, Severity, SshUserSpec},
     restic::forget_older,
     state::State,
@@ -40,7 +40,11 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
             continue;
         };
         let file = prune.password_file.clone();
-        let (owner, role) = (Owner::root(), Role::Password);
+        if let Some(dir) = file.0.parent().filter(|dir| dir.as_str() != "/") {
+            let made = expanded.implied(dir, Mode::new(0o700));
+            expanded.resources.entry(made.resource.address()).or_insert(made);
+        }
+        let (owner, role) = (Owner::root(), Role::Theirs);
         expanded.add(Declared::plain(Secret { destination, file, owner, role, generate: false }));
     }
 }
@@ -51,7 +55,8 @@ pub(super) fn timed(state: &State) -> impl Iterator<Item = Timed> {
         Some(Timed {
             place: format!("ssh.users.{name}.prune"),
             name: format!("rlvm-prune-{name}"),
-            whose: format!("prune of client {name} of {}", state.host),
+            // The one thing that a reader of a plan must see of it.
+            whose: format!("prune of client {name} of {}, keeps {}", state.host, prune.keep_within),
             schedule: prune.schedule.clone()?,
             jitter: None,
             // It reads the password, which the account does not.

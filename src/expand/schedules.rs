@@ -3,8 +3,8 @@
 use super::{Declared, Expanded, crontab, logs, prune, units};
 use crate::{
     effect::quote,
-    model::{HostPath, Name, Schedule, Scope, Span, UserName},
-    resource::{CronFile, CronLine, Finding, Program, Severity},
+    model::{Address, HostPath, Name, Schedule, Scope, Span, UserName},
+    resource::{Account, CronFile, CronLine, Finding, Kind as _, Program, Severity},
     state::{Scheduler, State},
 };
 
@@ -50,6 +50,13 @@ pub(super) fn add(state: &State, scope: &Scope, expanded: &mut Expanded) {
     let all = timed(state, scope);
     if all.iter().any(|timed| matches!(timed.starts, Starts::Job(_) | Starts::Prune)) {
         expanded.add(Declared::plain(Program::rlvm(state.rlvm_path.clone())));
+    }
+    for user in all.iter().map(|timed| &timed.user).filter(|user| **user != UserName::root()) {
+        // Cron passes over an entry of nobody's in silence.
+        let account = Account::User(user.clone());
+        if !expanded.resources.contains_key(&Address::new(Account::NAME, &account.key())) {
+            expanded.add(Declared::plain(account));
+        }
     }
     match (state.scheduler, scope) {
         (Scheduler::Cron, Scope::Host) => cron_files(&all, expanded),

@@ -108,4 +108,8 @@ pub struct UserEntry {
     pub home: String,
     /// What is started at a login, as it is written there.
     pub shell: String,
+    /// Whether it is closed: it ran out on the second day there was (shadow(5), `usermod --expiredate 1`), and sshd lets
+    /// nobody in by any means. Not known without root.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closed: bool,
 }

@@ -41,6 +41,11 @@ impl FromStr for FromPatterns {
                         "names no network: an address, how many bits of it count, the rest being 0",
                     ));
                 }
+            } else if !name.is_empty()
+                && name.chars().all(|c| c.is_ascii_digit() || c == '.')
+                && name.parse::<IpAddr>().is_err()
+            {
+                return Err(bad("has what looks like an address and is none"));
             } else if name.is_empty() || !name.chars().all(plain) {
                 return Err(bad("is no list of addresses, networks and patterns with commas between"));
             }
@@ -92,7 +97,23 @@ mod tests {
             assert_eq!(good.parse::<FromPatterns>().map(|it| it.to_string()).as_deref(), Ok(good));
         }
         let networks = ["10.0.0.1/24", "10.0.0.0/33", "fe80::1/10", "::/129", "a/8", "10.0.0.0/"];
-        let texts = ["", ",", "a,", "!", "!a", "a b", "a\"", "a\",command=\"id", "a\n", "a\\", "a'", "ä"];
+        let texts = [
+            "10.0.0.",
+            "10.0.0.256",
+            "10.0.0,12",
+            "",
+            ",",
+            "a,",
+            "!",
+            "!a",
+            "a b",
+            "a\"",
+            "a\",command=\"id",
+            "a\n",
+            "a\\",
+            "a'",
+            "ä",
+        ];
         for bad in networks.iter().chain(&texts) {
             assert!(bad.parse::<FromPatterns>().is_err(), "{bad:?}");
         }

@@ -21,6 +21,12 @@ impl Span {
         Self(if count == 0 { 60 } else { count * 60 })
     }
 
+    /// Says whether restic's `--keep-within` takes it for what it is: whole hours, and no more than a century. It counts
+    /// hours in nanoseconds of 64 bits, and of what does not fit (292 years) it keeps nothing (tried with 0.14).
+    pub const fn is_kept_within(self) -> bool {
+        self.0.is_multiple_of(3600) && self.0 <= 36_500 * 86_400
+    }
+
     /// Returns the length in seconds.
     pub const fn seconds(self) -> u64 {
         self.0

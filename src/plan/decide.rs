@@ -274,11 +274,19 @@ fn leave(
     let mut ordered = needs.order().unwrap_or_else(|_| (0..survey.items.len()).collect());
     ordered.reverse();
     let mut gone: BTreeSet<HostPath> = BTreeSet::new();
+    let declared = survey.items.iter().filter(|item| item.declared.is_some());
+    let slots: BTreeSet<String> = declared.filter_map(|item| item.resource().slot()).collect();
     for index in ordered.into_iter().filter(|index| leaving.contains(index)) {
         let item = &survey.items[index];
         let Some(entry) = item.entry else { continue };
         let resource = &entry.resource;
-        let removal = removal(entry, resource.removal(&seen[index], &|path| gone.contains(path)));
+        let is_gone = |path: &HostPath| gone.contains(path);
+        let by_kind = match entry.origin {
+            Origin::Made => resource.removal(&seen[index], &is_gone),
+            Origin::Adopted | Origin::Matched => resource.removal_of_found(&seen[index], &is_gone),
+        };
+        let taken = resource.slot().is_some_and(|slot| slots.contains(&slot));
+        let removal = removal(entry, taken, by_kind);
         match removal {
             _ if entry.protect => {
                 plan.findings.push(guard::protected(item.address));
@@ -293,6 +301,10 @@ fn leave(
             Removal::Forget(why) => {
                 let reason = format!("no longer declared; {why}");
                 changes.insert(index, change(item, vec![Action::Forget], reason, Edit::default(), None));
+            }
+            Removal::Shut(edit, why) => {
+                let reason = format!("no longer declared; {why}");
+                changes.insert(index, change(item, vec![Action::Forget], reason, edit, None));
             }
             Removal::Delete(edit) => {
                 let drift = !entry.pending && resource.diff(&seen[index]) != Diff::Same;
@@ -319,16 +331,17 @@ fn removed_by(op: &Op) -> Vec<HostPath> {
     }
 }
 
-/// Holds what a kind says of its removal against what the ledger says may be done.
-fn removal(entry: &Entry, kinds: Removal) -> Removal {
-    let Removal::Delete(_) = kinds else { return kinds };
-    match (entry.on_remove, entry.origin) {
-        (OnRemove::Forget, _) => Removal::Forget("it stays, as `on_remove: forget` said".into()),
+/// Holds what a kind says of its removal against what the ledger says may be done. `taken`: something else has its slot.
+fn removal(entry: &Entry, taken: bool, kinds: Removal) -> Removal {
+    let ours = taken || entry.resource.is_rlvms();
+    match (&kinds, entry.on_remove, entry.origin) {
+        (Removal::Forget(_) | Removal::Quiet, ..) => kinds,
+        (_, OnRemove::Forget, _) => Removal::Forget("it stays, as `on_remove: forget` said".into()),
         // R46: it was there before rlvm.
-        (OnRemove::Default, Origin::Matched) => {
+        (Removal::Delete(_), OnRemove::Default, Origin::Matched) if !ours => {
             Removal::Forget("it stays: it was there as declared before rlvm managed it".into())
         }
-        (OnRemove::Default | OnRemove::Delete, _) => kinds,
+        _ => kinds,
     }
 }
 
@@ -353,8 +366,11 @@ fn in_order(
     name_needs(survey, needs.get(), &leaving, &mut changes);
     let (back, forth): (Vec<usize>, Vec<usize>) =
         ordered.into_iter().partition(|index| leaving.contains(index));
-    plan.changes =
-        forth.into_iter().chain(back.into_iter().rev()).filter_map(|index| changes.remove(&index)).collect();
+    // Who is to be let in no longer is shut out first.
+    let (out, back): (Vec<usize>, Vec<usize>) =
+        back.into_iter().rev().partition(|index| survey.items[*index].resource().lets_in());
+    let all = out.into_iter().chain(forth).chain(back);
+    plan.changes = all.filter_map(|index| changes.remove(&index)).collect();
 }
 
 /// Names for each change what must have succeeded before: what it needs; for a removal, that what needs it goes.
@@ -381,6 +397,7 @@ fn name_needs(
         for need in &needs[*index] {
             match (leaving.contains(index), leaving.contains(need)) {
                 (false, _) => pairs.push((*index, *need)),
+                (true, true) if survey.items[*need].resource().lets_in() => {}
                 (true, true) => pairs.push((*need, *index)),
                 (true, false) => {}
             }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Attribute, Diff, Edit, Finding, Kind, Look, Removal, Severity};
 use crate::{
-    effect::{Cmd, Op},
-    host::UserEntry,
+    effect::{Cmd, Op, Owner},
+    host::{Entry, UserEntry},
     model::{Address, GroupName, HostPath, UserName},
 };
 
@@ -63,10 +63,15 @@ pub enum AccountSeen {
     There,
     /// There is a user of the kind that is made.
     User(UserEntry),
+    /// There is a user that is no longer declared.
+    Leaving {
+        /// Its repository's directory, if that is there.
+        repository: Option<HostPath>,
+    },
 }
 
 /// Groups whose members are as good as root, or read what is root's (Debian's, Fedora's, docker's, LXD's).
-const MIGHTY: [&str; 12] = [
+pub const MIGHTY: [&str; 12] = [
     "root",
     "sudo",
     "wheel",
@@ -80,6 +85,14 @@ const MIGHTY: [&str; 12] = [
     "staff",
     "systemd-journal",
 ];
+
+/// The first number that is not the system's by its policy (Debian Policy 9.2.2).
+const FIRST: u32 = 100;
+/// The number of nobody.
+const NOBODY: u32 = 65534;
+/// What becomes of a client's account that stays.
+const SHUT: &str =
+    "the account stays, shut, and so do its files; sessions that are open go on (`loginctl terminate-user`)";
 
 impl Account {
     fn noun(&self) -> (&'static str, &str, &'static str) {
@@ -126,6 +139,14 @@ impl Kind for Account {
 
     fn observe(&self, look: &Look<'_, AccountSeen>) -> Result<AccountSeen> {
         let there = match self {
+            Self::NewUser(user) if look.leaving => {
+                if !look.host.has_user(&user.name)? {
+                    return Ok(AccountSeen::Absent);
+                }
+                let repository = user.home.join("repo")?;
+                let there = matches!(look.host.entry(&repository)?, Entry::Directory(_));
+                return Ok(AccountSeen::Leaving { repository: there.then_some(repository) });
+            }
             Self::NewUser(user) => {
                 return Ok(look.host.user(&user.name)?.map_or(AccountSeen::Absent, AccountSeen::User));
             }
@@ -147,7 +168,7 @@ impl Kind for Account {
             (Self::NewUser(user), AccountSeen::User(now)) => user.diff(now),
             (Self::NewGroup(group), AccountSeen::Absent) => {
                 let groupadd = Cmd::new("groupadd").args(["--system", group.name.as_str()]).rooted();
-                Diff::Create(Edit { ops: vec![Op::Run(groupadd)], ..Edit::default() })
+                Diff::Create(Edit { ops: vec![Op::Run(groupadd.whole())], ..Edit::default() })
             }
             _ => Diff::Same,
         }
@@ -167,18 +188,46 @@ impl Kind for Account {
     }
 
     fn removal(&self, seen: &AccountSeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
-        let stays = "the account stays, and its files; no key of the state opens it any more";
-        let deletion = match self {
-            _ if *seen == AccountSeen::Absent => return Removal::Quiet,
-            Self::NewUser(NewUser { name, goes: true, .. }) => Cmd::new("userdel").arg(name.as_str()),
+        let repository = match seen {
+            AccountSeen::Absent => return Removal::Quiet,
+            AccountSeen::Leaving { repository } => repository.clone(),
+            _ => None,
+        };
+        let ops = match self {
+            Self::NewUser(user @ NewUser { name, goes: true, .. }) => {
+                // What stays must not be the next account's that gets its number.
+                let owner = Owner::root();
+                let kept = repository.map(|path| Op::SetOwner { path, owner });
+                let delete = Op::Run(Cmd::new("userdel").arg(name.as_str()).rooted().whole());
+                std::iter::once(user.shut()).chain(kept).chain([delete]).collect()
+            }
+            Self::NewUser(user) => {
+                let edit = Edit { ops: vec![user.shut()], ..Edit::default() };
+                return Removal::Shut(edit, SHUT.into());
+            }
             // userdel takes a user's own group with it, unless login.defs(5) says otherwise: 6 is "no such group".
             Self::NewGroup(NewGroup { name, goes: true }) => {
-                Cmd::new("groupdel").arg(name.as_str()).ok(&[0, 6])
+                vec![Op::Run(Cmd::new("groupdel").arg(name.as_str()).ok(&[0, 6]).rooted().whole())]
             }
             Self::NewGroup(_) => return Removal::Quiet,
-            _ => return Removal::Forget(stays.into()),
+            Self::User(_) | Self::Group(_) => return Removal::Forget("accounts stay".into()),
         };
-        Removal::Delete(Edit { ops: vec![Op::Run(deletion.rooted())], ..Edit::default() })
+        Removal::Delete(Edit { ops, ..Edit::default() })
+    }
+
+    fn removal_of_found(&self, seen: &AccountSeen, gone: &dyn Fn(&HostPath) -> bool) -> Removal {
+        // R46: what was there before rlvm is not deleted, whatever the state said. It is shut all the same.
+        match self {
+            Self::NewUser(user) => Self::NewUser(NewUser { goes: false, ..user.clone() }).removal(seen, gone),
+            Self::NewGroup(group) => {
+                Self::NewGroup(NewGroup { goes: false, ..group.clone() }).removal(seen, gone)
+            }
+            _ => self.removal(seen, gone),
+        }
+    }
+
+    fn lets_in(&self) -> bool {
+        matches!(self, Self::NewUser(_))
     }
 
     fn is_managed(&self, _: &AccountSeen) -> bool {
@@ -187,6 +236,11 @@ impl Kind for Account {
 }
 
 impl NewUser {
+    /// Shuts it: sshd lets nobody in by an account that has run out, neither by a key of its own home nor by a password.
+    fn shut(&self) -> Op {
+        Op::Run(Cmd::new("usermod").args(["--expiredate", "1", self.name.as_str()]).rooted().whole())
+    }
+
     fn creation(&self) -> Edit {
         let Self { name, group, home, shell, .. } = self;
         let attributes = vec![
@@ -210,13 +264,16 @@ impl NewUser {
             "backup client",
             name.as_str(),
         ]);
-        Edit { attributes, text: None, ops: vec![Op::Run(useradd.rooted())] }
+        Edit { attributes, text: None, ops: vec![Op::Run(useradd.rooted().whole())] }
     }
 
     fn diff(&self, now: &UserEntry) -> Diff {
         let Self { name, group, home, shell, .. } = self;
         if now.uid == 0 {
             return Diff::Refuse(format!("{name} has root's number 0: no client is let in as root"));
+        }
+        if now.uid < FIRST || now.uid == NOBODY {
+            return Diff::Refuse(format!("{name} has the number {}: that account is the system's", now.uid));
         }
         let wanted = [
             ("group", "--gid", now.group.as_str(), group.as_str()),
@@ -230,11 +287,15 @@ impl NewUser {
                 usermod = usermod.args([flag, wanted]);
             }
         }
+        if now.closed {
+            attributes.push(Attribute::new("closed", true, false));
+            usermod = usermod.args(["--expiredate", ""]);
+        }
         if attributes.is_empty() {
             return Diff::Same;
         }
         // It refuses (8) while the user is logged in: then it is for the next apply.
-        let ops = vec![Op::Run(usermod.arg(name.as_str()).rooted())];
+        let ops = vec![Op::Run(usermod.arg(name.as_str()).rooted().whole())];
         Diff::Update(Edit { attributes, text: None, ops })
     }
 
@@ -287,7 +348,7 @@ mod tests {
 
     fn entry(uid: u32, home: &str, shell: &str) -> UserEntry {
         let (group, groups) = ("bk".into(), vec!["adm".into(), "users".into()]);
-        UserEntry { uid, group, groups, home: home.into(), shell: shell.into() }
+        UserEntry { uid, group, groups, home: home.into(), shell: shell.into(), closed: false }
     }
 
     #[track_caller]
@@ -345,18 +406,31 @@ mod tests {
     }
 
     #[test]
-    fn it_stays_unless_its_end_was_asked_for() {
-        let removal = |account: Account| match account.removal(&AccountSeen::There, &|_| false) {
+    fn it_stays_shut_unless_its_end_was_asked_for_and_it_is_rlvms() {
+        let there = AccountSeen::Leaving { repository: Some("/srv/c/repo".parse().unwrap()) };
+        let said = |removal: Removal| match removal {
             Removal::Quiet => "quiet".into(),
             Removal::Forget(_) => "forgotten".to_owned(),
-            Removal::Delete(edit) => edit.ops[0].to_string(),
+            Removal::Shut(edit, _) | Removal::Delete(edit) => {
+                edit.ops.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+            }
         };
+        let shut = "usermod --expiredate 1 bk";
         let group = |goes| Account::NewGroup(NewGroup { name: "bk".parse().unwrap(), goes });
-        assert_eq!(removal(Account::NewUser(client())), "forgotten");
-        assert_eq!(removal(group(false)), "quiet");
-        assert_eq!(removal(Account::NewUser(NewUser { goes: true, ..client() })), "userdel bk");
-        assert_eq!(removal(group(true)), "groupdel bk");
-        assert_eq!(group(true).removal(&AccountSeen::Absent, &|_| false), Removal::Quiet);
+        let user = |goes| Account::NewUser(NewUser { goes, ..client() });
+        assert_eq!(said(user(false).removal(&there, &|_| false)), shut);
+        assert_eq!(said(group(false).removal(&AccountSeen::There, &|_| false)), "quiet");
+        let deleted = "usermod --expiredate 1 bk; chown -h root:root /srv/c/repo; userdel bk";
+        assert_eq!(said(user(true).removal(&there, &|_| false)), deleted);
+        assert_eq!(said(group(true).removal(&AccountSeen::There, &|_| false)), "groupdel bk");
+        // R46: it was there before rlvm.
+        assert_eq!(said(user(true).removal_of_found(&there, &|_| false)), shut);
+        assert_eq!(said(group(true).removal_of_found(&AccountSeen::There, &|_| false)), "quiet");
+        assert_eq!(user(true).removal(&AccountSeen::Absent, &|_| false), Removal::Quiet);
+        let closed = UserEntry { closed: true, ..entry(999, "/srv/c", "/usr/sbin/nologin") };
+        case(&user(false), &AccountSeen::User(closed), "usermod --expiredate '' bk");
+        let system = "refuse: bk has the number 1: that account is the system's";
+        case(&user(false), &AccountSeen::User(entry(1, "/srv/c", "/bin/sh")), system);
     }
 
     #[test]

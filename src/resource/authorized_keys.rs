@@ -169,6 +169,14 @@ impl Kind for AuthorizedKeys {
         above.map(|dir| Address::new("directory", dir.as_str())).collect()
     }
 
+    fn is_rlvms(&self) -> bool {
+        true
+    }
+
+    fn lets_in(&self) -> bool {
+        true
+    }
+
     fn observe(&self, look: &Look<'_, AuthorizedKeysSeen>) -> Result<AuthorizedKeysSeen> {
         let (file, others, unsafe_way) = (self.file.observe(look.host)?, Vec::new(), Vec::new());
         let mut seen = AuthorizedKeysSeen { file, others, unsafe_way, no_rclone: false };

@@ -57,6 +57,8 @@ pub enum Removal {
     Delete(Edit),
     /// It stays, and rlvm forgets it: why.
     Forget(String),
+    /// It stays, shut, and rlvm forgets it: why. Whoever made it, and whatever needs it.
+    Shut(Edit, String),
     /// There is nothing to do and nothing to say.
     Quiet,
 }

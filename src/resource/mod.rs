@@ -35,7 +35,7 @@ use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-pub use account::{Account, AccountSeen, NewGroup, NewUser};
+pub use account::{Account, AccountSeen, MIGHTY, NewGroup, NewUser};
 pub use authorized_keys::{AuthorizedKeys, AuthorizedKeysSeen, OtherKey};
 pub use cron::{CRON_PATH, CronFile, CronLine, CronSpec};
 pub use crontab::{Crontab, CrontabLine, CrontabSeen};
@@ -135,6 +135,21 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
 
     /// Says how it goes once it is no longer declared. `gone` are the paths that go before it. Pure.
     fn removal(&self, seen: &Self::Seen, gone: &dyn Fn(&HostPath) -> bool) -> Removal;
+
+    /// Says how it goes if it was there before rlvm managed it. Pure.
+    fn removal_of_found(&self, seen: &Self::Seen, gone: &dyn Fn(&HostPath) -> bool) -> Removal {
+        self.removal(seen, gone)
+    }
+
+    /// Says whether it can be nobody's but rlvm's, by where it is: found without a ledger it goes like one that was made.
+    fn is_rlvms(&self) -> bool {
+        false
+    }
+
+    /// Says whether somebody is let in by it: then its end waits for nothing.
+    fn lets_in(&self) -> bool {
+        false
+    }
 
     /// Says whether rlvm answers for it as it is seen, or only looks.
     fn is_managed(&self, _seen: &Self::Seen) -> bool {
@@ -339,6 +354,24 @@ macro_rules! kinds {
                     $((Self::$Kind(it), Seen::$Kind(seen)) => it.removal(seen, gone),)*
                     _ => Removal::Forget("what was observed is of another kind".into()),
                 }
+            }
+
+            /// See [`Kind::removal_of_found`].
+            pub fn removal_of_found(&self, seen: &Seen, gone: &dyn Fn(&HostPath) -> bool) -> Removal {
+                match (self, seen) {
+                    $((Self::$Kind(it), Seen::$Kind(seen)) => it.removal_of_found(seen, gone),)*
+                    _ => Removal::Forget("what was observed is of another kind".into()),
+                }
+            }
+
+            /// See [`Kind::is_rlvms`].
+            pub fn is_rlvms(&self) -> bool {
+                match self { $(Self::$Kind(it) => it.is_rlvms(),)* }
+            }
+
+            /// See [`Kind::lets_in`].
+            pub fn lets_in(&self) -> bool {
+                match self { $(Self::$Kind(it) => it.lets_in(),)* }
             }
 
             /// See [`Kind::is_managed`].

@@ -32,6 +32,8 @@ pub struct Secret {
 pub enum Role {
     /// A repository's password.
     Password,
+    /// The same, of a client's repository: the client has it.
+    Theirs,
     /// Variables of the environment, `NAME=value` each.
     Environment,
     /// One variable of the environment.
@@ -152,6 +154,7 @@ impl Kind for Secret {
             SecretSeen::Absent => {
                 let or = match self.role {
                     Role::Password => ", or set `generate_password: true`",
+                    Role::Theirs => ": it is the one that the client opens its repository with",
                     Role::Environment | Role::Credential | Role::Configuration | Role::Certificate => "",
                 };
                 let remedy = format!("write it, for {user} alone to read (mode 0600){or}");

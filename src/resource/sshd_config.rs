@@ -193,17 +193,25 @@ impl Kind for SshdConfig {
         self.logins.iter().map(|login| Address::new(AuthorizedKeys::NAME, login.user.as_str())).collect()
     }
 
+    fn is_rlvms(&self) -> bool {
+        true
+    }
+
+    fn lets_in(&self) -> bool {
+        true
+    }
+
     fn observe(&self, look: &Look<'_, SshdSeen>) -> Result<SshdSeen> {
         let file = self.file.observe(look.host)?;
         let mut seen = SshdSeen { file, unread: false, included: true, sshd: Sshd::Later };
+        if let (Entry::File(_), Some(main)) = look.host.text(&HostPath::fixed(MAIN))? {
+            seen.included = is_included(&String::from_utf8_lossy(&main), PART);
+        }
         if look.host.is_tree() {
             return Ok(seen);
         }
         seen.unread = matches!(look.host.entry(&sshd_mark())?, Entry::File(_));
         seen.sshd = if look.leaving { Sshd::NotAsked } else { self.ask(look.host)? };
-        if let (Entry::File(_), Some(main)) = look.host.text(&HostPath::fixed(MAIN))? {
-            seen.included = is_included(&String::from_utf8_lossy(&main), PART);
-        }
         Ok(seen)
     }
 

@@ -135,7 +135,8 @@ const PRUNE: u64 = 24 * 3600;
 /// Forgets the snapshots of a client's repository that are older than so long, and removes what only they held.
 ///
 /// As the client's account: what root writes the account could not read (restic#1788). The password is root's, and
-/// reaches the child by its environment. Of each host by itself, since a stolen client could name any. The length counts
+/// reaches the child by its environment. Of each host and its tags by themselves: a stolen client could name any, and a job
+/// that has stopped keeps its last backups while its neighbour goes on (rlvm tags each with its job). The length counts
 /// from the newest snapshot that is not of the future: one with a forged time pushes nothing out (tried with 0.14, 0.18
 /// and 0.19).
 pub fn forget_older(
@@ -148,7 +149,7 @@ pub fn forget_older(
     let cmd = program(engine).args(["forget", "--repo"]).path(repository);
     // restic knows years, months, days and hours: the state has whole hours alone.
     let cmd = cmd.arg("--keep-within").arg(format!("{}h", keep.seconds() / 3600));
-    let cmd = cmd.args(["--keep-tag", "protected", "--group-by", "host", "--prune", "--no-cache"]);
+    let cmd = cmd.args(["--keep-tag", "protected", "--group-by", "host,tags", "--prune", "--no-cache"]);
     let name = "RESTIC_PASSWORD".to_owned();
     cmd.private(&[Private::File { name, file: password.clone() }]).user(account).timeout(PRUNE).stoppable()
 }

@@ -125,6 +125,10 @@ impl Problem {
     /// Returns the line as it can be printed, and the white space before the caret: a tab stays a tab in both, and
     /// what would move the cursor is replaced.
     fn shown_line(&self) -> (String, String) {
+        // A private key on one line: it would be in a log for ever.
+        if self.source_line.contains("PRIVATE KEY") {
+            return ("\u{2026}".into(), String::new());
+        }
         // A long line, as of JSON, is shown around the place.
         let column = self.column.saturating_sub(1) as usize;
         let skipped =

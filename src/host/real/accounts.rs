@@ -126,7 +126,8 @@ impl Accounts {
         let others = ids.groups.iter().filter(|gid| **gid != ids.gid);
         let mut groups: Vec<String> = others.map(|gid| self.group_name(*gid)).collect();
         groups.sort_unstable();
-        Ok(Some(UserEntry { uid: ids.uid, group: self.group_name(ids.gid), groups, home, shell }))
+        let closed = is_closed(self.tree.as_deref().unwrap_or(Path::new("/")), user);
+        Ok(Some(UserEntry { uid: ids.uid, group: self.group_name(ids.gid), groups, home, shell, closed }))
     }
 
     pub(super) fn user_name(&self, uid: u32) -> String {
@@ -215,6 +216,17 @@ impl Files {
     fn is_empty(&self) -> bool {
         self.passwd.is_empty() && self.group.is_empty()
     }
+}
+
+/// Says whether an account has run out on day 1. Nothing else of that file is held.
+#[expect(clippy::disallowed_methods, reason = "host reads")]
+fn is_closed(root: &Path, user: &UserName) -> bool {
+    let mut shadow = std::fs::read(root.join("etc/shadow")).unwrap_or_default();
+    let mut fields = shadow.split(|byte| *byte == b'\n').map(|line| line.split(|byte| *byte == b':'));
+    let closed =
+        fields.any(|mut line| line.next() == Some(user.as_str().as_bytes()) && line.nth(6) == Some(b"1"));
+    shadow.fill(0);
+    closed
 }
 
 /// Reads a tree's file; a tree that is just being made may have none.

@@ -122,7 +122,7 @@ fn prepare(real: &Real, cmd: &Cmd) -> Result<Command> {
 #[expect(clippy::disallowed_methods, reason = "host runs programs")]
 fn build(real: &Real, cmd: &Cmd, by: &[&str]) -> Result<Command> {
     let mut command = Command::new(by[0]);
-    command.args(&by[1..]).arg("--pdeathsig=KILL");
+    command.args(&by[1..]).arg(if cmd.is_whole() { "--pdeathsig=clear" } else { "--pdeathsig=KILL" });
     if let Some(user) = cmd.run_as() {
         command.args(identity(real, user)?);
     }

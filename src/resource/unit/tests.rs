@@ -156,7 +156,7 @@ fn it_goes_with_all_that_is_of_it() {
     let gone = |_: &HostPath| false;
     let removed = |unit: &Unit, seen: &UnitSeen| match unit.removal(seen, &gone) {
         Removal::Delete(edit) => ops(&edit).replace("/etc/systemd/system/", ""),
-        Removal::Forget(why) => format!("forget: {why}"),
+        Removal::Forget(why) | Removal::Shut(_, why) => format!("forget: {why}"),
         Removal::Quiet => "quiet".into(),
     };
     let stamped = |seen: UnitSeen| UnitSeen { stamp: true, ..seen };

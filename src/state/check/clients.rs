@@ -3,11 +3,37 @@
 use super::Check;
 use crate::{
     model::UserName,
-    resource::{Access, SshUserSpec},
+    resource::{Access, MIGHTY, SshUserSpec},
 };
 
-/// What restic's `--keep-within` can tell apart, in seconds.
-const HOUR: u64 = 3600;
+/// What `keep_within` may be.
+pub(super) const KEEP_WITHIN: &str =
+    "write whole hours, days or weeks, at most a century: `36h`, `90d`, `36500d`";
+/// Directories of the system's: nobody is shut in by one, and what is made in it is in the way.
+const SYSTEM: [&str; 19] = [
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/lib",
+    "/lib64",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/var/cache",
+    "/var/log",
+    "/var/run",
+    "/var/spool",
+    "/var/tmp",
+    "/var/lib/rlvm",
+];
+/// Directories that others stand in: a client has one of its own below.
+const SHARED: [&str; 9] =
+    ["/", "/home", "/media", "/mnt", "/opt", "/srv", "/var", "/var/lib", "/var/backups"];
 
 impl Check<'_> {
     pub(super) fn clients(&mut self) {
@@ -16,8 +42,23 @@ impl Check<'_> {
             if *name == UserName::root() {
                 self.error(&at, "root is nobody's client", "give each client an account of its own");
             }
+            if MIGHTY.contains(&name.as_str()) {
+                let message = format!("`{name}` is a group of the system's, and would be the client's");
+                self.error(&at, message, "give the account another name, like `backup-web01`");
+            }
+            self.directory(&at, spec);
             self.keys(&at, spec);
             self.prune(&at, name, spec);
+        }
+    }
+
+    fn directory(&mut self, at: &[&str; 3], spec: &SshUserSpec) {
+        let directory = &spec.directory;
+        let mut way = std::iter::once(directory.clone()).chain(directory.ancestors());
+        if SHARED.contains(&directory.as_str()) || way.any(|dir| SYSTEM.contains(&dir.as_str())) {
+            let path = [at[0], at[1], at[2], "directory"];
+            let message = format!("a client cannot be shut into {directory}");
+            self.error(&path, message, "give it a directory of its own, like `/srv/clients/web01`");
         }
     }
 
@@ -41,9 +82,9 @@ impl Check<'_> {
             let remedy = "write `access: append_only`, or let the client prune";
             self.error(&path("")[..4], message, remedy);
         }
-        if !prune.keep_within.seconds().is_multiple_of(HOUR) {
-            let remedy = "write whole hours, days or weeks: `90d`";
-            self.error(&path("keep_within"), "restic knows no minutes here", remedy);
+        if !prune.keep_within.is_kept_within() {
+            let message = format!("`keep_within: {}` is nothing that restic could count", prune.keep_within);
+            self.error(&path("keep_within"), message, KEEP_WITHIN);
         }
     }
 }

@@ -131,12 +131,12 @@ impl Check<'_> {
                 "write how many are kept, like `daily: 7`; without `retention` all are kept",
             );
         }
-        if retention.keep_within.is_some_and(|span| !span.seconds().is_multiple_of(3600)) {
+        if retention.keep_within.is_some_and(|span| !span.is_kept_within()) {
             let path = ["jobs", name.as_str(), "retention", "keep_within"];
             self.error(
                 &path,
-                "`keep_within` must be in whole hours",
-                "restic knows nothing smaller: write 1h or more",
+                "`keep_within` is nothing that restic could count",
+                super::clients::KEEP_WITHIN,
             );
         }
     }

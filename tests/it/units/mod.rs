@@ -266,7 +266,7 @@ fn a_users_units_are_fine_too() {
         fs::write(&file, text).unwrap();
         files.push(file.to_str().unwrap().to_owned());
     }
-    assert_eq!(files.len(), 3, "{files:?}");
+    assert_eq!(files.len(), 5, "{files:?}");
     let mut command = Command::new("systemd-analyze");
     command.args(["--user", "verify", "--man=no", "--recursive-errors=no"]).args(&files);
     let ran = scratch.ran(command.env("XDG_RUNTIME_DIR", scratch.beside("user")).env("LC_ALL", "C.UTF-8"));
