@@ -10,6 +10,7 @@ mod converge;
 mod crash;
 mod engine;
 mod exits;
+mod hosts;
 mod lab;
 mod personal;
 mod prune;
