@@ -1,6 +1,7 @@
 //! Tests of rlvm as a whole: one binary, a module a concern.
 
 mod accounts;
+mod adoption;
 mod architecture;
 mod canary;
 mod checks;
