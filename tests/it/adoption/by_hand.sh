@@ -11,7 +11,7 @@ ssh:
   users:
 STATE
 for n in $(seq 30); do
-    name=client$n home=/srv/clients/client$n shell=/bin/sh access=append_only group= mode=0755 owner=root
+    name=client$n home=/srv/clients/client$n shell=/bin/sh access=append_only group=--user-group mode=0755 owner=root
     command="rclone serve restic --stdio --append-only $home/repo"
     case $((n % 5)) in
     1) access=sftp shell=/usr/sbin/nologin command=internal-sftp ;;
@@ -19,9 +19,9 @@ for n in $(seq 30); do
     2) access=sftp shell=/bin/bash command=internal-sftp home=/home/$name ;;
     # A home of its own, which nobody else could look into.
     3) mode=0700 owner=$name ;;
-    4) shell=/bin/bash group=users ;;
+    4) shell=/bin/bash group="--no-user-group --gid users" ;;
     esac
-    useradd --uid $((2000 + n)) --password '*' --no-create-home --home-dir $home --shell $shell ${group:+--gid $group --no-user-group} $name
+    useradd --uid $((2000 + n)) --password '*' --no-create-home --home-dir $home --shell $shell $group $name
     install -d -m 0755 /srv/clients/$name
     install -d -m $mode -o $owner $home
     install -d -m 0700 -o $name -g $(id -gn $name) /srv/clients/$name/repo

@@ -66,9 +66,10 @@ fn meanwhile<T>(lab: &Lab, work: impl FnOnce() -> T) -> (T, Vec<Ran>, BTreeMap<S
     thread::scope(|scope| {
         let clients = scope.spawn(|| {
             let mut kept = Vec::new();
+            // One of each way, then the next of each.
             for number in (1..=30).cycle().take_while(|_| goes_on()) {
                 kept.extend(kept_out(lab, number, &again));
-                thread::sleep(Duration::from_millis(20));
+                thread::sleep(Duration::from_millis(100));
             }
             kept
         });
@@ -87,11 +88,24 @@ fn meanwhile<T>(lab: &Lab, work: impl FnOnce() -> T) -> (T, Vec<Ran>, BTreeMap<S
             }
             read
         });
+        let keys = scope.spawn(|| lab.ok(&["bash", "-c", READERS]));
         let worked = work();
+        lab.file("/run/taken-over", "");
         done.store(true, Ordering::SeqCst);
+        assert_eq!(keys.join().unwrap(), "", "keys that sshd could not have read");
         (worked, clients.join().unwrap(), reader.join().unwrap())
     })
 }
+
+/// Reads, as sshd does for each account before it knows better, the keys in homes that only their owners could look
+/// into, and says when it could not. It ends with the file that it waits for.
+const READERS: &str = "for n in 3 8 13 18 23 28; do
+    setpriv --reuid client$n --regid client$n --clear-groups bash -c '
+        while [ ! -e /run/taken-over ]; do
+            { : < /srv/clients/client$0/.ssh/authorized_keys; } 2>/dev/null || echo client$0
+        done' $n &
+done
+wait";
 
 /// The numbers of all accounts; groups may be others.
 fn numbers(lab: &Lab) -> Vec<(String, String)> {
@@ -120,7 +134,6 @@ fn ids(lab: &Lab) -> Vec<String> {
 
 #[test]
 fn a_host_by_hand_is_taken_over_without_a_gap() {
-    // R43, R44
     let (lab, _) = by_hand();
     lab.file("/root/batch", "pwd\n");
     let _sshd = lab.own_sshd();
@@ -133,19 +146,23 @@ fn a_host_by_hand_is_taken_over_without_a_gap() {
     // What there is, matches, and differs.
     let before = lab.contents();
     let plan = lab.rlvm(&["plan"]).stdout;
-    for (sign, address) in [
-        ("=", "cron:task4"),
-        ("×", "cron:task1"),
-        ("×", "logrotate:app1"),
-        ("=", "repository:r1"),
-        ("=", "account:user/client1"),
-        ("×", "account:user/client2"),
-        ("×", "directory:/srv/clients/client3"),
+    for (change, why) in [
+        ("= cron:task4 ", "it is there, as declared"),
+        ("~ cron:task1 ", "(refused)  it is there, and differs"),
+        ("~ logrotate:app1 ", "(refused)  it is there, and differs"),
+        ("= repository:r1 ", "it is there"),
+        ("= account:user/client1 ", "it is there, as declared"),
+        ("~ account:user/client2 ", "(refused)  it is there, and differs"),
+        ("~ account:user/client4 ", "(refused)  it is there, and differs"),
+        ("~ directory:/srv/clients/client3 ", "(refused)  it is there, and differs"),
+        ("+ authorized_keys:client1 ", "it is not there"),
     ] {
-        println!("{sign} {address}");
-        assert!(plan.contains(address), "{address}: {plan}");
+        let line = plan.lines().find(|line| line.starts_with(change));
+        assert!(line.is_some_and(|line| line.contains(why)), "{change}: {line:?}: {plan}");
     }
-    println!("{plan}");
+    for detail in ["-# by hand", "/home/client2 → /srv/clients/client2\n", "0700 → 0755\n"] {
+        assert!(plan.contains(detail), "{detail}: {plan}");
+    }
     lab.expect(6, &["apply", "--yes"]);
     assert_eq!(lab.contents(), before, "a refused apply changes nothing");
 
