@@ -172,12 +172,9 @@ impl Kind for AuthorizedKeys {
     fn observe(&self, look: &Look<'_, AuthorizedKeysSeen>) -> Result<AuthorizedKeysSeen> {
         let (file, others, unsafe_way) = (self.file.observe(look.host)?, Vec::new(), Vec::new());
         let mut seen = AuthorizedKeysSeen { file, others, unsafe_way, no_rclone: false };
-        if look.leaving {
-            return Ok(seen);
-        }
         seen.others = self.others(look.host)?;
         // What another root holds belongs to whoever makes it, and has its programs later.
-        if look.host.is_tree() {
+        if look.leaving || look.host.is_tree() {
             return Ok(seen);
         }
         match self.access {
@@ -234,6 +231,21 @@ impl Kind for AuthorizedKeys {
             Finding::new(Severity::Error, self.address(), message).remedy(remedy)
         };
         seen.unsafe_way.iter().map(say).collect()
+    }
+
+    fn parting(&self, seen: &AuthorizedKeysSeen) -> Vec<Finding> {
+        // What rlvm wrote went before what an account already had in its home, and no longer does.
+        let say = |other: &OtherKey| {
+            let OtherKey::Key(place, key) = other else { return None };
+            let user = &self.user;
+            let message = format!(
+                "{} in {place} counts again: sshd reads it for {user} once the account is no longer declared",
+                key.fingerprint()
+            );
+            let remedy = format!("if {user} is to be locked out, take it out there");
+            Some(Finding::new(Severity::Warning, self.address(), message).remedy(remedy))
+        };
+        seen.others.iter().filter_map(say).collect()
     }
 
     fn removal(&self, seen: &AuthorizedKeysSeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {

@@ -134,7 +134,7 @@ fn ids(lab: &Lab) -> Vec<String> {
 
 #[test]
 fn a_host_by_hand_is_taken_over_without_a_gap() {
-    let (lab, _) = by_hand();
+    let (lab, state) = by_hand();
     lab.file("/root/batch", "pwd\n");
     let _sshd = lab.own_sshd();
     let none = AtomicUsize::new(20);
@@ -183,4 +183,16 @@ fn a_host_by_hand_is_taken_over_without_a_gap() {
         assert_eq!(kept_out(&lab, number, &none), None, "by rlvm");
     }
     assert_eq!((numbers(&lab), ids(&lab)), (numbers_before, ids_before));
+
+    // One goes again: what its home has counted before, and does again unless somebody takes it out.
+    let left: Vec<&str> = state.lines().filter(|line| !line.starts_with("    client3:")).collect();
+    lab.state(&left.join("\n"));
+    let plan = lab.expect(0, &["plan"]).stdout;
+    assert!(plan.contains(" in /srv/clients/client3/.ssh/authorized_keys:1 counts again"), "{plan}");
+    lab.ok(&["rm", "/srv/clients/client3/.ssh/authorized_keys"]);
+    lab.apply();
+    lab.plan_is_empty();
+    let refused = log_in(&lab, 3);
+    assert!(refused.stderr.contains("Permission denied (publickey"), "{refused:?}");
+    assert_eq!((kept_out(&lab, 4, &none), kept_out(&lab, 2, &none)), (None, None));
 }
