@@ -15,6 +15,7 @@ mod resources;
 mod schedules;
 mod server;
 mod ssh;
+mod undeclared;
 mod units;
 mod unsupported;
 
@@ -55,6 +56,7 @@ pub fn expand(state: &State, homes: &Homes, scope: &Scope) -> Expanded {
     other_backups(state, &mut expanded);
     ssh::add(state, homes, &mut expanded);
     server::add(state, &mut expanded);
+    undeclared::add(state, &mut expanded);
     accounts::needed(&mut expanded);
     expanded.add_directories_above();
     expanded.refuse_descents();

@@ -199,12 +199,16 @@ mod tests {
         crate::state::load("state", &mut |_| Ok(yaml.clone())).unwrap().state
     }
 
+    fn timed(more: &str) -> Vec<Timed> {
+        super::super::schedules::timed(&state(more), &Scope::Host)
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
         /// R43: what a shell gets is what the state says, whatever systemd reads into a line.
         #[test]
         fn a_shell_gets_what_the_state_says(text in "[ -~äß\t]*[%$\"'\\\\ ;|]{0,4}[!-~]") {
-            let mut timed = super::super::schedules::timed(&state("cron:\n  a: { schedule: '@daily', command: x }\n"), &Scope::Host);
+            let mut timed = timed("cron:\n  a: { schedule: '@daily', command: x }\n");
             timed[0].command.clone_from(&text);
             let line = command(&state(""), &timed[0]);
             prop_assert!(!line.contains('\t') && !line.contains('\n'));
@@ -214,27 +218,15 @@ mod tests {
 
     #[test]
     fn a_jobs_units_as_the_hosts_and_as_a_users_own() {
-        let state = state(
-            "rlvm_path: /opt/my rlvm/100%\ndestinations: { a: { local: { path: /a }, password_file: /p } }\n\
-             jobs: { home: { to: [a], sources: [{ path: /home }], schedule: '@daily', user: backup } }\n",
-        );
-        let timed = super::super::schedules::timed(&state, &Scope::Host);
+        let yaml = "rlvm_path: /opt/my rlvm/100%\ndestinations: { a: { local: { path: /a }, password_file: /p } }\n\
+             jobs: { home: { to: [a], sources: [{ path: /home }], schedule: '@daily', user: backup } }\n";
+        let (state, timed) = (state(yaml), super::tests::timed(yaml));
         let host = service(&state, &timed[0], false, None);
         assert!(host.contains("\nType=oneshot\nExecStart=\"/opt/my rlvm/100%%\" run home\n"), "{host}");
         assert!(host.contains("\nKillMode=mixed\n") && host.contains("\nEnvironment=HOME=%h\n"), "{host}");
         // As root, whatever the job's user is: rlvm itself steps down to that one.
         assert!(!host.contains("User=") && host.contains("\nNoNewPrivileges=true\n"), "{host}");
-        let path = |path: &str| path.parse::<HostPath>().unwrap();
-        let own = Personal {
-            user: "ann".parse().unwrap(),
-            group: "ann".parse().unwrap(),
-            home: path("/home/ann"),
-            config: path("/home/ann/.config"),
-            state: path("/home/ann/.local/state"),
-            data: path("/home/ann/.local/share"),
-            cache: path("/home/ann/.cache"),
-            runtime: path("/run/user/1000"),
-        };
+        let own = Personal::ann();
         let of_ann = service(&state, &timed[0], true, Some(&own));
         assert!(of_ann.ends_with("\nUMask=0077\n\n[Install]\nWantedBy=default.target\n"), "{of_ann}");
         assert!(!of_ann.contains("network-online") && !of_ann.contains("User="), "{of_ann}");
@@ -244,16 +236,13 @@ mod tests {
         assert_eq!(
             made,
             ["/home/ann/.config/systemd/user", "/home/ann/.config/systemd", "/home/ann/.config"]
-                .map(|it| format!("{it} ann:ann"))
+                .map(|it| format!("{it} ann:users"))
         );
         let mut expanded = Expanded::default();
-        let other = schedules_of("cron: { x: { schedule: '@daily', user: www-data, command: 'true' } }\n");
+        let other =
+            super::tests::timed("cron: { x: { schedule: '@daily', user: www-data, command: 'true' } }\n");
         add(&state, &other, &Scope::User(Box::new(own)), &mut expanded);
         assert_eq!(expanded.findings.len(), 1, "{:?}", expanded.findings);
         assert!(expanded.findings[0].message.contains("www-data"), "{:?}", expanded.findings);
-    }
-
-    fn schedules_of(more: &str) -> Vec<Timed> {
-        super::super::schedules::timed(&state(more), &Scope::Host)
     }
 }

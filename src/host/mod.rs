@@ -59,6 +59,8 @@ pub trait Observe {
     fn has_group(&self, group: &GroupName) -> Result<bool>;
     /// Says what the system's accounts say of a user; nothing if there is no such user.
     fn user(&self, user: &UserName) -> Result<Option<UserEntry>>;
+    /// Lists the accounts that are at home below a directory, as the system's own files have them, each with its home.
+    fn users_below(&self, dir: &HostPath) -> Result<Vec<(String, String)>>;
     /// Says where a user is at home; nothing if there is no such user.
     fn home(&self, user: &UserName) -> Result<Option<HostPath>>;
     /// Says how much of the file system where a directory lies a user may fill; nothing where there are no quotas.

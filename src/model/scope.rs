@@ -45,3 +45,21 @@ impl Scope {
         }
     }
 }
+
+#[cfg(test)]
+impl Personal {
+    /// Returns a user, for tests.
+    pub(crate) fn ann() -> Self {
+        let path = |path: &str| path.parse::<HostPath>().unwrap();
+        Self {
+            user: "ann".parse().unwrap(),
+            group: "users".parse().unwrap(),
+            home: path("/home/ann"),
+            config: path("/home/ann/.config"),
+            state: path("/home/ann/.local/state"),
+            data: path("/home/ann/.local/share"),
+            cache: path("/home/ann/.cache"),
+            runtime: path("/run/user/1000"),
+        }
+    }
+}

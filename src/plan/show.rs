@@ -90,7 +90,9 @@ pub fn write_change(out: &mut String, change: &Change, style: Style) {
     if creating {
         let all: Vec<String> =
             change.attributes.iter().map(|it| format!("{}: {}", it.name, value(it, creating))).collect();
-        let _ = writeln!(out, "    {}", all.join("  "));
+        if !all.is_empty() {
+            let _ = writeln!(out, "    {}", all.join("  "));
+        }
         write_text(out, change, style);
         return;
     }

@@ -167,7 +167,7 @@ impl Kind for Account {
     }
 
     fn removal(&self, seen: &AccountSeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
-        let stays = "the account stays, no key of the state opens it any more, and its files stay";
+        let stays = "the account stays, and its files; no key of the state opens it any more";
         let deletion = match self {
             _ if *seen == AccountSeen::Absent => return Removal::Quiet,
             Self::NewUser(NewUser { name, goes: true, .. }) => Cmd::new("userdel").arg(name.as_str()),

@@ -27,6 +27,7 @@ mod ssh_agent;
 mod ssh_config;
 mod ssh_key;
 mod sshd_config;
+mod undeclared;
 mod unit;
 mod writable;
 
@@ -56,6 +57,7 @@ pub use ssh_agent::AgentSeen;
 pub use ssh_config::{SshConfig, SshConfigHost};
 pub use ssh_key::{NewKey, PublicSeen, SshKey, SshKeySeen};
 pub use sshd_config::{Says, Sshd, SshdConfig, SshdSeen};
+pub use undeclared::{Undeclared, UndeclaredSeen};
 pub use unit::{Loaded, Manager, OwnManager, Unit, UnitSeen, Wants};
 pub use writable::Writable;
 
@@ -421,4 +423,5 @@ kinds! {
     Quota,
     Crontab,
     Writable,
+    Undeclared,
 }

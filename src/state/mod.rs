@@ -56,10 +56,11 @@ pub struct State {
     /// Names that this host had before, so that its history goes on under the new one. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub was: Vec<HostName>,
-    /// Where cron finds rlvm: an absolute path. Default: `/usr/bin/rlvm`.
+    /// Where cron or systemd finds rlvm: an absolute path. Default: `/usr/bin/rlvm`.
     #[serde(default = "State::rlvm_path")]
     pub rlvm_path: HostPath,
-    /// What starts jobs and the entries of `cron:` when it is time. Default: cron.
+    /// What starts all that has a schedule when it is time: jobs, prunes of clients, and the entries of `cron:` too, which
+    /// become timers by `systemd`. Schedules stay in cron's words. Default: cron.
     #[serde(default, skip_serializing_if = "is_default")]
     pub scheduler: Scheduler,
     /// Where rlvm writes its own logs, and how many old ones are kept.
@@ -83,7 +84,7 @@ pub struct State {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "keyed::<Name, Job>")]
     pub jobs: BTreeMap<Name, Job>,
-    /// Cron entries of your own, beside those that jobs make, by name. Default: none.
+    /// Entries of your own, beside those that jobs make, by name: cron's, or timers if `scheduler` is `systemd`. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "keyed::<Name, CronSpec>")]
     pub cron: BTreeMap<Name, CronSpec>,
@@ -149,7 +150,7 @@ pub enum Scheduler {
     /// cron: a file each in /etc/cron.d, without root a block in the user's crontab.
     #[default]
     Cron,
-    /// systemd: a timer and a service each.
+    /// systemd: a timer and a service each in /etc/systemd/system, without root in ~/.config/systemd/user.
     Systemd,
 }
 

@@ -98,3 +98,33 @@ fn credentials_are_checked_like_passwords() {
         assert!(plan.stdout.contains(words), "{words}\n{}", plan.stdout);
     }
 }
+
+#[test]
+fn what_stands_beside_what_is_declared_is_named() {
+    let on = Scratch::new();
+    for repository in ["/srv/backup/old", "/srv/clients/gone/repo"] {
+        on.file(&format!("{repository}/config"), "");
+        on.dir(&format!("{repository}/keys"), 0, 0o700);
+    }
+    on.dir("/srv/backup/no-repository/keys", 0, 0o755);
+    on.file("/etc/passwd", &(on.read("/etc/passwd") + "gone:x:900:900::/srv/clients/gone:/bin/sh\n"));
+    on.file("/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\n");
+    on.state(
+        "destinations:\n  vault: { local: { path: /srv/backup/web01 }, password_file: /p, generate_password: true }\n\
+         ssh:\n  users:\n    a: { directory: /srv/clients/a, authorized_keys: [{ key: \"ssh-ed25519 \
+         AAAAC3NzaC1lZDI1NTE5AAAAIB0q4ZJm9b6m7o1vFv3x0m2bq5vT8yq7lq1m4E3v1xw0\" }] }\n",
+    );
+    let said = |plan: &str| -> Vec<String> {
+        plan.lines().filter(|line| line.contains("unknown: ")).map(ToOwned::to_owned).collect()
+    };
+    let all = [
+        "note: undeclared:/srv/backup: unknown: /srv/backup/old is a repository, and not declared; it is left alone",
+        "note: undeclared:/srv/clients: unknown: /srv/clients/gone/repo is a repository, and not declared; it is left alone",
+        "note: undeclared:/srv/clients: unknown: the account gone is at home in /srv/clients/gone, and not declared; it is left alone",
+    ];
+    assert_eq!(said(&on.expect(0, &["plan"]).stdout), all);
+    on.apply();
+    // What is said of them is no change: neither is what is declared taken for unknown once it is there.
+    on.plan_is_empty();
+    assert_eq!(said(&on.expect(0, &["plan"]).stdout), all);
+}

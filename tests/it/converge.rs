@@ -48,6 +48,7 @@ const FOREIGN: &[&str] = &[
     "/etc/cron.d/cron0.dpkg-old",
     "/etc/logrotate.d/apt",
     "/etc/rlvm/secrets/old.pass",
+    "/etc/systemd/system/foreign.timer",
     "/srv/foreign",
     "/srv/repos/foreign",
 ];
@@ -74,7 +75,7 @@ fn driftable(parts: &[Part]) -> Vec<String> {
         Part::Directory { path, .. } => vec![path.clone()],
         Part::Destination { name, generate: true, .. } => vec![password(name, true)],
         Part::Key(key) => vec![key.path.clone(), format!("{}.pub", key.path)],
-        part => part.file().into_iter().chain(part.ssh_files().into_iter().flatten()).collect(),
+        part => part.files().into_iter().chain(part.ssh_files().into_iter().flatten()).collect(),
     };
     let own = ["/etc/logrotate.d/rlvm".to_owned()];
     parts.iter().flat_map(of).chain(own).collect()
@@ -189,7 +190,7 @@ proptest! {
         removes_exactly(&plan, &leaves);
         on.expect(0, &["apply", "--yes", "--allow-mass-removal"]);
         is_as_declared(&on, &stays);
-        for path in leaves.iter().filter_map(Part::file) {
+        for path in leaves.iter().flat_map(Part::files) {
             prop_assert!(!on.at(&path).exists(), "{} is still there", path);
         }
         for path in leaves.iter().filter_map(Part::ssh_files).flatten() {
@@ -262,9 +263,14 @@ fn removes_exactly(plan: &serde_json::Value, leaves: &[Part]) {
     }
     let address = |path: String| {
         let (dir, name) = path.rsplit_once('/').unwrap();
-        format!("{}:{name}", if dir.ends_with("cron.d") { "cron" } else { "logrotate" })
+        let kind = match dir {
+            "/etc/cron.d" => "cron",
+            "/etc/logrotate.d" => "logrotate",
+            _ => "unit",
+        };
+        format!("{kind}:{name}")
     };
-    let files = leaves.iter().filter_map(Part::file).map(address);
+    let files = leaves.iter().flat_map(Part::files).map(address);
     let of_ssh =
         |[config, known]: [String; 2]| [format!("ssh_config:{config}"), format!("known_hosts:{known}")];
     let files = files.chain(leaves.iter().filter_map(Part::ssh_files).flat_map(of_ssh));

@@ -9,6 +9,8 @@
     reason = "tests look at the machine and change it themselves"
 )]
 
+mod states;
+
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
@@ -35,60 +37,7 @@ use rlvm::{
 };
 
 use crate::support::{Scratch, Tree, restic_of};
-
-/// A state with every kind, nested directories, a job's user, two repositories.
-const FULL: &str = r#"
-restic:
-  version: 0.18.0
-  sha256: 178d9b31be93cedafe5c486c860fe3a054b7c9abfbefb472eab33432d7de23cc
-  url: file:///srv/mirror/restic-0.18.0
-directories:
-  /srv/a: { mode: "0755" }
-  /srv/a/b: { owner: www-data, group: adm, mode: "0750" }
-  /srv/repos: { mode: "0711" }
-destinations:
-  vault: { local: { path: /srv/repos/vault }, password_file: /etc/rlvm/secrets/vault, generate_password: true }
-  users: { local: { path: /srv/repos/users }, password_file: /etc/rlvm/users/users, generate_password: true }
-jobs:
-  system: { sources: [{ path: /etc }], to: [vault], schedule: "30 2 * * *" }
-  home: { sources: [{ path: /home }], to: [users], user: backup, schedule: "@daily" }
-cron:
-  trim: { schedule: "@weekly", command: "/sbin/fstrim --all" }
-logrotate:
-  shop: { paths: [/var/log/shop/*.log], keep: 3 }
-ssh:
-  keys:
-    /root/.ssh/id_rlvm: {}
-    /etc/rlvm/keys/id: { owner: backup }
-  hosts:
-    nas.lan: { identity: /root/.ssh/id_rlvm, host_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0q4ZJm9b6m7o1vFv3x0m2bq5vT8yq7lq1m4E3v1xw0] }
-"#;
-
-/// The same host, differently: something changed, something gone, something new.
-const OTHER: &str = r#"
-restic:
-  version: 0.19.0
-  sha256: 7edd387499836c2392c515da445930506dfc2debfb025e95baefdbcd4fa00470
-  url: file:///srv/mirror/restic-0.19.0
-directories:
-  /srv/a: { owner: www-data, mode: "0700" }
-  /srv/repos: { mode: "0755" }
-  /srv/new: {}
-destinations:
-  vault: { local: { path: /srv/repos/vault }, password_file: /etc/rlvm/secrets/vault, generate_password: true }
-jobs:
-  system: { sources: [{ path: /etc }], to: [vault], schedule: "0 3 * * *" }
-cron:
-  trim: { schedule: "@monthly", command: "/sbin/fstrim --all --verbose" }
-ssh:
-  keys:
-    /root/.ssh/id_new: { type: ecdsa }
-  hosts:
-    nas.lan: { identity: /root/.ssh/id_rlvm, port: 2222, host_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0q4ZJm9b6m7o1vFv3x0m2bq5vT8yq7lq1m4E3v1xw0] }
-"#;
-
-/// Nothing is left but what holds backups.
-const NOTHING: &str = "directories: {}\n";
+use states::{BY_CRON, BY_SYSTEMD_OTHERWISE, FULL, NOTHING, OTHER};
 
 /// A machine that has both versions of restic that the states pin.
 fn mirrored() -> Scratch {
@@ -96,6 +45,8 @@ fn mirrored() -> Scratch {
     for version in ["0.18.0", "0.19.0"] {
         on.file(&format!("/srv/mirror/restic-{version}"), &restic_of(version));
     }
+    // As Debian has it: else what is empty between two of systemctl's steps would go at one time and stay at another.
+    on.file("/etc/systemd/system/foreign.service", "");
     on
 }
 
@@ -194,6 +145,19 @@ fn half(real: &Real, op: &Op) {
             let receipt = Receipt::path_of(&install.path).unwrap();
             fs::write(at(&temporary(&receipt)), "# Written by").unwrap();
         }
+        Op::Run(cmd) if cmd.name() == "systemctl" => {
+            let [Arg::Word(verb), Arg::Word(unit)] = cmd.words() else {
+                panic!("{cmd}: what does it leave?")
+            };
+            let target = if unit.contains(".timer") { "timers" } else { "multi-user" };
+            let wants = at(&format!("/etc/systemd/system/{target}.target.wants"));
+            // The directory and no link in it.
+            match verb.as_str() {
+                "enable" => drop(fs::create_dir(wants)),
+                "disable" => drop(fs::remove_file(wants.join(unit))),
+                _ => panic!("{cmd}: what does it leave?"),
+            }
+        }
         Op::Run(cmd) => {
             let words = cmd.words().iter();
             let paths: Vec<_> =
@@ -273,6 +237,11 @@ fn mortal_apply(on: &Scratch, yaml: &str, death: Death) -> usize {
 fn comparable(on: &Scratch) -> Tree {
     let mut tree = on.tree();
     tree.retain(|path, _| !path.starts_with("/var/lib/rlvm/") && !path.starts_with("/run/rlvm/"));
+    // An empty one is what systemctl leaves when it is killed, and means nothing.
+    let linked: Vec<String> = tree.keys().filter(|path| path.contains(".wants/")).cloned().collect();
+    tree.retain(|path, _| {
+        !path.ends_with("target.wants") || linked.iter().any(|link| link.starts_with(path.as_str()))
+    });
     for (path, what) in &mut tree {
         if path.starts_with("/etc/rlvm/") || path.contains("/keys/") || path.contains("/.ssh/id_") {
             what.truncate(what.find(" file ").map_or(what.len(), |at| at + 5));
@@ -343,6 +312,21 @@ fn killed_while_changing() {
 #[test]
 fn killed_while_removing() {
     matrix(Some(FULL), NOTHING);
+}
+
+#[test]
+fn killed_while_another_scheduler_takes_over() {
+    let by_systemd = format!("scheduler: systemd{BY_CRON}");
+    let by_systemd = by_systemd.as_str();
+    for (from, to) in [
+        (None, by_systemd),
+        (Some(BY_CRON), by_systemd),
+        (Some(by_systemd), BY_SYSTEMD_OTHERWISE),
+        (Some(by_systemd), BY_CRON),
+        (Some(by_systemd), NOTHING),
+    ] {
+        matrix(from, to);
+    }
 }
 
 #[test]

@@ -16,9 +16,16 @@ pub(crate) enum Part {
     /// A local repository and its password.
     Destination { name: String, user: &'static str, generate: bool },
     /// A job.
-    Job { name: String, user: &'static str, to: String, schedule: Option<&'static str>, enabled: bool },
+    Job {
+        name: String,
+        user: &'static str,
+        to: String,
+        schedule: Option<&'static str>,
+        enabled: bool,
+        systemd: bool,
+    },
     /// A cron entry.
-    Cron { name: String, schedule: &'static str, user: &'static str, command: &'static str },
+    Cron { name: String, schedule: &'static str, user: &'static str, command: &'static str, systemd: bool },
     /// A logrotate rule.
     Logrotate { name: String, keep: u32, su: bool },
     /// A pair of SSH keys.
@@ -44,6 +51,13 @@ const USERS: &[&str] = &["root", "www-data", "backup"];
 const GROUPS: &[&str] = &["root", "adm", "backup"];
 const MODES: &[u32] = &[0o700, 0o750, 0o755, 0o711, 0o2775, 0o1777];
 const SCHEDULES: &[&str] = &["30 2 * * *", "@daily", "*/5 0-6 * jan mon-fri", "0 4 * * 0"];
+/// What systemd calls the schedules.
+const ON_CALENDAR: &[&str] = &[
+    "*-*-* 02:30:00",
+    "*-*-* 00:00:00",
+    "Mon..Fri *-01-* 00..06:00,05,10,15,20,25,30,35,40,45,50,55:00",
+    "Sun *-*-* 04:00:00",
+];
 const COMMANDS: &[&str] =
     &["true", "date +%F", "echo 'a b' \"$HOME\" > /dev/null 2>&1", "/sbin/fstrim --all"];
 /// Directories in which others lie; within a chain each lies in the one before.
@@ -94,7 +108,7 @@ fn destination(number: usize) -> impl Strategy<Value = Vec<Part>> {
         }
         parts.extend(jobs.into_iter().enumerate().map(|(index, (schedule, enabled))| {
             let name = format!("job{number}{index}");
-            Part::Job { name, user, to: format!("dest{number}"), schedule, enabled }
+            Part::Job { name, user, to: format!("dest{number}"), schedule, enabled, systemd: false }
         }));
         parts
     })
@@ -102,7 +116,7 @@ fn destination(number: usize) -> impl Strategy<Value = Vec<Part>> {
 
 fn cron(number: usize) -> impl Strategy<Value = Vec<Part>> {
     (select(SCHEDULES), select(USERS), select(COMMANDS)).prop_map(move |(schedule, user, command)| {
-        vec![Part::Cron { name: format!("cron{number}"), schedule, user, command }]
+        vec![Part::Cron { name: format!("cron{number}"), schedule, user, command, systemd: false }]
     })
 }
 
@@ -136,11 +150,19 @@ pub(crate) fn parts() -> impl Strategy<Value = Vec<Part>> {
         some(|number| logrotate(number).boxed()),
         some(|number| peer(number).boxed()),
     );
-    all.prop_map(|((a, b, c), destinations, crons, rules, peers)| {
-        let listed = destinations.into_iter().chain(crons).chain(rules).chain(peers).flatten();
-        a.into_iter().chain(b).chain(c).chain(listed).collect::<Vec<_>>()
-    })
-    .prop_shuffle()
+    let by_systemd = proptest::bool::weighted(0.3);
+    (all, by_systemd)
+        .prop_map(|(((a, b, c), destinations, crons, rules, peers), by_systemd)| {
+            let listed = destinations.into_iter().chain(crons).chain(rules).chain(peers).flatten();
+            let mut parts = a.into_iter().chain(b).chain(c).chain(listed).collect::<Vec<_>>();
+            for part in &mut parts {
+                if let Part::Job { systemd, .. } | Part::Cron { systemd, .. } = part {
+                    *systemd = by_systemd;
+                }
+            }
+            parts
+        })
+        .prop_shuffle()
 }
 
 impl Part {
@@ -165,13 +187,13 @@ impl Part {
                 "{name}: {{ local: {{ path: /srv/repos/{name} }}, password_file: {}, generate_password: {generate} }}",
                 password(name, *generate)
             ),
-            Self::Job { name, user, to, schedule, enabled } => {
+            Self::Job { name, user, to, schedule, enabled, .. } => {
                 let schedule = schedule.map(|it| format!(", schedule: {it:?}")).unwrap_or_default();
                 format!(
                     "{name}: {{ sources: [{{ path: /etc }}], to: [{to}], user: {user}, enabled: {enabled}{schedule} }}"
                 )
             }
-            Self::Cron { name, schedule, user, command } => {
+            Self::Cron { name, schedule, user, command, .. } => {
                 format!("{name}: {{ schedule: {schedule:?}, user: {user}, command: {command:?} }}")
             }
             Self::Logrotate { name, keep, su } => {
@@ -186,15 +208,41 @@ impl Part {
         }
     }
 
-    /// The file in cron.d or logrotate.d that it comes to.
-    pub(crate) fn file(&self) -> Option<String> {
+    /// What it is started by: when, by whom, and the name of the files.
+    fn started(&self) -> Option<(String, &'static str, bool)> {
         match self {
-            Self::Job { name, schedule: Some(_), enabled: true, .. } => {
-                Some(format!("/etc/cron.d/rlvm-{name}"))
+            Self::Job { name, schedule: Some(schedule), enabled: true, systemd, .. } => {
+                Some((format!("rlvm-{name}"), schedule, *systemd))
             }
-            Self::Cron { name, .. } => Some(format!("/etc/cron.d/{name}")),
-            Self::Logrotate { name, .. } => Some(format!("/etc/logrotate.d/{name}")),
+            Self::Cron { name, schedule, systemd, .. } => Some((name.clone(), schedule, *systemd)),
             _ => None,
+        }
+    }
+
+    /// The files in cron.d, systemd's directory or logrotate.d that it comes to.
+    pub(crate) fn files(&self) -> Vec<String> {
+        match (self.started(), self) {
+            (Some((name, _, false)), _) => vec![format!("/etc/cron.d/{name}")],
+            (Some((name, _, true)), _) => {
+                ["service", "timer"].map(|kind| format!("/etc/systemd/system/{name}.{kind}")).into()
+            }
+            (None, Self::Logrotate { name, .. }) => vec![format!("/etc/logrotate.d/{name}")],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Asks the machine whether it is started when it should be.
+    fn is_started(&self, on: &Scratch, line: &str) {
+        let Some((name, schedule, systemd)) = self.started() else { return };
+        if systemd {
+            let at = SCHEDULES.iter().position(|it| *it == schedule).unwrap();
+            let text = on.read(&format!("/etc/systemd/system/{name}.timer"));
+            assert!(text.contains(&format!("\nOnCalendar={}\n", ON_CALENDAR[at])), "{schedule}: {text}");
+            let link = on.at(&format!("/etc/systemd/system/timers.target.wants/{name}.timer"));
+            assert!(link.is_symlink(), "{name} is not enabled");
+        } else {
+            let path = format!("/etc/cron.d/{name}");
+            assert_eq!(on.read(&path).lines().last(), Some(line), "{path}");
         }
     }
 
@@ -212,7 +260,7 @@ impl Part {
             let meta = fs::symlink_metadata(on.at(path)).unwrap_or_else(|err| panic!("{path}: {err}"));
             (meta.uid(), meta.gid(), meta.mode() & 0o7777)
         };
-        if let Some(file) = self.file() {
+        for file in self.files() {
             assert_eq!(of(&file), (0, 0, 0o644), "{file}");
         }
         match self {
@@ -228,20 +276,21 @@ impl Part {
                 let held = on.read(&password);
                 assert_eq!(held.len(), if *generate { 33 } else { GIVEN.len() }, "{password}");
             }
-            Self::Job { name, schedule, enabled, .. } => {
-                let path = format!("/etc/cron.d/rlvm-{name}");
-                match schedule.filter(|_| *enabled) {
-                    Some(schedule) => {
-                        let line = format!("{schedule} root /usr/bin/rlvm run {name}");
-                        assert_eq!(on.read(&path).lines().last(), Some(line.as_str()), "{path}");
-                    }
-                    None => assert!(!on.at(&path).exists(), "{path}"),
+            Self::Job { name, schedule, .. } => {
+                self.is_started(
+                    on,
+                    &format!("{} root /usr/bin/rlvm run {name}", schedule.unwrap_or_default()),
+                );
+                if self.started().is_none() {
+                    let (cron, timer) = (
+                        format!("/etc/cron.d/rlvm-{name}"),
+                        format!("/etc/systemd/system/rlvm-{name}.timer"),
+                    );
+                    assert!(!on.at(&cron).exists() && !on.at(&timer).exists(), "{name}");
                 }
             }
-            Self::Cron { name, schedule, user, command } => {
-                let (path, command) = (format!("/etc/cron.d/{name}"), command.replace('%', "\\%"));
-                let line = format!("{schedule} {user} {command}");
-                assert_eq!(on.read(&path).lines().last(), Some(line.as_str()), "{path}");
+            Self::Cron { schedule, user, command, .. } => {
+                self.is_started(on, &format!("{schedule} {user} {}", command.replace('%', "\\%")));
             }
             Self::Logrotate { name, keep, su } => {
                 let text = on.read(&format!("/etc/logrotate.d/{name}"));
@@ -294,7 +343,9 @@ pub(crate) fn yaml(parts: &[Part]) -> String {
             sections.push(part.section());
         }
     }
-    let mut text = String::new();
+    let systemd =
+        |part: &Part| matches!(part, Part::Job { systemd: true, .. } | Part::Cron { systemd: true, .. });
+    let mut text = String::from(if parts.iter().any(systemd) { "scheduler: systemd\n" } else { "" });
     let (ssh, flat): (Vec<&str>, Vec<&str>) =
         sections.into_iter().partition(|section| section.starts_with("ssh: "));
     let mut list = |heading: &str, section: &str, indent: &str| {

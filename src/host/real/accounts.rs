@@ -93,6 +93,21 @@ impl Accounts {
         Ok(files.line(user).and_then(|line| line.get(5)?.parse().ok()))
     }
 
+    /// Lists who is at home below a directory. Of the running system too only its own files are asked: a directory
+    /// service need not list all that it has.
+    pub(super) fn below(&self, dir: &HostPath) -> Vec<(String, String)> {
+        let lies_in = |home: &String| {
+            home.parse::<HostPath>().is_ok_and(|home| home.ancestors().any(|above| above == *dir))
+        };
+        let of = |line: &Vec<String>| {
+            Some((line.first()?.clone(), line.get(5).filter(|home| lies_in(home))?.clone()))
+        };
+        match self.files() {
+            Some(files) => files.passwd.iter().filter_map(of).collect(),
+            None => read(Path::new("/"), "passwd").iter().filter_map(of).collect(),
+        }
+    }
+
     /// Returns what is written of a user.
     pub(super) fn entry(&self, user: &UserName) -> Result<Option<UserEntry>> {
         let Some(ids) = self.ids(user)? else { return Ok(None) };

@@ -242,6 +242,10 @@ impl Observe for Look<'_> {
         self.real.accounts.entry(user)
     }
 
+    fn users_below(&self, dir: &HostPath) -> Result<Vec<(String, String)>> {
+        Ok(self.real.accounts.below(dir))
+    }
+
     fn home(&self, user: &UserName) -> Result<Option<HostPath>> {
         self.real.accounts.home(user)
     }

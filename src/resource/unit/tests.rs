@@ -1,7 +1,7 @@
 //! Values in, values out.
 
 use super::{look::said, *};
-use crate::{model::GroupName, resource::Wants::Ours};
+use crate::resource::Wants::Ours;
 
 const PATH: &str = "/etc/systemd/system/a.timer";
 const STAMP: &str = "touch -c /var/lib/systemd/timers/stamp-a.timer";
@@ -12,20 +12,6 @@ fn timer() -> Unit {
 
 fn service(at_boot: bool) -> Unit {
     Unit::service("a", "new\n".into(), at_boot, None).unwrap()
-}
-
-fn personal() -> Personal {
-    let path = |path: &str| path.parse::<HostPath>().unwrap();
-    Personal {
-        user: "ann".parse().unwrap(),
-        group: "users".parse::<GroupName>().unwrap(),
-        home: path("/home/ann"),
-        config: path("/home/ann/.config"),
-        state: path("/home/ann/.local/state"),
-        data: path("/home/ann/.local/share"),
-        cache: path("/home/ann/.cache"),
-        runtime: path("/run/user/1000"),
-    }
 }
 
 fn file(text: &str) -> FileSeen {
@@ -220,7 +206,7 @@ fn what_fills_the_place_of_a_cron_file_is_the_timer_or_what_the_boot_starts() {
 
 #[test]
 fn a_users_own_are_the_users() {
-    let own = personal();
+    let own = Personal::ann();
     let timer = Unit::timer("a", "new\n".into(), Some(&own)).unwrap();
     assert_eq!(timer.file.path.as_str(), "/home/ann/.config/systemd/user/a.timer");
     assert_eq!(timer.file.owner.to_string(), "ann:users");
@@ -235,11 +221,11 @@ fn a_users_own_are_the_users() {
 
 #[test]
 fn what_a_person_has_to_do_is_said() {
-    let own = personal();
+    let own = Personal::ann();
     let users = Unit::timer("a", "new\n".into(), Some(&own)).unwrap();
     let fine = fine();
     let of = |unit: &Unit, manager: Manager, wants: Wants, lingers: Option<bool>| {
-        let seen = UnitSeen { manager, wants, lingers, ..fine.clone() };
+        let seen = UnitSeen { wants, manager, lingers, ..fine.clone() };
         let said = unit.checks(&seen, None);
         said.iter().map(|it| format!("{:?}: {}", it.severity, it.message)).collect::<Vec<_>>().join("; ")
     };

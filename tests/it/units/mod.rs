@@ -11,6 +11,12 @@ mod moves;
 
 use std::{fs, os::unix::fs::symlink, process::Command};
 
+use rlvm::{
+    expand::{Homes, expand},
+    model::{HostPath, Personal, Scope},
+    resource::{Diff, Edit, FileSeen, Kind, Manager, Resource, UnitSeen, Wants},
+};
+
 use crate::{
     lab::Lab,
     support::{Scratch, require},
@@ -81,7 +87,8 @@ fn systemd_itself_finds_nothing_wrong() {
     scratch.state(&yaml);
     scratch.apply();
     scratch.plan_is_empty();
-    let files: Vec<String> = units(&scratch).into_iter().filter(|name| !name.ends_with(".wants")).collect();
+    let files: Vec<String> =
+        units(&scratch).into_iter().filter(|name| !name.ends_with("target.wants")).collect();
     assert_eq!(files.len(), 8, "{files:?}");
     let at: Vec<String> = files
         .iter()
@@ -219,4 +226,49 @@ fn own_timers_are_no_other_backups() {
     scratch.state("scheduler: systemd\n");
     scratch.expect(0, &["apply", "--yes", "--allow-mass-removal"]);
     assert_eq!(fs::read_dir(&wants).unwrap().count(), 2);
+}
+
+#[test]
+fn a_users_units_are_fine_too() {
+    let path = |path: &str| path.parse::<HostPath>().unwrap();
+    let own = Personal {
+        user: "ann".parse().unwrap(),
+        group: "ann".parse().unwrap(),
+        home: path("/home/ann"),
+        config: path("/home/ann/.config"),
+        state: path("/home/ann/.local/state"),
+        data: path("/home/ann/.local/share"),
+        cache: path("/home/ann/.cache"),
+        runtime: path("/run/user/1000"),
+    };
+    let scratch = tree();
+    let yaml = format!(
+        "version: 1\nhost: web01\n{}jobs:\n  home: {{ sources: [{{ path: /home/ann }}], to: [vault], schedule: \"@daily\" }}\n\
+         cron:\n  own: {{ schedule: \"@reboot\", command: \"date +%F\" }}\n",
+        head()
+    );
+    let state = rlvm::state::load("state", &mut |_| Ok(yaml.clone())).unwrap().state;
+    let expanded = expand(&state, &Homes::default(), &Scope::User(Box::new(own)));
+    fs::create_dir(scratch.beside("user")).unwrap();
+    let mut files = Vec::new();
+    for declared in expanded.resources.values() {
+        let Resource::Unit(unit) = &declared.resource else { continue };
+        let seen = UnitSeen {
+            file: FileSeen::Absent,
+            wants: Wants::Absent,
+            taken: None,
+            manager: Manager::Tree,
+            stamp: false,
+            lingers: None,
+        };
+        let Diff::Create(Edit { text: Some((_, text)), .. }) = unit.diff(&seen) else { panic!("{unit:?}") };
+        let file = scratch.beside("user").join(unit.key());
+        fs::write(&file, text).unwrap();
+        files.push(file.to_str().unwrap().to_owned());
+    }
+    assert_eq!(files.len(), 3, "{files:?}");
+    let mut command = Command::new("systemd-analyze");
+    command.args(["--user", "verify", "--man=no", "--recursive-errors=no"]).args(&files);
+    let ran = scratch.ran(command.env("XDG_RUNTIME_DIR", scratch.beside("user")).env("LC_ALL", "C.UTF-8"));
+    assert!(ran.code == Some(0) && ran.stderr.is_empty(), "{}{}", ran.stdout, ran.stderr);
 }
