@@ -331,8 +331,12 @@ mod tests {
         assert_eq!(said, expected);
         let (root, mode) = ("root".to_owned(), Mode::new(0o644));
         let file = FileSeen::File { owner: root.clone(), group: root, mode, text: it.file.text.clone() };
-        let later = it.checks(&AuthorizedKeysSeen { file, ..now }, None);
+        let later_seen = AuthorizedKeysSeen { file, ..now };
+        let later = it.checks(&later_seen, None);
         assert!(later[0].message.ends_with(" is not let in"), "{later:?}");
+        // All of them count again where rlvm no longer says otherwise: what it declared itself too.
+        let again: Vec<String> = it.parting(&later_seen).into_iter().map(|it| it.message).collect();
+        assert!(again.len() == 2 && again[0].contains(":3 counts again"), "{again:?}");
     }
 
     #[test]
