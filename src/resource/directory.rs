@@ -165,6 +165,9 @@ impl Kind for Directory {
             edit.attributes.push(Attribute::new("group", now_group, group));
         }
         if !edit.attributes.is_empty() {
+            if opens(now_mode, *mode) {
+                edit.ops.push(Op::SetMode { path: path.clone(), mode: *mode });
+            }
             edit.ops.push(Op::SetOwner { path: path.clone(), owner: owner.clone() });
         }
         if now_mode != *mode {
@@ -223,6 +226,13 @@ impl Kind for Directory {
     }
 }
 
+/// Says whether a directory that gets another owner is opened before that too: else whoever it belonged to, and is to get
+/// through it still, would be shut out for a moment. sshd reads an account's keys as that account. What others may
+/// write is never opened so; and the mode is set again after, since its old owner could have changed it.
+fn opens(now: Mode, mode: Mode) -> bool {
+    mode.bits() & !now.bits() & 0o055 != 0 && mode.bits() & 0o7022 == 0
+}
+
 impl Directory {
     fn creation(&self) -> Edit {
         let Self { path, owner, mode, .. } = self.clone();
@@ -277,6 +287,13 @@ mod tests {
         case(&it, &directory("root", "root", 0o755), "chmod 0700 /srv/a");
         case(&it, &directory("www-data", "root", 0o700), "chown -h root:root /srv/a");
         case(&it, &directory("root", "4000", 0o777), "chown -h root:root /srv/a; chmod 0700 /srv/a");
+        // Who it belonged to gets through it at each moment.
+        let open = Directory { mode: Mode::new(0o755), ..declared() };
+        let opened = "chmod 0755 /srv/a; chown -h root:root /srv/a; chmod 0755 /srv/a";
+        case(&open, &directory("web01", "web01", 0o700), opened);
+        case(&open, &directory("web01", "web01", 0o777), "chown -h root:root /srv/a; chmod 0755 /srv/a");
+        let writable = Directory { mode: Mode::new(0o775), ..declared() };
+        case(&writable, &directory("a", "a", 0o700), "chown -h root:root /srv/a; chmod 0775 /srv/a");
         case(&it, &seen(There::Other("/srv/a is a file".into())), "refuse: /srv/a is a file");
     }
 

@@ -1,6 +1,7 @@
 //! Tests of rlvm as a whole: one binary, a module a concern.
 
 mod accounts;
+mod adoption;
 mod architecture;
 mod canary;
 mod checks;
@@ -10,6 +11,7 @@ mod converge;
 mod crash;
 mod engine;
 mod exits;
+mod hosts;
 mod lab;
 mod personal;
 mod prune;

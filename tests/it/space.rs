@@ -41,6 +41,11 @@ impl Space {
         Path::new("/proc").join(self.0.id().to_string()).join(name)
     }
 
+    /// Returns the number of that process.
+    pub(crate) fn holder(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Returns the words that bring a program into some of them: `mnt`, `net`, `uts`, `pid`.
     pub(crate) fn enter(&self, spaces: &[&str]) -> Vec<String> {
         // Found here, since the program's own PATH is the test's to choose.

@@ -39,6 +39,8 @@ pub(crate) struct Scratch {
     path: String,
     /// What calls rlvm.
     call: Vec<String>,
+    /// What the machine is called.
+    name: String,
     /// Where the directory is seen from outside, if another mount namespace has it: `/proc/PID/root`.
     seen: Option<PathBuf>,
 }
@@ -98,7 +100,7 @@ impl Scratch {
         require(&path, "setpriv", "util-linux");
         let dir = TempDir::with_prefix("rlvm-it-").unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let mut scratch = Self { dir, path, call: Vec::new(), seen: None };
+        let mut scratch = Self { dir, path, call: Vec::new(), name: "web01".into(), seen: None };
         scratch.call_by(&[RLVM, "--root", scratch.root().to_str().unwrap()]);
         scratch
     }
@@ -106,6 +108,11 @@ impl Scratch {
     /// Has rlvm called by these words from now on.
     pub(crate) fn call_by(&mut self, words: &[&str]) {
         self.call = words.iter().map(ToString::to_string).collect();
+    }
+
+    /// Calls the machine so from now on, in place of `web01`.
+    pub(crate) fn call_it(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
     }
 
     /// Has programs find others by this `PATH` from now on.
@@ -175,19 +182,19 @@ impl Scratch {
 
     /// Writes the state, with `version` and `host` put before it.
     pub(crate) fn state(&self, yaml: &str) {
-        self.state_text(&format!("version: 1\nhost: web01\n{yaml}"));
+        self.state_text(&format!("version: 1\nhost: {}\n{yaml}", self.name));
     }
 
     /// Writes the state as it is.
     pub(crate) fn state_text(&self, yaml: &str) {
         let hosts = self.beside("state/hosts");
         fs::create_dir_all(&hosts).unwrap();
-        fs::write(hosts.join("web01.yaml"), yaml).unwrap();
+        fs::write(hosts.join(format!("{}.yaml", self.name)), yaml).unwrap();
     }
 
     /// Prepares a call of rlvm: this machine, this state, nothing of the caller's environment.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        self.command_as("web01", args)
+        self.command_as(&self.name, args)
     }
 
     /// Prepares a call of rlvm on a machine that is called so.

@@ -16,6 +16,7 @@ mod network;
 mod restics;
 mod servers;
 mod table;
+mod wire;
 
 use std::{
     fs,
@@ -28,6 +29,7 @@ use std::{
 
 pub(crate) use restics::{Restic, restics};
 pub(crate) use servers::{REST_PASSWORD, REST_USER};
+pub(crate) use wire::{End, wire};
 
 use crate::{
     space::Space,
@@ -62,13 +64,26 @@ pub(crate) struct Lab {
 impl Lab {
     /// Makes a machine with its accounts, empty otherwise, its loopback up.
     pub(crate) fn new() -> Self {
+        let scratch = Scratch::with_real_restic();
+        furnish(&scratch, "web01 nas.lan s3.lan rest.lan mirror.lan");
+        add_clients(&scratch);
+        Self::start(scratch, "web01")
+    }
+
+    /// Makes a machine of this name without clients' accounts, to be wired to another.
+    pub(crate) fn named(name: &str) -> Self {
         let mut scratch = Scratch::with_real_restic();
+        scratch.call_it(name);
+        furnish(&scratch, name);
+        Self::start(scratch, name)
+    }
+
+    fn start(mut scratch: Scratch, name: &str) -> Self {
         let path = std::env::var("PATH").unwrap() + ":/usr/sbin:/sbin";
         for (program, package) in [("unshare", "util-linux"), ("nsenter", "util-linux"), ("ip", "iproute2")] {
             require(&path, program, package);
         }
-        furnish(&scratch);
-        let machine = start(&scratch);
+        let machine = start(&scratch, name);
         let words = machine.enter(&ALL);
         scratch.call_by(
             &[&words.iter().map(String::as_str).collect::<Vec<_>>()[..], &["/usr/local/bin/rlvm"]].concat(),
@@ -163,50 +178,65 @@ impl DerefMut for Lab {
 }
 
 /// Puts accounts, names and empty directories into the tree.
-fn furnish(scratch: &Scratch) {
-    let ((nas, nas_id), (worm, worm_id)) = (NAS_USER, WORM_USER);
-    let (passwd, group) = (scratch.read("/etc/passwd"), scratch.read("/etc/group"));
-    scratch.file(
+fn furnish(scratch: &Scratch, own_names: &str) {
+    add_to(
+        scratch,
         "/etc/passwd",
-        &format!(
-            "{passwd}sshd:x:103:65534::/run/sshd:/usr/sbin/nologin\n\
-             nobody:x:65534:65534::/nonexistent:/usr/sbin/nologin\n\
-             {nas}:x:{nas_id}:{nas_id}::{NAS}:/usr/sbin/nologin\n\
-             {worm}:x:{worm_id}:{worm_id}::/srv/nas/worm:/bin/sh\n"
-        ),
+        "sshd:x:103:65534::/run/sshd:/usr/sbin/nologin\nnobody:x:65534:65534::/nonexistent:/usr/sbin/nologin\n",
     );
-    let more = format!("shadow:x:42:\nnogroup:x:65534:\n{nas}:x:{nas_id}:\n{worm}:x:{worm_id}:\n");
-    scratch.file("/etc/group", &(group + &more));
-    // No password opens any of them; `!` would lock them for keys too, where sshd asks no PAM.
-    let names = ["root", "www-data", "backup", "sshd", "nobody", nas, worm];
-    let shadow = names.map(|name| format!("{name}:*:20000:0:99999:7:::\n")).concat();
-    scratch.file_of("/etc/shadow", &shadow, 0, 0o640);
-    scratch.file(
-        "/etc/hosts",
-        "127.0.0.1 localhost web01 nas.lan s3.lan rest.lan mirror.lan\n::1 localhost\n127.0.0.2 mute.lan\n",
-    );
+    add_to(scratch, "/etc/group", "shadow:x:42:\nnogroup:x:65534:\n");
+    let names = ["root", "www-data", "backup", "sshd", "nobody"];
+    scratch.file_of("/etc/shadow", &names.map(locked).concat(), 0, 0o640);
+    let hosts = format!("127.0.0.1 localhost {own_names}\n::1 localhost\n127.0.0.2 mute.lan\n");
+    scratch.file("/etc/hosts", &hosts);
     scratch.file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files\n");
     scratch.file("/etc/ssh/ssh_config", "");
-    for dir in ["/home", "/opt/restics", "/run/sshd", "/var/cache", "/usr/local/sbin", "/etc/rlvm", NAS] {
+    for dir in ["/home", "/opt/restics", "/run/sshd", "/var/cache", "/usr/local/sbin", "/etc/rlvm"] {
         scratch.dir(dir, 0, 0o755);
     }
     scratch.dir("/root", 0, 0o700);
     scratch.dir("/var/tmp", 0, 0o1777);
+    scratch.dir("/var/backups", BACKUP, 0o755);
+    scratch.file("/usr/local/bin/rlvm", "");
+}
+
+/// Adds accounts that clients store through, made by somebody else, and what they store in.
+fn add_clients(scratch: &Scratch) {
+    let ((nas, nas_id), (worm, worm_id)) = (NAS_USER, WORM_USER);
+    add_to(
+        scratch,
+        "/etc/passwd",
+        &format!(
+            "{nas}:x:{nas_id}:{nas_id}::{NAS}:/usr/sbin/nologin\n\
+             {worm}:x:{worm_id}:{worm_id}::/srv/nas/worm:/bin/sh\n"
+        ),
+    );
+    add_to(scratch, "/etc/group", &format!("{nas}:x:{nas_id}:\n{worm}:x:{worm_id}:\n"));
+    add_to(scratch, "/etc/shadow", &[nas, worm].map(locked).concat());
+    scratch.dir(NAS, 0, 0o755);
     scratch.dir("/srv/nas/worm", worm_id, 0o755);
     scratch.dir(WORM, worm_id, 0o700);
     // rclone makes it at its first start, to look for a configuration.
     scratch.dir("/srv/nas/worm/.config", worm_id, 0o755);
     scratch.dir("/srv/nas/worm/.config/rclone", worm_id, 0o755);
     scratch.dir(&format!("{NAS}/repo"), nas_id, 0o700);
-    scratch.dir("/var/backups", BACKUP, 0o755);
-    scratch.file("/usr/local/bin/rlvm", "");
+}
+
+/// Returns an account's line where no password opens it; `!` would lock it for keys too, where sshd asks no PAM.
+fn locked(name: &str) -> String {
+    format!("{name}:*:20000:0:99999:7:::\n")
+}
+
+fn add_to(scratch: &Scratch, path: &str, lines: &str) {
+    // Not by a new file: that would have another mode.
+    fs::write(scratch.at(path), scratch.read(path) + lines).unwrap();
 }
 
 /// Lays the tree over the machine's own directories and says so; then waits until the test lets go.
 const SETUP: &str = r#"
-tree=$1 rlvm=$2 restics=$3
+tree=$1 rlvm=$2 restics=$3 name=$4
 cd "$tree"
-echo web01 > /proc/sys/kernel/hostname
+echo "$name" > /proc/sys/kernel/hostname
 mount --bind "$rlvm" usr/local/bin/rlvm
 mount --bind "$restics" opt/restics
 # What this system's programs read, and what they are called.
@@ -226,13 +256,13 @@ exec cat >/dev/null
 /// The namespaces of the machine, its files first.
 const ALL: [&str; 4] = ["mnt", "net", "uts", "pid"];
 
-fn start(scratch: &Scratch) -> Space {
+fn start(scratch: &Scratch, name: &str) -> Space {
     let tree = scratch.root();
     let hidden = ["/etc", "/home", "/opt", "/root", "/run", "/srv", "/usr/local", "/var"];
     let seen = !hidden.iter().any(|dir| tree.starts_with(dir));
     assert!(seen, "{}: the laboratory lays its own tree over {hidden:?}: set TMPDIR=/tmp", tree.display());
     let spaces = ["--net", "--uts", "--mount-proc"];
-    Space::start(&spaces, SETUP, &[&tree, Path::new(RLVM), &restics::place()])
+    Space::start(&spaces, SETUP, &[&tree, Path::new(RLVM), &restics::place(), Path::new(name)])
 }
 
 #[test]

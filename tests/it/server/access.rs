@@ -54,12 +54,12 @@ fn an_account_for_files_is_shut_in_and_can_do_nothing_else() {
     lab.ok(&[
         "sh",
         "-c",
-        &format!("install -D -o {FILES} -m 0600 /root/other.pub /srv/nas/{FILES}/.ssh/authorized_keys"),
+        &format!("install -D -o {FILES} -m 0600 /root/other.pub /srv/clients/files/.ssh/authorized_keys"),
     ]);
     assert!(!gets_in(&lab, "other"));
     let plan = lab.expect(0, &["plan"]).stdout;
     assert!(
-        plan.contains("/root/other in /srv/nas/backup-web01/.ssh/authorized_keys:1 is not let in"),
+        plan.contains("/root/other in /srv/clients/files/.ssh/authorized_keys:1 is not let in"),
         "{plan}"
     );
 }

@@ -45,6 +45,23 @@ fn a_revoked_key_is_refused_at_once_and_nobody_else_is_disturbed() {
 }
 
 #[test]
+fn a_client_is_locked_out_after_a_ledger_was_lost_too() {
+    // R42
+    let lab = machine();
+    let _sshd = lab.own_sshd();
+    usual(&lab);
+    lab.apply();
+    lab.ok(&["rm", "-r", "/var/lib/rlvm"]);
+    lab.apply();
+    lab.plan_is_empty();
+    assert!(gets_in(&lab, "files"));
+    lab.state("ssh: {}");
+    lab.expect(0, &["apply", "--yes", "--allow-mass-removal"]);
+    assert!(!gets_in(&lab, "files") && read(&lab, PART).is_none());
+    assert!(read(&lab, &format!("/etc/ssh/rlvm/keys/{FILES}")).is_none());
+}
+
+#[test]
 fn what_sshd_refuses_is_never_in_force() {
     let lab = machine();
     usual(&lab);

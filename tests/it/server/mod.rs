@@ -15,13 +15,15 @@ use crate::{
 /// Where the part is that rlvm writes.
 const PART: &str = "/etc/ssh/sshd_config.d/00-rlvm.conf";
 
-/// Whose accounts the laboratory has: one for files alone, one that only adds.
+/// Whose accounts are declared: one for files alone, one that only adds.
 const FILES: &str = "backup-web01";
 const WORM: &str = "backup-web01-worm";
 
 /// Makes a machine whose sshd is configured as Debian does it, with a client's keys in /root.
 fn machine() -> Lab {
-    let lab = Lab::new();
+    // None of the accounts is there: rlvm makes them.
+    let lab = Lab::named("web01");
+    lab.file("/etc/hosts", &(lab.read("/etc/hosts") + "127.0.0.1 nas.lan\n"));
     require("/usr/bin", "rclone", "rclone");
     let config = "Include /etc/ssh/sshd_config.d/*.conf\nListenAddress 127.0.0.1:22\nHostKey /etc/ssh/host_key\n\
         UsePAM no\nX11Forwarding yes\nSubsystem sftp /usr/lib/openssh/sftp-server\n";
