@@ -8,15 +8,10 @@ use crate::{
     effect::Owner,
     model::{Address, BadText, GroupName, HostPath, Mode, UserName},
     resource::{
-        Access, AuthorizedKeys, Directory, Finding, OnRemove, Quota, Resource, Severity, SshUserSpec,
-        SshdConfig,
+        Access, AuthorizedKeys, Directory, Finding, Quota, Resource, Severity, SshUserSpec, SshdConfig,
     },
     state::State,
 };
-
-/// What lets clients in goes when it is no longer declared, even if it was there as declared before this ledger was: else
-/// a client could not be locked out after a ledger was lost.
-const GOES: OnRemove = OnRemove::Delete;
 
 pub(super) fn add(state: &State, expanded: &mut Expanded) {
     let mut users: BTreeMap<&UserName, &SshUserSpec> = BTreeMap::new();
@@ -43,7 +38,7 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
     if let (false, Ok(config)) = (users.is_empty(), SshdConfig::new(&users)) {
         let adopt = users.values().any(|spec| spec.adopt);
         let protect = users.values().any(|spec| spec.protect);
-        expanded.add(Declared { adopt, protect, on_remove: GOES, ..Declared::plain(config) });
+        expanded.add(Declared { adopt, protect, ..Declared::plain(config) });
     }
     for (name, destination) in &state.destinations {
         if let Place::Sftp(sftp) = &destination.kind {
@@ -94,7 +89,7 @@ fn account(user: &UserName, spec: &SshUserSpec, expanded: &mut Expanded) -> Resu
     directory(user, spec, (&spec.repo()?, own, 0o700), expanded);
     let (adopt, protect) = (spec.adopt, spec.protect);
     let keys = AuthorizedKeys::new(user.clone(), spec)?;
-    expanded.add(Declared { adopt, protect, on_remove: GOES, ..Declared::plain(keys) });
+    expanded.add(Declared { adopt, protect, ..Declared::plain(keys) });
     expanded.add(Declared::plain(Quota { user: user.clone(), directory: spec.directory.clone() }));
     Ok(())
 }

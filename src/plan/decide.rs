@@ -314,7 +314,6 @@ fn leave(
                 changes.insert(index, Change { drift, ..removed });
             }
         }
-        plan.findings.extend(resource.parting(&seen[index]));
         gone.extend(changes.get(&index).into_iter().flat_map(|change| &change.ops).flat_map(removed_by));
     }
 }

@@ -180,9 +180,12 @@ impl Kind for AuthorizedKeys {
     fn observe(&self, look: &Look<'_, AuthorizedKeysSeen>) -> Result<AuthorizedKeysSeen> {
         let (file, others, unsafe_way) = (self.file.observe(look.host)?, Vec::new(), Vec::new());
         let mut seen = AuthorizedKeysSeen { file, others, unsafe_way, no_rclone: false };
+        if look.leaving {
+            return Ok(seen);
+        }
         seen.others = self.others(look.host)?;
         // What another root holds belongs to whoever makes it, and has its programs later.
-        if look.leaving || look.host.is_tree() {
+        if look.host.is_tree() {
             return Ok(seen);
         }
         match self.access {
@@ -239,21 +242,6 @@ impl Kind for AuthorizedKeys {
             Finding::new(Severity::Error, self.address(), message).remedy(remedy)
         };
         seen.unsafe_way.iter().map(say).collect()
-    }
-
-    fn parting(&self, seen: &AuthorizedKeysSeen) -> Vec<Finding> {
-        // What rlvm wrote went before what an account already had in its home, and no longer does.
-        let say = |other: &OtherKey| {
-            let OtherKey::Key(place, key) = other else { return None };
-            let user = &self.user;
-            let message = format!(
-                "{} in {place} counts again: sshd reads it for {user} once the account is no longer declared",
-                key.fingerprint()
-            );
-            let remedy = format!("if {user} is to be locked out, take it out there");
-            Some(Finding::new(Severity::Warning, self.address(), message).remedy(remedy))
-        };
-        seen.others.iter().filter_map(say).collect()
     }
 
     fn removal(&self, seen: &AuthorizedKeysSeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
@@ -339,12 +327,8 @@ mod tests {
         assert_eq!(said, expected);
         let (root, mode) = ("root".to_owned(), Mode::new(0o644));
         let file = FileSeen::File { owner: root.clone(), group: root, mode, text: it.file.text.clone() };
-        let later_seen = AuthorizedKeysSeen { file, ..now };
-        let later = it.checks(&later_seen, None);
+        let later = it.checks(&AuthorizedKeysSeen { file, ..now }, None);
         assert!(later[0].message.ends_with(" is not let in"), "{later:?}");
-        // All of them count again where rlvm no longer says otherwise: what it declared itself too.
-        let again: Vec<String> = it.parting(&later_seen).into_iter().map(|it| it.message).collect();
-        assert!(again.len() == 2 && again[0].contains(":3 counts again"), "{again:?}");
     }
 
     #[test]

@@ -133,11 +133,6 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
         Vec::new()
     }
 
-    /// Says what a person should know when it goes.
-    fn parting(&self, _seen: &Self::Seen) -> Vec<Finding> {
-        Vec::new()
-    }
-
     /// Says how it goes once it is no longer declared. `gone` are the paths that go before it. Pure.
     fn removal(&self, seen: &Self::Seen, gone: &dyn Fn(&HostPath) -> bool) -> Removal;
 
@@ -349,14 +344,6 @@ macro_rules! kinds {
             pub fn reach(&self, seen: &Seen) -> Vec<Finding> {
                 match (self, seen) {
                     $((Self::$Kind(it), Seen::$Kind(seen)) => it.reach(seen),)*
-                    _ => Vec::new(),
-                }
-            }
-
-            /// See [`Kind::parting`].
-            pub fn parting(&self, seen: &Seen) -> Vec<Finding> {
-                match (self, seen) {
-                    $((Self::$Kind(it), Seen::$Kind(seen)) => it.parting(seen),)*
                     _ => Vec::new(),
                 }
             }
