@@ -16,6 +16,7 @@ mod disks;
 mod first_boot;
 mod qemu;
 mod services;
+mod timers;
 
 use std::{
     cell::RefCell,
