@@ -102,6 +102,11 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
         Cost::Quick
     }
 
+    /// Says whether it is changed while nothing else is, whatever that costs.
+    fn is_alone(&self) -> bool {
+        false
+    }
+
     /// Looks at the host. `last` is what [`Kind::remember`] kept at the last apply; `leaving` says that it is no
     /// longer declared.
     ///
@@ -266,6 +271,11 @@ macro_rules! kinds {
             /// See [`Kind::cost`].
             pub fn cost(&self) -> Cost {
                 match self { $(Self::$Kind(it) => it.cost(),)* }
+            }
+
+            /// See [`Kind::is_alone`].
+            pub fn is_alone(&self) -> bool {
+                match self { $(Self::$Kind(it) => it.is_alone(),)* }
             }
 
             /// See [`Kind::observe`].

@@ -15,6 +15,7 @@ mod asleep;
 mod disks;
 mod first_boot;
 mod qemu;
+mod server;
 mod services;
 mod timers;
 
