@@ -140,8 +140,8 @@ fn intend(plan: &Plan, ledger: &mut Writer<'_>) -> Result<()> {
 /// Takes what goes next: the first change; if that is slow, with it all slow ones that need nothing still open.
 fn next_batch<'a>(left: &mut VecDeque<&'a Change>) -> Vec<&'a Change> {
     let is_slow = |change: &Change| {
-        change.entry.as_ref().is_some_and(|entry| entry.resource.cost() != Cost::Quick)
-            && !change.ops.is_empty()
+        let resource = change.entry.as_ref().map(|entry| &entry.resource);
+        resource.is_some_and(|it| it.cost() != Cost::Quick && !it.is_alone()) && !change.ops.is_empty()
     };
     let Some(first) = left.pop_front() else { return Vec::new() };
     if !is_slow(first) {

@@ -15,6 +15,7 @@ mod engine;
 mod finding;
 mod known_hosts;
 mod logrotate;
+mod look;
 mod managed_block;
 mod managed_file;
 mod other_backups;
@@ -45,6 +46,7 @@ pub use engine::{Engine, EngineSeen, ProgramSeen};
 pub use finding::{Finding, Severity};
 pub use known_hosts::{Known, KnownHosts};
 pub use logrotate::{Frequency, LogrotateFile, LogrotateSeen, LogrotateSpec, NewFile, Su};
+pub use look::{Cost, Look, Looks, NotSeen};
 pub use managed_block::ManagedBlock;
 pub use managed_file::{FileSeen, ManagedFile};
 pub use other_backups::{OtherBackup, OtherBackups};
@@ -102,6 +104,11 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
     /// Says what looking and acting take.
     fn cost(&self) -> Cost {
         Cost::Quick
+    }
+
+    /// Says whether it is changed while nothing else is, whatever that costs.
+    fn is_alone(&self) -> bool {
+        false
     }
 
     /// Looks at the host. `last` is what [`Kind::remember`] kept at the last apply; `leaving` says that it is no
@@ -188,48 +195,6 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
     }
 }
 
-/// What looking at a resource, or changing it, takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cost {
-    /// System calls.
-    Quick,
-    /// A core, for a while: as many side by side as there are cores.
-    Work,
-    /// Waiting, for the network: many side by side.
-    Wait,
-}
-
-/// Why something could not be looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NotSeen {
-    /// It was left out on purpose: why. Nothing is planned for it.
-    Left(String),
-    /// It cannot be got at: why. What it needs may be about to be put in place; then apply looks.
-    Waits(String),
-}
-
-/// How to look, the same for all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Looks {
-    /// Whether to look again at what did not move.
-    pub refresh: bool,
-    /// Whether to leave out what needs the network.
-    pub offline: bool,
-}
-
-/// What looking may use.
-pub struct Look<'a, S> {
-    /// The host.
-    pub host: &'a dyn Observe,
-    /// What was kept at the last apply.
-    pub last: Option<&'a S>,
-    /// Whether it is no longer declared.
-    pub leaving: bool,
-    /// How to look.
-    pub looks: Looks,
-}
-
 /// Lists the kinds: each one's module file stands above, its name here.
 macro_rules! kinds {
     ($($Kind:ident,)*) => {
@@ -283,6 +248,11 @@ macro_rules! kinds {
             /// See [`Kind::cost`].
             pub fn cost(&self) -> Cost {
                 match self { $(Self::$Kind(it) => it.cost(),)* }
+            }
+
+            /// See [`Kind::is_alone`].
+            pub fn is_alone(&self) -> bool {
+                match self { $(Self::$Kind(it) => it.is_alone(),)* }
             }
 
             /// See [`Kind::observe`].

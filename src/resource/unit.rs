@@ -102,6 +102,9 @@ pub struct Loaded {
     pub stale: bool,
     /// Whether it waits for its time. Only asked of timers: whether a service runs is no difference.
     pub active: bool,
+    /// Whether it is kept as failed; looked at only when it is no longer declared.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failed: bool,
 }
 
 /// What a unit is for.
@@ -211,7 +214,7 @@ impl Unit {
         let restart = self.is() == Is::Timer && loaded.active && stale;
         if restart {
             // First of all: one that waits while its file is read again counts from its last run, and goes off at once
-            // if the new schedule lies between that and now. Others are applied, and all read again, beside it.
+            // if the new schedule lies between that and now.
             edit.ops.insert(0, self.run(&["stop", self.name()]));
         }
         if stale {
@@ -249,6 +252,12 @@ impl Kind for Unit {
     fn cost(&self) -> Cost {
         // The manager is asked by a program.
         Cost::Work
+    }
+
+    fn is_alone(&self) -> bool {
+        // Between `enable` and the reading that ends it the manager calls every unit stale (systemd 257), so one that is
+        // looked at after its own change would look unfinished.
+        true
     }
 
     fn observe(&self, look: &Look<'_, UnitSeen>) -> Result<UnitSeen> {
@@ -355,6 +364,11 @@ impl Kind for Unit {
         }
         if loaded.known || loaded.stale {
             ops.push(self.run(&["daemon-reload"]));
+        }
+        if loaded.failed {
+            // Else it would be listed as failed, and the system as degraded, until the next boot. Nobody may have
+            // said so meanwhile, which is an error then.
+            ops.push(Op::Run(self.systemctl(&["reset-failed", self.name()]).ok(&[0, 1])));
         }
         Removal::Delete(Edit { attributes: Vec::new(), text, ops })
     }

@@ -27,6 +27,7 @@ fn client(more: &str) -> String {
 fn tree() -> Scratch {
     let scratch = Scratch::new();
     require(&std::env::var("PATH").unwrap(), "useradd", "passwd");
+    scratch.file_of("/etc/shadow", "root:*:20000:0:99999:7:::\n", 0, 0o640);
     // sshd's place, as its package brings it.
     scratch.file("/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\n");
     scratch.dir("/etc/ssh/sshd_config.d", 0, 0o755);

@@ -148,7 +148,7 @@ fn a_failure_is_one() {
 fn by_nothing_else_and_for_no_one_else() {
     let lab = Lab::new();
     for (keep, access, said) in [
-        ("90m", "append_only", "restic knows no minutes here"),
+        ("90m", "append_only", "is nothing that restic could count"),
         ("90d", "sftp", "`a` can remove its own backups"),
         ("90d, keep_last: 3", "append_only", "unknown key `keep_last`"),
     ] {

@@ -21,7 +21,7 @@ impl Unit {
     pub(super) fn look(&self, host: &dyn Observe, leaving: bool) -> Result<UnitSeen> {
         let path = &self.file.path;
         let file = self.file.observe(host)?;
-        let (manager, from) = self.ask(host, &file)?;
+        let (manager, from) = self.ask(host, &file, leaving)?;
         let masked = host.link(path)?.is_some_and(|target| target == "/dev/null");
         let name = self.name();
         let taken = if masked {
@@ -79,7 +79,7 @@ impl Unit {
     }
 
     /// Asks the manager; and where it has one of this name from, if from elsewhere.
-    fn ask(&self, host: &dyn Observe, file: &FileSeen) -> Result<(Manager, Option<String>)> {
+    fn ask(&self, host: &dyn Observe, file: &FileSeen, leaving: bool) -> Result<(Manager, Option<String>)> {
         if host.is_tree() {
             return Ok((Manager::Tree, None));
         }
@@ -100,13 +100,15 @@ impl Unit {
             known: said.known && !elsewhere,
             stale: said.stale && !elsewhere,
             active: active && !elsewhere,
+            failed: leaving && said.failed && !elsewhere,
         };
         Ok((Manager::Runs(loaded), elsewhere.then(|| said.from.to_owned())))
     }
 
     /// Says whether anything of it is left beside its file.
     pub(super) fn is_left(&self, seen: &UnitSeen) -> bool {
-        let loaded = matches!(seen.manager, Manager::Runs(loaded) if loaded.active || loaded.stale);
+        let loaded =
+            matches!(seen.manager, Manager::Runs(loaded) if loaded.active || loaded.stale || loaded.failed);
         seen.wants == Wants::Ours || seen.stamp || loaded
     }
 }
@@ -115,6 +117,7 @@ impl Unit {
 pub(super) struct Said<'a> {
     pub(super) known: bool,
     pub(super) active: bool,
+    pub(super) failed: bool,
     pub(super) stale: bool,
     pub(super) from: &'a str,
 }
@@ -133,6 +136,7 @@ pub(super) fn said(text: &str) -> Result<Said<'_>> {
     Ok(Said {
         known: load != "not-found",
         active: matches!(active, "active" | "activating" | "reloading"),
+        failed: active == "failed",
         stale: stale == "yes",
         from: value("FragmentPath").unwrap_or_default(),
     })

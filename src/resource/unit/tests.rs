@@ -24,7 +24,7 @@ fn seen(file: FileSeen, wants: Wants, manager: Manager) -> UnitSeen {
 
 /// What a manager has: known, stale, active.
 fn runs(known: bool, stale: bool, active: bool) -> Manager {
-    Manager::Runs(Loaded { known, stale, active })
+    Manager::Runs(Loaded { known, stale, active, failed: false })
 }
 
 /// A timer that is all that it should be.
@@ -166,6 +166,15 @@ fn it_goes_with_all_that_is_of_it() {
             "as declared",
             stamped(fine()),
             "disable --now a.timer; rm /var/lib/systemd/timers/stamp-a.timer; rm a.timer; daemon-reload",
+        ),
+        (
+            "failed",
+            seen(
+                file("new\n"),
+                Wants::Absent,
+                Manager::Runs(Loaded { known: true, failed: true, ..Loaded::default() }),
+            ),
+            "rm a.timer; daemon-reload; reset-failed a.timer",
         ),
         ("a tree", seen(file("old\n"), Ours, tree.clone()), "disable a.timer; rm a.timer"),
         ("a tree, disabled by hand", seen(file("new\n"), Wants::Absent, tree.clone()), "rm a.timer"),

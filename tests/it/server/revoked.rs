@@ -68,11 +68,10 @@ fn a_session_that_is_open_holds_nothing_up() {
     assert!(!worm_gets_in(&lab, &["id"]) && !gets_in(&lab, "files"));
     // What is left of the other is not the next account's that gets its number.
     assert!(lab.tree()[&format!("/srv/clients/{FILES}/repo")].starts_with("0:0 0700"));
-    drop(session.stdin.take());
-    session.wait().unwrap();
-    while lab.run(&["pgrep", "-u", WORM]).code == Some(0) {
+    while lab.run(&["pkill", "-KILL", "-u", WORM]).code == Some(0) {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
+    session.wait().unwrap();
     lab.expect(0, &["apply", "--yes", "--allow-mass-removal"]);
     assert_ne!(lab.run(&["getent", "passwd", WORM]).code, Some(0));
     lab.plan_is_empty();

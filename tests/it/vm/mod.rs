@@ -15,7 +15,9 @@ mod asleep;
 mod disks;
 mod first_boot;
 mod qemu;
+mod server;
 mod services;
+mod timers;
 
 use std::{
     cell::RefCell,
