@@ -95,6 +95,7 @@ pub enum Manager {
 
 /// What the manager has of a unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the manager says each by itself")]
 pub struct Loaded {
     /// Whether it knows it.
     pub known: bool,

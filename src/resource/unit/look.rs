@@ -114,6 +114,7 @@ impl Unit {
 }
 
 /// What a manager said of a unit.
+#[expect(clippy::struct_excessive_bools, reason = "systemctl says each by itself")]
 pub(super) struct Said<'a> {
     pub(super) known: bool,
     pub(super) active: bool,

@@ -81,7 +81,11 @@ fn sftp(lab: &Lab, key: &str, commands: &str) -> Ran {
 
 /// Says whether a client gets in by a key.
 fn gets_in(lab: &Lab, key: &str) -> bool {
-    let ran = sftp(lab, key, "pwd\n");
+    let mut ran = sftp(lab, key, "pwd\n");
+    // sshd opens its socket anew when it reads its configuration.
+    while ran.stderr.contains("Connection re") {
+        ran = sftp(lab, key, "pwd\n");
+    }
     let refused = ran.stderr.contains("Permission denied (publickey");
     assert!(refused || ran.code == Some(0), "{ran:?}");
     !refused

@@ -3,10 +3,10 @@
 use super::Vm;
 
 /// What all states here begin with. The password of a client is there.
-const HEAD: &str = r#"
+const HEAD: &str = r"
 destinations:
   vault: { local: { path: /srv/backup/web01 }, password_file: /etc/rlvm/vault.pass, generate_password: true }
-"#;
+";
 
 /// A job at this time, one with all that a timer may have, one at boot, entries with what systemd would read into them,
 /// and a client's prune.
@@ -183,7 +183,7 @@ exit $code
 "#;
 
 #[test]
-fn killed_at_any_call_of_systemctl_the_next_apply_ends_the_same() {
+fn killed_after_a_call_of_systemctl_the_next_apply_ends_the_same() {
     // R48
     let vm = Vm::new();
     let state = |scheduler: &str| {
