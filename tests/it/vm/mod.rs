@@ -18,6 +18,7 @@ mod qemu;
 mod server;
 mod services;
 mod timers;
+mod user;
 
 use std::{
     cell::RefCell,
