@@ -20,7 +20,12 @@ pub(super) fn add(all: &[Timed], personal: &Personal, expanded: &mut Expanded) {
     let commands: Vec<String> = own.iter().map(|timed| format!("{moved}{}", timed.command)).collect();
     let lines = own.iter().zip(&commands);
     let lines: Vec<CrontabLine<'_>> = lines
-        .map(|(timed, command)| CrontabLine { whose: &timed.whose, schedule: &timed.schedule, command })
+        .map(|(timed, command)| CrontabLine {
+            name: &timed.name,
+            whose: &timed.whose,
+            schedule: &timed.schedule,
+            command,
+        })
         .collect();
     // One block is one resource: what is said of one entry holds for all.
     let adopt = own.iter().any(|timed| timed.adopt);

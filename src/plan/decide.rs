@@ -275,7 +275,7 @@ fn leave(
     ordered.reverse();
     let mut gone: BTreeSet<HostPath> = BTreeSet::new();
     let declared = survey.items.iter().filter(|item| item.declared.is_some());
-    let slots: BTreeSet<String> = declared.filter_map(|item| item.resource().slot()).collect();
+    let slots: BTreeSet<String> = declared.flat_map(|item| item.resource().slots()).collect();
     for index in ordered.into_iter().filter(|index| leaving.contains(index)) {
         let item = &survey.items[index];
         let Some(entry) = item.entry else { continue };
@@ -285,7 +285,7 @@ fn leave(
             Origin::Made => resource.removal(&seen[index], &is_gone),
             Origin::Adopted | Origin::Matched => resource.removal_of_found(&seen[index], &is_gone),
         };
-        let taken = resource.slot().is_some_and(|slot| slots.contains(&slot));
+        let taken = resource.slots().iter().any(|slot| slots.contains(slot));
         let removal = removal(entry, taken, by_kind);
         match removal {
             _ if entry.protect => {
@@ -381,8 +381,11 @@ fn name_needs(
     changes: &mut BTreeMap<usize, Change>,
 ) {
     // R45: the restic that was used stays until the one that takes its place is there; a schedule too.
-    let slotted: Vec<(String, usize)> =
-        changes.keys().filter_map(|index| Some((survey.items[*index].resource().slot()?, *index))).collect();
+    let of = |index: &usize| {
+        let index = *index;
+        survey.items[index].resource().slots().into_iter().map(move |slot| (slot, index))
+    };
+    let slotted: Vec<(String, usize)> = changes.keys().flat_map(of).collect();
     let (old, new): (Vec<_>, Vec<_>) = slotted.into_iter().partition(|(_, index)| leaving.contains(index));
     let mut taken: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (slot, index) in new {

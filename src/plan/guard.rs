@@ -21,10 +21,12 @@ pub(super) fn mass_removal(survey: &Survey<'_>, ledger: Option<&Ledger>, options
     };
     // What something else takes the place of is changed, not gone: all schedules, where another scheduler takes over.
     let declared = survey.items.iter().filter(|item| item.declared.is_some());
-    let slots: BTreeSet<String> = declared.filter_map(|item| item.resource().slot()).collect();
+    let slots: BTreeSet<String> = declared.flat_map(|item| item.resource().slots()).collect();
     let replaced = |address: &Address| {
-        let slot = ledger.entries.get(address).and_then(|it| it.resource.slot());
-        slot.is_some_and(|slot| slots.contains(&slot))
+        ledger
+            .entries
+            .get(address)
+            .is_some_and(|it| it.resource.slots().iter().any(|slot| slots.contains(slot)))
     };
     let gone = |change: &&super::Change| counts(&change.address) && !replaced(&change.address);
     let going = plan.changes.iter().filter(leaves).filter(gone).count();

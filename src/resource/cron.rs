@@ -94,9 +94,9 @@ impl Kind for CronFile {
         self.0.removal(seen)
     }
 
-    fn slot(&self) -> Option<String> {
+    fn slots(&self) -> Vec<String> {
         // R45: a timer of this name takes its place.
-        Some(format!("schedule/{}", self.key()))
+        vec![format!("schedule/{}", self.key())]
     }
 }
 

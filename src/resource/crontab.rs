@@ -30,11 +30,16 @@ pub struct Crontab {
     pub user: UserName,
     /// The lines of the block, each with its newline.
     text: String,
+    /// What its entries are called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    names: Vec<String>,
 }
 
 /// One entry: whose it is, for the line above it, when and what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CrontabLine<'a> {
+    /// What it is called.
+    pub name: &'a str,
     /// Whose it is.
     pub whose: &'a str,
     /// When.
@@ -73,14 +78,15 @@ impl Crontab {
     /// If a command is more than one line.
     pub fn new(user: UserName, lines: &[CrontabLine<'_>]) -> Result<Self, BadText> {
         let mut text = String::new();
-        for CrontabLine { whose, schedule, command } in lines {
+        for CrontabLine { whose, schedule, command, .. } in lines {
             // In a command cron takes `%` for a newline (crontab(5)).
             let command: Line = command.replace('%', "\\%").parse()?;
             // Before a command that is several, an assignment would hold for the first alone.
             let entry = format!("# {whose}\n{schedule} export PATH={PATH}; {command}\n");
             text.push_str(&entry);
         }
-        Ok(Self { user, text })
+        let names = lines.iter().map(|line| line.name.to_owned()).collect();
+        Ok(Self { user, text, names })
     }
 
     /// Takes apart what was listed.
@@ -117,6 +123,11 @@ impl Crontab {
 impl Kind for Crontab {
     const NAME: &'static str = "crontab";
     type Seen = CrontabSeen;
+
+    fn slots(&self) -> Vec<String> {
+        // R45: timers take the places of its entries, or it takes theirs.
+        self.names.iter().map(|name| format!("schedule/{name}")).collect()
+    }
 
     fn key(&self) -> String {
         self.user.to_string()
@@ -199,7 +210,8 @@ mod tests {
 
     fn crontab(command: &str) -> Crontab {
         let schedule = "@daily".parse().unwrap();
-        let line = CrontabLine { whose: "job home of web01", schedule: &schedule, command };
+        let line =
+            CrontabLine { name: "rlvm-home", whose: "job home of web01", schedule: &schedule, command };
         Crontab::new("me".parse().unwrap(), &[line]).unwrap()
     }
 

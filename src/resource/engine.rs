@@ -183,8 +183,8 @@ impl Kind for Engine {
         Some(&self.path)
     }
 
-    fn slot(&self) -> Option<String> {
-        Some("restic".into())
+    fn slots(&self) -> Vec<String> {
+        vec!["restic".into()]
     }
 
     fn cost(&self) -> Cost {

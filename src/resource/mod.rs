@@ -178,10 +178,10 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
         None
     }
 
-    /// Names the place that only one resource fills at a time, whatever its kind: what leaves it stays until what takes
-    /// it is there.
-    fn slot(&self) -> Option<String> {
-        None
+    /// Names the places that it fills and nothing else at the same time, whatever its kind: what leaves one stays until
+    /// what takes it is there.
+    fn slots(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Says whether nothing may be made below its path as it is seen.
@@ -370,9 +370,9 @@ macro_rules! kinds {
                 match self { $(Self::$Kind(it) => it.to_put_away(),)* }
             }
 
-            /// See [`Kind::slot`].
-            pub fn slot(&self) -> Option<String> {
-                match self { $(Self::$Kind(it) => it.slot(),)* }
+            /// See [`Kind::slots`].
+            pub fn slots(&self) -> Vec<String> {
+                match self { $(Self::$Kind(it) => it.slots(),)* }
             }
 
             /// See [`Kind::blocks`].

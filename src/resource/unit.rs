@@ -379,8 +379,8 @@ impl Kind for Unit {
         self.schedule.is_some()
     }
 
-    fn slot(&self) -> Option<String> {
+    fn slots(&self) -> Vec<String> {
         // R45: a file in /etc/cron.d takes its place, or it takes that file's.
-        self.schedule.as_ref().map(|name| format!("schedule/{name}"))
+        self.schedule.as_ref().map(|name| format!("schedule/{name}")).into_iter().collect()
     }
 }

@@ -206,9 +206,9 @@ fn it_goes_with_all_that_is_of_it() {
 
 #[test]
 fn what_fills_the_place_of_a_cron_file_is_the_timer_or_what_the_boot_starts() {
-    assert_eq!(timer().slot().as_deref(), Some("schedule/a"));
-    assert_eq!(service(true).slot().as_deref(), Some("schedule/a"));
-    assert_eq!(service(false).slot(), None);
+    assert_eq!(timer().slots(), ["schedule/a"]);
+    assert_eq!(service(true).slots(), ["schedule/a"]);
+    assert!(service(false).slots().is_empty());
     assert_eq!(timer().needs(), [Address::new("unit", "a.service")]);
     assert_eq!((service(false).needs(), timer().file.path.as_str()), (Vec::new(), PATH));
 }
