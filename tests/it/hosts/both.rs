@@ -62,7 +62,8 @@ impl Hosts {
             text = format!("{before}    backup-db01:\n{after}");
         }
         self.nas.state_text(&text);
-        self.nas.apply();
+        // An account that was shut is opened on a person's word.
+        self.nas.expect(0, &["apply", "--yes", "--adopt"]);
         self.nas.plan_is_empty();
     }
 
