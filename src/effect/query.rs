@@ -49,6 +49,8 @@ const READ_ONLY: &[(&str, &[&str], &[&str])] = &[
     ("sshd", &["-t"], &[]),
     ("sshd", &["-T", "-C"], &[]),
     ("crontab", &["-l"], &[]),
+    // Lists; it takes a lock that others share, and writes nothing (lvs(8)).
+    ("lvs", &["--reportformat", "json", "--units", "b", "--nosuffix", "-o"], &[]),
     ("test", &["-r"], &[]),
     ("test", &["-w"], &[]),
     ("test", &["-x"], &[]),

@@ -14,6 +14,7 @@ mod quota;
 mod secrets;
 mod sshd;
 mod walk;
+mod work;
 
 use std::{
     collections::{BTreeSet, HashMap},
