@@ -192,7 +192,8 @@ impl Kind for Repository {
 }
 
 impl Repository {
-    fn access(&self) -> Access<'_> {
+    /// Says how it is reached.
+    pub fn access(&self) -> Access<'_> {
         let location = match &self.location {
             Location::Local(path) => Arg::Path(path.clone()),
             Location::Remote(remote) => Arg::Word(remote.repository.clone()),

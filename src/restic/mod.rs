@@ -5,12 +5,14 @@
 //! code that is not listed is a failure, says restic's manual.
 
 mod call;
+mod said;
 mod version;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-pub use call::{Access, Means, Original, forget_older};
+pub use call::{Access, Backup, Means, Original, forget_older};
+pub use said::{Heard, Progress, Summary};
 pub use version::{OLDEST, Version};
 
 use crate::{
