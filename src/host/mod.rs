@@ -20,12 +20,12 @@ pub use entry::{Entry, KeyHead, Meta, Quota, Stamp, UserEntry};
 pub use lock::{Busy, Lock};
 pub use mount::{Mount, Mounts};
 pub use real::{Agent, Real, Web, interrupted, watch_signals};
-pub use store::{Appender, Store};
+pub use store::{Appender, Held, Store};
 pub use trust::{
     Caller, CallersFiles, Revision, Untrusted, caller, host_name, is_denied, is_root, lexical, random_id,
     revision,
 };
-pub use work::{Ended, Stream, Task, Work};
+pub use work::{Ended, RUN_VARIABLE, Stream, Task, Work};
 
 use crate::{
     effect::{Op, Query},

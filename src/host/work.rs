@@ -2,7 +2,13 @@
 
 use anyhow::Result;
 
-use crate::effect::Cmd;
+use crate::{
+    effect::Cmd,
+    model::{HostPath, RunId},
+};
+
+/// The variable that tells programs which run they are of, and a sweep too.
+pub const RUN_VARIABLE: &str = "RLVM_RUN";
 
 /// Carries out what a run does, from several threads if need be.
 pub trait Work: Sync {
@@ -21,6 +27,22 @@ pub trait Work: Sync {
     ///
     /// If the kernel refuses; needs root.
     fn apart(&self, work: &mut (dyn FnMut() + Send)) -> Result<()>;
+
+    /// Does something while nobody can write to some file systems, this process neither; for a minute at the most, and
+    /// not after rlvm has died.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be held; then it is not done. If they cannot be let go.
+    fn held(&self, at: &[HostPath], work: &mut dyn FnMut()) -> Result<()>;
+
+    /// Ends what is left of the programs of a dead run: the processes of these sessions, each named by its leader, that
+    /// were started for that run and by no other.
+    ///
+    /// # Errors
+    ///
+    /// If processes cannot be looked at.
+    fn end(&self, run: &RunId, sessions: &[(u32, u64)]) -> Result<()>;
 }
 
 /// Who is told of a program, and asked about it, while it runs.

@@ -120,6 +120,31 @@ fn is_absence(line: &str) -> bool {
 const ABSENT: &[&str] =
     &["Lstat: file does not exist", "<config/> does not exist", "Stat: The specified key does not exist."];
 
+/// Says whether what restic complains of may pass by itself: the network, mostly.
+pub fn passes(complaint: &str) -> bool {
+    const PASSING: [&str; 16] = [
+        "Broken pipe",
+        "Connection closed",
+        "Connection refused",
+        "Connection reset",
+        "Connection timed out",
+        "No route to host",
+        "Temporary failure in name resolution",
+        "TLS handshake",
+        "broken pipe",
+        "connection lost",
+        "connection refused",
+        "connection reset",
+        "i/o timeout",
+        "network is unreachable",
+        "no such host",
+        "unexpected EOF",
+    ];
+    let busy =
+        ["(500)", "(502)", "(503)", "(504)", "429 Too Many"].iter().any(|code| complaint.contains(code));
+    busy || PASSING.iter().any(|words| complaint.contains(words))
+}
+
 /// What restic says of content that it cannot make sense of (internal/repository and internal/crypto).
 const DAMAGED: &[&str] = &[
     "ciphertext verification failed",

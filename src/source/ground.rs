@@ -43,7 +43,7 @@ impl Ground {
     pub fn look(host: &dyn Observe, sources: &[&Source]) -> Result<Self> {
         let mut ground = Self { mounts: host.mounts()?, ..Self::default() };
         if sources.iter().any(|source| matches!(source, Source::Lvm(_))) {
-            ground.volumes = lvm::look(host)?;
+            ground.volumes = lvm::volumes(host)?;
         }
         for source in sources {
             for path in source.paths() {

@@ -75,7 +75,7 @@ vg_free,vg_extent_size";
 /// # Errors
 ///
 /// If there is no LVM, or it cannot be asked.
-pub(super) fn look(host: &dyn Observe) -> Result<Vec<LogicalVolume>> {
+pub fn volumes(host: &dyn Observe) -> Result<Vec<LogicalVolume>> {
     let cmd = Cmd::new("lvs").args(["--reportformat", "json", "--units", "b", "--nosuffix", "-o", COLUMNS]);
     let output = host
         .query(&Query::new(cmd.timeout(60))?)

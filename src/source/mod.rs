@@ -18,7 +18,7 @@ use crate::model::HostPath;
 
 pub use btrfs::Btrfs;
 pub use ground::{Fills, Frozen, Ground, Instead, LogicalVolume, Subvolume, Unfit};
-pub use lvm::{Lvm, TAG, room, tag_of};
+pub use lvm::{Lvm, TAG, room, tag_of, volumes};
 pub use mysql::Mysql;
 pub use path::Path;
 pub use postgres::Postgres;

@@ -5,6 +5,7 @@ mod act;
 mod agent;
 mod crontab;
 mod fetch;
+mod hold;
 mod install;
 mod keys;
 mod look;

@@ -11,15 +11,16 @@ use anyhow::{Context, Result, anyhow};
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
-    sys::signal::{Signal, killpg},
+    sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
 use tracing::debug;
 
-use super::{Real, process};
+use super::{Real, hold, process};
 use crate::{
     effect::Cmd,
-    host::{Ended, Stream, Task, Work},
+    host::{Ended, RUN_VARIABLE, Stream, Task, Work},
+    model::{HostPath, RunId},
 };
 
 /// How long a program has to end once it was asked to, before it is killed.
@@ -35,7 +36,7 @@ impl Work for Real {
         let mut command = process::prepare(self, cmd)?;
         command.stdin(std::process::Stdio::null());
         let mut child = command.spawn().with_context(|| format!("cannot start `{cmd}`"))?;
-        (task.started)(child.id(), started_at(child.id()).unwrap_or_default());
+        (task.started)(child.id(), session_of(child.id()).map_or(0, |(_, started)| started));
         let (send, lines) = mpsc::channel();
         listen(child.stdout.take(), Stream::Out, &send);
         listen(child.stderr.take(), Stream::Err, &send);
@@ -72,6 +73,14 @@ impl Work for Real {
         while patience.elapsed() < Duration::from_secs(2) && hear(&lines, task, TICK) {}
         debug!(command = %cmd, code = ?ended.code, elapsed = ?start.elapsed(), "ran");
         Ok(ended)
+    }
+
+    fn held(&self, at: &[HostPath], work: &mut dyn FnMut()) -> Result<()> {
+        hold::held(self, at, work)
+    }
+
+    fn end(&self, run: &RunId, sessions: &[(u32, u64)]) -> Result<()> {
+        end(run, sessions)
     }
 
     fn apart(&self, work: &mut (dyn FnMut() + Send)) -> Result<()> {
@@ -128,10 +137,44 @@ fn listen(pipe: Option<impl Read + Send + 'static>, stream: Stream, send: &Sende
     });
 }
 
-/// Says when a process was started, in clock ticks since the boot: the 22nd field of `proc_pid_stat(5)`, behind a name
-/// that may hold anything.
+/// Kills what is left of a dead run's programs.
+///
+/// A number may have been given to somebody else since: only what is in such a session, was started no earlier than its
+/// leader, and has the run's name in its environment is of the run.
 #[expect(clippy::disallowed_methods, reason = "host looks")]
-pub(super) fn started_at(pid: u32) -> Option<u64> {
+fn end(run: &RunId, sessions: &[(u32, u64)]) -> Result<()> {
+    let own = format!("{RUN_VARIABLE}={run}");
+    // Each may have started others meanwhile; what was killed takes a moment to go.
+    for _ in 0..50 {
+        let mut left = 0;
+        for entry in std::fs::read_dir("/proc").context("cannot list processes")?.flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+                continue;
+            };
+            let Some((session, started)) = session_of(pid) else { continue };
+            if !sessions.iter().any(|(leader, since)| *leader == session && started >= *since) {
+                continue;
+            }
+            let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+            if environment.split(|byte| *byte == 0).any(|variable| variable == own.as_bytes()) {
+                left += 1;
+                let _ = kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGKILL);
+            }
+        }
+        if left == 0 {
+            return Ok(());
+        }
+        thread::sleep(TICK);
+    }
+    Err(anyhow!("a program of run {run} does not end"))
+}
+
+/// Says in which session a process is, and when it was started, in clock ticks since the boot: the 6th and 22nd field of
+/// `proc_pid_stat(5)`, which follow a name that may hold anything. Nothing of one that has ended.
+#[expect(clippy::disallowed_methods, reason = "host looks")]
+fn session_of(pid: u32) -> Option<(u32, u64)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ended = matches!(fields.first(), Some(&"Z" | &"X"));
+    (!ended).then_some((fields.get(3)?.parse().ok()?, fields.get(19)?.parse().ok()?))
 }
