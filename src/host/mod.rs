@@ -7,6 +7,7 @@
 
 mod entry;
 mod lock;
+mod log;
 mod mount;
 mod private;
 mod real;
@@ -18,6 +19,7 @@ use anyhow::Result;
 
 pub use entry::{Entry, KeyHead, Meta, Quota, Stamp, UserEntry};
 pub use lock::{Busy, Lock};
+pub use log::Log;
 pub use mount::{Mount, Mounts};
 pub use real::{Agent, Real, Web, interrupted, watch_signals};
 pub use store::{Appender, Held, Store};
@@ -82,6 +84,8 @@ pub trait Observe {
     fn writable(&self, path: &HostPath) -> Result<bool>;
     /// Runs a command that only reads, whatever its exit code.
     fn query(&self, query: &Query) -> Result<Output>;
+    /// Returns the kernel's version: its first two numbers.
+    fn kernel(&self) -> (u32, u32);
     /// Says whether this is a tree below a directory, not the running system.
     fn is_tree(&self) -> bool;
 }

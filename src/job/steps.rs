@@ -30,8 +30,8 @@ pub struct Facts {
     pub cache: HostPath,
     /// Where runs have their directories.
     pub runs: HostPath,
-    /// The user whose own set-up it is: that one's commands need nobody else to be.
-    pub own: Option<UserName>,
+    /// Whose own set-up it is: that one's commands need nobody else to be. None if it is the host's.
+    pub own: Option<Owner>,
     /// Whether file systems that are held still can be frozen: since Linux 6.8 (FREEZE_MAY_NEST).
     pub nests: bool,
 }
@@ -197,9 +197,16 @@ fn prepare(jobs: &[JobRun], state: &State, facts: &Facts, view: Option<&View>) -
     };
     let root = UserName::root();
     let mut steps = Vec::new();
-    if facts.own.is_none() {
-        steps.push(ensure(facts.cache.clone(), &root, 0o711));
-        steps.extend(users.into_iter().map(|user| ensure(cache_of(facts, user), user, 0o700)));
+    match &facts.own {
+        None => {
+            steps.push(ensure(facts.cache.clone(), &root, 0o711));
+            steps.extend(users.into_iter().map(|user| ensure(cache_of(facts, user), user, 0o700)));
+        }
+        Some(owner) => {
+            let above = facts.cache.parent().into_iter().chain([facts.cache.clone()]);
+            let ensure = |path| Op::EnsureDir { path, owner: owner.clone(), mode: Mode::new(0o700) };
+            steps.extend(above.map(|path| Step { act: ensure(path), undo: None }));
+        }
     }
     for path in view.into_iter().flat_map(|view| view.dir.parent().into_iter().chain([view.dir.clone()])) {
         let mut step = ensure(path.clone(), &root, 0o700);

@@ -300,6 +300,13 @@ impl Observe for Look<'_> {
         process::run(self.real, query.cmd())
     }
 
+    #[expect(clippy::disallowed_methods, reason = "host looks")]
+    fn kernel(&self) -> (u32, u32) {
+        let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let mut numbers = text.split(['.', '-']).map_while(|part| part.parse().ok());
+        (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default())
+    }
+
     fn is_tree(&self) -> bool {
         !self.real.is_running_system()
     }
