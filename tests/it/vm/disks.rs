@@ -20,7 +20,8 @@ pub(super) const STANDARD: Layout =
     Layout { disks: &[(ROOT, "4G"), ("b.qcow2", "2G"), ("c.qcow2", "2G")], root: "/dev/vda" };
 
 /// What [`LVM`] is made in: its disks follow the standard one.
-pub(super) const MOVING: Layout = Layout { disks: &[(ROOT, "4G"), VG0, DATA, BTRFS, VAULT], root: "/dev/vda" };
+pub(super) const MOVING: Layout =
+    Layout { disks: &[(ROOT, "4G"), VG0, DATA, BTRFS, VAULT], root: "/dev/vda" };
 
 /// `/` on a logical volume, as tests/vm/lvm.sh lays it out.
 pub(super) const LVM: Layout = Layout { disks: &[VG0, DATA, BTRFS, VAULT], root: "/dev/mapper/vg0-root" };

@@ -12,6 +12,7 @@
 )]
 
 mod asleep;
+mod clean;
 mod disks;
 mod first_boot;
 mod lvm;
