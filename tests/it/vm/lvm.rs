@@ -48,8 +48,10 @@ fn everything_is_where_it_should_be_after_a_reboot_and_a_power_cut_too() {
     assert_ne!(vm.run("ssh store true").code, Some(0));
 
     vm.ok("echo kept >/kept; echo kept >/srv/kept; sync");
+    let before = Before::of(&vm);
     let vm = Vm::boot(vm.cut_power());
     is_laid_out(&vm);
+    before.is_back(&vm);
     let vm = vm.reboot();
     is_laid_out(&vm);
     assert_eq!(vm.ok("cat /kept /srv/kept; rlvm --version | cut -d' ' -f1"), "kept\nkept\nrlvm\n");

@@ -19,6 +19,7 @@ mod lvm;
 mod qemu;
 mod server;
 mod services;
+mod standin;
 mod timers;
 mod user;
 
