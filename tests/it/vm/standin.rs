@@ -61,10 +61,14 @@ fn it_answers_waits_fails_and_remembers() {
     assert_eq!(only["paths"], serde_json::json!(["/srv", "/data/a b"]));
     assert_eq!(only["tags"], serde_json::json!(["rlvm:job=a"]));
     let [seen] = &of_calls(&vm, "backup", "seen")[..] else { panic!("one call") };
-    assert!(seen.contains("/srv/app/file\tof srv/app\n") && seen.contains("/data/a b/file\tinside\n"), "{seen}");
+    assert!(
+        seen.contains("/srv/app/file\tof srv/app\n") && seen.contains("/data/a b/file\tinside\n"),
+        "{seen}"
+    );
     assert!(!seen.contains("/srv/data/deep/file"), "another file system: {seen}");
     let list: Value =
-        serde_json::from_str(&vm.ok("restic snapshots --json --repo /r --host web01 --tag rlvm:job=a")).unwrap();
+        serde_json::from_str(&vm.ok("restic snapshots --json --repo /r --host web01 --tag rlvm:job=a"))
+            .unwrap();
     assert_eq!(list[0]["id"], summary["snapshot_id"]);
     assert_eq!(vm.ok("restic snapshots --json --repo /r --host web01 --tag rlvm:job=b"), "[]\n");
 

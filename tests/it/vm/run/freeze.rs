@@ -27,7 +27,9 @@ fn what_changes_during_the_run_is_stored_as_it_was() {
     before.is_back(&vm);
     assert_eq!(made(&vm) - volumes, 2);
     let [seen] = &standin::of_calls(&vm, "backup", "seen")[..] else { panic!("one call") };
-    for line in ["/srv/app/file\tof srv/app", "/srv/file\tof srv", "/home/joe/file\tof home/joe", "/data/file\tlater"] {
+    for line in
+        ["/srv/app/file\tof srv/app", "/srv/file\tof srv", "/home/joe/file\tof home/joe", "/data/file\tlater"]
+    {
         assert!(seen.lines().any(|it| it == line), "{line}: {seen}");
     }
     assert!(!seen.contains("/srv/new"), "{seen}");
@@ -61,7 +63,9 @@ fn all_is_frozen_before_the_first_byte_is_read_and_of_one_moment() {
 fn services_are_put_back_as_they_were_and_hooks_run_once() {
     // R57
     let unit = |name: &str| {
-        format!("[Service]\nExecStart=/bin/sh -c 'echo {name} started >>/run/log; exec tail -f /dev/null'\nExecStopPost=/bin/sh -c 'echo {name} stopped >>/run/log'\n")
+        format!(
+            "[Service]\nExecStart=/bin/sh -c 'echo {name} started >>/run/log; exec tail -f /dev/null'\nExecStopPost=/bin/sh -c 'echo {name} stopped >>/run/log'\n"
+        )
     };
     let hooks = "hooks: { before: [{ run: echo before >>/run/log }], after: [{ run: echo after >>/run/log }], failed: [{ run: echo failed >>/run/log }], finally: [{ run: echo finally >>/run/log }] }";
     let vm = super::Vm::lvm();
@@ -70,7 +74,10 @@ fn services_are_put_back_as_they_were_and_hooks_run_once() {
         vm.put(&format!("/etc/systemd/system/{name}.service"), unit(name).as_bytes(), 0o644);
     }
     vm.ok("systemctl daemon-reload; systemctl start up");
-    let (vm, before) = super::applied(vm, &one_job(&format!(", stop: [{{ systemd: up.service }}, {{ systemd: down.service }}], {hooks}")));
+    let (vm, before) = super::applied(
+        vm,
+        &one_job(&format!(", stop: [{{ systemd: up.service }}, {{ systemd: down.service }}], {hooks}")),
+    );
     vm.ok("rm /run/log");
     standin::knob(&vm, "backup * wait\n");
     start(&vm, "all");

@@ -90,5 +90,8 @@ fn snapshots(vm: &Vm) -> Vec<Value> {
 
 /// Counts the volumes that were made since the machine was: LVM keeps each version of a group, with what came after it.
 fn made(vm: &Vm) -> usize {
-    vm.ok("grep -h '^description' /etc/lvm/archive/* | grep -c 'before.*lvcreate' || true").trim().parse().unwrap()
+    vm.ok("grep -h '^description' /etc/lvm/archive/* | grep -c 'before.*lvcreate' || true")
+        .trim()
+        .parse()
+        .unwrap()
 }

@@ -2,7 +2,7 @@
 
 use super::{machine, made, restic, snapshots};
 
-const STATE: &str = r#"
+const STATE: &str = r"
 destinations:
   vault: { local: { path: /vault/web01 }, password_file: /etc/rlvm/vault.pass, generate_password: true }
   store: { sftp: { host: store, path: web01 }, password_file: /etc/rlvm/store.pass, generate_password: true }
@@ -11,7 +11,7 @@ jobs:
     sources: [{ lvm: { volume: vg0/root } }, { lvm: { volume: vg0/srv } }, { lvm: { volume: vg0/home } }, { path: /data }]
     exclude: [/usr, /var/cache, /var/lib/dpkg, /var/lib/apt]
     to: [vault, store]
-"#;
+";
 
 #[test]
 fn one_snapshot_a_volume_real_paths_and_a_parent_the_next_time() {
@@ -30,7 +30,14 @@ fn one_snapshot_a_volume_real_paths_and_a_parent_the_next_time() {
     assert_eq!(vm.ok(store), "1\n");
     assert_eq!((&first["hostname"], &first["tags"]), (&"web01".into(), &serde_json::json!(["rlvm:job=all"])));
     let list = restic(&vm, "ls latest");
-    for path in ["/etc/fstab", "/root/.ssh/config", "/srv/app/random", "/srv/data/deep/file", "/home/joe/file", "/data/file"] {
+    for path in [
+        "/etc/fstab",
+        "/root/.ssh/config",
+        "/srv/app/random",
+        "/srv/data/deep/file",
+        "/home/joe/file",
+        "/data/file",
+    ] {
         assert!(list.lines().any(|line| line == path), "{path} is stored as what it is");
     }
     // Pseudo file systems and the repository are not.
