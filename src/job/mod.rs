@@ -1,0 +1,3 @@
+//! Running jobs.
+
+pub mod stop;
