@@ -61,19 +61,13 @@ const READ_ONLY: &[(&str, &[&str], &[&str])] = &[
     ("docker", &["container", "inspect", "--format"], &[]),
     ("podman", &["ps", "--all", "--format"], &[]),
     ("podman", &["container", "inspect", "--format"], &[]),
-    // Say their version, and list; compose 1 has to be told the files, of which there may be two.
+    // Say their version, and list the services of a project.
     ("docker", &["compose", "version"], &[]),
     ("docker-compose", &["version"], &[]),
     ("podman", &["compose", "version"], &[]),
     ("docker", &["compose", "--project-directory", ANY, "ps", "--services", "--filter"], &[]),
     ("podman", &["compose", "--project-directory", ANY, "ps", "--services", "--filter"], &[]),
     ("docker-compose", &["--project-directory", ANY, "ps", "--services", "--filter"], &[]),
-    ("docker-compose", &["--project-directory", ANY, "--file", ANY, "ps", "--services", "--filter"], &[]),
-    (
-        "docker-compose",
-        &["--project-directory", ANY, "--file", ANY, "--file", ANY, "ps", "--services", "--filter"],
-        &[],
-    ),
     ("test", &["-r"], &[]),
     ("test", &["-w"], &[]),
     ("test", &["-x"], &[]),

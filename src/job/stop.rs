@@ -54,3 +54,6 @@ fn ask(host: &dyn Observe, cmd: Cmd) -> Result<String> {
         None => bail!("`{line}` was ended, or took longer than {ANSWER} s"),
     }
 }
+
+#[cfg(test)]
+mod tests;
