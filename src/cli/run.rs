@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     host::{Busy, Host as _, Lock, Real, Store, interrupted, random_id, watch_signals},
-    job::{self, Journal, Night, Record, Run, Status, VERSION, script, together},
+    job::{self, JobRecord, Journal, Night, Record, Run, Status, VERSION, script, together},
     model::{Name, RunId},
     state::{Job, State},
 };
@@ -201,9 +201,8 @@ fn exit_of(record: &Record) -> Exit {
         _ if interrupted().is_some() => Exit::of_signal(interrupted()),
         Status::Interrupted => Exit::Terminated,
         Status::Success if record.left.is_empty() => Exit::Ok,
-        Status::Incomplete if record.jobs.iter().any(|job| job.status == Status::Incomplete) => {
-            Exit::Incomplete
-        }
+        // A destination that failed, whether or not another one has it (R54).
+        _ if record.jobs.iter().any(JobRecord::lacks) => Exit::Incomplete,
         _ => Exit::Failed,
     }
 }

@@ -115,6 +115,13 @@ pub struct StoreRecord {
     pub first_unreadable: Vec<(String, String)>,
 }
 
+impl JobRecord {
+    /// Says whether something of it is missing at a destination: it failed, or a file could not be read.
+    pub fn lacks(&self) -> bool {
+        self.destinations.iter().chain(&self.copies).any(|it| it.status != Status::Success)
+    }
+}
+
 impl Record {
     /// Reads a line of records; nothing of one that is of another format, or cut short.
     pub fn read(line: &str) -> Option<Self> {

@@ -167,8 +167,8 @@ impl Runner<'_> {
     pub(super) fn stops(&self, job: &JobRun) -> bool {
         let late = || {
             let began = self.of(job).map(|going| lock(going).began).unwrap_or_default();
-            job.seconds.is_some_and(|limit| {
-                (self.night.elapsed)().saturating_sub(began) >= Duration::from_secs(limit)
+            job.timeout.is_some_and(|limit| {
+                (self.night.elapsed)().saturating_sub(began) >= Duration::from_secs(limit.seconds())
             })
         };
         (self.night.signal)() || late()
@@ -182,7 +182,9 @@ impl Runner<'_> {
             }
             return "stopped by a signal".into();
         }
-        format!("took longer than its `timeout` of {} s and was ended", job.seconds.unwrap_or_default())
+        job.timeout.map_or_else(String::new, |limit| {
+            format!("took longer than its `timeout` of {limit} and was ended")
+        })
     }
 
     fn prepare(&self, all: &[&Name]) -> Result<()> {
@@ -272,10 +274,13 @@ impl Runner<'_> {
         }
         fill::check(self);
         for (job, _) in self.live() {
-            if job.needs.iter().any(|need| lock(&self.broken).contains(need)) {
+            let full = job.needs.iter().find(|need| lock(&self.broken).contains(need));
+            let full = full.and_then(|need| self.run.frozen.get(*need)?.fills.as_ref());
+            if let Some(fills) = full {
+                let what = "was full before all was stored: what was stored is not what was frozen";
                 self.fail(
                     job,
-                    "a snapshot was full before all was stored: what was stored is not what was frozen",
+                    &format!("the snapshot of {} {what}; give it a larger `snapshot_size`", fills.origin),
                 );
             }
         }

@@ -6,7 +6,7 @@ use super::{Hooked, View, hook};
 use crate::{
     effect::{Cmd, Op, Owner, Step},
     host::Mounts,
-    model::{GroupName, HostPath, Mode, Name, RunId, UserName},
+    model::{GroupName, HostPath, Mode, Name, RunId, Span, UserName},
     resource::{Location, Repository},
     restic::Backup,
     source::{Frozen, Ground, Lvm, Source, Unfit, room},
@@ -74,8 +74,8 @@ pub struct JobRun {
     pub copies: Vec<(Name, Store)>,
     /// How many destinations are written side by side.
     pub parallel: usize,
-    /// How long it may take, in seconds.
-    pub seconds: Option<u64>,
+    /// How long it may take.
+    pub timeout: Option<Span>,
     /// What runs after success.
     pub after: Vec<Hooked>,
     /// What runs after failure.
@@ -263,7 +263,7 @@ impl Building<'_> {
             before: hooks(&job.hooks.before),
             stop: self.facts.stops.get(name).and_then(|it| it.clone().ok()).unwrap_or_default(),
             parallel: usize::try_from(job.parallel).unwrap_or(1).max(1),
-            seconds: job.timeout.map(crate::model::Span::seconds),
+            timeout: job.timeout,
             after: hooks(&job.hooks.after),
             failed: hooks(&job.hooks.failed),
             finally: hooks(&job.hooks.finally),
@@ -283,13 +283,13 @@ impl Building<'_> {
         exclude.extend(own.into_iter().chain([&self.facts.cache]).filter(within).map(pattern));
         let backup = Backup {
             host: self.state.host.as_str(),
-            tags: &[tag_of(name), format!("rlvm:run={}", self.id)],
+            tags: &[tag_of(name)],
             paths: &paths,
             exclude: &exclude,
             one_file_system,
             flags: &job.options.iter().map(|(flag, value)| format!("--{flag}={value}")).collect::<Vec<_>>(),
             cache: &cache,
-            seconds: job.timeout.map_or(LONGEST, crate::model::Span::seconds),
+            seconds: job.timeout.map_or(LONGEST, Span::seconds),
         };
         let access = repository.access();
         let cmd = access.backup(&backup);
@@ -301,7 +301,7 @@ impl Building<'_> {
         let repository = self.facts.repositories.get(to)?;
         let (_, from) = repository.like.as_deref()?;
         let cache = cache_of(self.facts, &job.user);
-        let seconds = job.timeout.map_or(LONGEST, crate::model::Span::seconds);
+        let seconds = job.timeout.map_or(LONGEST, Span::seconds);
         let cmd = repository.access().copy(from, self.state.host.as_str(), &tag_of(name), &cache, seconds);
         Some(Store { destination: to.clone(), cmd: gently(cmd, job), unlock: repository.access().unlock() })
     }

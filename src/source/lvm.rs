@@ -42,7 +42,7 @@ pub struct LogicalVolume {
     pub name: LvName,
     /// Its size, in bytes.
     pub size: u64,
-    /// Its ten letters (lvs(8), "lv_attr").
+    /// Its ten letters (lvs(8), `lv_attr`).
     pub attributes: String,
     /// Its tags.
     pub tags: Vec<String>,

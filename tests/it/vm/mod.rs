@@ -17,6 +17,7 @@ mod disks;
 mod first_boot;
 mod lvm;
 mod qemu;
+mod run;
 mod server;
 mod services;
 mod standin;

@@ -103,7 +103,7 @@ fn cron_itself_starts_it() {
     let (vm, before) = quick(&one_job(""));
     vm.state(&one_job(", schedule: \"* * * * *\""));
     vm.apply();
-    vm.until(150, "test -s /var/lib/rlvm/records.jsonl");
+    vm.until(150, "grep -q . /var/lib/rlvm/records/*.jsonl");
     vm.state(&one_job(""));
     vm.apply();
     vm.until(60, "! pgrep -x rlvm");

@@ -39,7 +39,7 @@ fn one_bad_destination_first_or_last() {
     standin::knob(&vm, "backup * fail 1\n");
     vm.expect(8, &["run", "all"]);
     before.is_back(&vm);
-    let records = vm.ok("wc -l </var/lib/rlvm/records.jsonl");
+    let records = vm.ok("cat /var/lib/rlvm/records/*.jsonl | wc -l");
     assert_eq!(records, "4\n");
 }
 

@@ -34,7 +34,7 @@ fn a_snapshot_that_is_full_is_never_a_good_backup() {
     assert!(ran.stdout.contains("full") && ran.stdout.contains("snapshot_size"), "{ran:?}");
     vm.ok("rm /srv/more");
     before.is_back(&vm);
-    let last = vm.ok("tail -n1 /var/lib/rlvm/records.jsonl");
+    let last = vm.ok("tail -n1 /var/lib/rlvm/records/*.jsonl");
     assert!(last.contains("vg0/srv"), "{last}");
 }
 
