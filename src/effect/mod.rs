@@ -149,7 +149,7 @@ pub enum Op {
         /// What was to be made.
         path: HostPath,
     },
-    /// Removes an empty directory; fails if it is not empty.
+    /// Removes an empty directory, unless there is none; fails if it is not empty.
     RemoveDir {
         /// Which.
         path: HostPath,

@@ -208,6 +208,10 @@ fn prepare(jobs: &[JobRun], state: &State, facts: &Facts, view: Option<&View>) -
             steps.extend(above.map(|path| Step { act: ensure(path), undo: None }));
         }
     }
+    if view.is_some() {
+        let above = facts.runs.parent().into_iter().chain([facts.runs.clone()]);
+        steps.extend(above.map(|path| ensure(path, &root, 0o700)));
+    }
     for path in view.into_iter().flat_map(|view| view.dir.parent().into_iter().chain([view.dir.clone()])) {
         let mut step = ensure(path.clone(), &root, 0o700);
         step.undo = Some(Op::RemoveDir { path });

@@ -183,7 +183,8 @@ fn half(real: &Real, op: &Op) {
         | Op::EditFile { after: None, .. }
         | Op::RemoveFile { .. }
         | Op::RemoveTemporary { .. }
-        | Op::DeleteSubvolume { .. } | Op::RemoveDir { .. } => {}
+        | Op::DeleteSubvolume { .. }
+        | Op::RemoveDir { .. } => {}
     }
 }
 

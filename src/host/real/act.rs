@@ -111,9 +111,16 @@ impl Act for Real {
                 }
             }
             Op::RemoveDir { path } => {
-                let dir = parent(&mut cursor, self, path)?;
-                unlinkat(dir, path.name(), UnlinkatFlags::RemoveDir)
-                    .with_context(|| format!("cannot remove the directory {path}"))?;
+                match cursor.go(self, &path.parent().context("/ is never removed")?)? {
+                    Way::There(dir) => match unlinkat(dir, path.name(), UnlinkatFlags::RemoveDir) {
+                        Ok(()) | Err(Errno::ENOENT) => {}
+                        Err(errno) => {
+                            return Err(errno).with_context(|| format!("cannot remove the directory {path}"));
+                        }
+                    },
+                    Way::Absent => return Ok(()),
+                    Way::Blocked(why) => bail!("cannot get to {path}: {why}"),
+                }
             }
             Op::DeleteSubvolume { path } => {
                 let there = self.looker().entry(path)?.directory().is_some();
