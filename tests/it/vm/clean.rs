@@ -18,7 +18,7 @@ dmsetup ls | awk '{ print "device", $1 }'
 mounts() { awk '$5 !~ "^/run/user/" { for (i = 7; $i != "-"; i++); print $5, $(i + 1), $(i + 2) }' "$1" | sort; }
 mounts /proc/1/mountinfo >/run/mounts-1
 sed 's/^/mount /' /run/mounts-1
-lsns -t mnt -nro PID,COMMAND | while read -r pid command; do
+lsns -l -t mnt -nro PID,COMMAND | while read -r pid command; do
     ! grep -qE '/(systemd-|init.scope)' /proc/$pid/cgroup || continue
     mounts /proc/$pid/mountinfo | comm -13 /run/mounts-1 - | sed "s|^|mount of $command: |"
 done

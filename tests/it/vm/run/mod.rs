@@ -1,5 +1,7 @@
 //! `rlvm run` on a machine whose `/` is on a logical volume: what it stores, and what it leaves.
 //!
+//! Compiled once there is that verb: `mod run;` in tests/it/vm/mod.rs switches them on.
+//!
 //! What is about bytes has the real restic, what is about order, failure and being killed the stand-in.
 
 mod bytes;
@@ -88,10 +90,9 @@ fn snapshots(vm: &Vm) -> Vec<Value> {
     serde_json::from_str(&restic(vm, "snapshots --json")).unwrap()
 }
 
-/// Counts the volumes that were made since the machine was: LVM keeps each version of a group, with what came after it.
+/// Counts the volumes that were made since the machine was: LVM keeps each version of a group, with the command that came
+/// after it, several of one command.
 fn made(vm: &Vm) -> usize {
-    vm.ok("grep -h '^description' /etc/lvm/archive/* | grep -c 'before.*lvcreate' || true")
-        .trim()
-        .parse()
-        .unwrap()
+    let list = "grep -h '^description' /etc/lvm/archive/* | grep 'before.*lvcreate' | sort -u | wc -l";
+    vm.ok(list).trim().parse().unwrap()
 }
