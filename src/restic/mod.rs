@@ -5,12 +5,16 @@
 //! code that is not listed is a failure, says restic's manual.
 
 mod call;
+mod forget;
+mod locks;
 mod version;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 pub use call::{Access, Means, Original, forget_older};
+pub use forget::{Ended, Foreseen, Policy, Snapshot, ended, foreseen, tag};
+pub use locks::{LockInfo, lock_ids};
 pub use version::{OLDEST, Version};
 
 use crate::{
