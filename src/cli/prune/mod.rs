@@ -1,0 +1,383 @@
+//! `rlvm prune`: removes old backups, of this host's jobs where they are stored, and of clients that can only add, here,
+//! where they are kept.
+
+mod jobs;
+
+use std::{
+    sync::{Mutex, PoisonError, mpsc},
+    thread,
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use self::jobs::{JobDone, Place, PlaceDone, World, places};
+use super::{
+    context::{Context, Search},
+    exit::{Exit, Failure},
+    kept::Kept,
+};
+use crate::{
+    effect::{Arg, Cmd},
+    expand::{expand, prunes},
+    host::{Host as _, Real, Store, host_name, interrupted, watch_signals},
+    model::{Name, Span, UserName},
+    state::State,
+};
+
+/// Remove old backups: what the retention of jobs does not keep, and what clients that can only add have stored here
+///
+/// Of each job with `retention`, at each of its destinations, copies too: only backups of this host and this job, and
+/// none with the tag `protected`. It is refused where the clock may have jumped: a backup of the future, or none for 30
+/// days and 10 times the schedule's period. Locks that died with a process of this host are removed; others are waited
+/// for.
+///
+/// A client with `access: append_only` cannot remove its own backups: the server does, by restic, as the client's own
+/// account, by `keep_within` alone, since a stolen client could forge any number of backups.
+///
+/// Without JOB and --client: all of both. The state is the one that was applied last, unless --state names another. Exits 1
+/// if one failed, 6 if one was refused; the others are pruned all the same.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rlvm prune --dry-run            print each command, ready to paste
+  rlvm prune system               this job's backups alone, at all its destinations
+  rlvm prune --client backup-db01
+
+In the state:
+  jobs:
+    system:
+      retention: { daily: 7, weekly: 4, monthly: 12 }
+      prune: { schedule: \"0 5 * * 0\" }
+  ssh:
+    users:
+      backup-db01:
+        access: append_only
+        prune:
+          keep_within: 90d
+          schedule: \"0 5 * * 0\"
+          password_file: /etc/rlvm/secrets/db01.pass    # the client's, root's here")]
+pub(super) struct PruneVerb {
+    /// Only these jobs
+    #[arg(value_name = "JOB")]
+    jobs: Vec<Name>,
+    /// Only this client, by its account's name (more than once for several)
+    #[arg(long = "client", value_name = "ACCOUNT")]
+    clients: Vec<UserName>,
+    /// Remove also where the clock seems to have jumped
+    #[arg(long)]
+    clock_is_right: bool,
+    /// Wait so long for a lock of somebody else's
+    #[arg(long, value_name = "TIME", default_value = "10m")]
+    wait: Span,
+    /// Print the commands, and run none
+    #[arg(long = "dry-run")]
+    printed: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How it went, for machines.
+#[derive(Debug, Default, Serialize)]
+struct Pruned {
+    format_version: &'static str,
+    destinations: Vec<PlaceDone>,
+    clients: Vec<Client>,
+}
+
+#[derive(Debug, Serialize)]
+struct Client {
+    name: UserName,
+    command: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// Something to do, in any order.
+enum Task {
+    /// A destination's jobs.
+    Jobs(Place),
+    /// A client.
+    Client(UserName, Cmd),
+}
+
+/// What came of it.
+enum Done {
+    Jobs(PlaceDone),
+    Client(Client),
+}
+
+impl PruneVerb {
+    pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
+        let host = context.host()?;
+        if host.looker().is_tree() {
+            let message = "old backups are removed by the running system, not below --root";
+            return Err(Failure::new(Exit::Usage, message).into());
+        }
+        let state = state(context, &host)?;
+        let mut tasks = self.of_jobs(context, &host, &state)?;
+        tasks.extend(self.of_clients(context, &state)?);
+        if self.printed {
+            return self.show(context, tasks);
+        }
+        let now = Timestamp::try_from(context.environment.now).context("the clock is beyond all calendars")?;
+        let clock = (!self.clock_is_right).then_some(now);
+        let (here, patience) = (host_name()?.to_string(), self.wait.seconds());
+        self.carry_out(context, &World { host: &host, here, clock, patience }, tasks)
+    }
+
+    /// Runs the commands, and tells how each ended.
+    fn carry_out(&self, context: &Context<'_>, world: &World<'_>, tasks: Vec<Task>) -> Result<Exit> {
+        watch_signals()?;
+        let asked: usize = tasks.iter().map(Task::count).sum();
+        let mut pruned = Pruned { format_version: "1.0", ..Pruned::default() };
+        side_by_side(world, tasks, &mut |done| {
+            if !self.json {
+                tell(context, &done)?;
+            }
+            pruned.add(done);
+            Ok(())
+        })?;
+        let (done, failed, refused) = (pruned.count(), pruned.failed(), pruned.refused());
+        if self.json {
+            context.printer.json(&pruned)?;
+        }
+        let exit = match (interrupted(), refused) {
+            (Some(signal), _) => return Ok(Exit::of_signal(Some(signal))),
+            (None, 0) if failed == 0 && done == asked => return Ok(Exit::Ok),
+            (None, 0) => Exit::Failed,
+            (None, _) => Exit::Refused,
+        };
+        bail!(Failure::new(exit, format!("{} of {asked}: not pruned", failed + refused)))
+    }
+
+    /// Takes the jobs that are asked for.
+    fn of_jobs(&self, context: &Context<'_>, host: &Real, state: &State) -> Result<Vec<Task>> {
+        let with = state.jobs.iter().filter(|(_, job)| job.retention.is_some());
+        let kept: Vec<(&Name, bool)> = with.map(|(name, job)| (name, job.enabled)).collect();
+        let names: Vec<&Name> = kept.iter().map(|(name, _)| *name).collect();
+        let what = ("job", "the state declares `retention` for no job");
+        self.jobs.iter().try_for_each(|name| is_one_of(what, name, &names))?;
+        // What is disabled is left as it is, unless it is named.
+        let all = self.jobs.is_empty() && self.clients.is_empty();
+        let asked = kept.iter().filter(|(name, enabled)| self.jobs.contains(name) || all && *enabled);
+        let asked: Vec<&Name> = asked.map(|(name, _)| *name).collect();
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let expanded = expand(state, &context.homes(host, state)?, &context.scope()?);
+        Ok(places(state, &expanded, &asked).into_iter().map(Task::Jobs).collect())
+    }
+
+    /// Takes the clients that are asked for.
+    fn of_clients(&self, context: &Context<'_>, state: &State) -> Result<Vec<Task>> {
+        // Without root there are no accounts of others.
+        let clients = if context.scope()?.personal().is_none() { prunes(state) } else { Vec::new() };
+        let names: Vec<&UserName> = clients.iter().map(|(name, _)| name).collect();
+        let what = ("client", "the state declares `prune` for no client");
+        self.clients.iter().try_for_each(|name| is_one_of(what, name, &names))?;
+        let all = self.jobs.is_empty() && self.clients.is_empty();
+        let asked = clients.into_iter().filter(|(name, _)| all || self.clients.contains(name));
+        Ok(asked.map(|(name, cmd)| Task::Client(name, cmd)).collect())
+    }
+
+    fn show(&self, context: &Context<'_>, tasks: Vec<Task>) -> Result<Exit> {
+        let mut shown = Pruned { format_version: "1.0", ..Pruned::default() };
+        tasks.iter().for_each(|task| shown.add(task.shown()));
+        if self.json {
+            context.printer.json(&shown)?;
+            return Ok(Exit::Ok);
+        }
+        for place in &shown.destinations {
+            for job in &place.jobs {
+                context.printer.print(&format!("# {} at {}\n{}\n", job.name, place.name, job.command))?;
+            }
+            let what = "what no backup needs any more";
+            context.printer.print(&format!("# {}: {what}\n{}\n", place.name, place.command))?;
+        }
+        for client in &shown.clients {
+            context.printer.print(&format!("# {}\n{}\n", client.name, client.command))?;
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+/// Refuses a name that is none of those that can be pruned.
+fn is_one_of<T: PartialEq + std::fmt::Display>(
+    (what, none): (&str, &str),
+    name: &T,
+    all: &[&T],
+) -> Result<()> {
+    if all.contains(&name) {
+        return Ok(());
+    }
+    let help = match all {
+        [] => none.to_owned(),
+        _ => format!("there are: {}", all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    bail!(Failure::new(Exit::Failed, format!("no {what} {name} is pruned here")).help(help))
+}
+
+impl Task {
+    /// Counts what may fail by itself.
+    fn count(&self) -> usize {
+        self.shown().count()
+    }
+
+    /// Says what would be run.
+    fn shown(&self) -> Done {
+        match self {
+            Self::Jobs(place) => Done::Jobs(place.shown()),
+            Self::Client(name, cmd) => {
+                let (name, command) = (name.clone(), cmd.to_string());
+                Done::Client(Client { name, command, output: None, error: None })
+            }
+        }
+    }
+
+    fn run(&self, world: &World<'_>) -> Done {
+        match (self, self.shown()) {
+            (Self::Jobs(place), _) => Done::Jobs(place.prune(world)),
+            (Self::Client(_, cmd), Done::Client(client)) => {
+                let (output, error) = match if_any(world.host, cmd) {
+                    Ok(output) => (Some(output), None),
+                    Err(err) => (None, Some(format!("{err:#}"))),
+                };
+                Done::Client(Client { output, error, ..client })
+            }
+            (_, shown) => shown,
+        }
+    }
+}
+
+impl Done {
+    fn count(&self) -> usize {
+        if let Self::Jobs(place) = self { place.jobs.len() } else { 1 }
+    }
+}
+
+impl Pruned {
+    fn add(&mut self, done: Done) {
+        match done {
+            Done::Jobs(place) => self.destinations.push(place),
+            Done::Client(client) => self.clients.push(client),
+        }
+        // In the order of names, whoever came first.
+        self.destinations.sort_by(|a, b| a.name.cmp(&b.name));
+        self.clients.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+
+    fn jobs(&self) -> impl Iterator<Item = &JobDone> {
+        self.destinations.iter().flat_map(|place| &place.jobs)
+    }
+
+    fn count(&self) -> usize {
+        self.jobs().count() + self.clients.len()
+    }
+
+    fn failed(&self) -> usize {
+        let places = self.destinations.iter().filter(|place| place.error.is_some()).count();
+        let jobs = self.jobs().filter(|job| job.error.is_some()).count();
+        jobs + places + self.clients.iter().filter(|client| client.error.is_some()).count()
+    }
+
+    fn refused(&self) -> usize {
+        self.jobs().filter(|job| job.refused.is_some()).count()
+    }
+}
+
+/// Finds the state that is named, else the one that was applied.
+fn state(context: &Context<'_>, host: &Real) -> Result<State> {
+    if context.global.state.is_some() {
+        return Ok(context.state(None, Search::EtcOnly)?.state);
+    }
+    let kept = Kept::read(&Store::new(host, &context.home()?))?;
+    let none =
+        || Failure::new(Exit::Failed, "nothing was applied here yet").help("rlvm apply, or --state PATH");
+    Ok(kept.with_context(none)?.state)
+}
+
+/// Runs all, as many at a time as there are cores; none any more once a signal asked to stop.
+fn side_by_side(
+    world: &World<'_>,
+    all: Vec<Task>,
+    each: &mut dyn FnMut(Done) -> Result<()>,
+) -> Result<()> {
+    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let queue = Mutex::new(all.into_iter());
+    let (send, receive) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..cores {
+            let (send, queue) = (send.clone(), &queue);
+            scope.spawn(move || {
+                let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                while let Some(task) = if interrupted().is_some() { None } else { next() } {
+                    if send.send(task.run(world)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(send);
+        receive.iter().try_for_each(each)
+    })
+}
+
+/// Runs it, if the client has stored anything yet. Returns what was printed.
+fn if_any(host: &Real, cmd: &Cmd) -> Result<String> {
+    let repository =
+        cmd.words().iter().find_map(|word| if let Arg::Path(path) = word { Some(path) } else { None });
+    if let Some(repository) = repository
+        && host.looker().names(repository).is_ok_and(|names| names.is_empty())
+    {
+        return Ok("nothing is stored yet".into());
+    }
+    Ok(host.run(cmd)?.stdout)
+}
+
+/// Tells how one ended.
+fn tell(context: &Context<'_>, done: &Done) -> Result<()> {
+    match done {
+        Done::Client(Client { name, output, error, .. }) => {
+            complain(context, name.as_str(), error.as_deref());
+            say(context, name.as_str(), output.as_deref())
+        }
+        Done::Jobs(place) => {
+            for job in &place.jobs {
+                let whose = format!("{} at {}", job.name, place.name);
+                complain(context, &whose, job.refused.as_deref().or(job.error.as_deref()));
+                if let (Some(kept), Some(removed)) = (job.kept, job.removed) {
+                    context.printer.say(&format!("{whose}: {removed} removed, {kept} kept\n"))?;
+                    say(context, &whose, job.output.as_deref().filter(|text| !text.is_empty()))?;
+                }
+            }
+            complain(context, place.name.as_str(), place.error.as_deref());
+            say(context, place.name.as_str(), place.output.as_deref())
+        }
+    }
+}
+
+fn complain(context: &Context<'_>, whose: &str, error: Option<&str>) {
+    let Some(error) = error else { return };
+    let safe = |c: char| if c.is_control() && c != '\n' { '\u{fffd}' } else { c };
+    let error: String = error.chars().map(safe).collect();
+    context.printer.note(&format!("error: {whose}: {error}\n"));
+}
+
+/// Prints what restic said.
+fn say(context: &Context<'_>, whose: &str, output: Option<&str>) -> Result<()> {
+    let Some(output) = output else { return Ok(()) };
+    context.printer.say(&format!("{whose}:\n"))?;
+    // What a client called its host or its paths is its own word: nothing of it moves a cursor.
+    let safe = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
+    for line in output.lines().filter(|line| !line.trim().is_empty()) {
+        let line: String = line.chars().map(safe).collect();
+        context.printer.say(&format!("  {line}\n"))?;
+    }
+    Ok(())
+}
