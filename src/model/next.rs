@@ -72,7 +72,8 @@ impl Times {
         // 7 is Sunday too.
         let on_weekday = has(self.weekdays, weekday) || weekday == 0 && has(self.weekdays, 7);
         let on_day = has(self.days, date.day());
-        has(self.months, date.month()) && if self.either { on_day || on_weekday } else { on_day && on_weekday }
+        has(self.months, date.month())
+            && if self.either { on_day || on_weekday } else { on_day && on_weekday }
     }
 
     fn has_minute(&self, minute: u32) -> bool {

@@ -112,9 +112,10 @@ struct Pruned {
 pub(super) fn places(state: &State, expanded: &Expanded, jobs: &[&Name]) -> Vec<Place> {
     let place = |(name, _): (&Name, _)| {
         let repository = repository_of(expanded, name)?.clone();
-        let stored = state.jobs.iter().filter(|(job, of)| {
-            jobs.contains(job) && (of.to.contains(name) || of.copy.contains_key(name))
-        });
+        let stored = state
+            .jobs
+            .iter()
+            .filter(|(job, of)| jobs.contains(job) && (of.to.contains(name) || of.copy.contains_key(name)));
         let parts = stored.filter_map(|(job, of)| {
             let policy = Policy {
                 hosts: std::iter::once(&state.host).chain(&state.was).cloned().collect(),
@@ -225,9 +226,7 @@ impl Place {
                 Ended::Failed(why) => return Ok(Err(why)),
                 Ended::Locked(by) => by,
             };
-            if !unlocked
-                && self.repository.has_only_left_locks(world.host.looker().as_ref(), &world.here)?
-            {
+            if !unlocked && self.repository.has_only_left_locks(world.host.looker().as_ref(), &world.here)? {
                 world.host.run(&self.repository.access().unlock())?;
                 unlocked = true;
                 continue;

@@ -2,25 +2,23 @@
 //! where they are kept.
 
 mod jobs;
-
-use std::{
-    sync::{Mutex, PoisonError, mpsc},
-    thread,
-};
+mod tasks;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use self::jobs::{JobDone, Place, PlaceDone, World, places};
+use self::{
+    jobs::{JobDone, PlaceDone, World, places},
+    tasks::{Client, Done, Task, side_by_side, tell},
+};
 use super::{
     context::{Context, Search},
     exit::{Exit, Failure},
     kept::Kept,
 };
 use crate::{
-    effect::{Arg, Cmd},
     expand::{expand, prunes},
     host::{Host as _, Real, Store, host_name, interrupted, watch_signals},
     model::{Name, Span, UserName},
@@ -88,30 +86,6 @@ struct Pruned {
     clients: Vec<Client>,
 }
 
-#[derive(Debug, Serialize)]
-struct Client {
-    name: UserName,
-    command: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-}
-
-/// Something to do, in any order.
-enum Task {
-    /// A destination's jobs.
-    Jobs(Place),
-    /// A client.
-    Client(UserName, Cmd),
-}
-
-/// What came of it.
-enum Done {
-    Jobs(PlaceDone),
-    Client(Client),
-}
-
 impl PruneVerb {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
         let host = context.host()?;
@@ -123,9 +97,10 @@ impl PruneVerb {
         let mut tasks = self.of_jobs(context, &host, &state)?;
         tasks.extend(self.of_clients(context, &state)?);
         if self.printed {
-            return self.show(context, tasks);
+            return self.show(context, &tasks);
         }
-        let now = Timestamp::try_from(context.environment.now).context("the clock is beyond all calendars")?;
+        let now =
+            Timestamp::try_from(context.environment.now).context("the clock is beyond all calendars")?;
         let clock = (!self.clock_is_right).then_some(now);
         let (here, patience) = (host_name()?.to_string(), self.wait.seconds());
         self.carry_out(context, &World { host: &host, here, clock, patience }, tasks)
@@ -186,9 +161,11 @@ impl PruneVerb {
         Ok(asked.map(|(name, cmd)| Task::Client(name, cmd)).collect())
     }
 
-    fn show(&self, context: &Context<'_>, tasks: Vec<Task>) -> Result<Exit> {
+    fn show(&self, context: &Context<'_>, tasks: &[Task]) -> Result<Exit> {
         let mut shown = Pruned { format_version: "1.0", ..Pruned::default() };
-        tasks.iter().for_each(|task| shown.add(task.shown()));
+        for task in tasks {
+            shown.add(task.shown());
+        }
         if self.json {
             context.printer.json(&shown)?;
             return Ok(Exit::Ok);
@@ -221,44 +198,6 @@ fn is_one_of<T: PartialEq + std::fmt::Display>(
         _ => format!("there are: {}", all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
     };
     bail!(Failure::new(Exit::Failed, format!("no {what} {name} is pruned here")).help(help))
-}
-
-impl Task {
-    /// Counts what may fail by itself.
-    fn count(&self) -> usize {
-        self.shown().count()
-    }
-
-    /// Says what would be run.
-    fn shown(&self) -> Done {
-        match self {
-            Self::Jobs(place) => Done::Jobs(place.shown()),
-            Self::Client(name, cmd) => {
-                let (name, command) = (name.clone(), cmd.to_string());
-                Done::Client(Client { name, command, output: None, error: None })
-            }
-        }
-    }
-
-    fn run(&self, world: &World<'_>) -> Done {
-        match (self, self.shown()) {
-            (Self::Jobs(place), _) => Done::Jobs(place.prune(world)),
-            (Self::Client(_, cmd), Done::Client(client)) => {
-                let (output, error) = match if_any(world.host, cmd) {
-                    Ok(output) => (Some(output), None),
-                    Err(err) => (None, Some(format!("{err:#}"))),
-                };
-                Done::Client(Client { output, error, ..client })
-            }
-            (_, shown) => shown,
-        }
-    }
-}
-
-impl Done {
-    fn count(&self) -> usize {
-        if let Self::Jobs(place) = self { place.jobs.len() } else { 1 }
-    }
 }
 
 impl Pruned {
@@ -300,84 +239,4 @@ fn state(context: &Context<'_>, host: &Real) -> Result<State> {
     let none =
         || Failure::new(Exit::Failed, "nothing was applied here yet").help("rlvm apply, or --state PATH");
     Ok(kept.with_context(none)?.state)
-}
-
-/// Runs all, as many at a time as there are cores; none any more once a signal asked to stop.
-fn side_by_side(
-    world: &World<'_>,
-    all: Vec<Task>,
-    each: &mut dyn FnMut(Done) -> Result<()>,
-) -> Result<()> {
-    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let queue = Mutex::new(all.into_iter());
-    let (send, receive) = mpsc::channel();
-    thread::scope(|scope| {
-        for _ in 0..cores {
-            let (send, queue) = (send.clone(), &queue);
-            scope.spawn(move || {
-                let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-                while let Some(task) = if interrupted().is_some() { None } else { next() } {
-                    if send.send(task.run(world)).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-        drop(send);
-        receive.iter().try_for_each(each)
-    })
-}
-
-/// Runs it, if the client has stored anything yet. Returns what was printed.
-fn if_any(host: &Real, cmd: &Cmd) -> Result<String> {
-    let repository =
-        cmd.words().iter().find_map(|word| if let Arg::Path(path) = word { Some(path) } else { None });
-    if let Some(repository) = repository
-        && host.looker().names(repository).is_ok_and(|names| names.is_empty())
-    {
-        return Ok("nothing is stored yet".into());
-    }
-    Ok(host.run(cmd)?.stdout)
-}
-
-/// Tells how one ended.
-fn tell(context: &Context<'_>, done: &Done) -> Result<()> {
-    match done {
-        Done::Client(Client { name, output, error, .. }) => {
-            complain(context, name.as_str(), error.as_deref());
-            say(context, name.as_str(), output.as_deref())
-        }
-        Done::Jobs(place) => {
-            for job in &place.jobs {
-                let whose = format!("{} at {}", job.name, place.name);
-                complain(context, &whose, job.refused.as_deref().or(job.error.as_deref()));
-                if let (Some(kept), Some(removed)) = (job.kept, job.removed) {
-                    context.printer.say(&format!("{whose}: {removed} removed, {kept} kept\n"))?;
-                    say(context, &whose, job.output.as_deref().filter(|text| !text.is_empty()))?;
-                }
-            }
-            complain(context, place.name.as_str(), place.error.as_deref());
-            say(context, place.name.as_str(), place.output.as_deref())
-        }
-    }
-}
-
-fn complain(context: &Context<'_>, whose: &str, error: Option<&str>) {
-    let Some(error) = error else { return };
-    let safe = |c: char| if c.is_control() && c != '\n' { '\u{fffd}' } else { c };
-    let error: String = error.chars().map(safe).collect();
-    context.printer.note(&format!("error: {whose}: {error}\n"));
-}
-
-/// Prints what restic said.
-fn say(context: &Context<'_>, whose: &str, output: Option<&str>) -> Result<()> {
-    let Some(output) = output else { return Ok(()) };
-    context.printer.say(&format!("{whose}:\n"))?;
-    // What a client called its host or its paths is its own word: nothing of it moves a cursor.
-    let safe = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
-    for line in output.lines().filter(|line| !line.trim().is_empty()) {
-        let line: String = line.chars().map(safe).collect();
-        context.printer.say(&format!("  {line}\n"))?;
-    }
-    Ok(())
 }
