@@ -3,9 +3,12 @@
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use super::context::KEPT;
+use super::{
+    context::{Context, KEPT, Search},
+    exit::{Exit, Failure},
+};
 use crate::{
-    host::{Revision, Store},
+    host::{Real, Revision, Store},
     state::State,
 };
 
@@ -44,4 +47,19 @@ impl Kept {
         let kept = serde_json::from_slice(&bytes);
         kept.with_context(|| format!("{}/{KEPT} is damaged: apply again", store.dir())).map(Some)
     }
+}
+
+/// Finds the state that is named, else the one that was applied: what a machine may call depends on no half-edited file.
+///
+/// # Errors
+///
+/// If it is not there, is invalid, or is another host's.
+pub(super) fn applied(context: &Context<'_>, host: &Real) -> Result<State> {
+    if context.global.state.is_some() {
+        return Ok(context.state(None, Search::EtcOnly)?.state);
+    }
+    let kept = Kept::read(&Store::new(host, &context.home()?))?;
+    let none =
+        || Failure::new(Exit::Failed, "nothing was applied here yet").help("rlvm apply, or --state PATH");
+    Ok(kept.with_context(none)?.state)
 }

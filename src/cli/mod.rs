@@ -6,6 +6,7 @@ mod exit;
 mod extras;
 mod kept;
 mod ledger;
+mod list;
 mod observe;
 mod output;
 mod personal;
@@ -23,6 +24,7 @@ use std::{ffi::OsString, path::PathBuf, time::SystemTime};
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use jiff::tz::TimeZone;
 
 pub use self::personal::Xdg;
 use self::{
@@ -57,6 +59,8 @@ pub struct Environment {
     pub sudo_uid: Option<u32>,
     /// The time.
     pub now: SystemTime,
+    /// The host's time zone: `TZ`, else /etc/localtime.
+    pub zone: TimeZone,
     /// Whether standard input is a terminal.
     pub in_terminal: bool,
     /// Whether standard output is a terminal.
@@ -141,6 +145,7 @@ enum Verb {
     #[command(subcommand)]
     Ledger(ledger::LedgerVerb),
     Schema(extras::SchemaVerb),
+    List(list::ListVerb),
     Prune(prune::PruneVerb),
     #[command(subcommand)]
     Secret(secret::SecretVerb),
@@ -194,6 +199,7 @@ fn run(cli: &Cli, environment: &Environment) -> Result<Exit> {
         Verb::Show(verb) => verb.run(&context),
         Verb::Ledger(verb) => verb.run(&context),
         Verb::Schema(verb) => verb.run(&context),
+        Verb::List(verb) => verb.run(&context),
         Verb::Prune(verb) => verb.run(&context),
         Verb::Secret(verb) => verb.run(&context),
         Verb::Ssh(verb) => verb.run(&context),

@@ -11,8 +11,8 @@ use crate::{
     effect::{Arg, Private},
     model::{Address, HostPath, Mode, Name, Scope, SecretFile, UserName},
     resource::{
-        Directory, Engine, Finding, Kind as _, Location, Machine, OnRemove, Remote, Repository, Resource, Role, Secret,
-        Severity,
+        Directory, Engine, Finding, Kind as _, Location, Machine, OnRemove, Remote, Repository, Resource,
+        Role, Secret, Severity,
     },
     restic::{Means, Original},
     state::State,

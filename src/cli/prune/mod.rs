@@ -14,13 +14,13 @@ use self::{
     tasks::{Client, Done, Task, side_by_side, tell},
 };
 use super::{
-    context::{Context, Search},
+    context::Context,
     exit::{Exit, Failure},
-    kept::Kept,
+    kept::applied,
 };
 use crate::{
     expand::{expand, prunes},
-    host::{Host as _, Real, Store, host_name, interrupted, watch_signals},
+    host::{Host as _, Real, host_name, interrupted, watch_signals},
     model::{Name, Span, UserName},
     state::State,
 };
@@ -93,7 +93,7 @@ impl PruneVerb {
             let message = "old backups are removed by the running system, not below --root";
             return Err(Failure::new(Exit::Usage, message).into());
         }
-        let state = state(context, &host)?;
+        let state = applied(context, &host)?;
         let mut tasks = self.of_jobs(context, &host, &state)?;
         tasks.extend(self.of_clients(context, &state)?);
         if self.printed {
@@ -228,15 +228,4 @@ impl Pruned {
     fn refused(&self) -> usize {
         self.jobs().filter(|job| job.refused.is_some()).count()
     }
-}
-
-/// Finds the state that is named, else the one that was applied.
-fn state(context: &Context<'_>, host: &Real) -> Result<State> {
-    if context.global.state.is_some() {
-        return Ok(context.state(None, Search::EtcOnly)?.state);
-    }
-    let kept = Kept::read(&Store::new(host, &context.home()?))?;
-    let none =
-        || Failure::new(Exit::Failed, "nothing was applied here yet").help("rlvm apply, or --state PATH");
-    Ok(kept.with_context(none)?.state)
 }
