@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use clap::Args;
 use jiff::{Timestamp, Zoned, civil::DateTime, tz::TimeZone};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{context::Context, exit::Exit, kept::applied};
 use crate::{
@@ -42,20 +42,26 @@ struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     schedule: Option<Schedule>,
     /// When it comes next, if it does: not if it is disabled, runs by hand or at boot.
-    #[serde(serialize_with = "when", skip_serializing_if = "Option::is_none")]
-    next: Option<Zoned>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<When>,
     sources: Vec<String>,
     to: Vec<Name>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     copy: Vec<Name>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prune: Option<Schedule>,
-    #[serde(serialize_with = "when", skip_serializing_if = "Option::is_none")]
-    next_prune: Option<Zoned>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_prune: Option<When>,
 }
 
-fn when<S: serde::Serializer>(time: &Option<Zoned>, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_some(&time.as_ref().map(|time| time.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()))
+/// A time with its offset.
+#[derive(Clone)]
+struct When(Zoned);
+
+impl Serialize for When {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&self.0.strftime("%Y-%m-%dT%H:%M:%S%:z"))
+    }
 }
 
 impl ListVerb {
@@ -80,7 +86,7 @@ impl ListVerb {
 fn line(name: &Name, job: &Job, now: DateTime, zone: &TimeZone) -> Line {
     // A time that a clock put forward skips is shown as much later, and of one that comes twice the first.
     let next = |schedule: Option<&Schedule>| {
-        schedule.filter(|_| job.enabled)?.next(now)?.to_zoned(zone.clone()).ok()
+        schedule.filter(|_| job.enabled)?.next(now)?.to_zoned(zone.clone()).ok().map(When)
     };
     Line {
         name: name.clone(),
@@ -139,7 +145,7 @@ fn row(job: &Line) -> [String; 7] {
         job.name.to_string(),
         if job.enabled { "yes" } else { "no" }.into(),
         or_dash(job.schedule.as_ref().map(ToString::to_string)),
-        or_dash(job.next.as_ref().map(|next| next.strftime("%a %Y-%m-%d %H:%M").to_string())),
+        or_dash(job.next.as_ref().map(|next| next.0.strftime("%a %Y-%m-%d %H:%M").to_string())),
         job.sources.join(", "),
         places.join(", "),
         job.user.to_string(),

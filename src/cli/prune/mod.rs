@@ -25,10 +25,10 @@ use crate::{
     state::State,
 };
 
-/// Remove old backups: what the retention of jobs does not keep, and what clients that can only add have stored here
+/// Remove old backups: those of jobs where they are stored, those of clients that can only add here
 ///
-/// Of each job with `retention`, at each of its destinations, copies too: only backups of this host and this job, and
-/// none with the tag `protected`. It is refused where the clock may have jumped: a backup of the future, or none for 30
+/// Of each job with `retention`, at each of its destinations, copies too: what that does not keep, only of this host and
+/// this job. Backups with the tag `protected` stay. It is refused where the clock may have jumped: a backup of the future, or none for 30
 /// days and 10 times the schedule's period. Locks that died with a process of this host are removed; others are waited
 /// for.
 ///

@@ -314,3 +314,20 @@ fn who_works_is_waited_for() {
     assert!(prune.wait().unwrap().success(), "{rest:?}");
     assert_eq!(there(&lab, VAULT).len(), 1);
 }
+
+#[test]
+fn who_waits_can_be_ended() {
+    let lab = prepared();
+    state(&lab, KEEP_ONE);
+    lab.apply();
+    three(&lab, VAULT);
+    leave_a_lock(&lab, "web02");
+    let script = format!(
+        "rlvm -vv --state {} prune --wait 1h 2>/srv/said & pid=$!
+         until grep -q 'restic cat lock' /srv/said; do sleep 0.1; done
+         kill -TERM $pid; wait $pid",
+        lab.inside("state").display()
+    );
+    assert_eq!(lab.run(&["sh", "-c", &script]).code, Some(143), "{}", lab.read("/srv/said"));
+    assert_eq!((there(&lab, VAULT).len(), locks(&lab)), (3, 1));
+}
