@@ -176,8 +176,12 @@ pub fn foreseen(output: &Output) -> Result<Foreseen, String> {
     if text.is_empty() {
         return Ok(Foreseen::default());
     }
-    let groups: Option<Vec<Group>> =
-        serde_json::from_str(text).map_err(|err| format!("restic's list makes no sense: {err}"))?;
+    let groups: Option<Vec<Group>> = serde_json::from_str(text).map_err(|err| {
+        // `host` keeps only so much of what a program prints.
+        let cut =
+            if err.is_eof() { format!(", or was cut off after {} bytes", text.len()) } else { String::new() };
+        format!("restic's list makes no sense{cut}: {err}")
+    })?;
     let mut all = Foreseen::default();
     for group in groups.into_iter().flatten() {
         for (from, to) in [(group.keep, &mut all.keep), (group.remove, &mut all.remove)] {

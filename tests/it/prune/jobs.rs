@@ -278,7 +278,9 @@ fn locks_that_were_left_here_go_and_no_others() {
         assert_eq!((there(&lab, VAULT).len(), locks(&lab)), (1, 0), "{}", version.version);
         backup(&lab, VAULT, 0, "web01", "rlvm:job=system", "/srv/what");
         leave_a_lock(&lab, "web02");
-        let locked = lab.expect(1, &["prune", "--wait", "1s"]);
+        let locked = lab.expect(1, &["-vv", "prune", "--wait", "1s"]);
+        // It would leave this one, and not one that is half an hour old.
+        assert!(!locked.stderr.contains("restic unlock --no-cache"), "{}", locked.stderr);
         assert!(locked.stderr.contains("error: system at vault: "), "{}", locked.stderr);
         assert!(locked.stderr.contains("the repository is locked by PID "), "{}", locked.stderr);
         assert!(locked.stderr.contains(" on web02 by root"), "{}", locked.stderr);
