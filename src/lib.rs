@@ -31,4 +31,6 @@ pub mod plan;
 
 pub mod apply;
 
+pub mod job;
+
 pub mod cli;

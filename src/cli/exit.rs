@@ -24,6 +24,8 @@ pub(super) enum Exit {
     Refused = 6,
     /// Some resources failed, the independent rest converged.
     Partial = 7,
+    /// Backup incomplete: a destination failed or a source could not be read in full.
+    Incomplete = 8,
     /// Wrong usage; no terminal and no `--yes`.
     Usage = 64,
     /// Ended by SIGINT, after cleaning up.

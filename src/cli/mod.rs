@@ -14,10 +14,12 @@ mod plan;
 mod progress;
 mod prune;
 mod restic;
+mod run;
 mod secret;
 mod show;
 mod ssh;
 mod ssh_agent;
+mod sweep;
 mod validate;
 
 use std::{ffi::OsString, path::PathBuf, time::SystemTime};
@@ -90,8 +92,9 @@ Exit codes:
   1  failed                           6  refused by a guard
   2  plan --detailed-exitcode:        7  some resources failed, the rest
      changes pending                     converged
-  3  the state is invalid            64  wrong usage
-  4  another rlvm holds the lock    130, 143  ended by a signal")]
+  3  the state is invalid             8  backup incomplete
+  4  another rlvm holds the lock     64  wrong usage
+                                   130, 143  ended by a signal")]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -145,6 +148,8 @@ enum Verb {
     #[command(subcommand)]
     Ledger(ledger::LedgerVerb),
     Schema(extras::SchemaVerb),
+    Run(run::RunVerb),
+    Sweep(sweep::SweepVerb),
     List(list::ListVerb),
     Prune(prune::PruneVerb),
     #[command(subcommand)]
@@ -199,6 +204,8 @@ fn run(cli: &Cli, environment: &Environment) -> Result<Exit> {
         Verb::Show(verb) => verb.run(&context),
         Verb::Ledger(verb) => verb.run(&context),
         Verb::Schema(verb) => verb.run(&context),
+        Verb::Run(verb) => verb.run(&context),
+        Verb::Sweep(verb) => verb.run(&context),
         Verb::List(verb) => verb.run(&context),
         Verb::Prune(verb) => verb.run(&context),
         Verb::Secret(verb) => verb.run(&context),

@@ -109,6 +109,9 @@ pub struct Cmd {
     env: BTreeMap<String, Arg>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     private: Vec<Private>,
+    /// Programs that start it, each with its words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    by: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     user: Option<UserName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,13 +145,14 @@ impl Cmd {
     }
 
     fn of(program: Arg) -> Self {
-        let (args, env, private, user) = (Vec::new(), BTreeMap::new(), Vec::new(), None);
+        let (args, env, private, by, user) = (Vec::new(), BTreeMap::new(), Vec::new(), Vec::new(), None);
         let (input, rooted, whole, stoppable) = (None, false, false, false);
         Self {
             program,
             args,
             env,
             private,
+            by,
             user,
             input,
             rooted,
@@ -191,6 +195,13 @@ impl Cmd {
     #[must_use]
     pub fn private(mut self, secrets: &[Private]) -> Self {
         self.private.extend_from_slice(secrets);
+        self
+    }
+
+    /// Has another program start it: `nice -n 10`, `chroot DIR`. Those that come first come last here.
+    #[must_use]
+    pub fn by<'a>(mut self, words: impl IntoIterator<Item = &'a str>) -> Self {
+        self.by.splice(0..0, words.into_iter().map(ToOwned::to_owned));
         self
     }
 
@@ -278,6 +289,11 @@ impl Cmd {
         self.input.as_deref()
     }
 
+    /// Returns the words of the programs that start it.
+    pub fn starters(&self) -> &[String] {
+        &self.by
+    }
+
     /// Returns the user to run it as, if not the caller.
     pub fn run_as(&self) -> Option<&UserName> {
         self.user.as_ref()
@@ -320,11 +336,15 @@ impl fmt::Display for Cmd {
         for secret in &self.private {
             secret.fmt(f)?;
         }
+        for word in &self.by {
+            write!(f, "{} ", quote(word))?;
+        }
         if let Some(user) = &self.user {
             write!(f, "runuser -u {} -- ", quote(user.as_str()))?;
         }
         let files: Vec<&HostPath> = self.private.iter().filter_map(Private::whole_file).collect();
-        if (self.user.is_some() || !files.is_empty()) && !self.env.is_empty() {
+        let started = self.user.is_some() || !self.by.is_empty() || !files.is_empty();
+        if started && !self.env.is_empty() {
             f.write_str("env ")?;
         }
         for (name, value) in &self.env {

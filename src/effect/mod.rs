@@ -8,6 +8,7 @@ mod crontab;
 mod install;
 mod query;
 mod sshd;
+mod step;
 
 use std::fmt;
 
@@ -19,6 +20,7 @@ pub(crate) use install::is_packed;
 pub use install::{Install, Receipt};
 pub use query::{NotReadOnly, QUIET_SSH, Query};
 pub use sshd::{ConfigureSshd, Login, sshd_mark, sshd_path};
+pub use step::Step;
 
 use crate::model::{GroupName, HostPath, KeyType, Line, Mode, Personal, UserName};
 
@@ -152,6 +154,11 @@ pub enum Op {
         /// Which.
         path: HostPath,
     },
+    /// Removes a btrfs subvolume, unless there is none.
+    DeleteSubvolume {
+        /// Which.
+        path: HostPath,
+    },
     /// Changes lines of the caller's own crontab, if it still is as it was when it was looked at; else fails.
     EditCrontab(EditCrontab),
     /// Fetches a program, checks it, and puts it in place of what was there, with its [`Receipt`] beside it.
@@ -177,7 +184,8 @@ impl Op {
             | Self::MakeKey { path, .. }
             | Self::RemoveFile { path }
             | Self::RemoveTemporary { path }
-            | Self::RemoveDir { path } => Some(path),
+            | Self::RemoveDir { path }
+            | Self::DeleteSubvolume { path } => Some(path),
             Self::Install(install) => Some(&install.path),
             Self::ConfigureSshd(sshd) => Some(&sshd.path),
             Self::EditCrontab(_) | Self::Run(_) => None,
@@ -231,6 +239,7 @@ impl fmt::Display for Op {
             }
             Self::RemoveTemporary { path } => write!(f, "rm -df {}", quote(&temporary(path))),
             Self::RemoveDir { path } => write!(f, "rmdir {}", quote(path.as_str())),
+            Self::DeleteSubvolume { path } => write!(f, "btrfs subvolume delete {}", quote(path.as_str())),
             Self::EditCrontab(edit) => edit.fmt(f),
             Self::Install(install) => install.fmt(f),
             Self::ConfigureSshd(sshd) => sshd.fmt(f),

@@ -28,6 +28,9 @@ pub const QUIET_SSH: &[&str] = &[
     "ConnectTimeout=10",
 ];
 
+/// Stands for a word that may be any.
+const ANY: &str = "*";
+
 /// The reviewed list: a program, the words it starts with, the words that must be there too.
 ///
 /// restic writes a lock and a cache on `cat` unless told not to (tried with 0.14).
@@ -52,6 +55,22 @@ const READ_ONLY: &[(&str, &[&str], &[&str])] = &[
     ("sshd", &["-t"], &[]),
     ("sshd", &["-T", "-C"], &[]),
     ("crontab", &["-l"], &[]),
+    // Lists; it takes a lock that others share, and writes nothing (lvs(8)).
+    ("lvs", &["--reportformat", "json", "--units", "b", "--nosuffix", "-o"], &[]),
+    // List and tell; with `--format` nothing but words. The first call of podman after a boot also brings its own records
+    // up to date, as any would.
+    ("docker", &["--version"], &[]),
+    ("docker", &["ps", "--all", "--format"], &[]),
+    ("docker", &["container", "inspect", "--format"], &[]),
+    ("podman", &["ps", "--all", "--format"], &[]),
+    ("podman", &["container", "inspect", "--format"], &[]),
+    // Say their version, and list the services of a project.
+    ("docker", &["compose", "version"], &[]),
+    ("docker-compose", &["version"], &[]),
+    ("podman", &["compose", "version"], &[]),
+    ("docker", &["compose", "--project-directory", ANY, "ps", "--services", "--filter"], &[]),
+    ("podman", &["compose", "--project-directory", ANY, "ps", "--services", "--filter"], &[]),
+    ("docker-compose", &["--project-directory", ANY, "ps", "--services", "--filter"], &[]),
     ("test", &["-r"], &[]),
     ("test", &["-w"], &[]),
     ("test", &["-x"], &[]),
@@ -73,14 +92,16 @@ impl Query {
             })
             .collect();
         // The last word on a flag counts, and a user's own flags come behind.
-        let taken_back = words.iter().any(|word| word.starts_with("--dry-run=") || word.starts_with("--no-lock="));
+        let taken_back =
+            words.iter().any(|word| word.starts_with("--dry-run=") || word.starts_with("--no-lock="));
         let plain_input =
             cmd.given().is_none_or(|input| input.starts_with("ls ") && input.lines().count() == 1);
         let listed = plain_input
             && !taken_back
             && READ_ONLY.iter().any(|(program, start, flags)| {
                 cmd.name() == *program
-                    && words.starts_with(start)
+                    && words.len() >= start.len()
+                    && start.iter().zip(&words).all(|(start, word)| *start == ANY || start == word)
                     && flags.iter().all(|flag| words.contains(flag))
             });
         if listed { Ok(Self(cmd)) } else { Err(NotReadOnly(cmd.to_string())) }
@@ -128,6 +149,17 @@ mod tests {
         assert!(Query::new(Cmd::new("sshd").arg("-D")).is_err() && Query::new(Cmd::new("sshd")).is_err());
         assert!(Query::new(Cmd::new("crontab").arg("-l")).is_ok());
         assert!(Query::new(Cmd::new("crontab").arg("-r")).is_err());
+        let compose = |words: &[&str]| {
+            Query::new(
+                Cmd::new("docker").args(["compose", "--project-directory", "/a"]).args(words.iter().copied()),
+            )
+        };
+        assert!(compose(&["ps", "--services", "--filter", "status=running"]).is_ok());
+        assert!(compose(&["ps"]).is_err() && compose(&["stop", "ps", "--services", "--filter"]).is_err());
+        assert!(
+            Query::new(Cmd::new("docker").args(["container", "inspect", "--format", "x", "--", "a"])).is_ok()
+        );
+        assert!(Query::new(Cmd::new("podman").args(["container", "stop", "a"])).is_err());
         let sftp = |input| {
             let words = ["-q", "-b", "-"].into_iter().chain(QUIET_SSH.iter().copied()).chain(["nas"]);
             Query::new(Cmd::new("sftp").args(words).input(input))

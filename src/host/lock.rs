@@ -42,6 +42,15 @@ impl Lock {
             Err((_, errno)) => Err(errno).context("cannot take the lock"),
         }
     }
+
+    /// Takes the lock on a file that says something itself.
+    pub(super) fn hold(file: File) -> Result<Flock<File>> {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(held) => Ok(held),
+            Err((_, Errno::EWOULDBLOCK)) => Err(Busy { holder: String::new() }.into()),
+            Err((_, errno)) => Err(errno).context("cannot take the lock"),
+        }
+    }
 }
 
 impl fmt::Display for Busy {

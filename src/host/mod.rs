@@ -7,21 +7,27 @@
 
 mod entry;
 mod lock;
+mod log;
+mod mount;
 mod private;
 mod real;
 mod store;
 mod trust;
+mod work;
 
 use anyhow::Result;
 
 pub use entry::{Entry, KeyHead, Meta, Quota, Stamp, UserEntry};
 pub use lock::{Busy, Lock};
+pub use log::Log;
+pub use mount::{Mount, Mounts};
 pub use real::{Agent, Real, Web, interrupted, watch_signals};
-pub use store::{Appender, Store};
+pub use store::{Appender, Held, Store};
 pub use trust::{
     Caller, CallersFiles, Revision, Untrusted, caller, host_name, is_denied, is_root, lexical, random_id,
     revision,
 };
+pub use work::{Ended, RUN_VARIABLE, Stream, Task, Work};
 
 use crate::{
     effect::{Op, Query},
@@ -53,6 +59,11 @@ pub trait Observe {
     fn names(&self, path: &HostPath) -> Result<Vec<String>>;
     /// Says whether a path is a mount point.
     fn mounted(&self, path: &HostPath) -> Result<bool>;
+    /// Lists what is mounted, as far as a path can reach it.
+    fn mounts(&self) -> Result<Mounts>;
+    /// Says where a path really lies: the links on its way followed, not one that it is itself. Nothing if nothing is
+    /// there. For what is only read: nobody is kept from leading it elsewhere.
+    fn lies(&self, path: &HostPath) -> Result<Option<HostPath>>;
     /// Says whether there is such a user.
     fn has_user(&self, user: &UserName) -> Result<bool>;
     /// Says whether there is such a group.
@@ -73,6 +84,8 @@ pub trait Observe {
     fn writable(&self, path: &HostPath) -> Result<bool>;
     /// Runs a command that only reads, whatever its exit code.
     fn query(&self, query: &Query) -> Result<Output>;
+    /// Returns the kernel's version: its first two numbers.
+    fn kernel(&self) -> (u32, u32);
     /// Says whether this is a tree below a directory, not the running system.
     fn is_tree(&self) -> bool;
 }

@@ -7,9 +7,11 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::{
+    dir::Dir,
     errno::Errno,
     fcntl::{OFlag, openat, renameat},
     sys::stat::{Mode as Bits, SFlag, fchmod, fstat, mkdirat},
+    unistd::{UnlinkatFlags, unlinkat},
 };
 
 use super::{
@@ -102,6 +104,29 @@ impl PrivateDir {
         File::from(self.fd.try_clone()?)
             .sync_all()
             .with_context(|| format!("cannot make {} durable", self.path))
+    }
+
+    /// Lists the files in it, sorted.
+    pub(super) fn names(&self) -> Result<Vec<String>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut dir = Dir::openat(&self.fd, ".", flags, Bits::empty())
+            .with_context(|| format!("cannot list {}", self.path))?;
+        let mut names = Vec::new();
+        for entry in dir.iter() {
+            let entry = entry.with_context(|| format!("cannot list {}", self.path))?;
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+        names.retain(|name| name != "." && name != "..");
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Removes a file of it, if it is there, durably.
+    pub(super) fn remove(&self, name: &str) -> Result<()> {
+        match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(errno).with_context(|| format!("cannot remove {}", self.show(name))),
+        }
     }
 
     /// Says where a file of it is, for a message.

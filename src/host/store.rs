@@ -2,11 +2,11 @@
 
 use std::{
     fs::File,
-    io::{Read, Write},
+    io::{Read, Seek, Write},
 };
 
 use anyhow::{Context, Result};
-use nix::fcntl::OFlag;
+use nix::fcntl::{Flock, OFlag};
 
 use super::{lock::Lock, private::PrivateDir, real::Real};
 use crate::model::HostPath;
@@ -78,9 +78,89 @@ impl<'a> Store<'a> {
     ///
     /// [`super::Busy`] if somebody holds it; else if the directory or the file cannot be made.
     pub fn lock(&self, who: &str) -> Result<Lock> {
+        self.lock_named("lock", who)
+    }
+
+    /// Takes a lock of this directory by its name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::lock`].
+    pub fn lock_named(&self, name: &str, who: &str) -> Result<Lock> {
         let dir = PrivateDir::make(self.real, &self.dir)?;
-        let file = dir.file("lock", OFlag::O_RDWR | OFlag::O_CREAT)?;
-        Lock::take(file.with_context(|| format!("cannot make {}", dir.show("lock")))?, who)
+        let file = dir.file(name, OFlag::O_RDWR | OFlag::O_CREAT)?;
+        Lock::take(file.with_context(|| format!("cannot make {}", dir.show(name)))?, who)
+    }
+
+    /// Lists the files, sorted; none if the directory is not there.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be listed.
+    pub fn names(&self) -> Result<Vec<String>> {
+        PrivateDir::open(self.real, &self.dir)?.map_or_else(|| Ok(Vec::new()), |dir| dir.names())
+    }
+
+    /// Makes a file, or opens one that is there, and holds it as long as the process lives: a crash lets it go.
+    ///
+    /// # Errors
+    ///
+    /// [`super::Busy`] if another process holds it; else if it cannot be made.
+    pub fn hold(&self, name: &str) -> Result<Held> {
+        let dir = PrivateDir::make(self.real, &self.dir)?;
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_APPEND;
+        let shown = dir.show(name);
+        let file = dir.file(name, flags)?.with_context(|| format!("cannot make {shown}"))?;
+        Ok(Held { file: Lock::hold(file)?, shown })
+    }
+
+    /// Removes a file, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be removed.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        PrivateDir::open(self.real, &self.dir)?.map_or(Ok(()), |dir| dir.remove(name))
+    }
+}
+
+/// A file that only this process has; it is appended to.
+pub struct Held {
+    file: Flock<File>,
+    shown: String,
+}
+
+impl Held {
+    /// Reads what it holds.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub fn read(&mut self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.file
+            .rewind()
+            .and_then(|()| self.file.read_to_end(&mut bytes))
+            .with_context(|| format!("cannot read {}", self.shown))?;
+        Ok(bytes)
+    }
+
+    /// Adds bytes; they survive the end of this process.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be written.
+    pub fn add(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).with_context(|| format!("cannot write {}", self.shown))
+    }
+
+    /// Makes durable what was added: it survives a power cut.
+    ///
+    /// # Errors
+    ///
+    /// If the disk refuses.
+    pub fn sync(&mut self) -> Result<()> {
+        self.file.sync_data().with_context(|| format!("cannot make {} durable", self.shown))
     }
 }
 

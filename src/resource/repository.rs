@@ -194,7 +194,7 @@ impl Kind for Repository {
 }
 
 impl Repository {
-    /// Returns how it is reached.
+    /// Says how it is reached.
     pub fn access(&self) -> Access<'_> {
         let location = match &self.location {
             Location::Local(path) => Arg::Path(path.clone()),

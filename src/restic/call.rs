@@ -56,6 +56,27 @@ pub struct Access<'a> {
     pub means: &'a Means,
 }
 
+/// What is stored, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backup<'a> {
+    /// The host that it is of.
+    pub host: &'a str,
+    /// What it is tagged with.
+    pub tags: &'a [String],
+    /// The paths.
+    pub paths: &'a [HostPath],
+    /// Patterns of what is left out.
+    pub exclude: &'a [String],
+    /// Whether it stays on the file systems of the paths.
+    pub one_file_system: bool,
+    /// Other flags.
+    pub flags: &'a [String],
+    /// Where restic keeps its cache, and what it works on.
+    pub cache: &'a HostPath,
+    /// How long it may take.
+    pub seconds: u64,
+}
+
 /// The variable that names a repository whose address holds a secret.
 const REPOSITORY: &str = "RESTIC_REPOSITORY";
 /// The same of the repository that is copied from.
@@ -91,7 +112,14 @@ impl Access<'_> {
 
     /// Makes the repository; with the chunker's parameters of another one, if copies come from there.
     pub fn init(&self, like: Option<&Original>) -> Cmd {
-        let Some(original) = like else { return self.call(&["init", "--no-cache"]) };
+        match like {
+            None => self.call(&["init", "--no-cache"]),
+            Some(original) => self.with_original(&["init", "--no-cache", "--copy-chunker-params"], original),
+        }
+    }
+
+    /// Calls restic for this repository and another one.
+    fn with_original(&self, words: &[&str], original: &Original) -> Cmd {
         let ours = ssh_of(&self.means.flags);
         let theirs = ssh_of(&original.means.flags);
         // The option holds for both. Where they differ, ssh's configuration says for each what it would have said.
@@ -110,11 +138,36 @@ impl Access<'_> {
         let secrets =
             original.means.secrets.iter().cloned().map(|secret| secret.renamed(REPOSITORY, FROM_REPOSITORY));
         means.secrets.extend(secrets);
-        let cmd =
-            Access { means: &means, ..self.clone() }.call(&["init", "--no-cache", "--copy-chunker-params"]);
+        let cmd = Access { means: &means, ..self.clone() }.call(words);
         let named = means.secrets.iter().any(|secret| secret.variable() == Some(FROM_REPOSITORY));
         let cmd = if named { cmd } else { add(cmd.arg("--from-repo"), &original.location) };
         cmd.arg("--from-password-file").path(&original.password.0)
+    }
+
+    /// Stores paths, and prints a JSON object a line.
+    pub fn backup(&self, of: &Backup<'_>) -> Cmd {
+        let cmd = self.call(&["backup", "--json"]).arg("--cache-dir").path(of.cache);
+        let cmd = cmd.args(["--host", of.host]);
+        let cmd = of.tags.iter().fold(cmd, |cmd, tag| cmd.arg("--tag").arg(tag));
+        let cmd = if of.one_file_system { cmd.arg("--one-file-system") } else { cmd };
+        let cmd = of.exclude.iter().fold(cmd, |cmd, pattern| cmd.arg(format!("--exclude={pattern}")));
+        let cmd = of.flags.iter().fold(cmd, |cmd, flag| cmd.arg(flag)).arg("--");
+        let cmd = of.paths.iter().fold(cmd, |cmd, path| cmd.path(path));
+        // Its packs are written there before they are sent; /tmp may be frozen, and small.
+        cmd.env("TMPDIR", Arg::Path(of.cache.clone())).ok(&[0, 3]).timeout(of.seconds).stoppable()
+    }
+
+    /// Copies to here what another repository has of a host and a job.
+    pub fn copy(&self, from: &Original, host: &str, tag: &str, cache: &HostPath, seconds: u64) -> Cmd {
+        let cmd = self.with_original(&["copy"], from).arg("--cache-dir").path(cache);
+        let cmd = cmd.args(["--host", host, "--tag", tag]).env("TMPDIR", Arg::Path(cache.clone()));
+        cmd.timeout(seconds).stoppable()
+    }
+
+    /// Removes locks of this very host whose process is gone, and such as are older than half an hour (restic's manual,
+    /// "unlock"); others stay.
+    pub fn unlock(&self) -> Cmd {
+        self.call(&["unlock", "--no-cache"]).timeout(120).stoppable()
     }
 
     pub(super) fn call(&self, words: &[&str]) -> Cmd {

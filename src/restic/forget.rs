@@ -119,12 +119,6 @@ impl Access<'_> {
         exclusive(self.call(&["prune", "--no-cache"]), PRUNE)
     }
 
-    /// Removes locks that restic takes for left behind: those of this host's processes that are no more, and any that
-    /// nobody has renewed for half an hour.
-    pub fn unlock(&self) -> Cmd {
-        self.call(&["unlock", "--no-cache"])
-    }
-
     fn of_policy(&self, start: &[&str], policy: &Policy) -> Cmd {
         let words = policy.words();
         let words = start.iter().copied().chain(["--no-cache"]).chain(words.iter().map(String::as_str));

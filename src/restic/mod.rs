@@ -7,14 +7,16 @@
 mod call;
 mod forget;
 mod locks;
+mod said;
 mod version;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-pub use call::{Access, Means, Original, forget_older};
+pub use call::{Access, Backup, Means, Original, forget_older};
 pub use forget::{Ended, Foreseen, Policy, Snapshot, ended, foreseen, tag};
 pub use locks::{LockInfo, lock_ids};
+pub use said::{Heard, Progress, Summary};
 pub use version::{OLDEST, Version};
 
 use crate::{
@@ -121,6 +123,31 @@ fn is_absence(line: &str) -> bool {
 /// it, and its name may be a slip.
 const ABSENT: &[&str] =
     &["Lstat: file does not exist", "<config/> does not exist", "Stat: The specified key does not exist."];
+
+/// Says whether what restic complains of may pass by itself: the network, mostly.
+pub fn passes(complaint: &str) -> bool {
+    const PASSING: [&str; 16] = [
+        "Broken pipe",
+        "Connection closed",
+        "Connection refused",
+        "Connection reset",
+        "Connection timed out",
+        "No route to host",
+        "Temporary failure in name resolution",
+        "TLS handshake",
+        "broken pipe",
+        "connection lost",
+        "connection refused",
+        "connection reset",
+        "i/o timeout",
+        "network is unreachable",
+        "no such host",
+        "unexpected EOF",
+    ];
+    let busy =
+        ["(500)", "(502)", "(503)", "(504)", "429 Too Many"].iter().any(|code| complaint.contains(code));
+    busy || PASSING.iter().any(|words| complaint.contains(words))
+}
 
 /// What restic says of content that it cannot make sense of (internal/repository and internal/crypto).
 const DAMAGED: &[&str] = &[

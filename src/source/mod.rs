@@ -1,6 +1,8 @@
-//! What is backed up, one file a kind. Here: what the YAML says of each.
+//! What is backed up, one file a kind: what the YAML says of each, what it stands on, and how it is frozen. Pure, but for
+//! what [`Ground`] looks at.
 
 mod btrfs;
+mod ground;
 mod lvm;
 mod mysql;
 mod path;
@@ -15,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::HostPath;
 
 pub use btrfs::Btrfs;
-pub use lvm::Lvm;
+pub use ground::{Fills, Frozen, Ground, Instead, LogicalVolume, Subvolume, Unfit};
+pub use lvm::{Lvm, TAG, room, tag_of, volumes};
 pub use mysql::Mysql;
 pub use path::Path;
 pub use postgres::Postgres;

@@ -39,7 +39,7 @@ pub use write::to_yaml;
 use crate::{
     destination::Destination,
     model::{
-        FetchUrl, HostName, HostPath, Name, Release, Server, Sha256, UserName,
+        FetchUrl, HostName, HostPath, Name, Release, Server, Sha256, Span, UserName,
         field::{is_default, keyed},
     },
     resource::{CronSpec, DirectorySpec, LogrotateSpec, SshAgentSpec, SshHostSpec, SshKeySpec, SshUserSpec},
@@ -163,11 +163,13 @@ pub struct Log {
     pub directory: HostPath,
     /// How many old logs are kept, one a day. Default: 14.
     pub keep: u32,
+    /// How long it is kept how each run went, in whole months: `400d`. Default: 400d.
+    pub records: Span,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { directory: HostPath::fixed("/var/log/rlvm"), keep: 14 }
+        Self { directory: HostPath::fixed("/var/log/rlvm"), keep: 14, records: Span::minutes(400 * 24 * 60) }
     }
 }
 

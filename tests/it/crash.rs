@@ -183,7 +183,7 @@ fn half(real: &Real, op: &Op) {
         | Op::EditFile { after: None, .. }
         | Op::RemoveFile { .. }
         | Op::RemoveTemporary { .. }
-        | Op::RemoveDir { .. } => {}
+        | Op::DeleteSubvolume { .. } | Op::RemoveDir { .. } => {}
     }
 }
 

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     effect::{Cmd, Content, Op, Owner, temporary},
-    host::{Act, Output},
+    host::{Act, Host as _, Output},
     model::{HostPath, Mode},
 };
 
@@ -114,6 +114,11 @@ impl Act for Real {
                 let dir = parent(&mut cursor, self, path)?;
                 unlinkat(dir, path.name(), UnlinkatFlags::RemoveDir)
                     .with_context(|| format!("cannot remove the directory {path}"))?;
+            }
+            Op::DeleteSubvolume { path } => {
+                let there = self.looker().entry(path)?.directory().is_some();
+                let cmd = Cmd::new("btrfs").args(["subvolume", "delete"]).path(path).timeout(120).whole();
+                return if there { self.run(&cmd).map(drop) } else { Ok(()) };
             }
             Op::EditCrontab(edit) => return crontab::edit(self, edit),
             Op::Install(install) => self.install(&mut cursor, install)?,

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     effect::Query,
-    host::{Entry, KeyHead, LONGEST_TEXT, Meta, Observe, Output, Quota, Stamp, UserEntry},
+    host::{Entry, KeyHead, LONGEST_TEXT, Meta, Mounts, Observe, Output, Quota, Stamp, UserEntry},
     model::{GroupName, HostPath, Mode, Sha256, UserName},
 };
 
@@ -230,6 +230,31 @@ impl Observe for Look<'_> {
         Ok(there && mounts.contains(&self.real.root.join(resolved.trim_start_matches('/'))))
     }
 
+    fn mounts(&self) -> Result<Mounts> {
+        super::mounts::table()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "host looks")]
+    fn lies(&self, path: &HostPath) -> Result<Option<HostPath>> {
+        let Some(parent) = path.parent() else { return Ok(Some(path.clone())) };
+        let root = &self.real.root;
+        let dir = match root.join(parent.relative()).canonicalize() {
+            Ok(dir) => dir,
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(err) => return Err(err).with_context(|| format!("cannot look at {path}")),
+        };
+        match std::fs::symlink_metadata(dir.join(path.name())) {
+            Ok(_) => {}
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(err) => return Err(err).with_context(|| format!("cannot look at {path}")),
+        }
+        let inner = dir.strip_prefix(root).ok().and_then(|dir| dir.to_str());
+        let inner =
+            inner.with_context(|| format!("{path} leads to {}, which is no path here", dir.display()))?;
+        let dir: HostPath = format!("/{inner}").parse()?;
+        Ok(Some(dir.join(path.name())?))
+    }
+
     fn has_user(&self, user: &UserName) -> Result<bool> {
         Ok(self.real.accounts.user(user)?.is_some())
     }
@@ -273,6 +298,13 @@ impl Observe for Look<'_> {
 
     fn query(&self, query: &Query) -> Result<Output> {
         process::run(self.real, query.cmd())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "host looks")]
+    fn kernel(&self) -> (u32, u32) {
+        let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let mut numbers = text.split(['.', '-']).map_while(|part| part.parse().ok());
+        (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default())
     }
 
     fn is_tree(&self) -> bool {

@@ -5,6 +5,7 @@ mod act;
 mod agent;
 mod crontab;
 mod fetch;
+mod hold;
 mod install;
 mod keys;
 mod look;
@@ -14,6 +15,7 @@ mod quota;
 mod secrets;
 mod sshd;
 mod walk;
+mod work;
 
 use std::{
     collections::{BTreeSet, HashMap},

@@ -9,6 +9,8 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use crate::host::{Mount as Mounted, Mounts};
+
 /// Reads the kernel's list of mount points.
 pub(super) fn read() -> Result<BTreeSet<PathBuf>> {
     Ok(parse(&list()?))
@@ -49,6 +51,31 @@ fn find(text: &[u8], path: &Path) -> Option<Mount> {
     };
     let mounts = text.split(|byte| *byte == b'\n').filter_map(of_line);
     mounts.max_by_key(|mount| mount.point.components().count())
+}
+
+/// Reads all that is mounted. What stands at a place whose name is no path of ours (a newline in it) is left out.
+pub(super) fn table() -> Result<Mounts> {
+    let list = list()?;
+    Ok(Mounts::new(list.split(|byte| *byte == b'\n').filter_map(row).collect()))
+}
+
+fn row(line: &[u8]) -> Option<Mounted> {
+    let fields: Vec<String> = line
+        .split(|byte| *byte == b' ')
+        .map(|field| String::from_utf8(unescape(field)))
+        .collect::<Result<_, _>>()
+        .ok()?;
+    let rest = fields.iter().position(|field| field == "-")?;
+    let (major, minor) = fields.get(2)?.split_once(':')?;
+    Some(Mounted {
+        id: fields.first()?.parse().ok()?,
+        parent: fields.get(1)?.parse().ok()?,
+        device: (major.parse().ok()?, minor.parse().ok()?),
+        part: fields.get(3)?.clone(),
+        at: fields.get(4)?.parse().ok()?,
+        kind: fields.get(rest + 1)?.clone(),
+        source: fields.get(rest + 2)?.clone(),
+    })
 }
 
 /// Takes the fifth field of each line (`proc_pid_mountinfo(5)`), in which blanks stand as octal escapes.

@@ -111,8 +111,10 @@ pub(super) fn find(path: &str, name: &str) -> Option<(PathBuf, Stamp)> {
 
 /// Builds a call that talks to nobody but rlvm: in a session of its own, without a terminal, by setsid(1) of util-linux,
 /// so that nothing below asks there for a password (ssh does, of /dev/tty) or takes it over (restic gives it to its ssh).
-fn prepare(real: &Real, cmd: &Cmd) -> Result<Command> {
-    let mut command = build(real, cmd, &["setsid", "setpriv"])?;
+pub(super) fn prepare(real: &Real, cmd: &Cmd) -> Result<Command> {
+    let starters = cmd.starters().iter().map(String::as_str);
+    let by: Vec<&str> = std::iter::once("setsid").chain(starters).chain(["setpriv"]).collect();
+    let mut command = build(real, cmd, &by)?;
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(command)
 }
@@ -224,7 +226,7 @@ fn wait(child: &mut Child, cmd: &Cmd) -> Result<(Option<i32>, bool)> {
     }
 }
 
-fn tail(bytes: &[u8]) -> String {
+pub(super) fn tail(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut from = text.len().saturating_sub(TAIL);
     while !text.is_char_boundary(from) {

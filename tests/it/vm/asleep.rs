@@ -1,41 +1,72 @@
-//! A machine that has started, asleep: its disk and its memory, kept below target/ for all tests to wake up from.
+//! Machines that have started, asleep: their disks and their memory, kept below target/ for all tests to wake up from.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use tempfile::TempDir;
 
 use super::{
-    disks::{Disks, NAMES},
-    qemu::{self, Qemu},
+    disks::{Disks, LVM, Layout, MOVING, STANDARD},
+    qemu,
 };
 use crate::{support::sha256, tree::image};
 
-/// Makes the disks of a machine to wake up, and says where its memory is. Whoever calls has the turn.
-pub(super) fn disks() -> (Disks, PathBuf) {
-    let at = place();
+/// What lays the logical volumes out.
+const LVM_SCRIPT: &str = include_str!("../../vm/lvm.sh");
+
+/// Makes the disks of a standard machine to wake up, and says where its memory is. Whoever calls has the turn.
+pub(super) fn standard() -> (Disks, PathBuf) {
+    wake("asleep", "", &STANDARD, Disks::new)
+}
+
+/// Does the same for one whose `/` is on a logical volume.
+pub(super) fn lvm() -> (Disks, PathBuf) {
+    wake("asleep-lvm", LVM_SCRIPT, &LVM, || {
+        let disks = Disks::blank(&MOVING);
+        let mut qemu = qemu::boot(&disks);
+        let ran = qemu.ask(LVM_SCRIPT, &[]);
+        assert_eq!(ran.code, Some(0), "tests/vm/lvm.sh: {}{}", ran.stdout, ran.stderr);
+        qemu.kill();
+        disks.left(&LVM)
+    })
+}
+
+/// Makes copies of a machine's disks; the machine is made first if it is not there.
+fn wake(
+    name: &str,
+    made_by: &str,
+    layout: &'static Layout,
+    make: impl FnOnce() -> Disks,
+) -> (Disks, PathBuf) {
+    let at = place(name, made_by, layout);
     if !at.is_dir() {
-        fall_asleep(&at);
+        fall_asleep(&make(), &at);
     }
-    (Disks::over(&at.join(NAMES[0]), "qcow2"), at.join("memory"))
+    (Disks::over(&at, layout), at.join("memory"))
 }
 
 /// Another QEMU, or another machine, does not wake up from this memory.
-fn place() -> PathBuf {
+fn place(name: &str, made_by: &str, layout: &Layout) -> PathBuf {
     let version = Command::new(qemu::PROGRAM).arg("--version").output();
     let version = version.expect("this test needs QEMU: ./tests/vm/image.sh").stdout;
-    let key = sha256(&[version, qemu::MACHINE.join(" ").into_bytes()].concat());
-    image().canonicalize().unwrap().join(format!("asleep-{}", &key[..12]))
+    let machine = [&qemu::MACHINE.join(" "), &*qemu::append(layout), &format!("{:?}", layout.disks), made_by];
+    let key = sha256(&[version, machine.join("\n").into_bytes()].concat());
+    image().canonicalize().unwrap().join(format!("{name}-{}", &key[..12]))
 }
 
-fn fall_asleep(at: &std::path::Path) {
-    let disks = Disks::new();
-    let mut qemu: Qemu = qemu::boot(&disks);
+fn fall_asleep(disks: &Disks, at: &Path) {
+    let mut qemu = qemu::boot(disks);
     // Programs of the first calls are in memory then.
-    qemu.ask("systemctl is-system-running; install --version; sync", &[]);
+    qemu.ask("systemctl is-system-running; install --version; lvs; restic version; sync", &[]);
     let new = TempDir::with_prefix_in("asleep-new-", at.parent().unwrap()).unwrap();
     qemu.save(&new.path().join("memory"));
-    // It lies on the cached disk by an absolute name.
-    fs::copy(disks.at(NAMES[0]), new.path().join(NAMES[0])).unwrap();
+    // What one lies on has an absolute name.
+    for (name, _) in disks.layout().disks {
+        fs::copy(disks.at(name), new.path().join(name)).unwrap();
+    }
     // Another test binary may have been first: then this one is removed.
     let _ = fs::rename(new.path(), at);
 }

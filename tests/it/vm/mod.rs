@@ -12,18 +12,22 @@
 )]
 
 mod asleep;
+mod clean;
 mod disks;
 mod first_boot;
+mod lvm;
 mod qemu;
+mod run;
 mod server;
 mod services;
+mod standin;
 mod timers;
 mod user;
 
 use std::{
     cell::RefCell,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
@@ -46,8 +50,17 @@ pub(crate) struct Vm {
 impl Vm {
     /// Wakes a machine up that has just started, with rlvm in it and two blank disks.
     pub(crate) fn new() -> Self {
+        Self::wake(asleep::standard)
+    }
+
+    /// Wakes one up whose `/` is on a logical volume (tests/vm/lvm.sh says what is where).
+    pub(crate) fn lvm() -> Self {
+        Self::wake(asleep::lvm)
+    }
+
+    fn wake(asleep: impl FnOnce() -> (Disks, PathBuf)) -> Self {
         let turn = turn();
-        let (disks, memory) = asleep::disks();
+        let (disks, memory) = asleep();
         let vm = Self { qemu: Qemu::start(&disks, Some(&memory)).into(), disks, turn };
         vm.give_rlvm();
         vm

@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::disks::{Disks, NAMES};
+use super::disks::{Disks, Layout};
 use crate::{
     support::{Ran, require},
     tree::image,
@@ -24,7 +24,7 @@ pub(super) const PROGRAM: &str = "qemu-system-x86_64";
 
 /// What all machines are; one that is asleep wakes up in no other. Never KVM: where machines are nested, /dev/kvm may
 /// be there and hang.
-pub(super) const MACHINE: [&str; 16] = [
+pub(super) const MACHINE: [&str; 14] = [
     "-machine",
     "q35",
     "-accel",
@@ -37,11 +37,17 @@ pub(super) const MACHINE: [&str; 16] = [
     "1500",
     "-nodefaults",
     "-no-reboot",
-    "-append",
-    "root=/dev/vda rw console=ttyS0 systemd.mask=serial-getty@ttyS0.service systemd.mask=getty@tty1.service",
     "-display",
     "none",
 ];
+
+/// Returns what the kernel is told.
+pub(super) fn append(layout: &Layout) -> String {
+    format!(
+        "root={} rw console=ttyS0 systemd.mask=serial-getty@ttyS0.service systemd.mask=getty@tty1.service",
+        layout.root
+    )
+}
 
 /// How long any one thing may take: generous, the machines are shared and noisy.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -76,7 +82,8 @@ impl Qemu {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", PROGRAM]).args(MACHINE);
         command.arg("-kernel").arg(image().join("kernel")).arg("-initrd").arg(image().join("initrd"));
-        for name in NAMES {
+        command.arg("-append").arg(append(disks.layout()));
+        for (name, _) in disks.layout().disks {
             // What the guest has flushed is in its file then, and survives this process; no disk has to turn for it.
             let at = disks.at(name);
             command.arg("-drive").arg(format!("file={},if=virtio,format=qcow2,cache=unsafe", at.display()));

@@ -1,0 +1,253 @@
+//! `rlvm run`: backs up.
+
+mod facts;
+mod keeping;
+mod teller;
+
+use std::{
+    sync::Mutex,
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use self::{facts::Known, keeping::Logs, teller::Teller};
+use super::{
+    context::Context,
+    exit::{Exit, Failure},
+    kept::applied,
+    sweep,
+};
+use crate::{
+    host::{Busy, Host as _, Lock, Real, Store, interrupted, random_id, watch_signals},
+    job::{self, JobRecord, Journal, Night, Record, Run, Status, VERSION, script, together},
+    model::{Name, RunId},
+    state::{Job, State},
+};
+
+/// Back up: freeze the sources once, and store them at every destination
+///
+/// Locks each job, runs its hooks, stops what is to be stopped, freezes all volumes before the first byte is read, starts
+/// again what was stopped, stores at all destinations side by side, and undoes all of it, whatever happens. The state is
+/// the one that was applied last, unless --state names another. What a run came to is kept (rlvm why JOB), and what
+/// programs said is in the job's log.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rlvm run system                 one job
+  rlvm run --all                  all that are enabled, frozen at one point in time
+  rlvm run system --to vault      at one of its destinations alone
+  rlvm run system --dry-run       print each command, undo included, ready to paste
+  rlvm --state new.yaml run web   from a file, with nothing applied
+
+Hooks find in their environment:
+  RLVM_JOB     the job              RLVM_RUN     the run
+  RLVM_STATUS  success, incomplete, failed or interrupted: `after`, `failed` and `finally` alone
+  RLVM_FAILED  the destinations that failed, blanks between: these alone
+
+Exit codes:
+  0  all is stored                 4  the job runs already
+  1  failed: nothing is stored     8  a destination failed, or a file could not be read
+  130, 143  ended by a signal, after cleaning up")]
+pub(super) struct RunVerb {
+    /// The jobs
+    #[arg(value_name = "JOB", required_unless_present = "all")]
+    jobs: Vec<Name>,
+    /// All jobs that are enabled
+    #[arg(long, conflicts_with = "jobs")]
+    all: bool,
+    /// Only this destination (more than once for several)
+    #[arg(long, value_name = "DESTINATION")]
+    to: Vec<Name>,
+    /// Print the commands, and run none
+    #[arg(long = "dry-run")]
+    printed: bool,
+    /// Called by cron: wait the job's jitter first, and say only what is wrong
+    #[arg(long)]
+    scheduled: bool,
+    /// Print JSON: one event a line, the record last
+    #[arg(long)]
+    json: bool,
+}
+
+impl RunVerb {
+    pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
+        let host = context.host()?;
+        if host.looker().is_tree() {
+            let message = "jobs are run by the running system, not below --root";
+            return Err(Failure::new(Exit::Usage, message).into());
+        }
+        let state = applied(context, &host)?;
+        let jobs = self.choose(&state)?;
+        let id: RunId = random_id()?[..RunId::LENGTH].parse()?;
+        if self.printed {
+            let known = Known::look(context, &host, &state, &jobs)?;
+            let run = Run::new(id, &state, &jobs, &self.to, &known.facts);
+            context.printer.print(&script(&run))?;
+            let fit = run.jobs.iter().all(|job| job.unfit.is_empty());
+            return Ok(if fit { Exit::Ok } else { Exit::Failed });
+        }
+        watch_signals()?;
+        if self.scheduled {
+            wait(&jobs)?;
+        }
+        // What a dead run has left could be in the way, and full.
+        sweep::sweep_all(context, &host, !self.scheduled)?;
+        let (jobs, locks, busy) = claim(context, &host, &jobs)?;
+        if jobs.is_empty() {
+            return Ok(Exit::Locked);
+        }
+        let exit = self.carry_out(context, &host, &state, &jobs, id)?;
+        drop(locks);
+        Ok(if busy && !matches!(exit, Exit::Interrupted | Exit::Terminated) { Exit::Locked } else { exit })
+    }
+
+    fn choose<'a>(&self, state: &'a State) -> Result<Vec<(&'a Name, &'a Job)>> {
+        let enabled = || state.jobs.iter().filter(|(_, job)| job.enabled);
+        if self.all {
+            let all: Vec<_> = enabled().collect();
+            anyhow::ensure!(!all.is_empty(), Failure::new(Exit::Failed, "no job is enabled"));
+            return Ok(all);
+        }
+        let mut chosen: Vec<(&Name, &Job)> = Vec::new();
+        for name in &self.jobs {
+            let Some((name, job)) = state.jobs.get_key_value(name) else {
+                let names: Vec<&str> = state.jobs.keys().map(Name::as_str).collect();
+                let help = if names.is_empty() {
+                    "there is none".into()
+                } else {
+                    format!("there are: {}", names.join(", "))
+                };
+                let message = format!("there is no job {name} in the state that was applied");
+                return Err(Failure::new(Exit::Failed, message).help(help).into());
+            };
+            // By hand it runs all the same: whoever names it means it.
+            if !chosen.iter().any(|(there, _)| *there == name) {
+                chosen.push((name, job));
+            }
+        }
+        for to in &self.to {
+            if !chosen.iter().any(|(_, job)| job.to.contains(to) || job.copy.contains_key(to)) {
+                let message = format!("--to {to}: none of these jobs stores there");
+                return Err(Failure::new(Exit::Usage, message).into());
+            }
+        }
+        Ok(chosen)
+    }
+
+    fn carry_out(
+        &self,
+        context: &Context<'_>,
+        host: &Real,
+        state: &State,
+        jobs: &[(&Name, &Job)],
+        id: RunId,
+    ) -> Result<Exit> {
+        let (start, since) = (context.environment.now, Instant::now());
+        let known = Known::look(context, host, state, jobs)?;
+        let run = Run::new(id, state, jobs, &self.to, &known.facts);
+        let store = Store::new(host, &context.home()?.join("journal")?);
+        let journal = Mutex::new(Journal::begin(&store, &run.id)?);
+        let names: Vec<&Name> = jobs.iter().map(|(name, _)| *name).collect();
+        let logs = Logs::open(host, state, &names);
+        let quiet = self.scheduled || context.global.quiet;
+        let teller = Teller::new(context, self.json, quiet, &run);
+        logs.problems.iter().for_each(|why| teller.warn(why));
+        let log = |jobs: &[&Name], label: &str, line: &str| {
+            logs.line(at(start, since.elapsed()), &run.id, jobs, label, line);
+        };
+        let went = job::run(
+            &run,
+            &Night {
+                host,
+                run: &run.id,
+                journal: Some(&journal),
+                signal: &|| interrupted().is_some(),
+                elapsed: &|| since.elapsed(),
+                refuses: &|destination| known.refuses(host, destination),
+                tell: &|event| teller.tell(event),
+                log: &log,
+            },
+        );
+        let record = Record {
+            format_version: VERSION,
+            rlvm_version: env!("CARGO_PKG_VERSION").into(),
+            run: run.id.clone(),
+            host: state.host.clone(),
+            started: at(start, Duration::ZERO).to_string(),
+            ended: at(start, since.elapsed()).to_string(),
+            seconds: since.elapsed().as_secs_f64(),
+            status: together(went.jobs.iter().map(|job| job.status)),
+            jobs: went.jobs,
+            warnings: went.warnings,
+            left: went.left,
+        };
+        if record.left.is_empty() {
+            store.remove(run.id.as_str())?;
+        }
+        drop(journal);
+        let kept = keeping::keep(context, host, state, &record);
+        teller.end(&record)?;
+        kept.context("cannot keep the record of the run")?;
+        Ok(exit_of(&record))
+    }
+}
+
+/// Says how a run ends (design: 130 and 143 before 8 before 1).
+fn exit_of(record: &Record) -> Exit {
+    match record.status {
+        _ if interrupted().is_some() => Exit::of_signal(interrupted()),
+        Status::Interrupted => Exit::Terminated,
+        Status::Success if record.left.is_empty() => Exit::Ok,
+        // A destination that failed, whether or not another one has it (R54).
+        _ if record.jobs.iter().any(JobRecord::lacks) => Exit::Incomplete,
+        _ => Exit::Failed,
+    }
+}
+
+/// Adds what has passed to when it began: a clock that is set meanwhile makes no run take years.
+fn at(start: SystemTime, elapsed: Duration) -> jiff::Timestamp {
+    let now = start.checked_add(elapsed).unwrap_or(start);
+    let stamp = jiff::Timestamp::try_from(now).unwrap_or_default();
+    stamp.round(jiff::Unit::Second).unwrap_or(stamp)
+}
+
+/// Waits by chance up to the longest jitter of the jobs, unless a signal asks to stop.
+fn wait(jobs: &[(&Name, &Job)]) -> Result<()> {
+    let longest = jobs.iter().filter_map(|(_, job)| job.jitter).map(crate::model::Span::seconds).max();
+    let Some(longest) = longest.filter(|longest| *longest > 0) else { return Ok(()) };
+    let drawn = u64::from_str_radix(&random_id()?[..12], 16)?;
+    let (since, nap) = (Instant::now(), Duration::from_secs(drawn % longest));
+    while since.elapsed() < nap && interrupted().is_none() {
+        thread::sleep(Duration::from_millis(200));
+    }
+    Ok(())
+}
+
+/// Takes the locks of the jobs. One that runs already is left out, and said (R61).
+fn claim<'a>(
+    context: &Context<'_>,
+    host: &Real,
+    jobs: &[(&'a Name, &'a Job)],
+) -> Result<(Vec<(&'a Name, &'a Job)>, Vec<Lock>, bool)> {
+    let since = jiff::Timestamp::try_from(context.environment.now)?;
+    let who = format!("process {} since {since:.0}", std::process::id());
+    let store = Store::new(host, &context.lock_dir()?.join("jobs")?);
+    let (mut free, mut locks, mut busy) = (Vec::new(), Vec::new(), false);
+    for (name, job) in jobs {
+        match store.lock_named(name.as_str(), &who) {
+            Ok(lock) => {
+                locks.push(lock);
+                free.push((*name, *job));
+            }
+            Err(err) if err.downcast_ref::<Busy>().is_some() => {
+                busy = true;
+                context.printer.error(&err.context(format!("job {name} runs already")));
+            }
+            Err(err) => return Err(err),
+        }
+    }
+    Ok((free, locks, busy))
+}

@@ -1,0 +1,112 @@
+//! What a run looks at before it decides.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use crate::{
+    cli::context::Context,
+    effect::Owner,
+    expand::expand,
+    host::{Host as _, Real, Store},
+    job::Facts,
+    ledger::Ledger,
+    model::{Address, HostPath, Name, Scope},
+    resource::{Kind as _, Location, Look, Looks, Repository, Resource, Seen, Severity},
+    source::Ground,
+    state::{Job, State},
+};
+
+/// Where caches are, if it is the host's set-up.
+const CACHE: &str = "/var/cache/rlvm";
+
+/// What a run knows of the host.
+pub(super) struct Known {
+    /// What its steps are made from.
+    pub(super) facts: Facts,
+    ledger: Option<Ledger>,
+}
+
+impl Known {
+    /// Looks.
+    pub(super) fn look(
+        context: &Context<'_>,
+        host: &Real,
+        state: &State,
+        jobs: &[(&Name, &Job)],
+    ) -> Result<Self> {
+        let (looker, scope) = (host.looker(), context.scope()?);
+        let sources: Vec<_> = jobs.iter().flat_map(|(_, job)| &job.sources).collect();
+        let ground = Ground::look(looker.as_ref(), &sources)?;
+        let mut homes = context.homes(host, state)?;
+        let expanded = expand(state, &homes, &scope);
+        for (_, job) in jobs {
+            if let Some(home) = looker.home(&job.user)? {
+                homes.insert(job.user.clone(), home);
+            }
+        }
+        let used =
+            |name: &Name| jobs.iter().any(|(_, job)| job.to.contains(name) || job.copy.contains_key(name));
+        let repositories: BTreeMap<Name, Repository> = expanded
+            .resources
+            .into_values()
+            .filter_map(|declared| match declared.resource {
+                Resource::Repository(it) if used(&it.name) => Some((it.name.clone(), it)),
+                _ => None,
+            })
+            .collect();
+        let mut places = BTreeMap::new();
+        for (name, repository) in &repositories {
+            if let Location::Local(path) = &repository.location
+                && let Some(config) = looker.lies(&path.join("config")?)?
+            {
+                places.extend(config.parent().map(|place| (name.clone(), place)));
+            }
+        }
+        let mut stops = BTreeMap::new();
+        for (name, job) in jobs {
+            let steps: Result<Vec<_>> =
+                job.stop.iter().map(|stop| crate::job::stop::steps(looker.as_ref(), stop)).collect();
+            let steps =
+                steps.map(|all| all.into_iter().flatten().collect()).map_err(|err| format!("{err:#}"));
+            stops.insert((*name).clone(), steps);
+        }
+        let store = Store::new(host, &context.home()?);
+        let ledger = context.ledger(&store)?.map(|(ledger, _)| ledger);
+        let (cache, runs): (HostPath, HostPath) = match &scope {
+            Scope::Host => (CACHE.parse()?, context.lock_dir()?.join("run")?),
+            Scope::User(own) => (own.cache.join("rlvm")?, context.lock_dir()?.join("run")?),
+        };
+        let own = scope.personal().map(Owner::of);
+        let nests = looker.kernel() >= (6, 8);
+        let facts = Facts { ground, repositories, places, stops, homes, cache, runs, own, nests };
+        Ok(Self { facts, ledger })
+    }
+
+    /// Says why a destination must not be stored at: it is not there, or is another one than it was (R33). One that was
+    /// verified and has not moved is not opened again.
+    pub(super) fn refuses(&self, host: &Real, name: &Name) -> Option<String> {
+        let repository = self.facts.repositories.get(name)?;
+        let address = Address::new(Repository::NAME, name.as_str());
+        let entry = self.ledger.as_ref().and_then(|ledger| ledger.entries.get(&address));
+        let last = entry.and_then(|entry| match &entry.seen {
+            Some(Seen::Repository(seen)) => Some(seen),
+            _ => None,
+        });
+        let looker = host.looker();
+        let look = Look { host: looker.as_ref(), last, leaving: false, looks: Looks::default() };
+        let seen = match repository.observe(&look) {
+            Ok(seen) => seen,
+            Err(err) => return Some(format!("{err:#}")),
+        };
+        if !repository.exists(&seen) {
+            return Some("there is no repository: rlvm apply makes it".into());
+        }
+        let mut findings = repository.checks(&seen, last);
+        // What cannot be reached now may be in a moment: storing tries again, and says why not.
+        if repository.path().is_some() {
+            findings.extend(repository.reach(&seen));
+        }
+        findings.into_iter().find(|it| it.severity == Severity::Error).map(|it| it.message)
+    }
+}

@@ -1,0 +1,101 @@
+//! `rlvm sweep`: ends what dead runs have left.
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use serde::Serialize;
+
+use super::{
+    context::Context,
+    exit::{Exit, Failure},
+};
+use crate::{
+    host::{Busy, Host as _, Real, Store},
+    job::{Left, sweep},
+    model::RunId,
+};
+
+/// End what dead runs have left: snapshots, mounts, stopped services, locks
+///
+/// A run that was killed, or lost its power, leaves a journal of all that it had open. This ends it: its programs, its
+/// snapshots by exact name and tag, its directories; what it stopped is started again, its locks in repositories are taken
+/// away. Runs that go on, and what is anybody else's, are left alone. Each `rlvm run` does this first, and so does the
+/// boot, by an entry that apply installs.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rlvm sweep
+  rlvm sweep --json")]
+pub(super) struct SweepVerb {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was swept, for machines.
+#[derive(Debug, Serialize)]
+struct Swept {
+    format_version: &'static str,
+    runs: Vec<Ended>,
+}
+
+/// A run that had died.
+#[derive(Debug, Serialize)]
+pub(super) struct Ended {
+    run: String,
+    undone: Vec<String>,
+    left: Vec<String>,
+    warnings: Vec<String>,
+}
+
+impl SweepVerb {
+    pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
+        let host = context.host()?;
+        if host.looker().is_tree() {
+            let message = "what runs have left is swept by the running system, not below --root";
+            return Err(Failure::new(Exit::Usage, message).into());
+        }
+        let runs = sweep_all(context, &host, !self.json)?;
+        let left = runs.iter().any(|run| !run.left.is_empty());
+        if self.json {
+            context.printer.json(&Swept { format_version: "1.0", runs })?;
+        } else if runs.is_empty() {
+            context.printer.say("Nothing to sweep.\n")?;
+        }
+        Ok(if left { Exit::Failed } else { Exit::Ok })
+    }
+}
+
+/// Sweeps after every run that has died. What could not be undone is told, and tried again the next time.
+pub(super) fn sweep_all(context: &Context<'_>, host: &Real, told: bool) -> Result<Vec<Ended>> {
+    let store = Store::new(host, &context.home()?.join("journal")?);
+    let mut ended = Vec::new();
+    for name in store.names()? {
+        // Not a journal's name: not ours.
+        let Ok(run) = name.parse::<RunId>() else { continue };
+        let mut journal = match store.hold(&name) {
+            Ok(journal) => journal,
+            Err(err) if err.downcast_ref::<Busy>().is_some() => continue,
+            Err(err) => return Err(err),
+        };
+        let left = Left::read(&name, &journal.read()?).with_context(|| {
+            format!("what the run {run} has left cannot be told; look for `{run}` in `lvs -o +lv_tags` and /run/rlvm/run")
+        })?;
+        let swept = sweep(&left, host);
+        if swept.left.is_empty() {
+            store.remove(&name)?;
+        }
+        if told && !swept.done.is_empty() {
+            context.printer.remark(&format!("swept after run {run}, which had died:\n"));
+            swept.done.iter().for_each(|done| context.printer.remark(&format!("  {done}\n")));
+        }
+        for why in &swept.left {
+            context.printer.note(&format!("error: run {run}, which had died, is not swept: {why}\n"));
+        }
+        for why in &swept.warnings {
+            context.printer.note(&format!("warning: {why}\n"));
+        }
+        let (undone, left, warnings) = (swept.done, swept.left, swept.warnings);
+        ended.push(Ended { run: name, undone, left, warnings });
+    }
+    Ok(ended)
+}

@@ -1,0 +1,226 @@
+//! What a run has open, written down before it is opened: after a crash it is what has to be closed.
+//!
+//! One file a run, held by the process as long as it lives; so a file that nobody holds is a dead run's. Each line is
+//! whole or was never acted on.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    effect::{Cmd, Op},
+    host::{Held, Store},
+    model::{HostPath, RunId},
+};
+
+/// The version of the format.
+const VERSION: u32 = 1;
+
+/// A line of a journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    /// The first one.
+    Run { format_version: u32, run: RunId },
+    /// Something is about to be done, and this undoes it.
+    Will { number: usize, undo: Op },
+    /// It was undone.
+    Undone(usize),
+    /// A program runs: its process, which leads a session, and when it was started.
+    Child { process: u32, started: u64 },
+    /// A file system is held still.
+    Holds(Vec<HostPath>),
+    /// None is any more.
+    HoldsNone,
+    /// A repository is worked with; this takes away the locks of what has died.
+    Unlock(Box<Cmd>),
+}
+
+/// The journal of this run.
+pub struct Journal {
+    file: Held,
+    next: usize,
+}
+
+/// What a dead run has left open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// The run.
+    pub run: Option<RunId>,
+    /// Its programs: their processes, and when they were started.
+    pub children: Vec<(u32, u64)>,
+    /// The file systems that it held still.
+    pub held: Vec<HostPath>,
+    /// What undoes what it did, the last first, each with its number.
+    pub undo: Vec<(usize, Op)>,
+    /// What takes away its locks.
+    pub unlock: Vec<Cmd>,
+}
+
+impl Journal {
+    /// Begins the journal of a run.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn begin(store: &Store<'_>, run: &RunId) -> Result<Self> {
+        let mut journal = Self { file: store.hold(run.as_str())?, next: 0 };
+        journal.add(&Line::Run { format_version: VERSION, run: run.clone() })?;
+        Ok(journal)
+    }
+
+    /// Writes down what undoes what is about to be done.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written: then it must not be done.
+    pub fn will(&mut self, undo: &Op) -> Result<usize> {
+        let number = self.next;
+        self.next += 1;
+        self.add(&Line::Will { number, undo: undo.clone() })?;
+        Ok(number)
+    }
+
+    /// Makes durable what was written: it survives a power cut.
+    ///
+    /// # Errors
+    ///
+    /// If the disk refuses.
+    pub fn sync(&mut self) -> Result<()> {
+        self.file.sync()
+    }
+
+    /// Writes down that something was undone.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn undone(&mut self, number: usize) -> Result<()> {
+        self.add(&Line::Undone(number))
+    }
+
+    /// Writes down that a program runs.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn child(&mut self, process: u32, started: u64) -> Result<()> {
+        self.add(&Line::Child { process, started })
+    }
+
+    /// Writes down which file systems are about to be held still; that none is any more if there are none.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn holds(&mut self, held: &[HostPath]) -> Result<()> {
+        self.add(&if held.is_empty() { Line::HoldsNone } else { Line::Holds(held.to_vec()) })
+    }
+
+    /// Writes down that a repository is about to be worked with.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn works_with(&mut self, unlock: &Cmd) -> Result<()> {
+        self.add(&Line::Unlock(Box::new(unlock.clone())))
+    }
+
+    fn add(&mut self, line: &Line) -> Result<()> {
+        let mut bytes = serde_json::to_vec(line)?;
+        bytes.push(b'\n');
+        self.file.add(&bytes)
+    }
+}
+
+impl Left {
+    /// Reads what a run's journal says it has left open. A last line that was cut short is one that nothing was done for.
+    ///
+    /// # Errors
+    ///
+    /// If it makes no sense: then nothing is swept, since anything might be hit.
+    pub fn read(name: &str, bytes: &[u8]) -> Result<Self> {
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let mut left = Self::default();
+        let mut undo = BTreeMap::new();
+        for (index, line) in
+            bytes[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).enumerate()
+        {
+            let line: Line = serde_json::from_slice(line)
+                .with_context(|| format!("line {} of the journal {name} makes no sense", index + 1))?;
+            match line {
+                Line::Run { format_version, run } => {
+                    ensure!(
+                        format_version == VERSION,
+                        "the journal {name} was written by another version of rlvm"
+                    );
+                    left.run = Some(run);
+                }
+                Line::Will { number, undo: op } => drop(undo.insert(number, op)),
+                Line::Undone(number) => drop(undo.remove(&number)),
+                Line::Child { process, started } => left.children.push((process, started)),
+                Line::Holds(held) => left.held = held,
+                Line::HoldsNone => left.held.clear(),
+                Line::Unlock(cmd) => left.unlock.push(*cmd),
+            }
+        }
+        left.undo = undo.into_iter().rev().collect();
+        Ok(left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(lines: &[Line]) -> Vec<u8> {
+        lines.iter().flat_map(|line| [serde_json::to_vec(line).unwrap(), b"\n".to_vec()].concat()).collect()
+    }
+
+    fn will(number: usize) -> Line {
+        Line::Will { number, undo: Op::Run(Cmd::new(&format!("undo-{number}"))) }
+    }
+
+    #[test]
+    fn what_is_left_is_what_was_not_undone_the_last_first() {
+        let run: RunId = "0123456789ab".parse().unwrap();
+        let first = Line::Run { format_version: VERSION, run: run.clone() };
+        let at: HostPath = "/srv".parse().unwrap();
+        let lines = [
+            first,
+            will(0),
+            will(1),
+            Line::Child { process: 7, started: 9 },
+            Line::Holds(vec![at.clone()]),
+            will(2),
+            Line::Undone(1),
+            Line::Unlock(Box::new(Cmd::new("restic"))),
+        ];
+        let left = Left::read("x", &text(&lines)).unwrap();
+        assert_eq!(left.run, Some(run));
+        assert_eq!(left.undo.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [2, 0]);
+        assert_eq!((left.children, left.held, left.unlock.len()), (vec![(7, 9)], vec![at], 1));
+        assert!(
+            Left::read("x", &text(&[Line::Holds(vec!["/a".parse().unwrap()]), Line::HoldsNone]))
+                .unwrap()
+                .held
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn cut_at_any_byte_it_is_read_or_refused_and_nothing_is_made_up() {
+        let run: RunId = "0123456789ab".parse().unwrap();
+        let whole = text(&[Line::Run { format_version: VERSION, run }, will(0), will(1), Line::Undone(1)]);
+        for end in 0..=whole.len() {
+            let left = Left::read("x", &whole[..end]).unwrap();
+            assert!(left.undo.iter().all(|(number, op)| *op == Op::Run(Cmd::new(&format!("undo-{number}")))));
+        }
+        let mut broken = whole.clone();
+        broken[5] = b'?';
+        assert!(Left::read("x", &broken).is_err());
+        let other = String::from_utf8(whole).unwrap().replace("\"format_version\":1", "\"format_version\":2");
+        assert!(Left::read("x", other.as_bytes()).is_err());
+    }
+}

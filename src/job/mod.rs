@@ -1,0 +1,29 @@
+//! Running jobs: the steps of a run as data (`steps`), and what carries them out (`run`).
+//!
+//! Whatever a run opens it closes, in reverse: what undoes a step is written into a journal before the step is begun, so
+//! that after a crash the next start of anything, or `rlvm sweep`, ends what was left.
+
+mod fill;
+mod freeze;
+mod hook;
+mod journal;
+mod night;
+mod record;
+mod run;
+mod script;
+mod steps;
+pub mod stop;
+mod store;
+mod sweep;
+mod undo;
+mod view;
+
+pub use hook::{Hooked, Outcome};
+pub use journal::{Journal, Left};
+pub use night::{Event, Machine, Night};
+pub use record::{JobRecord, Record, Status, StoreRecord, VERSION, together};
+pub use run::{Went, run};
+pub use script::script;
+pub use steps::{Facts, JobRun, Run, Store, tag_of};
+pub use sweep::{Swept, sweep};
+pub use view::View;

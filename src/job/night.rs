@@ -1,0 +1,177 @@
+//! What a run works with, and whom it tells.
+
+use std::{cell::RefCell, collections::VecDeque, sync::Mutex, time::Duration};
+
+use anyhow::{Result, bail};
+
+use super::{Journal, StoreRecord, undo::lock};
+use crate::{
+    effect::{Arg, Cmd, Op},
+    host::{Act, Ended, Host, RUN_VARIABLE, Stream, Task, Work},
+    model::{Name, RunId},
+    restic::Progress,
+};
+
+/// A machine on which jobs run.
+pub trait Machine: Host + Act + Work {}
+
+impl<T: Host + Act + Work> Machine for T {}
+
+/// What a run works with.
+pub struct Night<'a> {
+    /// The machine.
+    pub host: &'a dyn Machine,
+    /// The run.
+    pub run: &'a RunId,
+    /// The run's journal; none where nothing is opened.
+    pub journal: Option<&'a Mutex<Journal>>,
+    /// Says whether a signal asks to stop.
+    pub signal: &'a (dyn Fn() -> bool + Sync),
+    /// Says how long the run has gone on.
+    pub elapsed: &'a (dyn Fn() -> Duration + Sync),
+    /// Says why a destination must not be stored at, if so: what is there is looked at first (R33).
+    pub refuses: &'a (dyn Fn(&Name) -> Option<String> + Sync),
+    /// Is told what happens.
+    pub tell: &'a (dyn Fn(&Event<'_>) + Sync),
+    /// Writes a line into the logs of jobs: who said it, and what.
+    pub log: &'a (dyn Fn(&[&Name], &str, &str) + Sync),
+}
+
+/// What happens in a run.
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
+    /// Something begins, for these jobs: a hook, a freeze.
+    Begins {
+        /// The jobs.
+        jobs: &'a [&'a Name],
+        /// What: `freeze /srv`.
+        what: &'a str,
+    },
+    /// All is frozen, and this is how long it took.
+    Frozen(Duration),
+    /// A destination is stored at, the so-manieth time.
+    Storing {
+        /// The job.
+        job: &'a Name,
+        /// The destination.
+        destination: &'a Name,
+        /// From 1.
+        attempt: u32,
+    },
+    /// How far that is.
+    Progress {
+        /// The job.
+        job: &'a Name,
+        /// The destination.
+        destination: &'a Name,
+        /// How far.
+        progress: Progress,
+    },
+    /// It has ended.
+    Stored {
+        /// The job.
+        job: &'a Name,
+        /// How.
+        record: &'a StoreRecord,
+    },
+    /// Something that a person should know.
+    Warning(&'a str),
+    /// Something that failed.
+    Error {
+        /// The job.
+        job: &'a Name,
+        /// What, and why.
+        why: &'a str,
+    },
+}
+
+/// How many of the last lines of a program are kept for an error.
+const LAST: usize = 20;
+
+/// How a program ended, with its last words.
+pub(super) struct Said {
+    /// How.
+    pub(super) ended: Ended,
+    /// Its last lines.
+    pub(super) last: String,
+}
+
+impl Night<'_> {
+    /// Runs a program to its end; `heard` takes lines that are for rlvm, the others go to the logs.
+    pub(super) fn program(
+        &self,
+        jobs: &[&Name],
+        label: &str,
+        cmd: &Cmd,
+        stop: &dyn Fn() -> bool,
+        heard: &mut dyn FnMut(Stream, &str) -> bool,
+    ) -> Result<Said> {
+        (self.log)(jobs, label, &format!("$ {cmd}"));
+        let last = RefCell::new(VecDeque::new());
+        let ended = self.quiet(cmd, true, stop, &mut |stream, line| {
+            if heard(stream, line) || line.trim().is_empty() {
+                return;
+            }
+            (self.log)(jobs, label, line);
+            keep(&mut last.borrow_mut(), line);
+        })?;
+        let last: Vec<String> = last.into_inner().into();
+        Ok(Said { ended, last: last.join("\n") })
+    }
+
+    /// Runs a program that must succeed.
+    pub(super) fn must(&self, jobs: &[&Name], label: &str, cmd: &Cmd, stop: &dyn Fn() -> bool) -> Result<()> {
+        let said = self.program(jobs, label, cmd, stop, &mut |_, _| false)?;
+        succeeded(cmd, &said)
+    }
+
+    /// Runs a program without a word to anybody: nothing is written while file systems are held still.
+    pub(super) fn quiet(
+        &self,
+        cmd: &Cmd,
+        noted: bool,
+        stop: &dyn Fn() -> bool,
+        heard: &mut dyn FnMut(Stream, &str),
+    ) -> Result<Ended> {
+        let cmd = cmd.clone().env(RUN_VARIABLE, Arg::Word(self.run.to_string()));
+        let mut started = |process, since| {
+            if let Some(journal) = self.journal.filter(|_| noted) {
+                // One that is not noted is killed with rlvm all the same; only what it has started may live on.
+                drop(lock(journal).child(process, since));
+            }
+        };
+        self.host.work(&cmd, &mut Task { started: &mut started, heard, stop })
+    }
+
+    /// Carries out an op. Nothing stops it: what is half done is worse than done.
+    pub(super) fn act(&self, jobs: &[&Name], label: &str, op: &Op) -> Result<()> {
+        match op {
+            Op::Run(cmd) => self.must(jobs, label, cmd, &|| false),
+            op => {
+                (self.log)(jobs, label, &format!("$ {op}"));
+                self.host.act(op)
+            }
+        }
+    }
+}
+
+pub(super) fn keep(last: &mut VecDeque<String>, line: &str) {
+    if last.len() == LAST {
+        last.pop_front();
+    }
+    last.push_back(line.into());
+}
+
+/// Says why a program has not succeeded, if so.
+pub(super) fn succeeded(cmd: &Cmd, said: &Said) -> Result<()> {
+    let Said { ended, last } = said;
+    let name = cmd.name();
+    match ended.code {
+        _ if ended.timed_out => bail!("{name} took longer than {} s and was ended", cmd.time_limit()),
+        _ if ended.stopped => bail!("{name} was stopped"),
+        Some(code) if cmd.accepts(code) => Ok(()),
+        Some(code) if last.is_empty() => bail!("{name} failed with exit code {code}"),
+        Some(code) => bail!("{name} failed with exit code {code}: {last}"),
+        None => bail!("{name} was ended by a signal"),
+    }
+}

@@ -1,0 +1,58 @@
+//! Ends what a dead run has left: its programs, what it held still, what it had open, its locks; nothing of anybody else.
+
+use std::{thread, time::Duration};
+
+use super::{Left, Machine};
+use crate::effect::{Cmd, Op};
+
+/// How often an undo is tried.
+const TRIES: u32 = 20;
+/// How long to wait between.
+const NAP: Duration = Duration::from_millis(250);
+
+/// What sweeping came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// What was done.
+    pub done: Vec<String>,
+    /// What could not be undone, and why: the journal stays.
+    pub left: Vec<String>,
+    /// What did not work and stops nobody: a repository that is away.
+    pub warnings: Vec<String>,
+}
+
+/// Ends what a dead run has left.
+pub fn sweep(left: &Left, host: &dyn Machine) -> Swept {
+    let mut swept = Swept::default();
+    if let Some(run) = &left.run
+        && let Err(err) = host.end(run, &left.children)
+    {
+        swept.left.push(format!("{err:#}"));
+    }
+    for at in &left.held {
+        // What is not held any more says that it is not: whoever held it let it go when rlvm died.
+        let _ = host.act(&Op::Run(Cmd::new("fsfreeze").arg("--unfreeze").path(at).timeout(30)));
+    }
+    for (_, op) in &left.undo {
+        let mut tries = 1;
+        loop {
+            match host.act(op) {
+                Ok(()) => swept.done.push(op.to_string()),
+                Err(_) if tries < TRIES => {
+                    tries += 1;
+                    thread::sleep(NAP);
+                    continue;
+                }
+                Err(err) => swept.left.push(format!("`{op}`: {err:#}")),
+            }
+            break;
+        }
+    }
+    for cmd in &left.unlock {
+        match host.act(&Op::Run(cmd.clone())) {
+            Ok(()) => swept.done.push(cmd.to_string()),
+            Err(err) => swept.warnings.push(format!("{err:#}")),
+        }
+    }
+    swept
+}
