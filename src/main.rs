@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         no_color: variable("NO_COLOR").is_some() || variable("TERM").as_deref() == Some("dumb"),
         sudo_uid: variable("SUDO_UID").and_then(|uid| uid.parse().ok()),
         now,
+        zone: jiff::tz::TimeZone::try_system().unwrap_or(jiff::tz::TimeZone::UTC),
         in_terminal: std::io::stdin().is_terminal(),
         out_terminal: std::io::stdout().is_terminal(),
         err_terminal: std::io::stderr().is_terminal(),

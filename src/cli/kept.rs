@@ -49,7 +49,11 @@ impl Kept {
     }
 }
 
-/// Finds the state that is named, else the one that was applied.
+/// Finds the state that is named, else the one that was applied: what a machine may call depends on no half-edited file.
+///
+/// # Errors
+///
+/// If it is not there, is invalid, or is another host's.
 pub(super) fn applied(context: &Context<'_>, host: &Real) -> Result<State> {
     if context.global.state.is_some() {
         return Ok(context.state(None, Search::EtcOnly)?.state);

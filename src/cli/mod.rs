@@ -6,6 +6,7 @@ mod exit;
 mod extras;
 mod kept;
 mod ledger;
+mod list;
 mod observe;
 mod output;
 mod personal;
@@ -25,6 +26,7 @@ use std::{ffi::OsString, path::PathBuf, time::SystemTime};
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use jiff::tz::TimeZone;
 
 pub use self::personal::Xdg;
 use self::{
@@ -59,6 +61,8 @@ pub struct Environment {
     pub sudo_uid: Option<u32>,
     /// The time.
     pub now: SystemTime,
+    /// The host's time zone: `TZ`, else /etc/localtime.
+    pub zone: TimeZone,
     /// Whether standard input is a terminal.
     pub in_terminal: bool,
     /// Whether standard output is a terminal.
@@ -146,6 +150,7 @@ enum Verb {
     Schema(extras::SchemaVerb),
     Run(run::RunVerb),
     Sweep(sweep::SweepVerb),
+    List(list::ListVerb),
     Prune(prune::PruneVerb),
     #[command(subcommand)]
     Secret(secret::SecretVerb),
@@ -201,6 +206,7 @@ fn run(cli: &Cli, environment: &Environment) -> Result<Exit> {
         Verb::Schema(verb) => verb.run(&context),
         Verb::Run(verb) => verb.run(&context),
         Verb::Sweep(verb) => verb.run(&context),
+        Verb::List(verb) => verb.run(&context),
         Verb::Prune(verb) => verb.run(&context),
         Verb::Secret(verb) => verb.run(&context),
         Verb::Ssh(verb) => verb.run(&context),

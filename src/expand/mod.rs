@@ -20,6 +20,7 @@ mod units;
 mod unsupported;
 
 pub use prune::prunes;
+pub use repositories::repository_of;
 pub use resources::{Declared, Expanded};
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,5 @@
-//! Old backups of clients that can only add: the password that it takes, when it is done, and the command.
+//! Old backups. Of jobs: when they are removed. Of clients that can only add: the password that it takes, when, and the
+//! command.
 
 use super::{
     Declared, Expanded,
@@ -49,7 +50,31 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
     }
 }
 
-/// Lists when it is done.
+/// How the entry of a job's prune begins: a job's own begins with `rlvm-`, a client's with `rlvm-prune-`, and a job may be
+/// called `prune-x`.
+const OF_JOB: &str = "rlvm_prune-";
+
+/// Lists when old backups of jobs are removed.
+pub(super) fn of_jobs<'a>(state: &'a State, keeper: &'a UserName) -> impl Iterator<Item = Timed> + 'a {
+    let jobs = state.jobs.iter().filter(|(_, job)| job.enabled && job.retention.is_some());
+    jobs.filter_map(move |(name, job)| {
+        Some(Timed {
+            place: format!("jobs.{name}.prune"),
+            name: format!("{OF_JOB}{name}"),
+            whose: format!("prune of job {name} of {}", state.host),
+            schedule: job.prune.schedule.clone()?,
+            jitter: None,
+            // As the job itself: rlvm, which then has restic run as the user.
+            user: keeper.clone(),
+            command: format!("{} prune {name}", quote(state.rlvm_path.as_str())),
+            starts: Starts::PruneOf(name.clone()),
+            adopt: false,
+            protect: job.protect,
+        })
+    })
+}
+
+/// Lists when those of clients are.
 pub(super) fn timed(state: &State) -> impl Iterator<Item = Timed> {
     clients(state).filter_map(|(name, spec, prune)| {
         Some(Timed {
@@ -71,4 +96,43 @@ pub(super) fn timed(state: &State) -> impl Iterator<Item = Timed> {
 
 fn clients(state: &State) -> impl Iterator<Item = (&UserName, &SshUserSpec, &ClientPrune)> {
     state.ssh.users.iter().filter_map(|(name, spec)| Some((name, spec, spec.prune.as_ref()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{expand::schedules, model::Personal};
+
+    fn state(jobs: &str) -> State {
+        let yaml = format!(
+            "version: 1\nhost: web01\ndestinations:\n  a: {{ local: {{ path: /a }}, password_file: /p }}\n\
+             defaults: {{ schedule: '@daily', retention: {{ daily: 7 }} }}\njobs:\n{jobs}"
+        );
+        crate::state::load("state", &mut |_| Ok(yaml.clone())).unwrap().state
+    }
+
+    #[test]
+    fn each_has_an_entry_of_its_own() {
+        let job = |name: &str, more: &str| {
+            format!("  {name}: {{ to: [a], sources: [{{ path: /etc }}], user: backup{more} }}\n")
+        };
+        let weekly = ", prune: { schedule: '@weekly' }";
+        let off = format!("{weekly}, enabled: false");
+        let jobs = [job("x", weekly), job("prune-x", weekly), job("off", &off), job("hand", "")];
+        let state = state(&jobs.concat());
+        let entries = |scope: &Scope| -> Vec<String> {
+            let all = schedules::timed(&state, scope);
+            all.iter().map(|it| format!("{} {} {}", it.name, it.user, it.command)).collect()
+        };
+        let expected = [
+            "rlvm-hand root /usr/bin/rlvm run hand",
+            "rlvm-prune-x root /usr/bin/rlvm run prune-x",
+            "rlvm-x root /usr/bin/rlvm run x",
+            "rlvm_prune-prune-x root /usr/bin/rlvm prune prune-x",
+            "rlvm_prune-x root /usr/bin/rlvm prune x",
+        ];
+        assert_eq!(entries(&Scope::Host), expected);
+        let own = entries(&Scope::User(Box::new(Personal::ann())));
+        assert_eq!(own[4], "rlvm_prune-x ann /usr/bin/rlvm prune x");
+    }
 }

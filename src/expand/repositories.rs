@@ -11,8 +11,8 @@ use crate::{
     effect::{Arg, Private},
     model::{Address, HostPath, Mode, Name, Scope, SecretFile, UserName},
     resource::{
-        Directory, Engine, Finding, Location, Machine, OnRemove, Remote, Repository, Resource, Role, Secret,
-        Severity,
+        Directory, Engine, Finding, Kind as _, Location, Machine, OnRemove, Remote, Repository, Resource,
+        Role, Secret, Severity,
     },
     restic::{Means, Original},
     state::State,
@@ -38,6 +38,16 @@ pub(super) fn add(state: &State, homes: &Homes, scope: &Scope, expanded: &mut Ex
         }
         let ground = Ground { state, scope, home: home(&user, homes) };
         repository(&ground, homes, expanded, name, &user, destination);
+    }
+}
+
+/// Finds a destination's repository among what a state comes to: where it is, its password, its user, and all else that
+/// a call of restic needs.
+pub fn repository_of<'a>(expanded: &'a Expanded, destination: &Name) -> Option<&'a Repository> {
+    let address = Address::new(Repository::NAME, destination.as_str());
+    match &expanded.resources.get(&address)?.resource {
+        Resource::Repository(repository) => Some(repository),
+        _ => None,
     }
 }
 

@@ -38,6 +38,8 @@ pub(super) struct Timed {
 pub(super) enum Starts {
     /// A job.
     Job(Name),
+    /// Old backups of a job are removed.
+    PruneOf(Name),
     /// Old backups of a client are removed.
     Prune,
     /// Logs are rotated, where no logrotate of the system's does it.
@@ -48,7 +50,7 @@ pub(super) enum Starts {
 
 pub(super) fn add(state: &State, scope: &Scope, expanded: &mut Expanded) {
     let all = timed(state, scope);
-    if all.iter().any(|timed| matches!(timed.starts, Starts::Job(_) | Starts::Prune)) {
+    if all.iter().any(|timed| matches!(timed.starts, Starts::Job(_) | Starts::PruneOf(_) | Starts::Prune)) {
         expanded.add(Declared::plain(Program::rlvm(state.rlvm_path.clone())));
     }
     for user in all.iter().map(|timed| &timed.user).filter(|user| **user != UserName::root()) {
@@ -108,7 +110,8 @@ pub(super) fn timed(state: &State, scope: &Scope) -> Vec<Timed> {
         protect: spec.protect,
     });
     let logs = scope.personal().and_then(|personal| logs::rotation(state, personal));
-    jobs.chain(own).chain(prune::timed(state)).chain(logs).collect()
+    let prunes = prune::of_jobs(state, &keeper).chain(prune::timed(state));
+    jobs.chain(own).chain(prunes).chain(logs).collect()
 }
 
 /// Declares what could be made, or says why not.

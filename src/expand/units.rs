@@ -40,7 +40,9 @@ pub(super) fn add(state: &State, all: &[Timed], scope: &Scope, expanded: &mut Ex
 
 /// Says whether an entry is for another user than the one whose set-up it is. Who is not said is `root` in the state.
 fn is_another(timed: &Timed, own: &Personal) -> bool {
-    !matches!(timed.starts, Starts::Job(_)) && timed.user != own.user && timed.user != UserName::root()
+    !matches!(timed.starts, Starts::Job(_) | Starts::PruneOf(_))
+        && timed.user != own.user
+        && timed.user != UserName::root()
 }
 
 /// Lists the directories that units stand in: the system's, or a user's own with those above it.
@@ -106,7 +108,10 @@ fn service(state: &State, timed: &Timed, at_boot: bool, own: Option<&Personal>) 
     let kind = if at_boot { "exec" } else { "oneshot" };
     let _ = write!(text, "\n[Service]\nType={kind}\nExecStart={}\n", command(state, timed));
     let _ = writeln!(text, "Environment=PATH={CRON_PATH}");
-    let job = if let Starts::Job(name) = &timed.starts { state.jobs.get(name) } else { None };
+    let job = match &timed.starts {
+        Starts::Job(name) | Starts::PruneOf(name) => state.jobs.get(name),
+        _ => None,
+    };
     if let Some(job) = job {
         // The run takes a SIGTERM as a wish to unwind, and ends what it has started itself: snapshots go, services come
         // back, hooks have ten minutes each. No limit to the run: that is the job's `timeout`.
@@ -134,6 +139,7 @@ fn service(state: &State, timed: &Timed, at_boot: bool, own: Option<&Personal>) 
 fn command(state: &State, timed: &Timed) -> String {
     let (program, words): (&str, [&str; 2]) = match &timed.starts {
         Starts::Job(job) => (state.rlvm_path.as_str(), ["run", job.as_str()]),
+        Starts::PruneOf(job) => (state.rlvm_path.as_str(), ["prune", job.as_str()]),
         _ => ("/bin/sh", ["-c", &timed.command]),
     };
     // Of the program's own name no variable is taken (systemd.service(5)).
@@ -220,13 +226,16 @@ mod tests {
     #[test]
     fn a_jobs_units_as_the_hosts_and_as_a_users_own() {
         let yaml = "rlvm_path: /opt/my rlvm/100%\ndestinations: { a: { local: { path: /a }, password_file: /p } }\n\
-             jobs: { home: { to: [a], sources: [{ path: /home }], schedule: '@daily', user: backup } }\n";
+             jobs: { home: { to: [a], sources: [{ path: /home }], schedule: '@daily', user: backup, \
+             retention: { daily: 7 }, prune: { schedule: '@weekly' } } }\n";
         let (state, timed) = (state(yaml), super::tests::timed(yaml));
         let host = service(&state, &timed[0], false, None);
         assert!(host.contains("\nType=oneshot\nExecStart=\"/opt/my rlvm/100%%\" run home\n"), "{host}");
         assert!(host.contains("\nKillMode=mixed\n") && host.contains("\nEnvironment=HOME=%h\n"), "{host}");
         // As root, whatever the job's user is: rlvm itself steps down to that one.
         assert!(!host.contains("User=") && host.contains("\nNoNewPrivileges=true\n"), "{host}");
+        let prune = service(&state, &timed[1], false, None);
+        assert_eq!(prune.replace("prune home", "run home").replace("prune of job", "job"), host);
         let own = Personal::ann();
         let of_ann = service(&state, &timed[0], true, Some(&own));
         assert!(of_ann.ends_with("\nUMask=0077\n\n[Install]\nWantedBy=default.target\n"), "{of_ann}");

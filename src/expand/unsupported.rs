@@ -16,9 +16,6 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
         for key in extras(job) {
             say(format!("jobs.{name}.{key}"), "it is part of `rlvm run`");
         }
-        if job.prune.schedule.is_some() {
-            say(format!("jobs.{name}.prune"), "`rlvm prune` and its schedule");
-        }
         if job.verify != Verify::default() {
             say(format!("jobs.{name}.verify"), "`rlvm verify` and its schedule");
         }

@@ -20,14 +20,19 @@ const NAMED: [(&str, &str); 7] = [
 const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 
 impl Schedule {
+    /// Returns the five fields, a name's too; none for `@reboot`, which is in no calendar.
+    pub(super) fn fields(&self) -> Option<[&str; 5]> {
+        let named = NAMED.iter().find(|(name, _)| *name == self.as_str());
+        let fields: Vec<&str> = named.map_or(self.as_str(), |(_, fields)| fields).split(' ').collect();
+        fields.try_into().ok()
+    }
+
     /// Returns the lines that mean the same to systemd; none for `@reboot`, which is in no calendar.
     ///
     /// Where day of month and day of week are both restricted cron takes either, hence two lines. Where one of the two
     /// begins with `*`, be it `*/2`, cron takes both (`DOM_STAR` and `DOW_STAR` in Vixie's, which Debian's is).
     pub fn on_calendar(&self) -> Option<Vec<String>> {
-        let named = NAMED.iter().find(|(name, _)| *name == self.as_str());
-        let fields: Vec<&str> = named.map_or(self.as_str(), |(_, fields)| fields).split(' ').collect();
-        let [minute, hour, day, month, weekday] = fields[..] else { return None };
+        let [minute, hour, day, month, weekday] = self.fields()?;
         let days = numbers(&FIELDS[2], day);
         let date = |days: &str| format!("*-{}-{days}", numbers(&FIELDS[3], month));
         let time = format!("{}:{}:00", numbers(&FIELDS[1], hour), numbers(&FIELDS[0], minute));

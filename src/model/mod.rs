@@ -15,6 +15,7 @@ mod list;
 mod lv;
 mod mode;
 mod name;
+mod next;
 mod path;
 mod pattern;
 pub(crate) mod public_key;

@@ -1,5 +1,6 @@
 //! A restic repository: made where there is none, recognised by its id ever after, never removed.
 
+mod locks;
 mod look;
 mod remote;
 mod state;
@@ -16,6 +17,7 @@ use super::{
 };
 use crate::{
     effect::{Arg, Op},
+    host::Observe,
     model::{Address, HostPath, Name, SecretFile, UserName},
     restic::{Access, Found, Means, Original},
 };
@@ -201,8 +203,33 @@ impl Repository {
         Access { location, password: &self.password, user: &self.user, means: &self.means }
     }
 
+    /// Says why restic cannot be run on it now, if so: what is missing, and what somebody else could have written.
+    ///
+    /// # Errors
+    ///
+    /// If the host cannot be looked at.
+    pub fn unfit(&self, host: &dyn Observe) -> Result<Option<String>> {
+        if let Some(engine) = look::engine_missing(host, &self.means)? {
+            return Ok(Some(engine));
+        }
+        let tool = match &self.location {
+            Location::Local(_) => None,
+            Location::Remote(remote) => remote::missing_tool(host, remote)?,
+        };
+        if let Some(missing) = tool.or(look::tool(host, &self.means, false)?) {
+            return Ok(Some(format!("{}; {}", missing.message, missing.remedy)));
+        }
+        if !host.has_user(&self.user)? {
+            return Ok(Some(format!("there is no user {}", self.user)));
+        }
+        if host.entry(&self.password.0)?.file().is_none() {
+            return Ok(Some(format!("its password file {} is not there", self.password.0)));
+        }
+        self.unready(host)
+    }
+
     /// Names the place for a sentence.
-    fn place(&self) -> &str {
+    pub fn place(&self) -> &str {
         match &self.location {
             Location::Local(path) => path.as_str(),
             Location::Remote(remote) => &remote.repository,

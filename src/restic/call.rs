@@ -106,7 +106,7 @@ impl Access<'_> {
 
     /// Says how long a look may take. A local one waits for nobody but the key derivation, whose work was measured out on
     /// the machine that made the repository: on a slower one it takes longer.
-    fn limit(&self) -> u64 {
+    pub(super) fn limit(&self) -> u64 {
         if matches!(self.location, Arg::Path(_)) { LOOK_HERE } else { LOOK }
     }
 
@@ -170,7 +170,7 @@ impl Access<'_> {
         self.call(&["unlock", "--no-cache"]).timeout(120).stoppable()
     }
 
-    fn call(&self, words: &[&str]) -> Cmd {
+    pub(super) fn call(&self, words: &[&str]) -> Cmd {
         let Means { engine, flags, variables, secrets, .. } = self.means;
         let cmd = program(engine.as_ref()).args(words.iter().copied());
         let named = secrets.iter().any(|secret| secret.variable() == Some(REPOSITORY));

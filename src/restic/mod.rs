@@ -5,6 +5,8 @@
 //! code that is not listed is a failure, says restic's manual.
 
 mod call;
+mod forget;
+mod locks;
 mod said;
 mod version;
 
@@ -12,6 +14,8 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 pub use call::{Access, Backup, Means, Original, forget_older};
+pub use forget::{Ended, Foreseen, Policy, Snapshot, ended, foreseen, tag};
+pub use locks::{LockInfo, lock_ids};
 pub use said::{Heard, Progress, Summary};
 pub use version::{OLDEST, Version};
 

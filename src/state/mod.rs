@@ -59,8 +59,8 @@ pub struct State {
     /// Where cron or systemd finds rlvm: an absolute path. Default: `/usr/bin/rlvm`.
     #[serde(default = "State::rlvm_path")]
     pub rlvm_path: HostPath,
-    /// What starts all that has a schedule when it is time: jobs, prunes of clients, and the entries of `cron:` too, which
-    /// become timers by `systemd`. Schedules stay in cron's words. Default: cron.
+    /// What starts all that has a schedule when it is time: jobs, prunes, and the entries of `cron:` too, which become
+    /// timers by `systemd`. Schedules stay in cron's words. Default: cron.
     #[serde(default, skip_serializing_if = "is_default")]
     pub scheduler: Scheduler,
     /// Where rlvm writes its own logs, and how many old ones are kept.

@@ -161,6 +161,7 @@ fn help_of_every_verb() {
         &["ledger", "list"],
         &["ledger", "forget"],
         &["schema"],
+        &["list"],
         &["prune"],
         &["secret", "show"],
         &["ssh", "scan"],

@@ -1,6 +1,8 @@
-//! Old backups of a client that can only add, removed where they are kept, with each real restic.
+//! Old backups of a client that can only add, removed where they are kept, with each real restic; of jobs, in `jobs`.
 
 #![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the machine themselves")]
+
+mod jobs;
 
 use std::os::unix::fs::MetadataExt;
 

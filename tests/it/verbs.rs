@@ -7,9 +7,9 @@
     reason = "tests look at the machine and change it themselves"
 )]
 
-use std::{fs, io};
+use std::{fs, io, process::Command};
 
-use crate::support::Scratch;
+use crate::support::{RLVM, Scratch};
 
 const STATE: &str = r#"
 destinations:
@@ -318,4 +318,34 @@ fn a_private_key_in_the_place_of_a_public_one_is_not_written_over() {
         assert!(said.contains("/root/.ssh/id.pub holds a private key, and is not written over"), "{said}");
     }
     assert_eq!(scratch.read("/root/.ssh/id.pub"), key);
+}
+
+#[test]
+fn jobs_are_listed_as_applied_and_as_declared() {
+    let on = machine(STATE);
+    // As a machine calls it: no state is named.
+    let called = |args: &[&str], zone: &str| {
+        let mut command = Command::new(RLVM);
+        command.args(["--host", "web01", "--root"]).arg(on.root()).args(args).env_clear().env("TZ", zone);
+        on.ran(command.env("PATH", on.search_path()))
+    };
+    let unapplied = called(&["list"], "UTC");
+    assert!(
+        unapplied.code == Some(1) && unapplied.stderr.contains("nothing was applied here yet"),
+        "{unapplied:?}"
+    );
+    on.apply();
+    let zoned = |zone: &str| {
+        let listed: serde_json::Value =
+            serde_json::from_str(&called(&["list", "--json"], zone).stdout).unwrap();
+        assert_eq!(listed["jobs"][0]["sources"][0], "/etc", "{listed}");
+        listed["jobs"][0]["next"].as_str().unwrap().to_owned()
+    };
+    // The host's own half past two, whatever the zone.
+    for (zone, offset) in [("UTC", "+00:00"), ("Asia/Tokyo", "+09:00")] {
+        assert!(zoned(zone).ends_with(&format!("T02:30:00{offset}")), "{}", zoned(zone));
+    }
+    on.state(&STATE.replace("system:", "other:"));
+    let listed = on.expect(0, &["list"]).stdout;
+    assert!(listed.lines().count() == 2 && listed.contains("\nother  yes "), "{listed}");
 }

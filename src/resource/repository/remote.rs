@@ -206,18 +206,12 @@ impl Repository {
     /// Says whether something has a lock on it. What cannot be told is not said: opening it has just gone well.
     fn has_locks(&self, host: &dyn Observe) -> Result<bool> {
         let output = host.query(&self.access().locks()?)?;
-        Ok(output.code == Some(0) && output.stdout.lines().any(is_id))
+        Ok(output.code == Some(0) && restic::lock_ids(&output.stdout).next().is_some())
     }
 }
 
-/// Says whether a line is a lock's id; restic says other things too on the same stream.
-fn is_id(line: &str) -> bool {
-    let line = line.trim();
-    line.len() >= 8 && line.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
 /// Names a program that restic would start and that is not there (R31).
-fn missing_tool(host: &dyn Observe, remote: &Remote) -> Result<Option<Missing>> {
+pub(super) fn missing_tool(host: &dyn Observe, remote: &Remote) -> Result<Option<Missing>> {
     for (program, package) in &remote.tools {
         if host.program(program)?.is_none() {
             let message = format!("there is no {program} on PATH");
@@ -300,12 +294,6 @@ fn scanned(line: &str) -> Option<PublicKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_ids_are_locks() {
-        assert!(is_id("ab12cd34") && is_id(&"0f".repeat(32)));
-        assert!(!is_id("") && !is_id("repository 1234abcd opened") && !is_id("created new cache"));
-    }
 
     #[test]
     fn remedies_fit() {

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Flags of restic that rlvm sets itself, and where their value belongs.
-const REFUSED: [(&str, &str); 15] = [
+const REFUSED: [(&str, &str); 16] = [
     ("repo", "say where the repository is with `local`, `sftp`, `rest`, `s3`, `b2` or `rclone`"),
     ("r", "say where the repository is with `local`, `sftp`, `rest`, `s3`, `b2` or `rclone`"),
     ("repository-file", "say where the repository is with `local`, `sftp`, `rest`, `s3`, `b2` or `rclone`"),
@@ -23,6 +23,7 @@ const REFUSED: [(&str, &str); 15] = [
     ("cache-dir", "rlvm's cache is in /var/cache/rlvm"),
     ("no-cache", "rlvm's cache is in /var/cache/rlvm"),
     ("no-lock", "rlvm takes locks where they are needed"),
+    ("dry-run", "that is a verb's own: `rlvm run --dry-run`"),
     ("json", "rlvm reads what restic prints"),
     ("quiet", "rlvm reads what restic prints"),
     ("verbose", "rlvm reads what restic prints"),

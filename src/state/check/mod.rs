@@ -93,13 +93,13 @@ impl Check<'_> {
     fn cron(&mut self) {
         for (name, entry) in &self.state.cron {
             self.schedule(&["cron", name.as_str(), "schedule"], Some(&entry.schedule));
-            let job = name
-                .as_str()
-                .strip_prefix("rlvm-")
-                .filter(|job| self.state.jobs.keys().any(|it| it.as_str() == *job));
-            if let Some(job) = job {
-                let message = format!("the cron entry `{name}` would stand in the file of the job `{job}`");
-                self.error(&["cron", name.as_str()], message, "give it another name");
+            for (prefix, what) in [("rlvm-", "job"), ("rlvm_prune-", "prune of the job")] {
+                let of = name.as_str().strip_prefix(prefix);
+                if let Some(job) = of.filter(|of| self.state.jobs.keys().any(|it| it.as_str() == *of)) {
+                    let message =
+                        format!("the cron entry `{name}` would stand in the file of the {what} `{job}`");
+                    self.error(&["cron", name.as_str()], message, "give it another name");
+                }
             }
         }
     }

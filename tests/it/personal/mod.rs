@@ -10,6 +10,7 @@ mod cron;
 mod killed;
 mod logs;
 mod places;
+mod prune;
 mod refused;
 
 use std::{

@@ -1,0 +1,263 @@
+//! Old backups of this host's own jobs, at one destination after the other's work: look, judge, forget, look again.
+
+use std::{thread, time::Duration};
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    effect::Cmd,
+    expand::{Expanded, repository_of},
+    host::{Host as _, Real, interrupted},
+    model::{Name, Schedule},
+    resource::Repository,
+    restic::{self, Ended, Foreseen, Policy, Snapshot},
+    state::State,
+};
+
+/// How long between two tries where somebody else has a lock, in seconds.
+const PAUSE: u64 = 5;
+
+/// A destination with the jobs whose backups go there. One after the other: each takes the repository for itself.
+pub(super) struct Place {
+    name: Name,
+    repository: Repository,
+    jobs: Vec<Part>,
+}
+
+/// A job at a destination.
+struct Part {
+    name: Name,
+    policy: Policy,
+    schedule: Option<Schedule>,
+}
+
+/// What it takes to carry it out.
+pub(super) struct World<'a> {
+    /// The host.
+    pub(super) host: &'a Real,
+    /// The machine's own name, as restic writes it into locks.
+    pub(super) here: String,
+    /// The time, if it may be doubted.
+    pub(super) clock: Option<Timestamp>,
+    /// How long to wait for somebody else's lock, in seconds.
+    pub(super) patience: u64,
+}
+
+/// How it went at a destination.
+#[derive(Debug, Serialize)]
+pub(super) struct PlaceDone {
+    /// The destination.
+    pub(super) name: Name,
+    /// Its jobs.
+    pub(super) jobs: Vec<JobDone>,
+    /// What removes the data that no backup needs any more; run if a backup went.
+    pub(super) command: String,
+    /// What that printed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) output: Option<String>,
+    /// Why that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<String>,
+}
+
+/// How it went with a job's backups there.
+#[derive(Debug, Serialize)]
+pub(super) struct JobDone {
+    /// The job.
+    pub(super) name: Name,
+    /// What forgets the backups.
+    pub(super) command: String,
+    /// How many there are now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) kept: Option<usize>,
+    /// How many went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) removed: Option<usize>,
+    /// What restic printed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) output: Option<String>,
+    /// Why nothing was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) refused: Option<String>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<String>,
+}
+
+/// Why a job's backups were not pruned.
+enum Trouble {
+    /// A guard said no.
+    Refused(String),
+    /// It failed.
+    Failed(String),
+}
+
+impl From<anyhow::Error> for Trouble {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(format!("{error:#}"))
+    }
+}
+
+/// What became of a job's backups.
+#[derive(Default)]
+struct Pruned {
+    kept: usize,
+    removed: usize,
+    output: String,
+}
+
+/// Lists the destinations of jobs, copies' too.
+pub(super) fn places(state: &State, expanded: &Expanded, jobs: &[&Name]) -> Vec<Place> {
+    let place = |(name, _): (&Name, _)| {
+        let repository = repository_of(expanded, name)?.clone();
+        let stored = state
+            .jobs
+            .iter()
+            .filter(|(job, of)| jobs.contains(job) && (of.to.contains(name) || of.copy.contains_key(name)));
+        let parts = stored.filter_map(|(job, of)| {
+            let policy = Policy {
+                hosts: std::iter::once(&state.host).chain(&state.was).cloned().collect(),
+                jobs: std::iter::once(job).chain(&of.was).cloned().collect(),
+                retention: of.retention.clone()?,
+            };
+            Some(Part { name: job.clone(), policy, schedule: of.schedule.clone() })
+        });
+        let parts: Vec<Part> = parts.collect();
+        (!parts.is_empty()).then(|| Place { name: name.clone(), repository, jobs: parts })
+    };
+    state.destinations.iter().filter_map(place).collect()
+}
+
+impl Place {
+    /// Says what would be run.
+    pub(super) fn shown(&self) -> PlaceDone {
+        PlaceDone {
+            name: self.name.clone(),
+            jobs: self.jobs.iter().map(|job| self.job(job)).collect(),
+            command: self.repository.access().prune().to_string(),
+            output: None,
+            error: None,
+        }
+    }
+
+    fn job(&self, part: &Part) -> JobDone {
+        let command = self.repository.access().forget(&part.policy).to_string();
+        let (name, output, refused, error) = (part.name.clone(), None, None, None);
+        JobDone { name, command, kept: None, removed: None, output, refused, error }
+    }
+
+    /// Forgets what each job does not keep, then removes what no backup needs any more.
+    pub(super) fn prune(&self, world: &World<'_>) -> PlaceDone {
+        let mut place = self.shown();
+        let mut removed = 0;
+        for (part, done) in self.jobs.iter().zip(&mut place.jobs) {
+            match if interrupted().is_some() { Err(stopped()) } else { self.forget(world, part) } {
+                Ok(pruned) => {
+                    removed += pruned.removed;
+                    (done.kept, done.removed) = (Some(pruned.kept), Some(pruned.removed));
+                    done.output = Some(pruned.output);
+                }
+                Err(Trouble::Refused(why)) => done.refused = Some(why),
+                Err(Trouble::Failed(why)) => done.error = Some(why),
+            }
+        }
+        if removed > 0 && interrupted().is_none() {
+            match self.alone(world, &self.repository.access().prune()) {
+                Ok(Ok(output)) => place.output = Some(output),
+                Ok(Err(why)) => place.error = Some(why),
+                Err(err) => place.error = Some(format!("{err:#}")),
+            }
+        }
+        place
+    }
+
+    fn forget(&self, world: &World<'_>, part: &Part) -> Result<Pruned, Trouble> {
+        if let Some(why) = self.repository.unfit(world.host.looker().as_ref())? {
+            return Err(Trouble::Failed(why));
+        }
+        let before = self.foresee(world, part)?;
+        if before.remove.is_empty() {
+            return Ok(Pruned { kept: before.keep.len(), ..Pruned::default() });
+        }
+        if let Some(clock) = world.clock {
+            let today = clock.to_zoned(jiff::tz::TimeZone::UTC).datetime();
+            let period = part.schedule.as_ref().and_then(|schedule| schedule.longest_gap(today));
+            if let Some(doubt) = before.doubt(clock, period) {
+                let help = "set the clock, and remove backups of a wrong time (`restic forget ID`); if all is as it \
+                            should be: --clock-is-right";
+                let why = format!("the clock may have jumped: {doubt}; nothing was removed\nhelp: {help}");
+                return Err(Trouble::Refused(why));
+            }
+        }
+        let ran = self.alone(world, &self.repository.access().forget(&part.policy))?;
+        // restic 0.18 ends well where a store that only adds has kept all; and what failed may have done half of it.
+        let after = self.foresee(world, part)?;
+        let left = before.left(&after);
+        match ran {
+            Ok(output) if left.is_empty() => {
+                let kept = after.keep.len() + after.remove.len();
+                Ok(Pruned { kept, removed: before.remove.len(), output })
+            }
+            Ok(_) => Err(Trouble::Failed(still_there(&before, &left, "though restic ended well"))),
+            Err(why) if left.is_empty() => Err(Trouble::Failed(why)),
+            Err(why) => Err(Trouble::Failed(still_there(&before, &left, &why))),
+        }
+    }
+
+    fn foresee(&self, world: &World<'_>, part: &Part) -> Result<Foreseen, Trouble> {
+        let query = self.repository.access().foresee(&part.policy).context("cannot ask restic")?;
+        let said = restic::foreseen(&world.host.looker().query(&query)?);
+        said.map_err(|why| Trouble::Failed(format!("{}: {why}", self.repository.place())))
+    }
+
+    /// Runs what needs the repository for itself, once nobody else's lock is in the way; returns what it printed, or why
+    /// it failed.
+    fn alone(&self, world: &World<'_>, cmd: &Cmd) -> Result<Result<String, String>> {
+        let (mut waited, mut unlocked) = (0, false);
+        loop {
+            let output = match world.host.run(cmd) {
+                Ok(output) => output,
+                Err(err) => return Ok(Err(format!("{err:#}"))),
+            };
+            let by = match restic::ended(&output) {
+                Ended::Done => return Ok(Ok(output.stdout)),
+                Ended::Failed(why) => return Ok(Err(why)),
+                Ended::Locked(by) => by,
+            };
+            if !unlocked && self.repository.has_only_left_locks(world.host.looker().as_ref(), &world.here)? {
+                world.host.run(&self.repository.access().unlock())?;
+                unlocked = true;
+                continue;
+            }
+            if waited >= world.patience || interrupted().is_some() {
+                let help = "wait for it, longer with --wait; if that process is no more: restic unlock";
+                return Ok(Err(format!("the repository is locked {by}\nhelp: {help}")));
+            }
+            for _ in 0..PAUSE {
+                if interrupted().is_none() {
+                    thread::sleep(Duration::from_secs(1));
+                }
+            }
+            waited += PAUSE;
+        }
+    }
+}
+
+fn stopped() -> Trouble {
+    Trouble::Failed("it was not begun".into())
+}
+
+/// Says that a store has kept what was to go.
+fn still_there(before: &Foreseen, left: &[&Snapshot], why: &str) -> String {
+    let names: Vec<&str> = left.iter().take(3).map(|it| it.id.get(..8).unwrap_or(&it.id)).collect();
+    let more = if left.len() > names.len() { ", …" } else { "" };
+    format!(
+        "{} of {} backups that were to go are still there ({}{more}): {why}\nhelp: if the place only adds, its own server \
+         prunes it: `ssh: users: CLIENT: prune: {{ keep_within: … }}` in the server's state",
+        left.len(),
+        before.remove.len(),
+        names.join(", ")
+    )
+}

@@ -1,0 +1,231 @@
+//! `rlvm prune`: removes old backups, of this host's jobs where they are stored, and of clients that can only add, here,
+//! where they are kept.
+
+mod jobs;
+mod tasks;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use self::{
+    jobs::{JobDone, PlaceDone, World, places},
+    tasks::{Client, Done, Task, side_by_side, tell},
+};
+use super::{
+    context::Context,
+    exit::{Exit, Failure},
+    kept::applied,
+};
+use crate::{
+    expand::{expand, prunes},
+    host::{Host as _, Real, host_name, interrupted, watch_signals},
+    model::{Name, Span, UserName},
+    state::State,
+};
+
+/// Remove old backups: those of jobs where they are stored, those of clients that can only add here
+///
+/// Of each job with `retention`, at each of its destinations, copies too: what that does not keep, only of this host and
+/// this job. Backups with the tag `protected` stay. It is refused where the clock may have jumped: a backup of the future, or none for 30
+/// days and 10 times the schedule's period. Locks that died with a process of this host are removed; others are waited
+/// for.
+///
+/// A client with `access: append_only` cannot remove its own backups: the server does, by restic, as the client's own
+/// account, by `keep_within` alone, since a stolen client could forge any number of backups.
+///
+/// Without JOB and --client: all of both. The state is the one that was applied last, unless --state names another. Exits 1
+/// if one failed, 6 if one was refused; the others are pruned all the same.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rlvm prune --dry-run            print each command, ready to paste
+  rlvm prune system               this job's backups alone, at all its destinations
+  rlvm prune --client backup-db01
+
+In the state:
+  jobs:
+    system:
+      retention: { daily: 7, weekly: 4, monthly: 12 }
+      prune: { schedule: \"0 5 * * 0\" }
+  ssh:
+    users:
+      backup-db01:
+        access: append_only
+        prune:
+          keep_within: 90d
+          schedule: \"0 5 * * 0\"
+          password_file: /etc/rlvm/secrets/db01.pass    # the client's, root's here")]
+pub(super) struct PruneVerb {
+    /// Only these jobs
+    #[arg(value_name = "JOB")]
+    jobs: Vec<Name>,
+    /// Only this client, by its account's name (more than once for several)
+    #[arg(long = "client", value_name = "ACCOUNT")]
+    clients: Vec<UserName>,
+    /// Remove also where the clock seems to have jumped
+    #[arg(long)]
+    clock_is_right: bool,
+    /// Wait so long for a lock of somebody else's
+    #[arg(long, value_name = "TIME", default_value = "10m")]
+    wait: Span,
+    /// Print the commands, and run none
+    #[arg(long = "dry-run")]
+    printed: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How it went, for machines.
+#[derive(Debug, Default, Serialize)]
+struct Pruned {
+    format_version: &'static str,
+    destinations: Vec<PlaceDone>,
+    clients: Vec<Client>,
+}
+
+impl PruneVerb {
+    pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
+        let host = context.host()?;
+        if host.looker().is_tree() {
+            let message = "old backups are removed by the running system, not below --root";
+            return Err(Failure::new(Exit::Usage, message).into());
+        }
+        let state = applied(context, &host)?;
+        let mut tasks = self.of_jobs(context, &host, &state)?;
+        tasks.extend(self.of_clients(context, &state)?);
+        if self.printed {
+            return self.show(context, &tasks);
+        }
+        let now =
+            Timestamp::try_from(context.environment.now).context("the clock is beyond all calendars")?;
+        let clock = (!self.clock_is_right).then_some(now);
+        let (here, patience) = (host_name()?.to_string(), self.wait.seconds());
+        self.carry_out(context, &World { host: &host, here, clock, patience }, tasks)
+    }
+
+    /// Runs the commands, and tells how each ended.
+    fn carry_out(&self, context: &Context<'_>, world: &World<'_>, tasks: Vec<Task>) -> Result<Exit> {
+        watch_signals()?;
+        let asked: usize = tasks.iter().map(Task::count).sum();
+        let mut pruned = Pruned { format_version: "1.0", ..Pruned::default() };
+        side_by_side(world, tasks, &mut |done| {
+            if !self.json {
+                tell(context, &done)?;
+            }
+            pruned.add(done);
+            Ok(())
+        })?;
+        let (done, failed, refused) = (pruned.count(), pruned.failed(), pruned.refused());
+        if self.json {
+            context.printer.json(&pruned)?;
+        }
+        let exit = match (interrupted(), refused) {
+            (Some(signal), _) => return Ok(Exit::of_signal(Some(signal))),
+            (None, 0) if failed == 0 && done == asked => return Ok(Exit::Ok),
+            (None, 0) => Exit::Failed,
+            (None, _) => Exit::Refused,
+        };
+        bail!(Failure::new(exit, format!("{} of {asked}: not pruned", failed + refused)))
+    }
+
+    /// Takes the jobs that are asked for.
+    fn of_jobs(&self, context: &Context<'_>, host: &Real, state: &State) -> Result<Vec<Task>> {
+        let with = state.jobs.iter().filter(|(_, job)| job.retention.is_some());
+        let kept: Vec<(&Name, bool)> = with.map(|(name, job)| (name, job.enabled)).collect();
+        let names: Vec<&Name> = kept.iter().map(|(name, _)| *name).collect();
+        let what = ("job", "the state declares `retention` for no job");
+        self.jobs.iter().try_for_each(|name| is_one_of(what, name, &names))?;
+        // What is disabled is left as it is, unless it is named.
+        let all = self.jobs.is_empty() && self.clients.is_empty();
+        let asked = kept.iter().filter(|(name, enabled)| self.jobs.contains(name) || all && *enabled);
+        let asked: Vec<&Name> = asked.map(|(name, _)| *name).collect();
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let expanded = expand(state, &context.homes(host, state)?, &context.scope()?);
+        Ok(places(state, &expanded, &asked).into_iter().map(Task::Jobs).collect())
+    }
+
+    /// Takes the clients that are asked for.
+    fn of_clients(&self, context: &Context<'_>, state: &State) -> Result<Vec<Task>> {
+        // Without root there are no accounts of others.
+        let clients = if context.scope()?.personal().is_none() { prunes(state) } else { Vec::new() };
+        let names: Vec<&UserName> = clients.iter().map(|(name, _)| name).collect();
+        let what = ("client", "the state declares `prune` for no client");
+        self.clients.iter().try_for_each(|name| is_one_of(what, name, &names))?;
+        let all = self.jobs.is_empty() && self.clients.is_empty();
+        let asked = clients.into_iter().filter(|(name, _)| all || self.clients.contains(name));
+        Ok(asked.map(|(name, cmd)| Task::Client(name, cmd)).collect())
+    }
+
+    fn show(&self, context: &Context<'_>, tasks: &[Task]) -> Result<Exit> {
+        let mut shown = Pruned { format_version: "1.0", ..Pruned::default() };
+        for task in tasks {
+            shown.add(task.shown());
+        }
+        if self.json {
+            context.printer.json(&shown)?;
+            return Ok(Exit::Ok);
+        }
+        for place in &shown.destinations {
+            for job in &place.jobs {
+                context.printer.print(&format!("# {} at {}\n{}\n", job.name, place.name, job.command))?;
+            }
+            let what = "what no backup needs any more";
+            context.printer.print(&format!("# {}: {what}\n{}\n", place.name, place.command))?;
+        }
+        for client in &shown.clients {
+            context.printer.print(&format!("# {}\n{}\n", client.name, client.command))?;
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+/// Refuses a name that is none of those that can be pruned.
+fn is_one_of<T: PartialEq + std::fmt::Display>(
+    (what, none): (&str, &str),
+    name: &T,
+    all: &[&T],
+) -> Result<()> {
+    if all.contains(&name) {
+        return Ok(());
+    }
+    let help = match all {
+        [] => none.to_owned(),
+        _ => format!("there are: {}", all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    bail!(Failure::new(Exit::Failed, format!("no {what} {name} is pruned here")).help(help))
+}
+
+impl Pruned {
+    fn add(&mut self, done: Done) {
+        match done {
+            Done::Jobs(place) => self.destinations.push(place),
+            Done::Client(client) => self.clients.push(client),
+        }
+        // In the order of names, whoever came first.
+        self.destinations.sort_by(|a, b| a.name.cmp(&b.name));
+        self.clients.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+
+    fn jobs(&self) -> impl Iterator<Item = &JobDone> {
+        self.destinations.iter().flat_map(|place| &place.jobs)
+    }
+
+    fn count(&self) -> usize {
+        self.jobs().count() + self.clients.len()
+    }
+
+    fn failed(&self) -> usize {
+        let places = self.destinations.iter().filter(|place| place.error.is_some()).count();
+        let jobs = self.jobs().filter(|job| job.error.is_some()).count();
+        jobs + places + self.clients.iter().filter(|client| client.error.is_some()).count()
+    }
+
+    fn refused(&self) -> usize {
+        self.jobs().filter(|job| job.refused.is_some()).count()
+    }
+}

@@ -1,0 +1,404 @@
+//! Old backups of a job: which ones go, whether the clock can be trusted with it, and restic's calls.
+//!
+//! What goes is asked first, of restic itself (`forget --dry-run`): the same list says afterwards whether it is gone.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{Access, Found, found};
+use crate::{
+    effect::{Cmd, NotReadOnly, Query},
+    host::Output,
+    model::{HostName, Name, Retention},
+};
+
+/// The tag that keeps a snapshot whatever its age (R63).
+const PROTECTED: &str = "protected";
+/// How long it may take to list what goes, in seconds: without a cache restic reads each snapshot over the network.
+const LIST: u64 = 900;
+/// How long it may take to forget, in seconds; 0.14 tries each removal that is refused for 45 s (tried).
+const FORGET: u64 = 3600;
+/// How long it may take to remove what nothing needs any more, in seconds.
+const PRUNE: u64 = 24 * 3600;
+
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
+/// How far ahead of the clock a snapshot may be: another machine's clock, a time zone's change.
+const AHEAD: i64 = HOUR;
+/// Without a backup for so long the clock may have jumped, unless the job runs as seldom.
+const SILENCE: i64 = 30 * DAY;
+/// How many of the schedule's periods are such a silence too.
+const PERIODS: i64 = 10;
+/// So much of backups after a silence says that it was real.
+const BELIEVED: i64 = 7 * DAY;
+
+/// Whose backups, and which of them are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The host, and what it was called before.
+    pub hosts: Vec<HostName>,
+    /// The job, and what it was called before.
+    pub jobs: Vec<Name>,
+    /// What is kept.
+    pub retention: Retention,
+}
+
+/// A backup in a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its id.
+    pub id: String,
+    /// Of when it is.
+    pub time: Timestamp,
+}
+
+/// What restic would do with a job's backups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Foreseen {
+    /// Those that stay.
+    pub keep: Vec<Snapshot>,
+    /// Those that go.
+    pub remove: Vec<Snapshot>,
+}
+
+/// How a call ended that needs the repository for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Well.
+    Done,
+    /// Somebody has a lock on it: who.
+    Locked(String),
+    /// Otherwise: why.
+    Failed(String),
+}
+
+impl Policy {
+    /// Returns the words that say it: of this host, this job, whatever the paths were.
+    ///
+    /// Several `--host` or `--tag` are any of them. Grouped by host, since without it restic groups by paths too, and
+    /// a job whose paths have changed would keep its last ones for ever.
+    fn words(&self) -> Vec<String> {
+        let hosts = self.hosts.iter().flat_map(|host| ["--host".to_owned(), host.to_string()]);
+        let jobs = self.jobs.iter().flat_map(|job| ["--tag".to_owned(), tag(job)]);
+        let counts = self.retention.counts();
+        let counts = counts.into_iter().filter_map(|(name, count)| Some((name, count?)));
+        let counts = counts.flat_map(|(name, count)| [format!("--keep-{name}"), count.to_string()]);
+        // restic knows years, months, days and hours: the state has whole hours alone.
+        let within = self.retention.keep_within.iter();
+        let within = within.flat_map(|it| ["--keep-within".to_owned(), format!("{}h", it.seconds() / 3600)]);
+        let fixed = ["--keep-tag", PROTECTED, "--group-by", "host"].map(str::to_owned);
+        hosts.chain(jobs).chain(counts).chain(within).chain(fixed).collect()
+    }
+}
+
+/// Returns the tag that each of a job's snapshots has.
+pub fn tag(job: &Name) -> String {
+    format!("rlvm:job={job}")
+}
+
+impl Access<'_> {
+    /// Asks what would go, and takes no lock.
+    ///
+    /// # Errors
+    ///
+    /// Never, as long as the call stands in the reviewed list.
+    pub fn foresee(&self, policy: &Policy) -> Result<Query, NotReadOnly> {
+        let start = ["forget", "--dry-run", "--json", "--no-lock"];
+        Query::new(self.of_policy(&start, policy).ok(&[0, 1, 10, 11, 12]).timeout(LIST))
+    }
+
+    /// Forgets what the policy does not keep. What only that held stays in the store until [`Access::prune`].
+    pub fn forget(&self, policy: &Policy) -> Cmd {
+        exclusive(self.of_policy(&["forget"], policy), FORGET)
+    }
+
+    /// Removes what no snapshot needs any more.
+    pub fn prune(&self) -> Cmd {
+        exclusive(self.call(&["prune", "--no-cache"]), PRUNE)
+    }
+
+    fn of_policy(&self, start: &[&str], policy: &Policy) -> Cmd {
+        let words = policy.words();
+        let words = start.iter().copied().chain(["--no-cache"]).chain(words.iter().map(String::as_str));
+        self.call(&words.collect::<Vec<_>>())
+    }
+}
+
+/// Makes it a call that takes the repository for itself, and can be asked to end.
+fn exclusive(cmd: Cmd, limit: u64) -> Cmd {
+    cmd.ok(&[0, 1, 3, 11]).timeout(limit).stoppable()
+}
+
+/// Reads how a call ended that needs the repository for itself.
+pub fn ended(output: &Output) -> Ended {
+    let said = plain(&output.stderr);
+    let locked = said.lines().find_map(|line| line.split_once("repository is already locked"));
+    match (output.code, locked) {
+        (Some(0), _) => Ended::Done,
+        (Some(1 | 11), Some((_, by))) => Ended::Locked(by.trim().to_owned()),
+        (Some(11), None) => Ended::Locked(String::new()),
+        (code, _) => {
+            let code = code.map_or("a signal".into(), |code| format!("exit code {code}"));
+            Ended::Failed(format!("{} ({code})", super::reason(&said)))
+        }
+    }
+}
+
+/// Reads what restic would do; of no snapshots it says nothing.
+///
+/// # Errors
+///
+/// Says what is wrong with the repository, or with what restic said.
+pub fn foreseen(output: &Output) -> Result<Foreseen, String> {
+    if output.timed_out {
+        return Err(format!("{} {LIST} s", super::SILENT));
+    }
+    if output.code != Some(0) {
+        let output = Output { stderr: plain(&output.stderr), ..output.clone() };
+        return Err(match found(&output) {
+            Found::Absent => "there is no repository".into(),
+            Found::WrongPassword => "wrong password".into(),
+            Found::Locked => "locked".into(),
+            Found::Damaged(why) => format!("damaged: {why}"),
+            Found::Unreachable(why) => why,
+            Found::Ready { .. } => "restic says nothing of its backups".into(),
+        });
+    }
+    let text = output.stdout.trim();
+    if text.is_empty() {
+        return Ok(Foreseen::default());
+    }
+    let groups: Option<Vec<Group>> = serde_json::from_str(text).map_err(|err| {
+        // `host` keeps only so much of what a program prints.
+        let cut =
+            if err.is_eof() { format!(", or was cut off after {} bytes", text.len()) } else { String::new() };
+        format!("restic's list makes no sense{cut}: {err}")
+    })?;
+    let mut all = Foreseen::default();
+    for group in groups.into_iter().flatten() {
+        for (from, to) in [(group.keep, &mut all.keep), (group.remove, &mut all.remove)] {
+            for listed in from.into_iter().flatten() {
+                to.push(listed.read()?);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Snapshots as restic groups them.
+#[derive(Deserialize)]
+struct Group {
+    keep: Option<Vec<Listed>>,
+    remove: Option<Vec<Listed>>,
+}
+
+/// A snapshot as restic lists it.
+#[derive(Deserialize)]
+struct Listed {
+    id: String,
+    time: String,
+}
+
+impl Listed {
+    fn read(self) -> Result<Snapshot, String> {
+        let time = self.time.parse();
+        let time = time.map_err(|_| format!("{} is of no time: {}", self.id, self.time.escape_debug()))?;
+        Ok(Snapshot { id: self.id, time })
+    }
+}
+
+/// Takes the words out of what restic says as JSON, since 0.18, of how it ended.
+fn plain(stderr: &str) -> String {
+    #[derive(Deserialize)]
+    struct Said {
+        message: String,
+    }
+    let line = |line: &str| match serde_json::from_str::<Said>(line) {
+        Ok(said) => said.message,
+        Err(_) => line.to_owned(),
+    };
+    stderr.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+impl Foreseen {
+    /// Lists what was to go and is there still.
+    pub fn left<'a>(&self, after: &'a Self) -> Vec<&'a Snapshot> {
+        let gone: BTreeSet<&str> = self.remove.iter().map(|it| it.id.as_str()).collect();
+        after.all().filter(|it| gone.contains(it.id.as_str())).collect()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Snapshot> {
+        self.keep.iter().chain(&self.remove)
+    }
+
+    /// Says why the clock cannot be trusted with what goes, if so: ages are all that retention is about, and a backup
+    /// that was made in a wrong year makes all others old.
+    ///
+    /// `period` is the longest time between two runs of the job, in seconds. A job without a schedule may be silent
+    /// for as long as it likes. A silence with a week of backups behind it was real: the host was off.
+    pub fn doubt(&self, now: Timestamp, period: Option<u64>) -> Option<String> {
+        let mut times: Vec<Timestamp> = self.all().map(|it| it.time).collect();
+        times.sort_unstable();
+        let newest = *times.last().filter(|_| !self.remove.is_empty())?;
+        if newest.as_second() > now.as_second() + AHEAD {
+            return Some(format!("the newest backup is of {}, and now it is {}", day(newest), day(now)));
+        }
+        let period = i64::try_from(period?).ok()?;
+        let silence = SILENCE.max(period.saturating_mul(PERIODS));
+        times.push(now.max(newest));
+        let pairs = times.windows(2).rev();
+        let recent = pairs.take_while(|pair| newest.as_second() - pair[1].as_second() < BELIEVED);
+        let gap = recent.into_iter().find(|pair| pair[1].as_second() - pair[0].as_second() > silence)?;
+        Some(format!("there is no backup between {} and {}", day(gap[0]), day(gap[1])))
+    }
+}
+
+/// Shows a time to the minute.
+fn day(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(keep: &[&str], remove: &[&str]) -> Foreseen {
+        let all = |days: &[&str]| {
+            let of = |day: &&str| Snapshot {
+                id: (*day).to_owned(),
+                time: format!("{day}T02:30:00Z").parse().unwrap(),
+            };
+            days.iter().map(of).collect()
+        };
+        Foreseen { keep: all(keep), remove: all(remove) }
+    }
+
+    #[test]
+    fn a_policy_in_restics_words() {
+        // R63
+        let policy = Policy {
+            hosts: vec!["web01".parse().unwrap(), "old".parse().unwrap()],
+            jobs: vec!["system".parse().unwrap(), "sys".parse().unwrap()],
+            retention: Retention {
+                last: Some(3),
+                daily: Some(0),
+                keep_within: "2d".parse().ok(),
+                ..Retention::default()
+            },
+        };
+        assert_eq!(
+            policy.words().join(" "),
+            "--host web01 --host old --tag rlvm:job=system --tag rlvm:job=sys --keep-last 3 --keep-daily 0 \
+             --keep-within 48h --keep-tag protected --group-by host"
+        );
+    }
+
+    #[test]
+    fn what_restic_foresees() {
+        let said = |code, stdout: &str, stderr: &str| {
+            foreseen(&Output {
+                code: Some(code),
+                stdout: stdout.into(),
+                stderr: stderr.into(),
+                ..Output::default()
+            })
+        };
+        // No snapshots, with 0.14, 0.18 and 0.19.
+        assert_eq!(said(0, "\n", ""), Ok(Foreseen::default()));
+        assert_eq!(said(0, "null\n", ""), Ok(Foreseen::default()));
+        let json = r#"[{"tags":null,"host":"h1","paths":null,"keep":[{"time":"2024-03-01T01:00:00.5+01:00","tree":"5a","id":"06"}],
+            "remove":null,"reasons":[]},{"keep":null,"remove":[{"time":"2024-01-01T00:00:00Z","id":"99"}]}]"#;
+        let both = said(0, json, "").unwrap();
+        assert_eq!((both.keep.len(), both.remove[0].id.as_str()), (1, "99"));
+        assert_eq!(both.keep[0].time.to_string(), "2024-03-01T00:00:00.5Z");
+        assert!(said(0, &json[..100], "").is_err() && said(0, &json.replace("2024-01", "x"), "").is_err());
+        let wrong = "Fatal: wrong password or no key found";
+        let as_json = format!(r#"{{"message_type":"exit_error","code":12,"message":"{wrong}"}}"#);
+        for (code, stderr, expected) in [
+            (1, wrong, "wrong password"),
+            (12, as_json.as_str(), "wrong password"),
+            (10, "", "there is no repository"),
+            (11, "", "locked"),
+            (
+                1,
+                r#"{"message_type":"exit_error","code":1,"message":"Fatal: unable to open config file: no\nx"}"#,
+                "Fatal: unable to open config file: no",
+            ),
+        ] {
+            assert_eq!(said(code, "", stderr), Err(expected.into()), "{code} {stderr}");
+        }
+    }
+
+    #[test]
+    fn how_it_ended() {
+        let said = |code, stderr: &str| {
+            ended(&Output { code: Some(code), stderr: stderr.into(), ..Output::default() })
+        };
+        let locked = "unable to create lock in backend: repository is already locked by PID 9 on vm by root (UID 0, GID 0)\nlock was";
+        let by = Ended::Locked("by PID 9 on vm by root (UID 0, GID 0)".into());
+        assert_eq!(said(0, ""), Ended::Done);
+        assert_eq!((said(1, locked), said(11, locked)), (by.clone(), by));
+        // 0.19 of a store that removes nothing; 0.14 says 1, 0.18 says 0.
+        let refused = said(3, "unable to remove <snapshot/72> from the repository\n");
+        assert!(matches!(refused, Ended::Failed(why) if why.starts_with("unable to remove ")));
+    }
+
+    #[test]
+    fn what_is_left() {
+        let before = list(&["2026-11-20"], &["2026-01-01", "2026-01-02"]);
+        assert!(before.left(&list(&["2026-11-21", "2026-11-20"], &[])).is_empty());
+        let after = list(&["2026-11-20"], &["2026-01-02"]);
+        assert_eq!(before.left(&after).len(), 1);
+    }
+
+    #[test]
+    fn a_clock_that_jumped() {
+        // R63
+        const DAILY: Option<u64> = Some(86_400);
+        const MONTHLY: Option<u64> = Some(31 * 86_400);
+        let week = ["2026-11-14", "2026-11-17", "2026-11-20"];
+        for (keep, remove, period, why) in [
+            (&week[..], &["2026-11-01"][..], DAILY, ""),
+            (&["2026-11-20"], &["2026-11-19"], None, ""),
+            // Of the future; without a schedule too.
+            (&["2026-11-22"], &["2026-11-20"], DAILY, "the newest backup is of 2026-11-22 02:30 UTC"),
+            (&["2099-01-01"], &["2026-11-20"], None, "and now it is 2026-11-21 03:00 UTC"),
+            // Nothing goes, nothing is lost.
+            (&["2099-01-01"], &[], DAILY, ""),
+            (&[], &[], DAILY, ""),
+            // The clock is years ahead, and nothing was stored since.
+            (
+                &["2020-11-20"],
+                &["2020-11-19"],
+                DAILY,
+                "no backup between 2020-11-20 02:30 UTC and 2026-11-21",
+            ),
+            // It is, and the job has run.
+            (
+                &["2026-11-20"],
+                &["2020-11-19", "2020-11-18"],
+                DAILY,
+                "between 2020-11-19 02:30 UTC and 2026-11-20",
+            ),
+            (
+                &["2026-11-20", "2026-11-19"],
+                &["2020-11-19"],
+                DAILY,
+                "between 2020-11-19 02:30 UTC and 2026-11-19",
+            ),
+            // The host was off for a time.
+            (&["2026-11-12", "2026-11-20"], &["2026-08-01"], DAILY, ""),
+            (&["2026-11-20"], &["2026-11-01"], DAILY, ""),
+            // A job that runs seldom, or by hand.
+            (&["2026-11-01"], &["2026-07-01"], MONTHLY, ""),
+            (&["2026-11-01"], &["2025-07-01"], MONTHLY, "between 2025-07-01"),
+            (&["2026-11-01"], &["2016-07-01"], None, ""),
+        ] {
+            let said = list(keep, remove).doubt("2026-11-21T03:00:00Z".parse().unwrap(), period);
+            let said = said.unwrap_or_default();
+            assert!(said.contains(why) && said.is_empty() == why.is_empty(), "{keep:?} {remove:?}: {said}");
+        }
+    }
+}
