@@ -13,7 +13,8 @@ use crate::{
     model::{HostPath, LvName, RunId, Size},
 };
 
-/// Files of a logical volume, taken from a snapshot that is there only while they are read.
+/// Files of a logical volume, taken from a snapshot that is there only while they are read. Other file systems that are
+/// mounted below are sources of their own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Lvm {

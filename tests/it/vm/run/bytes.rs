@@ -31,7 +31,8 @@ fn what_is_restored_is_what_was_frozen() {
     assert_eq!(snapshots(&vm).len(), 1);
     restic(&vm, "restore latest --target /vault/out");
     for dir in ["/srv", "/home"] {
-        let of = |dir: &str| vm.ok(&format!("{DESCRIBE} describe {dir}"));
+        // Without the place where another file system is mounted: live it shows that one's top.
+        let of = |dir: &str| vm.ok(&format!("{DESCRIBE} describe {dir} | grep -v '^data/deep d '"));
         assert_eq!(of(&format!("/vault/out{dir}")), of(dir));
     }
     vm.ok("cd /data; diff -r . /vault/out/data -x file -x lost+found");

@@ -64,10 +64,10 @@ fn services_are_put_back_as_they_were_and_hooks_run_once() {
     // R57
     let unit = |name: &str| {
         format!(
-            "[Service]\nExecStart=/bin/sh -c 'echo {name} started >>/run/log; exec tail -f /dev/null'\nExecStopPost=/bin/sh -c 'echo {name} stopped >>/run/log'\n"
+            "[Service]\nExecStart=/bin/sh -c 'echo {name} started >>/run/said; exec tail -f /dev/null'\nExecStopPost=/bin/sh -c 'echo {name} stopped >>/run/said'\n"
         )
     };
-    let hooks = "hooks: { before: [{ run: echo before >>/run/log }], after: [{ run: echo after >>/run/log }], failed: [{ run: echo failed >>/run/log }], finally: [{ run: echo finally >>/run/log }] }";
+    let hooks = "hooks: { before: [{ run: echo before >>/run/said }], after: [{ run: echo after >>/run/said }], failed: [{ run: echo failed >>/run/said }], finally: [{ run: echo finally >>/run/said }] }";
     let vm = super::Vm::lvm();
     standin::install(&vm);
     for name in ["up", "down"] {
@@ -78,22 +78,22 @@ fn services_are_put_back_as_they_were_and_hooks_run_once() {
         vm,
         &one_job(&format!(", stop: [{{ systemd: up.service }}, {{ systemd: down.service }}], {hooks}")),
     );
-    vm.ok("rm /run/log");
+    vm.ok("rm /run/said");
     standin::knob(&vm, "backup * wait\n");
     start(&vm, "all");
     standin::until_called(&vm, "backup", 1);
     // With snapshots it is down for seconds.
-    assert_eq!(vm.ok("cat /run/log; systemctl is-active up"), "before\nup stopped\nup started\nactive\n");
+    assert_eq!(vm.ok("cat /run/said; systemctl is-active up"), "before\nup stopped\nup started\nactive\n");
     standin::let_go(&vm);
     assert_eq!(ended(&vm).code, Some(0));
-    assert_eq!(vm.ok("tail -n +4 /run/log"), "after\nfinally\n");
+    assert_eq!(vm.ok("tail -n +4 /run/said"), "after\nfinally\n");
     before.is_back(&vm);
     assert_eq!(vm.run("systemctl is-active down").stdout, "inactive\n");
 
     standin::knob(&vm, "backup * fail 1\n");
-    vm.ok("rm /run/log");
+    vm.ok("rm /run/said");
     vm.expect(8, &["run", "all"]);
-    assert_eq!(vm.ok("tail -n +4 /run/log"), "failed\nfinally\n");
+    assert_eq!(vm.ok("tail -n +4 /run/said"), "failed\nfinally\n");
     before.is_back(&vm);
 }
 

@@ -34,7 +34,8 @@ fn one_snapshot_a_volume_real_paths_and_a_parent_the_next_time() {
         "/etc/fstab",
         "/root/.ssh/config",
         "/srv/app/random",
-        "/srv/data/deep/file",
+        // Another volume, mounted below: it would be a source of its own.
+        "/srv/data/deep",
         "/home/joe/file",
         "/data/file",
     ] {
