@@ -183,6 +183,7 @@ fn half(real: &Real, op: &Op) {
         | Op::EditFile { after: None, .. }
         | Op::RemoveFile { .. }
         | Op::RemoveTemporary { .. }
+        | Op::DeleteSubvolume { .. }
         | Op::RemoveDir { .. } => {}
     }
 }
