@@ -1,3 +1,5 @@
+//! What is said of sources, by what was seen.
+
 use super::*;
 use crate::{
     host::Mounts,
