@@ -180,8 +180,8 @@ impl Sources {
 
     /// Says where the snapshots of jobs that start together do not fit (R28).
     fn short(&self, ground: &Ground) -> Vec<Unsound> {
-        let mut together: BTreeMap<(Option<&Schedule>, Option<&Name>), Vec<(&Name, Vec<&Lvm>)>> =
-            BTreeMap::new();
+        // By schedule; who has none starts alone.
+        let mut together: BTreeMap<_, (Vec<&str>, Vec<&Lvm>)> = BTreeMap::new();
         for (name, job) in &self.jobs {
             // A run freezes a volume once, whatever has it for a source.
             let mut volumes: Vec<&Lvm> = Vec::new();
@@ -194,22 +194,22 @@ impl Sources {
             }
             if !volumes.is_empty() {
                 let by_hand = job.schedule.is_none().then_some(name);
-                together.entry((job.schedule.as_ref(), by_hand)).or_default().push((name, volumes));
+                let group = together.entry((job.schedule.as_ref(), by_hand)).or_default();
+                group.0.push(name.as_str());
+                group.1.extend(volumes);
             }
         }
-        let of_group = |jobs: &Vec<(&Name, Vec<&Lvm>)>| -> Vec<Unsound> {
-            let volumes: Vec<&Lvm> = jobs.iter().flat_map(|(_, volumes)| volumes).copied().collect();
-            let Some((first, _)) = jobs.first() else { return Vec::new() };
-            let names: Vec<&str> = jobs.iter().map(|(name, _)| name.as_str()).collect();
+        let of_group = |(names, volumes): &(Vec<&str>, Vec<&Lvm>)| -> Vec<Unsound> {
             let who = match &names[..] {
                 [_] => String::new(),
                 names => format!("; {} start together", names.join(", ")),
             };
+            let job: Option<Name> = names.first().and_then(|name| name.parse().ok());
             let say = |Unfit { message, remedy }| {
-                let job = Some((*first).clone());
-                Unsound { job, message: format!("{message}{who}"), remedy, passes: true }
+                let message = format!("{message}{who}");
+                Unsound { job: job.clone(), message, remedy, passes: true }
             };
-            room(&volumes, ground).into_iter().map(say).collect()
+            room(volumes, ground).into_iter().map(say).collect()
         };
         together.values().flat_map(of_group).collect()
     }

@@ -65,7 +65,7 @@ fn every_state_is_planned_and_nothing_is_passed_over_in_silence() {
             ("- postgres:", "of the kind `postgres`"),
             ("- sqlite:", "of the kind `sqlite`"),
             ("- volume:", "of the kind `volume`"),
-            ("- vm:", "of the kind `vm`"),
+            ("- vm: { name: db1", "of the kind `vm`"),
             ("      prune:", "`rlvm prune`"),
         ] {
             let declared =

@@ -104,7 +104,7 @@ fn what_may_come_is_a_warning_and_what_cannot_be_an_error() {
 fn snapshots_that_are_taken_together_must_fit() {
     // R28
     let one = |size: &str| format!(r#"[{{"lvm": {{"volume": "vg0/home", "snapshot_size": "{size}"}}}}]"#);
-    let twice = format!(r#"[{0}, {0}]"#, r#"{"lvm": {"volume": "vg0/home", "snapshot_size": "1100M"}}"#);
+    let twice = format!("[{0}, {0}]", r#"{"lvm": {"volume": "vg0/home", "snapshot_size": "1100M"}}"#);
     let (small, large) = (one("1100M"), one("3G"));
     let short = |jobs: &[(&str, &str, &str)]| said(&self::jobs(jobs), &ground()).join("\n");
     assert_eq!(
