@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use self::{facts::Known, keeping::Logs, teller::Teller};
+pub(super) use self::{facts::unlock, keeping::last_of};
 use super::{
     context::Context,
     exit::{Exit, Failure},
@@ -167,6 +168,7 @@ impl RunVerb {
                 signal: &|| interrupted().is_some(),
                 elapsed: &|| since.elapsed(),
                 refuses: &|destination| known.refuses(host, destination),
+                unlocks: &|destination| known.unlocks(host, destination),
                 tell: &|event| teller.tell(event),
                 log: &log,
             },

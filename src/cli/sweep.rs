@@ -1,5 +1,7 @@
 //! `rlvm sweep`: ends what dead runs have left.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result};
 use clap::Args;
 use serde::Serialize;
@@ -7,11 +9,14 @@ use serde::Serialize;
 use super::{
     context::Context,
     exit::{Exit, Failure},
+    kept::applied,
+    run::unlock,
 };
 use crate::{
+    expand::{expand, repository_of},
     host::{Busy, Host as _, Real, Store},
     job::{Left, sweep},
-    model::RunId,
+    model::{Name, RunId},
 };
 
 /// End what dead runs have left: snapshots, mounts, stopped services, locks
@@ -44,7 +49,6 @@ pub(super) struct Ended {
     run: String,
     undone: Vec<String>,
     left: Vec<String>,
-    warnings: Vec<String>,
 }
 
 impl SweepVerb {
@@ -68,7 +72,7 @@ impl SweepVerb {
 /// Sweeps after every run that has died. What could not be undone is told, and tried again the next time.
 pub(super) fn sweep_all(context: &Context<'_>, host: &Real, told: bool) -> Result<Vec<Ended>> {
     let store = Store::new(host, &context.home()?.join("journal")?);
-    let mut ended = Vec::new();
+    let (mut ended, mut destinations) = (Vec::new(), BTreeSet::new());
     for name in store.names()? {
         // Not a journal's name: not ours.
         let Ok(run) = name.parse::<RunId>() else { continue };
@@ -91,11 +95,36 @@ pub(super) fn sweep_all(context: &Context<'_>, host: &Real, told: bool) -> Resul
         for why in &swept.left {
             context.printer.note(&format!("error: run {run}, which had died, is not swept: {why}\n"));
         }
-        for why in &swept.warnings {
-            context.printer.note(&format!("warning: {why}\n"));
-        }
-        let (undone, left, warnings) = (swept.done, swept.left, swept.warnings);
-        ended.push(Ended { run: name, undone, left, warnings });
+        destinations.extend(left.destinations);
+        ended.push(Ended { run: name, undone: swept.done, left: swept.left });
+    }
+    if !destinations.is_empty() {
+        unlock_all(context, host, &destinations, told);
     }
     Ok(ended)
+}
+
+/// Takes away what dead runs have locked. A repository that is away keeps its locks: they stop nothing but a prune, which
+/// looks for them itself.
+fn unlock_all(context: &Context<'_>, host: &Real, destinations: &BTreeSet<Name>, told: bool) {
+    let unlocked = || -> Result<()> {
+        let state = applied(context, host)?;
+        let expanded = expand(&state, &context.homes(host, &state)?, &context.scope()?);
+        for destination in destinations {
+            let Some(repository) = repository_of(&expanded, destination) else { continue };
+            match unlock(host, repository) {
+                Ok(true) if told => {
+                    context.printer.remark(&format!(
+                        "swept a lock of this host, whose process is gone, at {destination}\n"
+                    ));
+                }
+                Ok(_) => {}
+                Err(err) => context.printer.note(&format!("warning: {destination}: {err:#}\n")),
+            }
+        }
+        Ok(())
+    };
+    if let Err(err) = unlocked() {
+        context.printer.note(&format!("warning: locks of dead runs cannot be looked for: {err:#}\n"));
+    }
 }

@@ -27,8 +27,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     effect::Owner,
-    model::{HostPath, Scope, UserName},
-    resource::{Directory, OtherBackups},
+    model::{HostPath, Name, Scope, UserName},
+    resource::{Directory, JobSources, OtherBackups, Sources},
     source::Source,
     state::{Job, State},
 };
@@ -55,6 +55,7 @@ pub fn expand(state: &State, homes: &Homes, scope: &Scope) -> Expanded {
     schedules::add(state, scope, &mut expanded);
     logs::add(state, scope, &mut expanded);
     other_backups(state, &mut expanded);
+    sources(state, &mut expanded);
     ssh::add(state, homes, &mut expanded);
     server::add(state, &mut expanded);
     undeclared::add(state, &mut expanded);
@@ -94,4 +95,14 @@ fn other_backups(state: &State, expanded: &mut Expanded) {
     let paths = jobs.iter().flat_map(|job| &job.sources).flat_map(Source::paths);
     let sources: BTreeSet<HostPath> = paths.cloned().collect();
     expanded.add(Declared::plain(OtherBackups { sources: sources.into_iter().collect() }));
+}
+
+/// Looks whether what the jobs back up is there, and could be frozen (R27, R28, R59).
+fn sources(state: &State, expanded: &mut Expanded) {
+    let enabled = state.jobs.iter().filter(|(_, job)| job.enabled);
+    let of_job = |job: &Job| JobSources { schedule: job.schedule.clone(), sources: job.sources.clone() };
+    let jobs: BTreeMap<Name, JobSources> = enabled.map(|(name, job)| (name.clone(), of_job(job))).collect();
+    if !jobs.is_empty() {
+        expanded.add(Declared::plain(Sources { jobs }));
+    }
 }

@@ -1,9 +1,12 @@
 //! What a state may say and this rlvm does not do yet. The list shrinks with each version, to nothing.
 
+use std::collections::BTreeSet;
+
 use super::Expanded;
 use crate::{
     resource::{Finding, Severity},
-    state::{Job, State, Verify},
+    source::Source,
+    state::{State, Verify},
 };
 
 pub(super) fn add(state: &State, expanded: &mut Expanded) {
@@ -12,9 +15,13 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
         expanded.findings.push(Finding::new(Severity::Notice, place, message));
     };
     for (name, job) in state.jobs.iter().filter(|(_, job)| job.enabled) {
-        say(format!("jobs.{name}"), "`rlvm run`; the schedule is installed, and the job fails until then");
-        for key in extras(job) {
-            say(format!("jobs.{name}.{key}"), "it is part of `rlvm run`");
+        let kinds: BTreeSet<&str> =
+            job.sources.iter().filter(|source| !source.is_supported()).map(Source::key).collect();
+        for kind in kinds {
+            say(
+                format!("jobs.{name}.sources"),
+                &format!("sources of the kind `{kind}`; the job fails until then"),
+            );
         }
         if job.verify != Verify::default() {
             say(format!("jobs.{name}.verify"), "`rlvm verify` and its schedule");
@@ -26,13 +33,4 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
     if state.metrics.textfile.is_some() {
         say("metrics".into(), "metrics");
     }
-}
-
-/// Lists what of a job is more than sources, destinations and a schedule.
-fn extras(job: &Job) -> Vec<&'static str> {
-    let hooks = &job.hooks;
-    let hooked =
-        [&hooks.before, &hooks.after, &hooks.failed, &hooks.finally].iter().any(|all| !all.is_empty());
-    let has = [("copy", !job.copy.is_empty()), ("hooks", hooked), ("stop", !job.stop.is_empty())];
-    has.into_iter().filter(|(_, has)| *has).map(|(key, _)| key).collect()
 }

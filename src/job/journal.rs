@@ -3,15 +3,15 @@
 //! One file a run, held by the process as long as it lives; so a file that nobody holds is a dead run's. Each line is
 //! whole or was never acted on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    effect::{Cmd, Op},
+    effect::Op,
     host::{Held, Store},
-    model::{HostPath, RunId},
+    model::{HostPath, Name, RunId},
 };
 
 /// The version of the format.
@@ -33,8 +33,8 @@ enum Line {
     Holds(Vec<HostPath>),
     /// None is any more.
     HoldsNone,
-    /// A repository is worked with; this takes away the locks of what has died.
-    Unlock(Box<Cmd>),
+    /// A repository is worked with: the destination.
+    WorksWith(Name),
 }
 
 /// The journal of this run.
@@ -54,8 +54,8 @@ pub struct Left {
     pub held: Vec<HostPath>,
     /// What undoes what it did, the last first, each with its number.
     pub undo: Vec<(usize, Op)>,
-    /// What takes away its locks.
-    pub unlock: Vec<Cmd>,
+    /// The destinations that it has worked with, where its locks may be.
+    pub destinations: BTreeSet<Name>,
 }
 
 impl Journal {
@@ -123,8 +123,8 @@ impl Journal {
     /// # Errors
     ///
     /// If it cannot be written.
-    pub fn works_with(&mut self, unlock: &Cmd) -> Result<()> {
-        self.add(&Line::Unlock(Box::new(unlock.clone())))
+    pub fn works_with(&mut self, destination: &Name) -> Result<()> {
+        self.add(&Line::WorksWith(destination.clone()))
     }
 
     fn add(&mut self, line: &Line) -> Result<()> {
@@ -162,7 +162,7 @@ impl Left {
                 Line::Child { process, started } => left.children.push((process, started)),
                 Line::Holds(held) => left.held = held,
                 Line::HoldsNone => left.held.clear(),
-                Line::Unlock(cmd) => left.unlock.push(*cmd),
+                Line::WorksWith(destination) => drop(left.destinations.insert(destination)),
             }
         }
         left.undo = undo.into_iter().rev().collect();
@@ -173,6 +173,7 @@ impl Left {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::effect::Cmd;
 
     fn text(lines: &[Line]) -> Vec<u8> {
         lines.iter().flat_map(|line| [serde_json::to_vec(line).unwrap(), b"\n".to_vec()].concat()).collect()
@@ -195,12 +196,13 @@ mod tests {
             Line::Holds(vec![at.clone()]),
             will(2),
             Line::Undone(1),
-            Line::Unlock(Box::new(Cmd::new("restic"))),
+            Line::WorksWith("vault".parse().unwrap()),
+            Line::WorksWith("vault".parse().unwrap()),
         ];
         let left = Left::read("x", &text(&lines)).unwrap();
         assert_eq!(left.run, Some(run));
         assert_eq!(left.undo.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [2, 0]);
-        assert_eq!((left.children, left.held, left.unlock.len()), (vec![(7, 9)], vec![at], 1));
+        assert_eq!((left.children, left.held, left.destinations.len()), (vec![(7, 9)], vec![at], 1));
         assert!(
             Left::read("x", &text(&[Line::Holds(vec!["/a".parse().unwrap()]), Line::HoldsNone]))
                 .unwrap()

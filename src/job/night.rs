@@ -31,6 +31,9 @@ pub struct Night<'a> {
     pub elapsed: &'a (dyn Fn() -> Duration + Sync),
     /// Says why a destination must not be stored at, if so: what is there is looked at first (R33).
     pub refuses: &'a (dyn Fn(&Name) -> Option<String> + Sync),
+    /// Takes away the locks of a destination, if all are of this host and of processes that are gone; says whether it did
+    /// (R69).
+    pub unlocks: &'a (dyn Fn(&Name) -> bool + Sync),
     /// Is told what happens.
     pub tell: &'a (dyn Fn(&Event<'_>) + Sync),
     /// Writes a line into the logs of jobs: who said it, and what.

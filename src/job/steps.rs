@@ -91,8 +91,6 @@ pub struct Store {
     pub destination: Name,
     /// What stores it.
     pub cmd: Cmd,
-    /// What takes away locks that nobody holds.
-    pub unlock: Cmd,
 }
 
 /// How long restic may take where the job does not say: a week.
@@ -298,7 +296,7 @@ impl Building<'_> {
         let access = repository.access();
         let cmd = access.backup(&backup);
         let cmd = self.view.map_or(cmd.clone(), |view| view.within(cmd));
-        Some(Store { destination: to.clone(), cmd: gently(cmd, job), unlock: access.unlock() })
+        Some(Store { destination: to.clone(), cmd: gently(cmd, job) })
     }
 
     fn copy(&self, name: &Name, job: &Job, to: &Name) -> Option<Store> {
@@ -307,7 +305,7 @@ impl Building<'_> {
         let cache = cache_of(self.facts, &job.user);
         let seconds = job.timeout.map_or(LONGEST, Span::seconds);
         let cmd = repository.access().copy(from, self.state.host.as_str(), &tag_of(name), &cache, seconds);
-        Some(Store { destination: to.clone(), cmd: gently(cmd, job), unlock: repository.access().unlock() })
+        Some(Store { destination: to.clone(), cmd: gently(cmd, job) })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Ends what a dead run has left: its programs, what it held still, what it had open, its locks; nothing of anybody else.
+//! Ends what a dead run has left: its programs, what it held still, what it had open; nothing of anybody else.
 
 use std::{thread, time::Duration};
 
@@ -17,8 +17,6 @@ pub struct Swept {
     pub done: Vec<String>,
     /// What could not be undone, and why: the journal stays.
     pub left: Vec<String>,
-    /// What did not work and stops nobody: a repository that is away.
-    pub warnings: Vec<String>,
 }
 
 /// Ends what a dead run has left.
@@ -46,12 +44,6 @@ pub fn sweep(left: &Left, host: &dyn Machine) -> Swept {
                 Err(err) => swept.left.push(format!("`{op}`: {err:#}")),
             }
             break;
-        }
-    }
-    for cmd in &left.unlock {
-        match host.act(&Op::Run(cmd.clone())) {
-            Ok(()) => swept.done.push(cmd.to_string()),
-            Err(err) => swept.warnings.push(format!("{err:#}")),
         }
     }
     swept

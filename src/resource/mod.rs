@@ -23,6 +23,7 @@ mod program;
 mod quota;
 mod repository;
 mod secret;
+mod sources;
 mod ssh;
 mod ssh_agent;
 mod ssh_config;
@@ -54,6 +55,7 @@ pub use program::Program;
 pub use quota::Quota;
 pub use repository::{Location, Machine, Remote, Repository, RepositorySeen, RepositoryState};
 pub use secret::{Role, Secret, SecretSeen};
+pub use sources::{JobSources, Sources, Unsound};
 pub use ssh::{Access, AuthorizedKey, ClientPrune, SshAgentSpec, SshHostSpec, SshKeySpec, SshUserSpec};
 pub use ssh_agent::AgentSeen;
 pub use ssh_config::{SshConfig, SshConfigHost};
@@ -414,4 +416,5 @@ kinds! {
     Crontab,
     Writable,
     Undeclared,
+    Sources,
 }

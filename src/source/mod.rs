@@ -61,6 +61,11 @@ impl Source {
         }
     }
 
+    /// Says whether this rlvm can back it up.
+    pub const fn is_supported(&self) -> bool {
+        matches!(self, Self::Path(_) | Self::Lvm(_) | Self::Btrfs(_))
+    }
+
     /// Returns the kind's key in the YAML.
     pub const fn key(&self) -> &'static str {
         match self {

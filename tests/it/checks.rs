@@ -1,6 +1,6 @@
 //! What plan says before the night, of things that it does not manage.
 
-use crate::support::Scratch;
+use crate::{lab::Lab, support::Scratch};
 
 const HOME: &str = "destinations:\n  vault: { local: { path: /srv/r }, password_file: /etc/rlvm/v, generate_password: true }\n\
     jobs:\n  home: { sources: [{ path: /home }], to: [vault], schedule: \"@daily\" }\n";
@@ -127,4 +127,89 @@ fn what_stands_beside_what_is_declared_is_named() {
     // What is said of them is no change: neither is what is declared taken for unknown once it is there.
     on.plan_is_empty();
     assert_eq!(said(&on.expect(0, &["plan"]).stdout), all);
+}
+
+/// A machine without LVM, whatever the one is that the test runs on.
+fn without_lvm() -> Lab {
+    let lab = Lab::new();
+    lab.ok(&[
+        "sh",
+        "-euc",
+        "for at in /usr/sbin/lvs /sbin/lvs /usr/bin/lvs; do test ! -e $at || mount --bind /dev/null $at; done",
+    ]);
+    lab.file_of("/etc/rlvm/vault.pass", "one\n", 0, 0o600);
+    lab
+}
+
+fn storing(sources: &str) -> String {
+    format!(
+        "destinations:\n  vault: {{ local: {{ path: /srv/r }}, password_file: /etc/rlvm/vault.pass }}\n\
+         jobs:\n  home: {{ sources: [{sources}], to: [vault] }}\n"
+    )
+}
+
+#[test]
+fn sources_that_are_not_there_yet_are_told_and_keep_nothing_from_being_applied() {
+    // R27, R59
+    let lab = without_lvm();
+    lab.dir("/home/me", 0, 0o755);
+    lab.state(&storing("{ path: /home/me }, { path: /home/me/gone }, { lvm: { volume: vg0/root } }"));
+    let words = [
+        "warning: jobs.home.sources: /home/me/gone is not there",
+        "warning: jobs: there is no lvs to ask for logical volumes",
+    ];
+    let plan = lab.expect(0, &["plan"]).stdout;
+    assert!(words.iter().all(|word| plan.contains(word)) && !plan.contains("/home/me is not"), "{plan}");
+    assert!(!plan.contains("sources:jobs"), "it is looked at, and no change: {plan}");
+    // Two plans of one machine are the same bytes, and a saved one is not stale.
+    lab.expect(0, &["plan", "--out", "/var/lib/night.plan"]);
+    assert_eq!(lab.expect(0, &["plan"]).stdout, plan);
+    lab.expect(0, &["apply", "/var/lib/night.plan"]);
+    lab.plan_is_empty();
+    let offline = lab.expect(0, &["plan", "--offline"]).stdout;
+    assert!(!offline.contains("jobs.home.sources"), "{offline}");
+    // What came meanwhile is no longer told.
+    lab.dir("/home/me/gone", 0, 0o755);
+    lab.state(&storing("{ path: /home/me }, { path: /home/me/gone }"));
+    let plan = lab.expect(0, &["plan"]).stdout;
+    assert!(!plan.contains("warning: jobs"), "{plan}");
+    // Nothing can be below a file.
+    lab.file("/home/me/file", "");
+    lab.state(&storing("{ path: /home/me/file/x }"));
+    assert!(lab.expect(0, &["plan"]).stdout.contains("/home/me/file/x is not there"));
+}
+
+#[test]
+fn a_path_that_lies_on_another_volume_is_an_error() {
+    // R27, R28
+    let lab = without_lvm();
+    let lvs = |script: &str| lab.file_of("/usr/local/sbin/lvs", &format!("#!/bin/sh\n{script}\n"), 0, 0o755);
+    lvs("echo asked >> /var/lib/asked; echo 'no such command' >&2; exit 5");
+    lab.state(&storing("{ lvm: { volume: vg0/home } }, { path: /gone }"));
+    let plan = lab.expect(0, &["plan"]).stdout;
+    for words in
+        ["warning: jobs: lvs failed: no such command", "warning: jobs.home.sources: /gone is not there"]
+    {
+        assert!(plan.contains(words), "{words}\n{plan}");
+    }
+    lab.dir("/srv/home", 0, 0o755);
+    lab.ok(&["mount", "-t", "tmpfs", "tmpfs", "/srv/home"]);
+    lab.dir("/srv/home2", 0, 0o755);
+    lvs("echo asked >> /var/lib/asked\n\
+        device=$(while read -r _ _ device _ at _; do test $at != /srv/home || echo $device; done </proc/self/mountinfo)\n\
+        cat <<E\n{ \"report\": [ { \"lv\": [ {\"vg_name\":\"vg0\", \"lv_name\":\"home\", \"lv_size\":\"10737418240\", \
+        \"lv_attr\":\"-wi-ao----\", \"lv_tags\":\"\", \"pool_lv\":\"\", \"data_percent\":\"\", \
+        \"lv_kernel_major\":\"${device%:*}\", \"lv_kernel_minor\":\"${device#*:}\", \"vg_free\":\"1073741824\", \
+        \"vg_extent_size\":\"4194304\"} ] } ] }\nE");
+    let jobs = "  two: { sources: [{ lvm: { volume: vg0/home, snapshot_size: 3G } }], to: [vault] }\n";
+    lab.state(&(storing("{ lvm: { volume: vg0/home, snapshot_size: 100M, paths: [/srv/home2] } }") + jobs));
+    lab.file("/var/lib/asked", "");
+    let plan = lab.expect(1, &["plan"]).stdout;
+    for words in [
+        "error: jobs.home.sources: /srv/home2 does not lie on vg0/home, which is mounted at /srv/home",
+        "warning: jobs.two.sources: the snapshots do not fit into vg0: 1024 MiB free, 3072 MiB needed",
+    ] {
+        assert!(plan.contains(words), "{words}\n{plan}");
+    }
+    assert_eq!(lab.read("/var/lib/asked"), "asked\n", "volumes are asked for once, whatever is backed up");
 }

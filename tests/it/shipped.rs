@@ -61,7 +61,11 @@ fn every_state_is_planned_and_nothing_is_passed_over_in_silence() {
             ("sftp:", "left to the running system"),
             ("s3:", "left to the running system"),
             ("rclone:", "left to the running system"),
-            ("jobs:", "`rlvm run`"),
+            ("- mysql:", "of the kind `mysql`"),
+            ("- postgres:", "of the kind `postgres`"),
+            ("- sqlite:", "of the kind `sqlite`"),
+            ("- volume:", "of the kind `volume`"),
+            ("- vm: { name: db1", "of the kind `vm`"),
             ("      prune:", "`rlvm prune`"),
         ] {
             let declared =

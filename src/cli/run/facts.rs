@@ -8,7 +8,7 @@ use crate::{
     cli::context::Context,
     effect::Owner,
     expand::expand,
-    host::{Host as _, Real, Store},
+    host::{Host as _, Real, Store, host_name},
     job::Facts,
     ledger::Ledger,
     model::{Address, HostPath, Name, Scope},
@@ -83,6 +83,11 @@ impl Known {
         Ok(Self { facts, ledger })
     }
 
+    /// Takes away the locks of a destination, if all are of this host and of processes that are gone (R69).
+    pub(super) fn unlocks(&self, host: &Real, name: &Name) -> bool {
+        self.facts.repositories.get(name).is_some_and(|repository| unlock(host, repository).unwrap_or(false))
+    }
+
     /// Says why a destination must not be stored at: it is not there, or is another one than it was (R33). One that was
     /// verified and has not moved is not opened again.
     pub(super) fn refuses(&self, host: &Real, name: &Name) -> Option<String> {
@@ -109,4 +114,14 @@ impl Known {
         }
         findings.into_iter().find(|it| it.severity == Severity::Error).map(|it| it.message)
     }
+}
+
+/// Takes away the locks of a repository, if all are of this host and of processes that are gone; says whether it did.
+pub(in crate::cli) fn unlock(host: &Real, repository: &Repository) -> Result<bool> {
+    let here = host_name()?;
+    if !repository.has_only_left_locks(host.looker().as_ref(), here.as_str())? {
+        return Ok(false);
+    }
+    host.run(&repository.access().unlock())?;
+    Ok(true)
 }

@@ -240,12 +240,12 @@ impl Observe for Look<'_> {
         let root = &self.real.root;
         let dir = match root.join(parent.relative()).canonicalize() {
             Ok(dir) => dir,
-            Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(err) if is_absence(&err) => return Ok(None),
             Err(err) => return Err(err).with_context(|| format!("cannot look at {path}")),
         };
         match std::fs::symlink_metadata(dir.join(path.name())) {
             Ok(_) => {}
-            Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(err) if is_absence(&err) => return Ok(None),
             Err(err) => return Err(err).with_context(|| format!("cannot look at {path}")),
         }
         let inner = dir.strip_prefix(root).ok().and_then(|dir| dir.to_str());
@@ -310,6 +310,11 @@ impl Observe for Look<'_> {
     fn is_tree(&self) -> bool {
         !self.real.is_running_system()
     }
+}
+
+/// Says whether nothing is there: nothing can lie below a file either.
+fn is_absence(err: &std::io::Error) -> bool {
+    matches!(err.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
 }
 
 pub(super) fn stamp(stat: &FileStat) -> Stamp {

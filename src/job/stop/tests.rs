@@ -1,3 +1,5 @@
+//! Looking, against programs that stand in for docker, podman, compose and systemctl.
+
 #![expect(clippy::disallowed_methods, reason = "stand-ins for programs are files")]
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
