@@ -59,12 +59,12 @@ pub struct Job {
     /// How far the run steps back for other programs' disk accesses. Default: as everybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ionice: Option<IoNice>,
-    /// How many destinations are written side by side, at least 1. Default: 2.
+    /// How many destinations are written side by side, at least 1. Default: 4.
     #[serde(default = "Job::parallel")]
     #[schemars(range(min = 1))]
     pub parallel: u32,
-    /// What is stopped while the sources are frozen, and then put back as it was found: `- systemd: shop.service`.
-    /// Default: none.
+    /// What is stopped while the sources are frozen, and then put back as it was found: `- systemd: shop.service`. If all
+    /// sources are frozen it is for seconds; with a `path` among them until all is stored. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stop: Vec<Stop>,
     /// Commands that run before and after. Default: none.

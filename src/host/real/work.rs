@@ -63,8 +63,8 @@ impl Work for Real {
                 let _ = child.kill();
             }
         };
-        if asked.is_some() {
-            // R58: whatever it has started.
+        if asked.is_some() || status.code().is_none() || cmd.is_stoppable() {
+            // R58: whatever it has started, restic's ssh too. What a hook leaves in the background is meant to stay.
             let _ = killpg(group, Signal::SIGKILL);
         }
         ended.code = status.code();

@@ -1,3 +1,5 @@
+//! Cases of what a volume is, and how it is frozen.
+
 use super::*;
 use crate::host::Mounts;
 

@@ -23,8 +23,9 @@ fn btrfs_on_a_logical_volume_is_refused_with_the_reason() {
     vm.ok("lvcreate -q -y -n b -L 128M vg0; mkfs.btrfs -q /dev/vg0/b; mkdir /b; mount /dev/vg0/b /b");
     let before = super::Before::of(&vm);
     vm.state(&format!("{VAULT}jobs:\n  all: {{ sources: [{{ lvm: {{ volume: vg0/b }} }}], to: [vault] }}\n"));
-    vm.run("rlvm apply --yes");
-    let ran = vm.expect(1, &["run", "all"]);
+    let ran = vm.expect(1, &["plan"]);
+    assert!(ran.stdout.contains("btrfs"), "{ran:?}");
+    let ran = vm.expect(1, &["--state", "/etc/rlvm/state/hosts/web01.yaml", "run", "all"]);
     assert!(ran.stderr.contains("btrfs"), "{ran:?}");
     before.is_back(&vm);
 }
