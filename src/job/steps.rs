@@ -32,7 +32,7 @@ pub struct Facts {
     pub runs: HostPath,
     /// Whose own set-up it is: that one's commands need nobody else to be. None if it is the host's.
     pub own: Option<Owner>,
-    /// Whether file systems that are held still can be frozen: since Linux 6.8 (FREEZE_MAY_NEST).
+    /// Whether file systems that are held still can be frozen: since Linux 6.8 (`FREEZE_MAY_NEST`).
     pub nests: bool,
 }
 
@@ -146,7 +146,6 @@ fn freeze<'a>(
         unfit.extend(source.stored(&facts.ground).err());
         let number = frozen.len() + new.len();
         match source.frozen(&facts.ground, id, number) {
-            Ok(None) => {}
             Ok(Some(it)) => match frozen.iter().chain(&new).position(|there| there.at == it.at) {
                 Some(there) => needs.push(there),
                 None => {
@@ -155,9 +154,9 @@ fn freeze<'a>(
                     more.extend(if let Source::Lvm(lvm) = source { Some(lvm) } else { None });
                 }
             },
-            // `stored` has said so already, mostly.
             Err(why) if !unfit.contains(&why) => unfit.push(why),
-            Err(_) => {}
+            // Not to be frozen; or `stored` has said so already.
+            Ok(None) | Err(_) => {}
         }
     }
     let all: Vec<&Lvm> = volumes.iter().chain(&more).copied().collect();
