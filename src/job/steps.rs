@@ -241,7 +241,7 @@ impl Building<'_> {
             Err(unfit) => (Vec::new(), unfit),
         };
         let fit = unfit.is_empty();
-        let hooks = |all: &[crate::state::Hook]| hook::all(all, self.id, name, job, self.facts);
+        let hooks = |when, all: &[crate::state::Hook]| hook::all(when, all, self.id, name, job, self.facts);
         let is_frozen = job.sources.iter().all(|it| matches!(it, Source::Lvm(_) | Source::Btrfs(_)));
         let asked = |destination: &&Name| self.to.is_empty() || self.to.contains(destination);
         let stores = job.to.iter().filter(asked);
@@ -261,13 +261,13 @@ impl Building<'_> {
             unfit,
             needs,
             is_frozen,
-            before: hooks(&job.hooks.before),
+            before: hooks("before", &job.hooks.before),
             stop: self.facts.stops.get(name).and_then(|it| it.clone().ok()).unwrap_or_default(),
             parallel: usize::try_from(job.parallel).unwrap_or(1).max(1),
             timeout: job.timeout,
-            after: hooks(&job.hooks.after),
-            failed: hooks(&job.hooks.failed),
-            finally: hooks(&job.hooks.finally),
+            after: hooks("after", &job.hooks.after),
+            failed: hooks("failed", &job.hooks.failed),
+            finally: hooks("finally", &job.hooks.finally),
         }
     }
 
