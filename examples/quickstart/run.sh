@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# rlvm on a scratch tree: validate, plan, apply, drift, heal, remove. Nothing of this machine is changed, but for
-# restic, which apt-get installs if there is none.
+# rlvm on a scratch tree: validate, plan, apply, drift, heal, remove; and a real run with its record. Nothing of this
+# machine is changed, but for restic, which apt-get installs if there is none.
 #
 #   ./examples/quickstart/run.sh          the scratch tree is gone at the end
 #   ./examples/quickstart/run.sh --keep   it stays, to look around in
@@ -113,6 +113,46 @@ says '- cron:fstrim'
 [ ! -e host/etc/cron.d/fstrim ] || fail "host/etc/cron.d/fstrim is still there"
 rlvm 0 "${here[@]}" plan --detailed-exitcode
 says 'No changes. The host matches the state.'
+
+say "A night's run. It is of the running system, so its state names places here"
+mkdir -m 0700 night night/secrets night/log night/photos
+printf 'a picture\n' >night/photos/cat.jpg
+(umask 077 && head -c 24 /dev/urandom | base64 >night/secrets/vault.pass)
+cat >night/web01.yaml <<EOF
+version: 1
+host: web01
+log: { directory: $work/night/log }
+destinations:
+  vault: { local: { path: $work/night/repository }, password_file: $work/night/secrets/vault.pass }
+jobs:
+  photos:
+    sources: [{ path: $work/night/photos }]
+    to: [vault]
+    user: $(id -un)
+    hooks: { after: [{ name: tell me, run: 'echo "the \$RLVM_JOB are safe: \$RLVM_STATUS"' }] }
+EOF
+show "cat night/web01.yaml"
+cat night/web01.yaml
+show "restic init --repo night/repository --password-file night/secrets/vault.pass"
+restic init -q --repo night/repository --password-file night/secrets/vault.pass
+export RLVM_HOME=$work/night/home
+night=(--state night/web01.yaml --host web01)
+say "What would it do? Each line can be pasted"
+rlvm 0 "${night[@]}" run photos --dry-run
+says ' backup --json '
+say "Do it"
+rlvm 0 "${night[@]}" run photos
+says 'Backup complete: 1 job'
+say "The backup is there, and so is the record of the run"
+show "restic snapshots"
+restic -q --repo night/repository --password-file night/secrets/vault.pass --no-cache snapshots | tee out
+says 'rlvm:job=photos'
+show "cat night/home/records/*.jsonl"
+cat night/home/records/*.jsonl | tee out
+says '"status":"success"'
+show "tail -n 2 night/log/photos.log"
+tail -n 2 night/log/photos.log | tee out
+says 'the photos are safe: success'
 
 if [ "$keep" = yes ]; then say "The scratch tree is in $work"; fi
 say "All of it went as it should. On a real host: rlvm plan, then rlvm apply."

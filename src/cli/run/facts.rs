@@ -73,10 +73,13 @@ impl Known {
         }
         let store = Store::new(host, &context.home()?);
         let ledger = context.ledger(&store)?.map(|(ledger, _)| ledger);
-        let (cache, runs): (HostPath, HostPath) = match &scope {
-            Scope::Host => (CACHE.parse()?, context.lock_dir()?.join("run")?),
-            Scope::User(own) => (own.cache.join("rlvm")?, context.lock_dir()?.join("run")?),
+        let cache: HostPath = match &scope {
+            // A home of its own has a cache of its own, as it has a lock.
+            _ if context.environment.home.is_some() => context.home()?.join("cache")?,
+            Scope::Host => CACHE.parse()?,
+            Scope::User(own) => own.cache.join("rlvm")?,
         };
+        let runs = context.lock_dir()?.join("run")?;
         let own = scope.personal().map(Owner::of);
         let nests = looker.kernel() >= (6, 8);
         let facts = Facts { ground, repositories, places, stops, homes, cache, runs, own, nests };
