@@ -86,7 +86,11 @@ pub(super) fn timed(state: &State) -> impl Iterator<Item = Timed> {
             jitter: None,
             // It reads the password, which the account does not.
             user: UserName::root(),
-            command: format!("{} --quiet prune --client {}", quote(state.rlvm_path.as_str()), quote(name.as_str())),
+            command: format!(
+                "{} --quiet prune --client {}",
+                quote(state.rlvm_path.as_str()),
+                quote(name.as_str())
+            ),
             starts: Starts::Prune(name.clone()),
             adopt: false,
             protect: spec.protect,
@@ -118,7 +122,8 @@ mod tests {
         };
         let weekly = ", prune: { schedule: '@weekly' }";
         let off = format!("{weekly}, enabled: false");
-        let jobs = [job("x", weekly), job("prune-x", weekly), job("off", &off), job("hand", ""), job("sweep", "")];
+        let jobs =
+            [job("x", weekly), job("prune-x", weekly), job("off", &off), job("hand", ""), job("sweep", "")];
         let state = state(&jobs.concat());
         let entries = |scope: &Scope| -> Vec<String> {
             let all = schedules::timed(&state, scope);

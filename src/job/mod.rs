@@ -18,7 +18,7 @@ mod sweep;
 mod undo;
 mod view;
 
-pub use hook::{Hooked, Outcome};
+pub use hook::{Hooked, Outcome, environment};
 pub use journal::{Journal, Left};
 pub use night::{Event, Machine, Night};
 pub use record::{JobRecord, Record, Status, StoreRecord, VERSION, together};

@@ -26,4 +26,5 @@ mod tree;
 mod units;
 mod verbs;
 mod vm;
+mod why;
 mod world;

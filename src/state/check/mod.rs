@@ -102,7 +102,8 @@ impl Check<'_> {
                 }
             }
             if name.as_str() == "rlvm_sweep" {
-                let message = format!("the cron entry `{name}` would stand in the file of the sweep after a boot");
+                let message =
+                    format!("the cron entry `{name}` would stand in the file of the sweep after a boot");
                 self.error(&["cron", name.as_str()], message, "give it another name");
             }
         }
