@@ -38,6 +38,7 @@ use crate::{
 /// the one that was applied last, unless --state names another. What a run came to is kept (rlvm why JOB), and what
 /// programs said is in the job's log.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(after_help = "\
 Examples:
   rlvm run system                 one job
@@ -236,12 +237,11 @@ fn wait(jobs: &[(&Name, &Job)]) -> Result<()> {
     Ok(())
 }
 
+/// The jobs that are free, their locks, and whether another one runs already.
+type Claimed<'a> = (Vec<(&'a Name, &'a Job)>, Vec<Lock>, bool);
+
 /// Takes the locks of the jobs. One that runs already is left out, and said (R61).
-fn claim<'a>(
-    context: &Context<'_>,
-    host: &Real,
-    jobs: &[(&'a Name, &'a Job)],
-) -> Result<(Vec<(&'a Name, &'a Job)>, Vec<Lock>, bool)> {
+fn claim<'a>(context: &Context<'_>, host: &Real, jobs: &[(&'a Name, &'a Job)]) -> Result<Claimed<'a>> {
     let since = jiff::Timestamp::try_from(context.environment.now)?;
     let who = format!("process {} since {since:.0}", std::process::id());
     let store = Store::new(host, &context.lock_dir()?.join("jobs")?);

@@ -83,7 +83,9 @@ fn at_one_point(runner: &Runner<'_>, all: &[&Name], needed: &[(usize, &Frozen)])
     let mut failed = Vec::new();
     for (index, (cmd, lines, result)) in results.into_inner() {
         (runner.night.log)(all, "freeze", &format!("$ {cmd}"));
-        lines.iter().for_each(|line| (runner.night.log)(all, "freeze", line));
+        for line in &lines {
+            (runner.night.log)(all, "freeze", line);
+        }
         failed.extend(result.err().map(|err| (index, format!("cannot freeze: {err:#}"))));
     }
     failed

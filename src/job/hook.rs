@@ -10,7 +10,7 @@ use crate::{
 /// A hook of a job, as it is run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hooked {
-    /// What it is called.
+    /// When it runs, and what it is called: `before flush caches`.
     pub name: String,
     /// What is run; how the run went is added where that is known.
     pub cmd: Cmd,
@@ -48,7 +48,14 @@ pub fn environment(run: &RunId, name: &Name, job: &Job, facts: &Facts) -> [(&'st
 }
 
 /// Says how the hooks of a job are run: by /bin/sh, as the job's user, at home.
-pub(super) fn all(hooks: &[Hook], run: &RunId, name: &Name, job: &Job, facts: &Facts) -> Vec<Hooked> {
+pub(super) fn all(
+    when: &str,
+    hooks: &[Hook],
+    run: &RunId,
+    name: &Name,
+    job: &Job,
+    facts: &Facts,
+) -> Vec<Hooked> {
     let one = |(index, hook): (usize, &Hook)| {
         let cmd = Cmd::new("/bin/sh").args(["-c", hook.run.as_str()]).timeout(hook.timeout.seconds());
         let cmd = if facts.own.is_some() { cmd } else { cmd.user(&job.user) };
@@ -56,7 +63,10 @@ pub(super) fn all(hooks: &[Hook], run: &RunId, name: &Name, job: &Job, facts: &F
         let cmd = told.into_iter().fold(cmd, |cmd, (name, value)| cmd.env(name, Arg::Word(value)));
         let number = || (index + 1).to_string();
         Hooked {
-            name: hook.name.as_ref().map_or_else(number, |name| name.as_str().to_owned()),
+            name: format!(
+                "{when} {}",
+                hook.name.as_ref().map_or_else(number, |name| name.as_str().to_owned())
+            ),
             cmd,
             aborts: hook.on_failure == OnFailure::Abort,
         }

@@ -15,6 +15,8 @@ mod steps;
 pub mod stop;
 mod store;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod undo;
 mod view;
 

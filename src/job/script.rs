@@ -30,9 +30,13 @@ pub fn script(run: &Run) -> String {
     let hold = |word: &str| run.held.iter().map(|at| format!("fsfreeze --{word} {at}")).collect::<Vec<_>>();
     if !run.frozen.is_empty() {
         line(&mut out, "\n# freeze");
-        hold("freeze").iter().for_each(|text| line(&mut out, text));
+        for text in hold("freeze") {
+            line(&mut out, &text);
+        }
         run.frozen.iter().for_each(|it| line(&mut out, &it.step.act.to_string()));
-        hold("unfreeze").iter().for_each(|text| line(&mut out, text));
+        for text in hold("unfreeze") {
+            line(&mut out, &text);
+        }
     }
     let frozen: Vec<&&JobRun> = jobs.iter().filter(|job| job.is_frozen).collect();
     for job in &frozen {
@@ -64,7 +68,9 @@ pub fn script(run: &Run) -> String {
             line(&mut out, &format!("\n# {what}"));
             // What runs after a failure is not to be pasted with the rest.
             let comment = if what.ends_with("failure") { "# " } else { "" };
-            hooks.iter().for_each(|hook| line(&mut out, &format!("{comment}{}", hook.cmd)));
+            for hook in hooks {
+                line(&mut out, &format!("{comment}{}", hook.cmd));
+            }
         }
     }
     out

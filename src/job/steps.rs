@@ -32,7 +32,7 @@ pub struct Facts {
     pub runs: HostPath,
     /// Whose own set-up it is: that one's commands need nobody else to be. None if it is the host's.
     pub own: Option<Owner>,
-    /// Whether file systems that are held still can be frozen: since Linux 6.8 (FREEZE_MAY_NEST).
+    /// Whether file systems that are held still can be frozen: since Linux 6.8 (`FREEZE_MAY_NEST`).
     pub nests: bool,
 }
 
@@ -156,7 +156,6 @@ fn freeze<'a>(
         unfit.extend(source.stored(&facts.ground).err());
         let number = frozen.len() + new.len();
         match source.frozen(&facts.ground, id, number) {
-            Ok(None) => {}
             Ok(Some(it)) => match frozen.iter().chain(&new).position(|there| there.at == it.at) {
                 Some(there) => needs.push(there),
                 None => {
@@ -165,9 +164,9 @@ fn freeze<'a>(
                     more.extend(if let Source::Lvm(lvm) = source { Some(lvm) } else { None });
                 }
             },
-            // `stored` has said so already, mostly.
             Err(why) if !unfit.contains(&why) => unfit.push(why),
-            Err(_) => {}
+            // Not to be frozen; or `stored` has said so already.
+            Ok(None) | Err(_) => {}
         }
     }
     let all: Vec<&Lvm> = volumes.iter().chain(&more).copied().collect();
@@ -244,7 +243,7 @@ impl Building<'_> {
             Err(unfit) => (Vec::new(), unfit),
         };
         let fit = unfit.is_empty();
-        let hooks = |all: &[crate::state::Hook]| hook::all(all, self.id, name, job, self.facts);
+        let hooks = |when, all: &[crate::state::Hook]| hook::all(when, all, self.id, name, job, self.facts);
         let is_frozen = job.sources.iter().all(|it| matches!(it, Source::Lvm(_) | Source::Btrfs(_)));
         let asked = |destination: &&Name| self.to.is_empty() || self.to.contains(destination);
         let stores = job.to.iter().filter(asked);
@@ -264,13 +263,13 @@ impl Building<'_> {
             unfit,
             needs,
             is_frozen,
-            before: hooks(&job.hooks.before),
+            before: hooks("before", &job.hooks.before),
             stop: self.facts.stops.get(name).and_then(|it| it.clone().ok()).unwrap_or_default(),
             parallel: usize::try_from(job.parallel).unwrap_or(1).max(1),
             timeout: job.timeout,
-            after: hooks(&job.hooks.after),
-            failed: hooks(&job.hooks.failed),
-            finally: hooks(&job.hooks.finally),
+            after: hooks("after", &job.hooks.after),
+            failed: hooks("failed", &job.hooks.failed),
+            finally: hooks("finally", &job.hooks.finally),
         }
     }
 

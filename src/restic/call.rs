@@ -151,8 +151,8 @@ impl Access<'_> {
         let cmd = of.tags.iter().fold(cmd, |cmd, tag| cmd.arg("--tag").arg(tag));
         let cmd = if of.one_file_system { cmd.arg("--one-file-system") } else { cmd };
         let cmd = of.exclude.iter().fold(cmd, |cmd, pattern| cmd.arg(format!("--exclude={pattern}")));
-        let cmd = of.flags.iter().fold(cmd, |cmd, flag| cmd.arg(flag)).arg("--");
-        let cmd = of.paths.iter().fold(cmd, |cmd, path| cmd.path(path));
+        let cmd = of.flags.iter().fold(cmd, Cmd::arg).arg("--");
+        let cmd = of.paths.iter().fold(cmd, Cmd::path);
         // Its packs are written there before they are sent; /tmp may be frozen, and small.
         cmd.env("TMPDIR", Arg::Path(of.cache.clone())).ok(&[0, 3]).timeout(of.seconds).stoppable()
     }

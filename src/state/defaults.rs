@@ -88,9 +88,9 @@ ssh: { keys: { /k: {} } }
             assert_eq!(state.pointer(place), Some(&json!(expected)), "{place}");
         }
         let said = shown(&it, &format!("{STATE}log: {{ directory: /l, keep: 3 }}\n"));
-        assert_eq!(said["log"], json!({ "directory": "/l", "keep": 3 }));
+        assert_eq!(said["log"], json!({ "directory": "/l", "keep": 3, "records": "400d" }));
         let said = shown(&it, &format!("{STATE}log: {{ keep: 3 }}\n"));
-        assert_eq!(said["log"], json!({ "directory": "/home/me/log", "keep": 3 }));
+        assert_eq!(said["log"], json!({ "directory": "/home/me/log", "keep": 3, "records": "400d" }));
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(super) fn keep(context: &Context<'_>, host: &Real, state: &State, record: &R
         i64::try_from(state.log.records.seconds()).map_or(SignedDuration::MAX, SignedDuration::from_secs);
     let Ok(oldest) = now.checked_sub(kept) else { return Ok(()) };
     let oldest = month(&oldest.to_string());
-    let is_month = |name: &&String| name.ends_with(".jsonl") && name.len() == oldest.len();
+    let is_month = |name: &&String| name.len() == oldest.len();
     for old in store.names()?.iter().filter(is_month).filter(|name| **name < oldest) {
         store.remove(old)?;
     }

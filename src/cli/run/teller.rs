@@ -165,7 +165,7 @@ impl Teller {
                 self.problem(Paint::Changed, "incomplete", &line);
             }
             (Some(why), _) => {
-                self.problem(Paint::Removed, "error", &format!("{job}: not stored at {destination}: {why}"))
+                self.problem(Paint::Removed, "error", &format!("{job}: not stored at {destination}: {why}"));
             }
             (None, _) => self.line(&line),
         }
