@@ -18,10 +18,10 @@ use super::{
 use crate::{
     host::{Host as _, Real},
     job::{Facts, Record, Run, environment},
-    model::{HostName, HostPath, Name, Retention, RunId, Schedule, Span, UserName},
+    model::{HostName, HostPath, Name, Retention, RunId, Schedule},
     resource::CRON_PATH,
     source::{Ground, Source, Unfit},
-    state::{Hooks, IoNice, Job, State, Stop},
+    state::{Job, State},
 };
 
 /// Say all about a job: what it stores and where, when and how, and what its last run came to
@@ -33,7 +33,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   rlvm why system
-  rlvm why system --json | jq -r .last.status
+  rlvm why system --json | jq -r '.last.jobs[0].status'
   rlvm --state new.yaml why system    of a state that is not applied yet")]
 pub(super) struct WhyVerb {
     /// The job
@@ -50,39 +50,21 @@ struct Why {
     format_version: &'static str,
     job: Name,
     host: HostName,
-    enabled: bool,
-    user: UserName,
+    /// What the state says of it.
+    spec: Job,
     /// What hooks find beside what a run tells them.
     environment: BTreeMap<&'static str, String>,
     cache: HostPath,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    schedule: Option<Schedule>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    jitter: Option<Span>,
     next: Vec<When>,
     sources: Vec<From>,
-    exclude: Vec<String>,
     /// What else keeps it from running.
     unfit: Vec<Bad>,
     destinations: Vec<To>,
-    parallel: u32,
     copies: Vec<To>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retention: Option<Retention>,
-    /// The same in words.
+    /// The retention in words.
     keeps: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    prune: Option<Schedule>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     next_prune: Option<When>,
-    stop: Vec<Stop>,
-    hooks: Hooks,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timeout: Option<Span>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    nice: Option<i8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ionice: Option<IoNice>,
     /// The record of the last run, of this job alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<Record>,
@@ -160,25 +142,17 @@ fn why(context: &Context<'_>, host: &Real, state: &State, name: &Name, job: &Job
     // Not of a run: none has this name.
     let id: RunId = "000000000000".parse()?;
     let (facts, blind) = look(context, host, state, name, job)?;
-    let sources: Vec<From> =
-        job.sources.iter().map(|source| from(source, &facts.ground, &id, blind.as_ref())).collect();
-    let known =
-        |bad: &Bad| sources.iter().filter_map(|it| it.unfit.as_ref()).any(|it| it.message == bad.message);
-    let unfit = match blind {
-        Some(_) => Vec::new(),
-        None => {
-            let run = Run::new(id.clone(), state, &[(name, job)], &[], &facts);
-            let all = run.jobs.into_iter().flat_map(|job| job.unfit).map(Bad::from);
-            all.filter(|bad| !known(bad)).collect()
-        }
-    };
+    let of = |source| from(source, &facts.ground, &id, blind.as_ref());
+    let sources: Vec<From> = job.sources.iter().map(of).collect();
     let (zone, now) = (&context.environment.zone, now(context)?);
+    let times = |schedule: Option<&Schedule>| -> Vec<When> {
+        schedule.map(|it| When::all(it, now, zone).take(3).collect()).unwrap_or_default()
+    };
     let to = |to: &Name, from: Option<&Name>| To {
         name: to.clone(),
         repository: repository(state, &facts, to),
         from: from.cloned(),
     };
-    let schedule = job.schedule.as_ref().filter(|_| job.enabled);
     let prune = job.prune.schedule.as_ref().filter(|_| job.enabled && job.retention.is_some());
     let mut environment: BTreeMap<_, _> = environment(&id, name, job, &facts).into();
     environment.remove("RLVM_RUN");
@@ -187,32 +161,29 @@ fn why(context: &Context<'_>, host: &Real, state: &State, name: &Name, job: &Job
         format_version: "1.0",
         job: name.clone(),
         host: state.host.clone(),
-        enabled: job.enabled,
-        user: job.user.clone(),
+        spec: job.clone(),
         environment,
         cache: facts.cache_of(&job.user),
-        schedule: job.schedule.clone(),
-        jitter: job.jitter,
-        next: schedule.map(|it| When::all(it, now, zone).take(3).collect()).unwrap_or_default(),
-        exclude: job.exclude.iter().map(ToString::to_string).collect(),
+        next: times(job.schedule.as_ref().filter(|_| job.enabled)),
+        unfit: if blind.is_some() { Vec::new() } else { unfit(state, name, job, &facts, &id, &sources) },
         sources,
-        unfit,
         destinations: job.to.iter().map(|name| to(name, None)).collect(),
-        parallel: job.parallel,
         copies: job.copy.iter().map(|(name, copy)| to(name, Some(&copy.from))).collect(),
         keeps: job.retention.as_ref().map_or_else(|| "all".into(), Retention::words),
-        retention: job.retention.clone(),
-        prune: job.prune.schedule.clone(),
-        next_prune: prune.and_then(|it| When::all(it, now, zone).next()),
-        stop: job.stop.clone(),
-        hooks: job.hooks.clone(),
-        timeout: job.timeout,
-        nice: job.nice,
-        ionice: job.ionice,
+        next_prune: times(prune).into_iter().next(),
         last: last(context, host, name)?,
         log: state.log.directory.join(&format!("{name}.log"))?,
         records: records(context)?,
     })
+}
+
+/// Says what keeps a job from running, beside what is said of its sources: no room for snapshots, what it stops.
+fn unfit(state: &State, name: &Name, job: &Job, facts: &Facts, id: &RunId, sources: &[From]) -> Vec<Bad> {
+    let said =
+        |bad: &Bad| sources.iter().filter_map(|it| it.unfit.as_ref()).any(|it| it.message == bad.message);
+    let run = Run::new(id.clone(), state, &[(name, job)], &[], facts);
+    let all = run.jobs.into_iter().flat_map(|job| job.unfit).map(Bad::from);
+    all.filter(|bad| !said(bad)).collect()
 }
 
 /// Looks as a run does. Where sources cannot be looked at, it says why, and looks at the rest.

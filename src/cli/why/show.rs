@@ -1,11 +1,14 @@
 //! All about a job, for people.
 
+use std::fmt::Write as _;
+
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::{Bad, From, To, Why};
 use crate::{
     cli::list::When,
     job::{JobRecord, Record, StoreRecord},
+    model::HostPath,
     state::{Hook, IoNice, NiceClass, OnFailure, Stop},
 };
 
@@ -22,7 +25,7 @@ impl Why {
                 // What a file is called, or a program said, moves no cursor.
                 let line: String =
                     line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-                text.push_str(&format!("  {name:WIDTH$}{line}\n"));
+                let _ = writeln!(text, "  {name:WIDTH$}{line}");
             }
         }
         text
@@ -32,7 +35,7 @@ impl Why {
         let places = |all: &[To]| all.iter().map(place).collect::<Vec<_>>();
         let mut destinations = places(&self.destinations);
         if self.destinations.len() > 1 {
-            destinations.push(match self.parallel {
+            destinations.push(match self.spec.parallel {
                 1 => "one after another".into(),
                 several => format!("up to {several} side by side"),
             });
@@ -40,16 +43,16 @@ impl Why {
         let variables = self.environment.iter().map(|(name, value)| format!("{name}={value}"));
         let told = "RLVM_RUN; at the end RLVM_STATUS and RLVM_FAILED".to_owned();
         let mut all = vec![
-            ("user", vec![self.user.to_string()]),
+            ("user", vec![self.spec.user.to_string()]),
             ("schedule", self.when()),
             ("sources", self.sources.iter().map(source).collect()),
-            ("excluded", vec![self.exclude.join(", ")]),
+            ("excluded", self.spec.exclude.iter().map(ToString::to_string).collect()),
             ("unfit", self.unfit.iter().map(bad).collect()),
             ("destinations", destinations),
             ("copies", places(&self.copies)),
             ("keeps", vec![self.keeps.clone()]),
             ("prune", self.pruned()),
-            ("stops", self.stop.iter().map(stop).collect()),
+            ("stops", self.spec.stop.iter().map(stop).collect()),
             ("hooks", self.hooks()),
             ("limits", self.limits()),
             ("environment", variables.chain([told]).collect()),
@@ -63,9 +66,9 @@ impl Why {
     }
 
     fn when(&self) -> Vec<String> {
-        let Some(schedule) = &self.schedule else { return vec!["by hand".into()] };
-        let later = self.jitter.map(|it| format!(", up to {it} later")).unwrap_or_default();
-        let off = if self.enabled { "" } else { "; disabled" };
+        let Some(schedule) = &self.spec.schedule else { return vec!["by hand".into()] };
+        let later = self.spec.jitter.map(|it| format!(", up to {it} later")).unwrap_or_default();
+        let off = if self.spec.enabled { "" } else { "; disabled" };
         let next: Vec<String> = self.next.iter().map(When::short).collect();
         let next = if next.is_empty() { String::new() } else { format!("next: {}", next.join(", ")) };
         vec![format!("{schedule}{later}{off}"), next]
@@ -73,12 +76,13 @@ impl Why {
 
     fn pruned(&self) -> Vec<String> {
         let next = self.next_prune.as_ref().map(|it| format!("; next: {}", it.short())).unwrap_or_default();
-        let schedule = self.prune.as_ref().map_or_else(|| "by hand".into(), ToString::to_string);
-        if self.retention.is_some() { vec![format!("{schedule}{next}")] } else { Vec::new() }
+        let schedule =
+            self.spec.prune.schedule.as_ref().map_or_else(|| "by hand".into(), ToString::to_string);
+        if self.spec.retention.is_some() { vec![format!("{schedule}{next}")] } else { Vec::new() }
     }
 
     fn hooks(&self) -> Vec<String> {
-        let hooks = &self.hooks;
+        let hooks = &self.spec.hooks;
         let all = [
             ("before", &hooks.before),
             ("after", &hooks.after),
@@ -92,9 +96,9 @@ impl Why {
     }
 
     fn limits(&self) -> Vec<String> {
-        let timeout = self.timeout.map(|it| format!("ended after {it}"));
-        let nice = self.nice.map(|it| format!("nice {it}"));
-        let ionice = self.ionice.map(|IoNice { class, level }| match (class, level) {
+        let timeout = self.spec.timeout.map(|it| format!("ended after {it}"));
+        let nice = self.spec.nice.map(|it| format!("nice {it}"));
+        let ionice = self.spec.ionice.map(|IoNice { class, level }| match (class, level) {
             (NiceClass::Idle, _) => "ionice idle".into(),
             (NiceClass::BestEffort, level) => format!("ionice best effort {}", level.unwrap_or(4)),
         });
@@ -121,7 +125,7 @@ fn source(source: &From) -> String {
         };
         line = format!("{line}: mounted at {}, {how}", freeze.at);
     }
-    let paths: Vec<&str> = source.paths.iter().map(|path| path.as_str()).collect();
+    let paths: Vec<&str> = source.paths.iter().map(HostPath::as_str).collect();
     if !paths.is_empty() && paths != [name.as_str()] {
         line = format!("{line}, stores {}", paths.join(" "));
     }
