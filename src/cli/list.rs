@@ -56,7 +56,7 @@ struct Line {
 
 /// A time with its offset.
 #[derive(Clone)]
-struct When(Zoned);
+pub(super) struct When(pub(super) Zoned);
 
 impl Serialize for When {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -64,13 +64,36 @@ impl Serialize for When {
     }
 }
 
+impl When {
+    /// Returns the first time after another one. One that a clock put forward skips is as much later, and of one that
+    /// comes twice it is the first.
+    pub(super) fn next(schedule: &Schedule, after: DateTime, zone: &TimeZone) -> Option<Self> {
+        Self::all(schedule, after, zone).next()
+    }
+
+    /// Lists all times after another one.
+    pub(super) fn all(schedule: &Schedule, after: DateTime, zone: &TimeZone) -> impl Iterator<Item = Self> {
+        let civil = std::iter::successors(schedule.next(after), |last| schedule.next(*last));
+        civil.filter_map(|it| it.to_zoned(zone.clone()).ok()).map(Self)
+    }
+
+    /// Writes it for people.
+    pub(super) fn short(&self) -> String {
+        self.0.strftime("%a %Y-%m-%d %H:%M").to_string()
+    }
+}
+
+/// Returns the host's own time of day.
+pub(super) fn now(context: &Context<'_>) -> Result<DateTime> {
+    let now = Timestamp::try_from(context.environment.now).context("the clock is beyond all calendars")?;
+    Ok(now.to_zoned(context.environment.zone.clone()).datetime())
+}
+
 impl ListVerb {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
         let state = applied(context, &context.host()?)?;
         let zone = &context.environment.zone;
-        let now =
-            Timestamp::try_from(context.environment.now).context("the clock is beyond all calendars")?;
-        let now = now.to_zoned(zone.clone()).datetime();
+        let now = now(context)?;
         let jobs: Vec<Line> = state.jobs.iter().map(|(name, job)| line(name, job, now, zone)).collect();
         if self.json {
             context.printer.json(&List { format_version: "1.0", jobs })?;
@@ -84,10 +107,7 @@ impl ListVerb {
 }
 
 fn line(name: &Name, job: &Job, now: DateTime, zone: &TimeZone) -> Line {
-    // A time that a clock put forward skips is shown as much later, and of one that comes twice the first.
-    let next = |schedule: Option<&Schedule>| {
-        schedule.filter(|_| job.enabled)?.next(now)?.to_zoned(zone.clone()).ok().map(When)
-    };
+    let next = |schedule: Option<&Schedule>| When::next(schedule.filter(|_| job.enabled)?, now, zone);
     Line {
         name: name.clone(),
         enabled: job.enabled,
@@ -103,7 +123,7 @@ fn line(name: &Name, job: &Job, now: DateTime, zone: &TimeZone) -> Line {
 }
 
 /// Names a source: a path says what it is, all else its kind too.
-fn short(source: &Source) -> String {
+pub(super) fn short(source: &Source) -> String {
     let all = || "(all)".to_owned();
     let what = match source {
         Source::Path(path) => return path.0.to_string(),
@@ -145,7 +165,7 @@ fn row(job: &Line) -> [String; 7] {
         job.name.to_string(),
         if job.enabled { "yes" } else { "no" }.into(),
         or_dash(job.schedule.as_ref().map(ToString::to_string)),
-        or_dash(job.next.as_ref().map(|next| next.0.strftime("%a %Y-%m-%d %H:%M").to_string())),
+        or_dash(job.next.as_ref().map(When::short)),
         job.sources.join(", "),
         places.join(", "),
         job.user.to_string(),

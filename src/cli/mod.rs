@@ -21,6 +21,7 @@ mod ssh;
 mod ssh_agent;
 mod sweep;
 mod validate;
+mod why;
 
 use std::{ffi::OsString, path::PathBuf, time::SystemTime};
 
@@ -150,6 +151,7 @@ enum Verb {
     Schema(extras::SchemaVerb),
     Run(run::RunVerb),
     Sweep(sweep::SweepVerb),
+    Why(why::WhyVerb),
     List(list::ListVerb),
     Prune(prune::PruneVerb),
     #[command(subcommand)]
@@ -206,6 +208,7 @@ fn run(cli: &Cli, environment: &Environment) -> Result<Exit> {
         Verb::Schema(verb) => verb.run(&context),
         Verb::Run(verb) => verb.run(&context),
         Verb::Sweep(verb) => verb.run(&context),
+        Verb::Why(verb) => verb.run(&context),
         Verb::List(verb) => verb.run(&context),
         Verb::Prune(verb) => verb.run(&context),
         Verb::Secret(verb) => verb.run(&context),

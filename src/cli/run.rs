@@ -13,8 +13,11 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use self::{facts::Known, keeping::Logs, teller::Teller};
-pub(super) use self::{facts::unlock, keeping::last_of};
+pub(super) use self::{
+    facts::{Known, unlock},
+    keeping::{last_of, records},
+};
+use self::{keeping::Logs, teller::Teller};
 use super::{
     context::Context,
     exit::{Exit, Failure},
@@ -115,16 +118,7 @@ impl RunVerb {
         }
         let mut chosen: Vec<(&Name, &Job)> = Vec::new();
         for name in &self.jobs {
-            let Some((name, job)) = state.jobs.get_key_value(name) else {
-                let names: Vec<&str> = state.jobs.keys().map(Name::as_str).collect();
-                let help = if names.is_empty() {
-                    "there is none".into()
-                } else {
-                    format!("there are: {}", names.join(", "))
-                };
-                let message = format!("there is no job {name} in the state that was applied");
-                return Err(Failure::new(Exit::Failed, message).help(help).into());
-            };
+            let (name, job) = named(state, name)?;
             // By hand it runs all the same: whoever names it means it.
             if !chosen.iter().any(|(there, _)| *there == name) {
                 chosen.push((name, job));
@@ -196,6 +190,20 @@ impl RunVerb {
         kept.context("cannot keep the record of the run")?;
         Ok(exit_of(&record))
     }
+}
+
+/// Finds a job by its name.
+pub(super) fn named<'a>(state: &'a State, name: &Name) -> Result<(&'a Name, &'a Job)> {
+    state.jobs.get_key_value(name).ok_or_else(|| {
+        let names: Vec<&str> = state.jobs.keys().map(Name::as_str).collect();
+        let help = if names.is_empty() {
+            "there is none".into()
+        } else {
+            format!("there are: {}", names.join(", "))
+        };
+        let message = format!("there is no job {name} in the state that was applied");
+        Failure::new(Exit::Failed, message).help(help).into()
+    })
 }
 
 /// Says how a run ends (design: 130 and 143 before 8 before 1).

@@ -67,11 +67,11 @@ const NEVER: &[Setting] = settings! {
     "RuntimeMaxSec=": "how long a run may take is the job's `timeout`, which cleans up",
 };
 
-/// Lists what holds for a job's service. A user's manager could set the others only with `NoNewPrivileges=true`, and
+/// Lists what holds for a job's service, or that of the sweep, which closes what any job has opened. A user's manager could set the others only with `NoNewPrivileges=true`, and
 /// with that a hook's `sudo` ends.
-pub(super) fn settings(job: &Job, of_a_user: bool) -> impl Iterator<Item = &'static Setting> {
+pub(super) fn settings(job: Option<&Job>, of_a_user: bool) -> impl Iterator<Item = &'static Setting> {
     let always = if of_a_user { &[] } else { ALWAYS };
-    let plain = if of_a_user || !is_plain(job) { &[] } else { PLAIN };
+    let plain = if of_a_user || !job.is_some_and(is_plain) { &[] } else { PLAIN };
     ANYBODYS.iter().chain(always).chain(plain)
 }
 
@@ -94,7 +94,7 @@ mod tests {
             notify:\n  ops: {{ email: {{ to: a@b.c }} }}\njobs:\n  a: {{ to: [a], {more} }}\n"
         );
         let loaded = crate::state::load("state", &mut |_| Ok(yaml.clone())).unwrap();
-        settings(loaded.state.jobs.values().next().unwrap(), of_a_user).map(|it| it.line).collect()
+        settings(loaded.state.jobs.values().next(), of_a_user).map(|it| it.line).collect()
     }
 
     #[test]
@@ -114,6 +114,7 @@ mod tests {
             assert_eq!(of(job, false), *expected, "{job}");
             assert_eq!(of(job, true), ["UMask=0077"], "{job}");
         }
+        assert_eq!(settings(None, false).map(|it| it.line).collect::<Vec<_>>(), few);
     }
 
     #[test]

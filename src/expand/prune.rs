@@ -66,7 +66,7 @@ pub(super) fn of_jobs<'a>(state: &'a State, keeper: &'a UserName) -> impl Iterat
             jitter: None,
             // As the job itself: rlvm, which then has restic run as the user.
             user: keeper.clone(),
-            command: format!("{} prune {name}", quote(state.rlvm_path.as_str())),
+            command: format!("{} --quiet prune {name}", quote(state.rlvm_path.as_str())),
             starts: Starts::PruneOf(name.clone()),
             adopt: false,
             protect: job.protect,
@@ -86,8 +86,12 @@ pub(super) fn timed(state: &State) -> impl Iterator<Item = Timed> {
             jitter: None,
             // It reads the password, which the account does not.
             user: UserName::root(),
-            command: format!("{} prune --client {}", quote(state.rlvm_path.as_str()), quote(name.as_str())),
-            starts: Starts::Prune,
+            command: format!(
+                "{} --quiet prune --client {}",
+                quote(state.rlvm_path.as_str()),
+                quote(name.as_str())
+            ),
+            starts: Starts::Prune(name.clone()),
             adopt: false,
             protect: spec.protect,
         })
@@ -118,21 +122,25 @@ mod tests {
         };
         let weekly = ", prune: { schedule: '@weekly' }";
         let off = format!("{weekly}, enabled: false");
-        let jobs = [job("x", weekly), job("prune-x", weekly), job("off", &off), job("hand", "")];
+        let jobs =
+            [job("x", weekly), job("prune-x", weekly), job("off", &off), job("hand", ""), job("sweep", "")];
         let state = state(&jobs.concat());
         let entries = |scope: &Scope| -> Vec<String> {
             let all = schedules::timed(&state, scope);
             all.iter().map(|it| format!("{} {} {}", it.name, it.user, it.command)).collect()
         };
         let expected = [
-            "rlvm-hand root /usr/bin/rlvm run hand",
-            "rlvm-prune-x root /usr/bin/rlvm run prune-x",
-            "rlvm-x root /usr/bin/rlvm run x",
-            "rlvm_prune-prune-x root /usr/bin/rlvm prune prune-x",
-            "rlvm_prune-x root /usr/bin/rlvm prune x",
+            "rlvm-hand root /usr/bin/rlvm run --scheduled hand",
+            "rlvm-prune-x root /usr/bin/rlvm run --scheduled prune-x",
+            "rlvm-sweep root /usr/bin/rlvm run --scheduled sweep",
+            "rlvm-x root /usr/bin/rlvm run --scheduled x",
+            "rlvm_sweep root /usr/bin/rlvm --quiet sweep",
+            "rlvm_prune-prune-x root /usr/bin/rlvm --quiet prune prune-x",
+            "rlvm_prune-x root /usr/bin/rlvm --quiet prune x",
         ];
         assert_eq!(entries(&Scope::Host), expected);
         let own = entries(&Scope::User(Box::new(Personal::ann())));
-        assert_eq!(own[4], "rlvm_prune-x ann /usr/bin/rlvm prune x");
+        assert_eq!(own[4], "rlvm_sweep ann /usr/bin/rlvm --quiet sweep");
+        assert_eq!(own[6], "rlvm_prune-x ann /usr/bin/rlvm --quiet prune x");
     }
 }

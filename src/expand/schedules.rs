@@ -8,6 +8,9 @@ use crate::{
     state::{Scheduler, State},
 };
 
+/// The entry that sweeps at boot: a job's own begins with `rlvm-`, and a job may be called `sweep`.
+const SWEEP: &str = "rlvm_sweep";
+
 /// Something that is started when it is time.
 #[derive(Clone, Debug)]
 pub(super) struct Timed {
@@ -23,7 +26,7 @@ pub(super) struct Timed {
     pub(super) jitter: Option<Span>,
     /// As whom.
     pub(super) user: UserName,
-    /// What, for a shell.
+    /// What, for cron's shell. Cron mails what is printed: rlvm is told to say only what is wrong.
     pub(super) command: String,
     /// What it starts.
     pub(super) starts: Starts,
@@ -41,7 +44,9 @@ pub(super) enum Starts {
     /// Old backups of a job are removed.
     PruneOf(Name),
     /// Old backups of a client are removed.
-    Prune,
+    Prune(UserName),
+    /// What dead runs have left is ended.
+    Sweep,
     /// Logs are rotated, where no logrotate of the system's does it.
     Rotation,
     /// An entry of the user's own, which means what it means to cron.
@@ -50,7 +55,7 @@ pub(super) enum Starts {
 
 pub(super) fn add(state: &State, scope: &Scope, expanded: &mut Expanded) {
     let all = timed(state, scope);
-    if all.iter().any(|timed| matches!(timed.starts, Starts::Job(_) | Starts::PruneOf(_) | Starts::Prune)) {
+    if all.iter().any(|timed| !matches!(timed.starts, Starts::Rotation | Starts::Entry)) {
         expanded.add(Declared::plain(Program::rlvm(state.rlvm_path.clone())));
     }
     for user in all.iter().map(|timed| &timed.user).filter(|user| **user != UserName::root()) {
@@ -91,7 +96,7 @@ pub(super) fn timed(state: &State, scope: &Scope) -> Vec<Timed> {
             jitter: job.jitter,
             // As root, whatever the job's user is: freezing needs it. restic then runs as the user.
             user: keeper.clone(),
-            command: format!("{} run {name}", quote(state.rlvm_path.as_str())),
+            command: format!("{} run --scheduled {name}", quote(state.rlvm_path.as_str())),
             starts: Starts::Job(name.clone()),
             adopt: false,
             protect: job.protect,
@@ -111,7 +116,24 @@ pub(super) fn timed(state: &State, scope: &Scope) -> Vec<Timed> {
     });
     let logs = scope.personal().and_then(|personal| logs::rotation(state, personal));
     let prunes = prune::of_jobs(state, &keeper).chain(prune::timed(state));
-    jobs.chain(own).chain(prunes).chain(logs).collect()
+    jobs.chain(sweep(state, &keeper)).chain(own).chain(prunes).chain(logs).collect()
+}
+
+/// Returns what ends at boot what runs have left that a power cut, say, has ended; nothing if nothing runs.
+fn sweep(state: &State, keeper: &UserName) -> Option<Timed> {
+    let runs = state.jobs.values().any(|job| job.enabled);
+    Some(Timed {
+        place: "jobs".into(),
+        name: SWEEP.into(),
+        whose: format!("sweep of {} after a boot", state.host),
+        schedule: "@reboot".parse().ok().filter(|_| runs)?,
+        jitter: None,
+        user: keeper.clone(),
+        command: format!("{} --quiet sweep", quote(state.rlvm_path.as_str())),
+        starts: Starts::Sweep,
+        adopt: false,
+        protect: false,
+    })
 }
 
 /// Declares what could be made, or says why not.

@@ -40,7 +40,7 @@ pub(super) fn add(state: &State, all: &[Timed], scope: &Scope, expanded: &mut Ex
 
 /// Says whether an entry is for another user than the one whose set-up it is. Who is not said is `root` in the state.
 fn is_another(timed: &Timed, own: &Personal) -> bool {
-    !matches!(timed.starts, Starts::Job(_) | Starts::PruneOf(_))
+    !matches!(timed.starts, Starts::Job(_) | Starts::PruneOf(_) | Starts::Sweep)
         && timed.user != own.user
         && timed.user != UserName::root()
 }
@@ -112,8 +112,8 @@ fn service(state: &State, timed: &Timed, at_boot: bool, own: Option<&Personal>) 
         Starts::Job(name) | Starts::PruneOf(name) => state.jobs.get(name),
         _ => None,
     };
-    if let Some(job) = job {
-        // The run takes a SIGTERM as a wish to unwind, and ends what it has started itself: snapshots go, services come
+    if job.is_some() || timed.starts == Starts::Sweep {
+        // It takes a SIGTERM as a wish to unwind, and ends what it has started itself: snapshots go, services come
         // back, hooks have ten minutes each. No limit to the run: that is the job's `timeout`.
         text.push_str("KillMode=mixed\nTimeoutStopSec=15min\n");
         // Else only `User=` would set it, and hooks know it from cron; `%h` is that of whose manager it is.
@@ -137,13 +137,17 @@ fn service(state: &State, timed: &Timed, at_boot: bool, own: Option<&Personal>) 
 
 /// Writes the words of a command as systemd reads them.
 fn command(state: &State, timed: &Timed) -> String {
-    let (program, words): (&str, [&str; 2]) = match &timed.starts {
-        Starts::Job(job) => (state.rlvm_path.as_str(), ["run", job.as_str()]),
-        Starts::PruneOf(job) => (state.rlvm_path.as_str(), ["prune", job.as_str()]),
-        _ => ("/bin/sh", ["-c", &timed.command]),
+    // The journal keeps what rlvm says, and nobody is mailed it; by how much it is late, the timer says.
+    let rlvm = state.rlvm_path.as_str();
+    let (program, words) = match &timed.starts {
+        Starts::Job(job) => (rlvm, vec!["run", job.as_str()]),
+        Starts::PruneOf(job) => (rlvm, vec!["prune", job.as_str()]),
+        Starts::Prune(client) => (rlvm, vec!["prune", "--client", client.as_str()]),
+        Starts::Sweep => (rlvm, vec!["sweep"]),
+        Starts::Rotation | Starts::Entry => ("/bin/sh", vec!["-c", &timed.command]),
     };
     // Of the program's own name no variable is taken (systemd.service(5)).
-    let words = words.map(|word| quoted(&word.replace('$', "$$")));
+    let words: Vec<String> = words.into_iter().map(|word| quoted(&word.replace('$', "$$"))).collect();
     format!("{} {}", quoted(program), words.join(" "))
 }
 
@@ -234,8 +238,13 @@ mod tests {
         assert!(host.contains("\nKillMode=mixed\n") && host.contains("\nEnvironment=HOME=%h\n"), "{host}");
         // As root, whatever the job's user is: rlvm itself steps down to that one.
         assert!(!host.contains("User=") && host.contains("\nNoNewPrivileges=true\n"), "{host}");
-        let prune = service(&state, &timed[1], false, None);
+        let prune = service(&state, &timed[2], false, None);
         assert_eq!(prune.replace("prune home", "run home").replace("prune of job", "job"), host);
+        // What a run has opened it can close: the same devices and mounts, no less.
+        let sweep = service(&state, &timed[1], true, None);
+        assert!(sweep.contains("\nExecStart=\"/opt/my rlvm/100%%\" sweep\n"), "{sweep}");
+        assert!(sweep.contains("\nKillMode=mixed\n") && !sweep.contains("SystemCallFilter"), "{sweep}");
+        assert!(sweep.ends_with("\nWantedBy=multi-user.target\n"), "{sweep}");
         let own = Personal::ann();
         let of_ann = service(&state, &timed[0], true, Some(&own));
         assert!(of_ann.ends_with("\nUMask=0077\n\n[Install]\nWantedBy=default.target\n"), "{of_ann}");

@@ -37,6 +37,16 @@ impl Hooked {
     }
 }
 
+/// Lists what the hooks of a job find in their environment.
+pub fn environment(run: &RunId, name: &Name, job: &Job, facts: &Facts) -> [(&'static str, String); 4] {
+    [
+        ("HOME", facts.homes.get(&job.user).map_or("/", |home| home.as_str()).to_owned()),
+        ("LOGNAME", job.user.to_string()),
+        ("RLVM_JOB", name.to_string()),
+        ("RLVM_RUN", run.to_string()),
+    ]
+}
+
 /// Says how the hooks of a job are run: by /bin/sh, as the job's user, at home.
 pub(super) fn all(
     when: &str,
@@ -49,10 +59,8 @@ pub(super) fn all(
     let one = |(index, hook): (usize, &Hook)| {
         let cmd = Cmd::new("/bin/sh").args(["-c", hook.run.as_str()]).timeout(hook.timeout.seconds());
         let cmd = if facts.own.is_some() { cmd } else { cmd.user(&job.user) };
-        let home = facts.homes.get(&job.user).map_or("/", |home| home.as_str()).to_owned();
-        let word = |text: &str| Arg::Word(text.into());
-        let cmd = cmd.env("HOME", Arg::Word(home)).env("LOGNAME", word(job.user.as_str()));
-        let cmd = cmd.env("RLVM_JOB", word(name.as_str())).env("RLVM_RUN", word(run.as_str()));
+        let told = environment(run, name, job, facts);
+        let cmd = told.into_iter().fold(cmd, |cmd, (name, value)| cmd.env(name, Arg::Word(value)));
         let number = || (index + 1).to_string();
         Hooked {
             name: format!(

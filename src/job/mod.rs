@@ -20,7 +20,7 @@ mod tests;
 mod undo;
 mod view;
 
-pub use hook::{Hooked, Outcome};
+pub use hook::{Hooked, Outcome, environment};
 pub use journal::{Journal, Left};
 pub use night::{Event, Machine, Night};
 pub use record::{JobRecord, Record, Status, StoreRecord, VERSION, together};

@@ -36,6 +36,16 @@ pub struct Facts {
     pub nests: bool,
 }
 
+impl Facts {
+    /// Says where a user's cache is.
+    pub fn cache_of(&self, user: &UserName) -> HostPath {
+        match &self.own {
+            Some(_) => self.cache.clone(),
+            None => self.cache.join(user.as_str()).unwrap_or_else(|_| self.cache.clone()),
+        }
+    }
+}
+
 /// A run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
@@ -197,7 +207,7 @@ fn prepare(jobs: &[JobRun], state: &State, facts: &Facts, view: Option<&View>) -
     match &facts.own {
         None => {
             steps.push(ensure(facts.cache.clone(), &root, 0o711));
-            steps.extend(users.into_iter().map(|user| ensure(cache_of(facts, user), user, 0o700)));
+            steps.extend(users.into_iter().map(|user| ensure(facts.cache_of(user), user, 0o700)));
         }
         Some(owner) => {
             let above = facts.cache.parent().into_iter().chain([facts.cache.clone()]);
@@ -215,14 +225,6 @@ fn prepare(jobs: &[JobRun], state: &State, facts: &Facts, view: Option<&View>) -
         steps.push(step);
     }
     steps
-}
-
-/// Says where a user's cache is.
-fn cache_of(facts: &Facts, user: &UserName) -> HostPath {
-    match &facts.own {
-        Some(_) => facts.cache.clone(),
-        None => facts.cache.join(user.as_str()).unwrap_or_else(|_| facts.cache.clone()),
-    }
 }
 
 /// What the steps of a job are built from.
@@ -273,7 +275,7 @@ impl Building<'_> {
 
     fn store(&self, name: &Name, job: &Job, to: &Name) -> Option<Store> {
         let repository = self.facts.repositories.get(to)?;
-        let cache = cache_of(self.facts, &job.user);
+        let cache = self.facts.cache_of(&job.user);
         let (paths, one_file_system) = paths(job, &self.facts.ground);
         let own =
             matches!(&repository.location, Location::Local(_)).then(|| self.facts.places.get(to)).flatten();
@@ -301,7 +303,7 @@ impl Building<'_> {
     fn copy(&self, name: &Name, job: &Job, to: &Name) -> Option<Store> {
         let repository = self.facts.repositories.get(to)?;
         let (_, from) = repository.like.as_deref()?;
-        let cache = cache_of(self.facts, &job.user);
+        let cache = self.facts.cache_of(&job.user);
         let seconds = job.timeout.map_or(LONGEST, Span::seconds);
         let cmd = repository.access().copy(from, self.state.host.as_str(), &tag_of(name), &cache, seconds);
         Some(Store { destination: to.clone(), cmd: gently(cmd, job) })

@@ -45,6 +45,21 @@ impl Retention {
         ]
     }
 
+    /// Says in words which are kept.
+    pub fn words(&self) -> String {
+        let of = |(name, count): (&str, Option<u32>)| {
+            let count = count.filter(|count| *count > 0)?;
+            let s = if count == 1 { "" } else { "s" };
+            Some(match name.strip_suffix("ly") {
+                None => format!("the newest {count}"),
+                Some("dai") => format!("the newest of each of {count} day{s}"),
+                Some(unit) => format!("the newest of each of {count} {unit}{s}"),
+            })
+        };
+        let within = self.keep_within.map(|span| format!("all that are up to {span} older than the newest"));
+        self.counts().into_iter().filter_map(of).chain(within).collect::<Vec<_>>().join(", ")
+    }
+
     /// Says whether anything is kept at all. Of nothing but zeros restic says "no policy was specified", and
     /// returns 0.
     pub fn keeps_something(&self) -> bool {
@@ -56,6 +71,23 @@ impl Retention {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn in_words() {
+        let retention = Retention {
+            last: Some(3),
+            daily: Some(7),
+            weekly: Some(0),
+            yearly: Some(1),
+            keep_within: "30d".parse().ok(),
+            ..Retention::default()
+        };
+        assert_eq!(
+            retention.words(),
+            "the newest 3, the newest of each of 7 days, the newest of each of 1 year, all that are up to 30d older than \
+             the newest"
+        );
+    }
 
     #[test]
     fn something_must_be_kept() {

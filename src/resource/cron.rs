@@ -114,11 +114,11 @@ mod tests {
     fn as_cron_reads_it() {
         // R43
         assert_eq!(
-            text("30 2 * * *", "root", "/usr/bin/rlvm run a"),
+            text("30 2 * * *", "root", "/usr/bin/rlvm run --scheduled a"),
             "# job a; made by rlvm, which puts back what is changed by hand.\n\
             SHELL=/bin/sh\n\
             PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
-            30 2 * * * root /usr/bin/rlvm run a\n"
+            30 2 * * * root /usr/bin/rlvm run --scheduled a\n"
         );
         assert!(
             text("@daily", "www-data", "date +%F > /tmp/x")

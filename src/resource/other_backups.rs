@@ -225,10 +225,10 @@ mod tests {
             ("0 3 * * * root find /srv/borgmatic.d -name 'restic.log'\n", ""),
             ("0 3 * * * root /opt/prerestic; ls /etc/restic\n", ""),
             (
-                "# job home of web01; made by rlvm, which puts back\n30 2 * * * root /usr/bin/rlvm run home\n",
+                "# job home of web01; made by rlvm, which puts back\n30 2 * * * root /usr/bin/rlvm run --scheduled home\n",
                 "",
             ),
-            ("# BEGIN rlvm\n@daily rlvm run a\n# END rlvm\n@daily borg create\n", "f:4 borg"),
+            ("# BEGIN rlvm\n@daily rlvm run --scheduled a\n# END rlvm\n@daily borg create\n", "f:4 borg"),
             ("", ""),
         ] {
             let found = it.in_text("f", text);

@@ -78,7 +78,7 @@ fn driftable(parts: &[Part]) -> Vec<String> {
         part => part.files().into_iter().chain(part.ssh_files().into_iter().flatten()).collect(),
     };
     let own = ["/etc/logrotate.d/rlvm".to_owned()];
-    parts.iter().flat_map(of).chain(own).collect()
+    parts.iter().flat_map(of).chain(own).chain(Part::sweep(parts)).collect()
 }
 
 /// Changes something; what would not be drift but damage is left out. Says whether something was changed.
@@ -125,6 +125,7 @@ fn is_as_declared(on: &Scratch, parts: &[Part]) {
     for part in parts {
         part.check(on);
     }
+    Part::is_swept(parts, on);
     on.plan_is_empty();
     let left: Vec<String> = on.tree().into_keys().filter(|path| path.ends_with(".dpkg-new")).collect();
     assert!(left.is_empty(), "{left:?}");
@@ -187,7 +188,7 @@ proptest! {
         on.state(&world::yaml(&stays));
         let plan = on.plan_json(&["--allow-mass-removal"]);
         prop_assert_eq!(plan["refused"].as_bool(), Some(false));
-        removes_exactly(&plan, &leaves);
+        removes_exactly(&plan, &stays, &leaves);
         on.expect(0, &["apply", "--yes", "--allow-mass-removal"]);
         is_as_declared(&on, &stays);
         for path in leaves.iter().flat_map(Part::files) {
@@ -247,7 +248,7 @@ fn split(parts: &[Part], gone: &[bool]) -> (Vec<Part>, Vec<Part>) {
 }
 
 /// The plan removes files, forgets what holds backups, and does nothing else.
-fn removes_exactly(plan: &serde_json::Value, leaves: &[Part]) {
+fn removes_exactly(plan: &serde_json::Value, stays: &[Part], leaves: &[Part]) {
     let (mut deleted, mut forgotten) = (BTreeSet::new(), BTreeSet::new());
     for change in plan["changes"].as_array().unwrap() {
         let (address, actions) = (change["address"].as_str().unwrap().to_owned(), &change["actions"]);
@@ -270,7 +271,8 @@ fn removes_exactly(plan: &serde_json::Value, leaves: &[Part]) {
         };
         format!("{kind}:{name}")
     };
-    let files = leaves.iter().flat_map(Part::files).map(address);
+    let sweep = Part::sweep(leaves).filter(|_| Part::sweep(stays).is_none());
+    let files = leaves.iter().flat_map(Part::files).chain(sweep).map(address);
     let of_ssh =
         |[config, known]: [String; 2]| [format!("ssh_config:{config}"), format!("known_hosts:{known}")];
     let files = files.chain(leaves.iter().filter_map(Part::ssh_files).flat_map(of_ssh));

@@ -27,4 +27,5 @@ mod tree;
 mod units;
 mod verbs;
 mod vm;
+mod why;
 mod world;

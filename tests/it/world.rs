@@ -42,6 +42,9 @@ pub(crate) struct Key {
     kind: &'static str,
 }
 
+/// What sweeps at boot.
+const SWEEP: &str = "rlvm_sweep";
+
 /// A host key.
 const HOST_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0q4ZJm9b6m7o1vFv3x0m2bq5vT8yq7lq1m4E3v1xw0";
 /// What a user has written into both files before; it is kept to the byte.
@@ -231,6 +234,15 @@ impl Part {
         }
     }
 
+    /// The file of what sweeps at boot, of a state of these parts: there is one if anything runs.
+    pub(crate) fn sweep(parts: &[Self]) -> Option<String> {
+        parts.iter().find_map(|part| match part {
+            Self::Job { enabled: true, systemd: false, .. } => Some(format!("/etc/cron.d/{SWEEP}")),
+            Self::Job { enabled: true, .. } => Some(format!("/etc/systemd/system/{SWEEP}.service")),
+            _ => None,
+        })
+    }
+
     /// Asks the machine whether it is started when it should be.
     fn is_started(&self, on: &Scratch, line: &str) {
         let Some((name, schedule, systemd)) = self.started() else { return };
@@ -252,6 +264,17 @@ impl Part {
         let home =
             if key.as_ref().is_some_and(|key| key.owner == "backup") { "/var/backups" } else { "/root" };
         Some(["config", "known_hosts"].map(|name| format!("{home}/.ssh/{name}")))
+    }
+
+    /// Asks the machine whether the boot sweeps, if anything runs.
+    pub(crate) fn is_swept(parts: &[Self], on: &Scratch) {
+        let sweep = Self::sweep(parts);
+        let link = format!("/etc/systemd/system/multi-user.target.wants/{SWEEP}.service");
+        for path in [format!("/etc/cron.d/{SWEEP}"), format!("/etc/systemd/system/{SWEEP}.service")] {
+            assert_eq!(on.at(&path).exists(), sweep.as_ref() == Some(&path), "{path}");
+        }
+        let enabled = sweep.is_some_and(|path| path.ends_with(".service"));
+        assert_eq!(on.at(&link).is_symlink(), enabled, "{link}");
     }
 
     /// Asks the machine whether it is so.
@@ -279,7 +302,7 @@ impl Part {
             Self::Job { name, schedule, .. } => {
                 self.is_started(
                     on,
-                    &format!("{} root /usr/bin/rlvm run {name}", schedule.unwrap_or_default()),
+                    &format!("{} root /usr/bin/rlvm run --scheduled {name}", schedule.unwrap_or_default()),
                 );
                 if self.started().is_none() {
                     let (cron, timer) = (

@@ -21,15 +21,15 @@ use crate::{
 const CACHE: &str = "/var/cache/rlvm";
 
 /// What a run knows of the host.
-pub(super) struct Known {
+pub(in crate::cli) struct Known {
     /// What its steps are made from.
-    pub(super) facts: Facts,
+    pub(in crate::cli) facts: Facts,
     ledger: Option<Ledger>,
 }
 
 impl Known {
     /// Looks.
-    pub(super) fn look(
+    pub(in crate::cli) fn look(
         context: &Context<'_>,
         host: &Real,
         state: &State,

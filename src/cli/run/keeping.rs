@@ -14,16 +14,21 @@ use crate::{
     cli::context::Context,
     host::{Busy, Log, Real, Store},
     job::Record,
-    model::{Name, RunId},
+    model::{HostPath, Name, RunId},
     state::State,
 };
 
 /// The directory of records, one file a month.
 const RECORDS: &str = "records";
 
+/// Says where the records are.
+pub(in crate::cli) fn records(context: &Context<'_>) -> Result<HostPath> {
+    Ok(context.home()?.join(RECORDS)?)
+}
+
 /// Adds a record to those of its month, and removes the months that are kept no longer.
 pub(super) fn keep(context: &Context<'_>, host: &Real, state: &State, record: &Record) -> Result<()> {
-    let store = Store::new(host, &context.home()?.join(RECORDS)?);
+    let store = Store::new(host, &records(context)?);
     let month = |text: &str| format!("{}.jsonl", text.get(..7).unwrap_or_default());
     let name = month(&record.started);
     // Two runs may end at once.
@@ -54,7 +59,7 @@ pub(super) fn keep(context: &Context<'_>, host: &Real, state: &State, record: &R
 
 /// Finds the last run of a job.
 pub(in crate::cli) fn last_of(context: &Context<'_>, host: &Real, job: &Name) -> Result<Option<Record>> {
-    let store = Store::new(host, &context.home()?.join(RECORDS)?);
+    let store = Store::new(host, &records(context)?);
     for name in store.names()?.iter().rev() {
         let bytes = store.read(name)?.unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);

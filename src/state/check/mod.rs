@@ -101,6 +101,11 @@ impl Check<'_> {
                     self.error(&["cron", name.as_str()], message, "give it another name");
                 }
             }
+            if name.as_str() == "rlvm_sweep" {
+                let message =
+                    format!("the cron entry `{name}` would stand in the file of the sweep after a boot");
+                self.error(&["cron", name.as_str()], message, "give it another name");
+            }
         }
     }
 

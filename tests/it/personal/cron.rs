@@ -14,7 +14,9 @@ fn block() -> String {
     format!(
         "# BEGIN rlvm: what is changed by hand from here to END is put back\n\
          # job docs of web01\n\
-         30 2 * * * {PATH}/usr/local/bin/rlvm run docs\n\
+         30 2 * * * {PATH}/usr/local/bin/rlvm run --scheduled docs\n\
+         # sweep of web01 after a boot\n\
+         @reboot {PATH}/usr/local/bin/rlvm --quiet sweep\n\
          # cron entry tick of web01\n\
          * * * * * {PATH}date +\\%F > /home/me/ticked\n\
          # logs of web01\n\

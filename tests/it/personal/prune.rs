@@ -15,7 +15,7 @@ fn ones_own_jobs_are_pruned_by_oneself() {
     );
     apply(&lab);
     let entries = crontab(&lab).unwrap();
-    let entry = entries.lines().find(|line| line.ends_with("; /usr/local/bin/rlvm prune docs"));
+    let entry = entries.lines().find(|line| line.ends_with("; /usr/local/bin/rlvm --quiet prune docs"));
     assert!(entry.is_some_and(|line| line.starts_with("0 5 * * 0 ")), "{entries}");
     let restic = |words: &[&str]| {
         let start =

@@ -39,13 +39,14 @@ fn each_file_is_one_that_cron_reads() {
          cron:\n  tick: { schedule: \"*/5 1-4 * JAN,MAR 0\", user: backup, command: \"date +%F >> /tmp/100%\" }\n",
     );
     scratch.apply();
-    for name in ["rlvm-web", "rlvm-web2", "rlvm_prune-web", "tick"] {
+    for name in ["rlvm-web", "rlvm-web2", "rlvm_prune-web", "rlvm_sweep", "tick"] {
         is_read_by_cron(&scratch, name);
     }
     let entry =
         |name: &str| scratch.read(&format!("/etc/cron.d/{name}")).lines().next_back().unwrap().to_owned();
-    assert_eq!(entry("rlvm-web"), "30 2 * * MON root /usr/bin/rlvm run web");
-    assert_eq!(entry("rlvm_prune-web"), "0 5 * * 0 root /usr/bin/rlvm prune web");
+    assert_eq!(entry("rlvm-web"), "30 2 * * MON root /usr/bin/rlvm run --scheduled web");
+    assert_eq!(entry("rlvm_prune-web"), "0 5 * * 0 root /usr/bin/rlvm --quiet prune web");
+    assert_eq!(entry("rlvm_sweep"), "@reboot root /usr/bin/rlvm --quiet sweep");
     assert_eq!(entry("tick"), "*/5 1-4 * JAN,MAR 0 backup date +\\%F >> /tmp/100\\%");
     // A name that cron would pass over is refused before.
     scratch.state("cron:\n  a.b: { schedule: \"@daily\", command: \"true\" }\n");

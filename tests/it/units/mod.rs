@@ -90,7 +90,7 @@ fn systemd_itself_finds_nothing_wrong() {
     scratch.plan_is_empty();
     let files: Vec<String> =
         units(&scratch).into_iter().filter(|name| !name.ends_with("target.wants")).collect();
-    assert_eq!(files.len(), 10, "{files:?}");
+    assert_eq!(files.len(), 11, "{files:?}");
     let at: Vec<String> = files
         .iter()
         .map(|name| scratch.at(&format!("/etc/systemd/system/{name}")).to_str().unwrap().to_owned())
@@ -120,7 +120,7 @@ fn systemd_itself_finds_nothing_wrong() {
         (vec!["backup".into()], vec!["process".into()])
     );
     // What the boot starts has no timer, and the boot does not wait for its end.
-    for (name, wants) in [("rlvm-boot", true), ("start", true), ("odd", false)] {
+    for (name, wants) in [("rlvm-boot", true), ("rlvm_sweep", true), ("start", true), ("odd", false)] {
         let link = scratch.at(&format!("/etc/systemd/system/multi-user.target.wants/{name}.service"));
         assert_eq!(link.is_symlink(), wants, "{name}");
         let kind = if wants { "exec" } else { "oneshot" };
@@ -267,7 +267,7 @@ fn a_users_units_are_fine_too() {
         fs::write(&file, text).unwrap();
         files.push(file.to_str().unwrap().to_owned());
     }
-    assert_eq!(files.len(), 5, "{files:?}");
+    assert_eq!(files.len(), 6, "{files:?}");
     let mut command = Command::new("systemd-analyze");
     command.args(["--user", "verify", "--man=no", "--recursive-errors=no"]).args(&files);
     let ran = scratch.ran(command.env("XDG_RUNTIME_DIR", scratch.beside("user")).env("LC_ALL", "C.UTF-8"));

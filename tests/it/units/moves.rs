@@ -21,12 +21,13 @@ fn state(scheduler: &str) -> String {
     )
 }
 
-const NAMES: [&str; 3] = ["rlvm-boot", "rlvm-home", "trim"];
-const UNITS: [&str; 7] = [
+const NAMES: [&str; 4] = ["rlvm-boot", "rlvm-home", "rlvm_sweep", "trim"];
+const UNITS: [&str; 8] = [
     "multi-user.target.wants",
     "rlvm-boot.service",
     "rlvm-home.service",
     "rlvm-home.timer",
+    "rlvm_sweep.service",
     "timers.target.wants",
     "trim.service",
     "trim.timer",
@@ -69,7 +70,11 @@ fn from_cron_to_systemd_and_back_leaves_nothing_of_the_other() {
         scratch.plan_is_empty();
         assert!(cron_files(&scratch).is_empty());
         assert_eq!(units(&scratch), UNITS);
-        let links = ["timers.target.wants/trim.timer", "multi-user.target.wants/rlvm-boot.service"];
+        let links = [
+            "timers.target.wants/trim.timer",
+            "multi-user.target.wants/rlvm-boot.service",
+            "multi-user.target.wants/rlvm_sweep.service",
+        ];
         for link in links {
             let path = fs::read_link(scratch.at(&format!("{ETC}/{link}"))).unwrap();
             assert_eq!(path.file_name(), scratch.at(link).file_name(), "{}", path.display());
@@ -127,10 +132,12 @@ fn what_leaves_the_state_leaves_the_machine() {
     scratch.plan_is_empty();
     let left = [
         "mine.timer",
+        "multi-user.target.wants",
         "rlvm-boot.service",
         "rlvm-boot.timer",
         "rlvm-home.service",
         "rlvm-home.timer",
+        "rlvm_sweep.service",
         "timers.target.wants",
     ];
     assert_eq!(units(&scratch), left);
