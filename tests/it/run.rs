@@ -1,6 +1,8 @@
 //! `rlvm run` without volumes: files, real restics, local and remote destinations, what is kept and what is told. What
 //! needs a kernel with volumes is in `vm::run`.
 
+#![expect(clippy::unwrap_used, reason = "tests look at the machine")]
+
 use std::{process::Stdio, time::Duration};
 
 use serde_json::Value;
