@@ -27,7 +27,7 @@ pub use trust::{
     Caller, CallersFiles, Revision, Untrusted, caller, host_name, is_denied, is_root, lexical, random_id,
     revision,
 };
-pub use work::{Ended, RUN_VARIABLE, Stream, Task, Work};
+pub use work::{Ended, RUN_VARIABLE, Stream, Task, WHOLE_VARIABLE, Work};
 
 use crate::{
     effect::{Op, Query},

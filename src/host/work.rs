@@ -9,6 +9,8 @@ use crate::{
 
 /// The variable that tells programs which run they are of, and a sweep too.
 pub const RUN_VARIABLE: &str = "RLVM_RUN";
+/// The variable that tells a sweep of which run a program is that goes on to its end when rlvm is killed.
+pub const WHOLE_VARIABLE: &str = "RLVM_WHOLE";
 
 /// Carries out what a run does, from several threads if need be.
 pub trait Work: Sync {
@@ -43,6 +45,13 @@ pub trait Work: Sync {
     ///
     /// If processes cannot be looked at.
     fn end(&self, run: &RunId, sessions: &[(u32, u64)]) -> Result<()>;
+
+    /// Waits for the programs of a dead run that go on to their end: what undoes their work would else come before it.
+    ///
+    /// # Errors
+    ///
+    /// If processes cannot be looked at, or one takes too long.
+    fn outlast(&self, run: &RunId) -> Result<()>;
 }
 
 /// Who is told of a program, and asked about it, while it runs.

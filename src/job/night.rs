@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use super::{Journal, StoreRecord, undo::lock};
 use crate::{
     effect::{Arg, Cmd, Op},
-    host::{Act, Ended, Host, RUN_VARIABLE, Stream, Task, Work},
+    host::{Act, Ended, Host, RUN_VARIABLE, Stream, Task, WHOLE_VARIABLE, Work},
     model::{Name, RunId},
     restic::Progress,
 };
@@ -136,10 +136,12 @@ impl Night<'_> {
         stop: &dyn Fn() -> bool,
         heard: &mut dyn FnMut(Stream, &str),
     ) -> Result<Ended> {
-        let cmd = cmd.clone().env(RUN_VARIABLE, Arg::Word(self.run.to_string()));
+        let variable = if cmd.is_whole() { WHOLE_VARIABLE } else { RUN_VARIABLE };
+        let cmd = cmd.clone().env(variable, Arg::Word(self.run.to_string()));
         let mut started = |process, since| {
-            if let Some(journal) = self.journal.filter(|_| noted) {
-                // One that is not noted is killed with rlvm all the same; only what it has started may live on.
+            if let Some(journal) = self.journal.filter(|_| noted && !cmd.is_whole()) {
+                // One that is not noted is killed with rlvm all the same, unless it shall go on to its end; only what it
+                // has started may live on.
                 drop(lock(journal).child(process, since));
             }
         };

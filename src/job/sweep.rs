@@ -31,6 +31,11 @@ pub fn sweep(left: &Left, host: &dyn Machine) -> Swept {
         // What is not held any more says that it is not: whoever held it let it go when rlvm died.
         let _ = host.act(&Op::Run(Cmd::new("fsfreeze").arg("--unfreeze").path(at).timeout(30)));
     }
+    if let Some(run) = &left.run
+        && let Err(err) = host.outlast(run)
+    {
+        swept.left.push(format!("{err:#}"));
+    }
     for (_, op) in &left.undo {
         let mut tries = 1;
         loop {

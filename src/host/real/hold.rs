@@ -1,6 +1,8 @@
 //! File systems that are held still for a moment, and never longer.
 
 use std::{
+    fs::File,
+    os::fd::OwnedFd,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -14,9 +16,16 @@ use crate::{effect::Cmd, model::HostPath};
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Waits until its input ends, which it does with rlvm too, or the time is up; then nothing is held any more. So no crash
-/// of rlvm leaves a file system that nobody can write to. Its words are arguments.
-const GUARD: &str =
-    r#"timeout "$1" cat >/dev/null; shift; for at do fsfreeze --unfreeze "$at" 2>/dev/null; done; :"#;
+/// of rlvm leaves a file system that nobody can write to. What is held only after the time is up is let go at the end.
+/// Its words are arguments.
+const GUARD: &str = r#"
+timeout "$1" cat >/dev/null
+late=$?
+shift
+release() { for at do fsfreeze --unfreeze "$at" 2>/dev/null; done; }
+release "$@"
+[ "$late" = 0 ] || { cat >/dev/null; release "$@"; }
+:"#;
 
 /// Holds file systems still (fsfreeze(8)) while something is done.
 pub(super) fn held(real: &Real, at: &[HostPath], work: &mut dyn FnMut()) -> Result<()> {
@@ -25,9 +34,12 @@ pub(super) fn held(real: &Real, at: &[HostPath], work: &mut dyn FnMut()) -> Resu
         return Ok(());
     }
     let mut guard = guard(real, at)?;
-    let input = guard.stdin.take();
+    let input = File::from(OwnedFd::from(guard.stdin.take().context("no way to tell what lets go")?));
     let frozen = at.iter().try_for_each(|at| {
-        process::must(real, &Cmd::new("fsfreeze").arg("--freeze").path(at).timeout(30)).map(drop)
+        // It has the guard's input too: killed with rlvm, it ends only when the kernel has done what it was asked to, and
+        // what was let go before that would be held for ever.
+        let cmd = Cmd::new("fsfreeze").arg("--freeze").path(at).timeout(30);
+        process::must_with(real, &cmd, input.try_clone()?).map(drop)
     });
     if frozen.is_ok() {
         work();

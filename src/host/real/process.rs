@@ -72,7 +72,7 @@ pub(super) fn must(real: &Real, cmd: &Cmd) -> Result<Output> {
     succeeded(cmd, run(real, cmd)?)
 }
 
-/// Runs a program that reads a file and must succeed.
+/// Runs a program that has a file as its input and must succeed.
 pub(super) fn must_with(real: &Real, cmd: &Cmd, input: File) -> Result<Output> {
     succeeded(cmd, run_with(real, cmd, input.into())?)
 }

@@ -2,12 +2,13 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
+    os::unix::ffi::OsStrExt,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
@@ -19,7 +20,7 @@ use tracing::debug;
 use super::{Real, hold, process};
 use crate::{
     effect::Cmd,
-    host::{Ended, RUN_VARIABLE, Stream, Task, Work},
+    host::{Ended, RUN_VARIABLE, Stream, Task, WHOLE_VARIABLE, Work},
     model::{HostPath, RunId},
 };
 
@@ -29,6 +30,8 @@ const GRACE: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(50);
 /// How long a line may be; what is longer comes in pieces.
 const LONGEST_LINE: u64 = 1 << 20;
+/// How long a program of a dead run may go on to its end: as long as stopping a service may take.
+const LONGEST_END: Duration = Duration::from_secs(300);
 
 impl Work for Real {
     fn work(&self, cmd: &Cmd, task: &mut Task<'_>) -> Result<Ended> {
@@ -81,6 +84,10 @@ impl Work for Real {
 
     fn end(&self, run: &RunId, sessions: &[(u32, u64)]) -> Result<()> {
         end(run, sessions)
+    }
+
+    fn outlast(&self, run: &RunId) -> Result<()> {
+        outlast(run)
     }
 
     fn apart(&self, work: &mut (dyn FnMut() + Send)) -> Result<()> {
@@ -141,22 +148,16 @@ fn listen(pipe: Option<impl Read + Send + 'static>, stream: Stream, send: &Sende
 ///
 /// A number may have been given to somebody else since: only what is in such a session, was started no earlier than its
 /// leader, and has the run's name in its environment is of the run.
-#[expect(clippy::disallowed_methods, reason = "host looks")]
 fn end(run: &RunId, sessions: &[(u32, u64)]) -> Result<()> {
-    let own = format!("{RUN_VARIABLE}={run}");
     // Each may have started others meanwhile; what was killed takes a moment to go.
     for _ in 0..50 {
         let mut left = 0;
-        for entry in std::fs::read_dir("/proc").context("cannot list processes")?.flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
-                continue;
-            };
+        for pid in processes()? {
             let Some((session, started)) = session_of(pid) else { continue };
             if !sessions.iter().any(|(leader, since)| *leader == session && started >= *since) {
                 continue;
             }
-            let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-            if environment.split(|byte| *byte == 0).any(|variable| variable == own.as_bytes()) {
+            if has(pid, RUN_VARIABLE, run) {
                 left += 1;
                 let _ = kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGKILL);
             }
@@ -167,6 +168,37 @@ fn end(run: &RunId, sessions: &[(u32, u64)]) -> Result<()> {
         thread::sleep(TICK);
     }
     Err(anyhow!("a program of run {run} does not end"))
+}
+
+/// Waits for the programs of a dead run that were not killed with it: what they print went to rlvm. A daemon that one of
+/// them has started (dmeventd, conmon) has turned away from that.
+fn outlast(run: &RunId) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        let goes_on = |pid: &u32| has(*pid, WHOLE_VARIABLE, run) && prints_into_a_pipe(*pid);
+        let Some(pid) = processes()?.into_iter().find(goes_on) else { return Ok(()) };
+        ensure!(start.elapsed() < LONGEST_END, "the program of run {run} that is process {pid} does not end");
+        thread::sleep(TICK);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "host looks")]
+fn processes() -> Result<Vec<u32>> {
+    let all = std::fs::read_dir("/proc").context("cannot list processes")?.flatten();
+    Ok(all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+}
+
+/// Says whether a run's name is in the environment of a process.
+#[expect(clippy::disallowed_methods, reason = "host looks")]
+fn has(pid: u32, variable: &str, run: &RunId) -> bool {
+    let own = format!("{variable}={run}");
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|it| it == own.as_bytes())
+}
+
+fn prints_into_a_pipe(pid: u32) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/fd/1"))
+        .is_ok_and(|to| to.as_os_str().as_bytes().starts_with(b"pipe:"))
 }
 
 /// Says in which session a process is, and when it was started, in clock ticks since the boot: the 6th and 22nd field of

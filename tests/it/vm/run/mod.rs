@@ -7,6 +7,7 @@
 mod bytes;
 mod ends;
 mod freeze;
+mod killed;
 mod others;
 mod refusals;
 mod space;

@@ -70,3 +70,26 @@ fn a_dry_run_prints_all_and_does_nothing() {
     assert_eq!((made(&vm), snapshots(&vm).len()), (volumes, 0));
     assert_eq!(vm.run("ls /var/lib/rlvm/records /run/rlvm/run").code, Some(2));
 }
+
+#[test]
+fn a_dry_run_pasted_does_what_the_run_would() {
+    let (vm, before) = machine(&super::one_job(
+        ", hooks: { before: [{ run: echo before >>/run/said }], finally: [{ run: echo finally >>/run/said }] }",
+    ));
+    let volumes = made(&vm);
+    vm.ok("rlvm run all --dry-run >/run/script && sh -eu </run/script && rm /run/script");
+    before.is_back(&vm);
+    assert_eq!(made(&vm) - volumes, 2);
+    assert_eq!(vm.ok("cat /run/said; echo well >/srv/well; echo well >/home/well"), "before\nfinally\n");
+    let [only] = &snapshots(&vm)[..] else { panic!("one") };
+    assert_eq!(only["tags"], serde_json::json!(["rlvm:job=all"]));
+    let list = restic(&vm, "ls latest");
+    assert!(
+        ["/srv/app/random", "/home/joe/file", "/data/file"].iter().all(|path| list.contains(path)),
+        "{list}"
+    );
+    // And what a run reads next is as if it had been one.
+    vm.expect(0, &["run", "all"]);
+    before.is_back(&vm);
+    assert_eq!(snapshots(&vm)[1]["parent"], only["id"]);
+}
