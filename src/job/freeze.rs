@@ -8,6 +8,7 @@ use super::{
     Event,
     night::{Said, succeeded},
     run::Runner,
+    undo::lock,
 };
 use crate::{
     effect::{Cmd, Op},
@@ -85,6 +86,9 @@ fn at_one_point(runner: &Runner<'_>, all: &[&Name], needed: &[(usize, &Frozen)])
         (runner.night.log)(all, "freeze", &format!("$ {cmd}"));
         for line in &lines {
             (runner.night.log)(all, "freeze", line);
+        }
+        if result.is_ok() {
+            lock(&runner.made).insert(index);
         }
         failed.extend(result.err().map(|err| (index, format!("cannot freeze: {err:#}"))));
     }

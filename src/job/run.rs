@@ -19,6 +19,7 @@ use super::{
 use crate::{
     effect::Op,
     model::{HostPath, Name},
+    source::Frozen,
 };
 
 /// What is known of a job while it runs.
@@ -41,6 +42,8 @@ pub(super) struct Runner<'a> {
     pub(super) night: &'a Night<'a>,
     pub(super) undo: &'a Undo<'a>,
     pub(super) jobs: Vec<Mutex<Going>>,
+    /// What is frozen: places in [`Run::frozen`].
+    pub(super) made: Mutex<BTreeSet<usize>>,
     /// What is no longer what was frozen: places in [`Run::frozen`].
     pub(super) broken: Mutex<BTreeSet<usize>>,
     pub(super) warnings: Mutex<Vec<String>>,
@@ -62,8 +65,15 @@ pub fn run(run: &Run, night: &Night<'_>) -> Went {
     let act = |op: &Op| night.act(&all, "undo", op);
     let undo = Undo::new(night.journal, &act);
     let jobs = run.jobs.iter().map(|_| Mutex::default()).collect();
-    let going =
-        Runner { run, night, undo: &undo, jobs, broken: Mutex::default(), warnings: Mutex::default() };
+    let going = Runner {
+        run,
+        night,
+        undo: &undo,
+        jobs,
+        made: Mutex::default(),
+        broken: Mutex::default(),
+        warnings: Mutex::default(),
+    };
     going.carry_out(&all)
 }
 
@@ -296,7 +306,9 @@ impl Runner<'_> {
             return Ok(());
         };
         let all: Vec<&Name> = self.run.jobs.iter().map(|job| &job.name).collect();
-        view.mounts.iter().try_for_each(|cmd| self.night.must(&all, "view", cmd, &|| false))
+        let made = lock(&self.made).clone();
+        let frozen: Vec<&Frozen> = made.iter().filter_map(|index| self.run.frozen.get(*index)).collect();
+        view.with(&frozen).mounts.iter().try_for_each(|cmd| self.night.must(&all, "view", cmd, &|| false))
     }
 
     fn hooks_after(&self) {

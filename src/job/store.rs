@@ -53,10 +53,11 @@ pub(super) fn copies(runner: &Runner<'_>, job: &JobRun) -> Vec<StoreRecord> {
         })
     };
     let copy = |(from, store): &(Name, Store)| {
-        let record = if good(from) {
-            tried(runner, job, store)
-        } else {
-            failed(store, 0, &format!("not copied: nothing whole was stored at {from}"))
+        // R33
+        let record = match (runner.night.refuses)(&store.destination) {
+            Some(why) => failed(store, 0, &why),
+            None if good(from) => tried(runner, job, store),
+            None => failed(store, 0, &format!("not copied: nothing whole was stored at {from}")),
         };
         tell(runner, job, &record);
         record

@@ -20,6 +20,10 @@ pub struct View {
     pub dir: HostPath,
     /// What is mounted, in order; within mounts of one's own.
     pub mounts: Vec<Cmd>,
+    /// What of the host stands in it.
+    of: Mounts,
+    /// What stays live although it lies on something frozen.
+    live: Vec<HostPath>,
     /// What takes all of it away again.
     pub unmount: Cmd,
 }
@@ -55,7 +59,12 @@ impl View {
             live.iter().filter(|path| is_frozen(path)).map(|path| bind(false, path, &below(&dir, path))),
         );
         let unmount = Cmd::new("umount").args(["--recursive"]).path(&dir).timeout(60);
-        Self { dir, mounts: all, unmount }
+        Self { dir, mounts: all, of: mounts.clone(), live: live.to_vec(), unmount }
+    }
+
+    /// Returns the same with just these frozen: what could not be is as it is, for those who do not need it (R55).
+    pub(super) fn with(&self, frozen: &[&Frozen]) -> Self {
+        Self::new(self.dir.clone(), &self.of, frozen, &self.live)
     }
 
     /// Has a command run in it.

@@ -113,3 +113,19 @@ fn cron_itself_starts_it() {
     assert!(!stored.is_empty() && stored[0]["hostname"] == "web01", "{stored:?}");
     assert_eq!(vm.run("grep -ri error /var/log/rlvm").code, Some(1));
 }
+
+#[test]
+fn systemd_starts_it_with_all_that_a_service_may_not_do() {
+    // R43
+    let vm = super::Vm::lvm();
+    standin::install(&vm);
+    let state = one_job(", schedule: \"0 3 * * *\", jitter: 1h")
+        .replace("destinations:", "scheduler: systemd\ndestinations:");
+    let (vm, before) = super::applied(vm, &state);
+    let volumes = made(&vm);
+    // At once: the timer has waited the jitter already.
+    vm.ok("systemctl start rlvm-all.service");
+    assert_eq!(made(&vm) - volumes, 2, "{}", vm.ok("journalctl -q -o cat -u rlvm-all.service"));
+    assert_eq!(standin::stored(&vm, "/vault/web01").len(), 1);
+    before.is_back(&vm);
+}

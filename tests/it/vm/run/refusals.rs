@@ -71,3 +71,18 @@ fn a_source_that_is_not_there_fails_its_job_before_anything_is_stored() {
     assert_eq!(standin::stored(&vm, "/vault/c").len(), 1, "the good job ran");
     before.is_back(&vm);
 }
+
+#[test]
+fn what_is_not_frozen_for_one_job_is_live_for_the_others() {
+    // R55, R57: its hook fails, so nothing of it is frozen.
+    let more = "  bad: { sources: [{ lvm: { volume: vg0/home } }], to: [a], hooks: { before: [{ run: \"exit 1\" }] } }\n";
+    let (vm, before) =
+        quick(&three(more).replace("{ lvm: { volume: vg0/home } }, { path: /data }", "{ path: /data }"));
+    let ran = vm.expect(1, &["run", "--all"]);
+    assert!(ran.stderr.contains("bad failed (1 of 2 jobs)"), "{ran:?}");
+    before.is_back(&vm);
+    for name in ["a", "b", "c"] {
+        let stored = standin::stored(&vm, &format!("/vault/{name}"));
+        assert!(stored.len() == 1 && stored[0]["tags"] == serde_json::json!(["rlvm:job=all"]), "{stored:?}");
+    }
+}
