@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{Before, VAULT, Vm, standin};
 
 /// Stands before each program that rlvm calls. Counts the calls of each, and kills rlvm at the one that /run/killed/at
-/// says: `before` it, `amid` it or `after` it. What rlvm has begun that shall go on to its end goes on half a second later than
+/// says: `before` it, `amid` it or `after` it. What rlvm has begun that shall go on to its end goes on so much later than
 /// rlvm ended, so that a sweep is quicker.
 const WRAPPER: &str = r#"#!/bin/sh
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -22,7 +22,7 @@ echo "$name $n $*" >>/run/killed/all
 read -r at when </run/killed/at
 [ "$name.$n" = "$at" ] || exec "$name" "$@"
 case $when in
-before) kill -9 "$up"; sleep 0.5; exec "$name" "$@" ;;
+before) kill -9 "$up"; sleep 3; exec "$name" "$@" ;;
 amid) { sleep 0.03; kill -9 "$up"; } & exec "$name" "$@" ;;
 after) "$name" "$@"; code=$?; kill -9 "$up"; exit $code ;;
 esac
