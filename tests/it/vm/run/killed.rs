@@ -93,6 +93,8 @@ fn swept(vm: &Vm, before: &Before) -> String {
     if ran.code != Some(0) {
         let _ = writeln!(wrong, "sweep: {ran:?}");
     }
+    // What lets file systems go is not rlvm's child any more, and ends by itself.
+    vm.until(10, "! pgrep --full [r]lvm-guard");
     vm.ok("udevadm settle");
     wrong += &vm.ok(IS_WELL);
     wrong += &before.differences(vm);
