@@ -2,12 +2,16 @@
 //!
 //! ```text
 //! YAML ── load ──► state ── expand ──► resources ── observe ──► diff ──► plan ── apply ──► host, ledger
+//!                    │
+//!                    └──► job ── steps ──► run ──► record ──► verify, report
 //! ```
 //!
 //! The modules stand in the order of that flow, and each uses only those above it; `tests/it/architecture.rs`
 //! says so. Looking gets `&dyn Observe`, deciding gets values, acting gets `&mut dyn Act`.
 
 pub mod model;
+
+pub mod side_by_side;
 
 pub mod effect;
 
@@ -32,5 +36,9 @@ pub mod plan;
 pub mod apply;
 
 pub mod job;
+
+pub mod verify;
+
+pub mod report;
 
 pub mod cli;

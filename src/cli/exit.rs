@@ -26,6 +26,8 @@ pub(super) enum Exit {
     Partial = 7,
     /// Backup incomplete: a destination failed or a source could not be read in full.
     Incomplete = 8,
+    /// `status`, `verify`: something is not well.
+    Unwell = 9,
     /// Wrong usage; no terminal and no `--yes`.
     Usage = 64,
     /// Ended by SIGINT, after cleaning up.

@@ -13,6 +13,7 @@ mod personal;
 mod plan;
 mod progress;
 mod prune;
+mod records;
 mod restic;
 mod run;
 mod secret;
@@ -94,7 +95,8 @@ Exit codes:
   2  plan --detailed-exitcode:        7  some resources failed, the rest
      changes pending                     converged
   3  the state is invalid             8  backup incomplete
-  4  another rlvm holds the lock     64  wrong usage
+  4  another rlvm holds the lock      9  status, verify: something is not well
+                                     64  wrong usage
                                    130, 143  ended by a signal")]
 pub struct Cli {
     #[command(flatten)]

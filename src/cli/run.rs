@@ -1,7 +1,7 @@
 //! `rlvm run`: backs up.
 
 mod facts;
-mod keeping;
+mod logs;
 mod teller;
 
 use std::{
@@ -13,16 +13,13 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-pub(super) use self::{
-    facts::{Known, unlock},
-    keeping::{last_of, records},
-};
-use self::{keeping::Logs, teller::Teller};
+pub(super) use self::facts::{Known, unlock};
+use self::{logs::Logs, teller::Teller};
 use super::{
     context::Context,
     exit::{Exit, Failure},
     kept::applied,
-    sweep,
+    records, sweep,
 };
 use crate::{
     host::{Busy, Host as _, Lock, Real, Store, interrupted, random_id, watch_signals},
@@ -185,7 +182,7 @@ impl RunVerb {
             store.remove(run.id.as_str())?;
         }
         drop(journal);
-        let kept = keeping::keep(context, host, state, &record);
+        let kept = records::keep(context, host, state, &record.started, &record.line()?);
         teller.end(&record)?;
         kept.context("cannot keep the record of the run")?;
         Ok(exit_of(&record))

@@ -13,7 +13,8 @@ use super::{
     exit::{Exit, Failure},
     kept::applied,
     list::{When, now, short},
-    run::{Known, last_of, named, records},
+    records::{last_of, records},
+    run::{Known, named},
 };
 use crate::{
     host::{Host as _, Real},

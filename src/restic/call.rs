@@ -220,6 +220,19 @@ pub(super) fn program(engine: Option<&HostPath>) -> Cmd {
     engine.map_or_else(|| Cmd::new("restic"), Cmd::at)
 }
 
+/// Takes the words out of what restic says as JSON, since 0.18, of how it ended.
+pub(super) fn plain(stderr: &str) -> String {
+    #[derive(Deserialize)]
+    struct Said {
+        message: String,
+    }
+    let line = |line: &str| match serde_json::from_str::<Said>(line) {
+        Ok(said) => said.message,
+        Err(_) => line.to_owned(),
+    };
+    stderr.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
 fn add(cmd: Cmd, arg: &Arg) -> Cmd {
     match arg {
         Arg::Word(word) => cmd.arg(word),

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Access, Found, found};
+use super::{Access, Found, call::plain, found};
 use crate::{
     effect::{Cmd, NotReadOnly, Query},
     host::Output,
@@ -207,19 +207,6 @@ impl Listed {
         let time = time.map_err(|_| format!("{} is of no time: {}", self.id, self.time.escape_debug()))?;
         Ok(Snapshot { id: self.id, time })
     }
-}
-
-/// Takes the words out of what restic says as JSON, since 0.18, of how it ended.
-fn plain(stderr: &str) -> String {
-    #[derive(Deserialize)]
-    struct Said {
-        message: String,
-    }
-    let line = |line: &str| match serde_json::from_str::<Said>(line) {
-        Ok(said) => said.message,
-        Err(_) => line.to_owned(),
-    };
-    stderr.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 impl Foreseen {

@@ -8,6 +8,7 @@ mod call;
 mod forget;
 mod locks;
 mod said;
+mod snapshots;
 mod version;
 
 use anyhow::Result;
@@ -17,6 +18,7 @@ pub use call::{Access, Backup, Means, Original, forget_older};
 pub use forget::{Ended, Foreseen, Policy, Snapshot, ended, foreseen, tag};
 pub use locks::{LockInfo, lock_ids};
 pub use said::{Heard, Progress, Summary};
+pub use snapshots::{Counts, Listed, listed};
 pub use version::{OLDEST, Version};
 
 use crate::{
