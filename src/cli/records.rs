@@ -1,0 +1,98 @@
+//! What is kept of runs and verifications: records, a JSON object a line, in a file a month.
+
+use std::{thread, time::Duration};
+
+use anyhow::{Context as _, Result};
+use jiff::{SignedDuration, Timestamp};
+
+use super::context::Context;
+use crate::{
+    host::{Busy, Real, Store},
+    job::Record,
+    model::{HostPath, Name},
+    state::State,
+    verify::Checked,
+};
+
+/// The directory of records, one file a month.
+const RECORDS: &str = "records";
+
+/// Says where the records are.
+pub(super) fn records(context: &Context<'_>) -> Result<HostPath> {
+    Ok(context.home()?.join(RECORDS)?)
+}
+
+/// Adds a record, a whole line, to those of the month that it `started` in (RFC 3339, UTC), and removes the months that
+/// are kept no longer.
+pub(super) fn keep(
+    context: &Context<'_>,
+    host: &Real,
+    state: &State,
+    started: &str,
+    line: &str,
+) -> Result<()> {
+    let store = Store::new(host, &records(context)?);
+    let month = |text: &str| format!("{}.jsonl", text.get(..7).unwrap_or_default());
+    let name = month(started);
+    // Two runs may end at once.
+    let mut tries = 0;
+    let mut file = loop {
+        match store.hold(&name) {
+            Ok(file) => break file,
+            Err(err) if err.downcast_ref::<Busy>().is_some() && tries < 100 => {
+                tries += 1;
+                thread::sleep(Duration::from_millis(20));
+            }
+            Err(err) => return Err(err),
+        }
+    };
+    file.add(line.as_bytes())?;
+    file.sync()?;
+    let now: Timestamp = started.parse().context("a record without a time")?;
+    let kept =
+        i64::try_from(state.log.records.seconds()).map_or(SignedDuration::MAX, SignedDuration::from_secs);
+    let Ok(oldest) = now.checked_sub(kept) else { return Ok(()) };
+    let oldest = month(&oldest.to_string());
+    let is_month = |name: &&String| name.len() == oldest.len();
+    for old in store.names()?.iter().filter(is_month).filter(|name| **name < oldest) {
+        store.remove(old)?;
+    }
+    Ok(())
+}
+
+/// All that is kept, the oldest first. What is of another format, or cut short by a crash, is passed over.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    /// Runs.
+    pub(super) runs: Vec<Record>,
+    /// Verifications.
+    pub(super) checks: Vec<Checked>,
+}
+
+/// Reads all records.
+pub(super) fn all(context: &Context<'_>, host: &Real) -> Result<Records> {
+    let store = Store::new(host, &records(context)?);
+    let mut all = Records::default();
+    for name in store.names()? {
+        let bytes = store.read(&name)?.unwrap_or_default();
+        for line in String::from_utf8_lossy(&bytes).lines() {
+            all.runs.extend(Record::read(line));
+            all.checks.extend(Checked::read(line));
+        }
+    }
+    Ok(all)
+}
+
+/// Finds the last run of a job.
+pub(super) fn last_of(context: &Context<'_>, host: &Real, job: &Name) -> Result<Option<Record>> {
+    let store = Store::new(host, &records(context)?);
+    for name in store.names()?.iter().rev() {
+        let bytes = store.read(name)?.unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let of_job = |record: &Record| record.jobs.iter().any(|it| it.job == *job);
+        if let Some(record) = text.lines().rev().filter_map(Record::read).find(of_job) {
+            return Ok(Some(record));
+        }
+    }
+    Ok(None)
+}
