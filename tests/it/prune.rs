@@ -107,7 +107,10 @@ fn by_age_alone_and_no_forged_time_pushes_anything_out() {
             assert_eq!(meta.uid(), WORM_USER.1, "{path}: the client could not read it any more");
         }
         let cron = lab.read("/etc/cron.d/rlvm-prune-backup-web01-worm");
-        assert!(cron.ends_with("0 5 * * 0 root /usr/bin/rlvm --quiet prune --client backup-web01-worm\n"), "{cron}");
+        assert!(
+            cron.ends_with("0 5 * * 0 root /usr/bin/rlvm --quiet prune --client backup-web01-worm\n"),
+            "{cron}"
+        );
     }
 }
 
