@@ -23,12 +23,14 @@ const LVM_SCRIPT: &str = include_str!("../../vm/lvm.sh");
 
 /// Makes the disks of a standard machine to wake up, and says where its memory is.
 pub(super) fn standard() -> (Disks, PathBuf) {
-    wake("asleep", "", &STANDARD, Disks::new)
+    static MAKING: Mutex<()> = Mutex::new(());
+    wake(&MAKING, "asleep", "", &STANDARD, Disks::new)
 }
 
 /// Does the same for one whose `/` is on a logical volume.
 pub(super) fn lvm() -> (Disks, PathBuf) {
-    wake("asleep-lvm", LVM_SCRIPT, &LVM, || {
+    static MAKING: Mutex<()> = Mutex::new(());
+    wake(&MAKING, "asleep-lvm", LVM_SCRIPT, &LVM, || {
         let disks = Disks::blank(&MOVING);
         let mut qemu = qemu::boot(&disks);
         let ran = qemu.ask(LVM_SCRIPT, &[]);
@@ -38,17 +40,16 @@ pub(super) fn lvm() -> (Disks, PathBuf) {
     })
 }
 
-/// Makes copies of a machine's disks; the machine is made first if it is not there.
+/// Makes copies of a machine's disks; the machine is made first if it is not there, once for all that wait for it.
 fn wake(
+    making: &Mutex<()>,
     name: &str,
     made_by: &str,
     layout: &'static Layout,
     make: impl FnOnce() -> Disks,
 ) -> (Disks, PathBuf) {
-    // One that is needed twice is made once.
-    static MAKING: Mutex<()> = Mutex::new(());
     let at = place(name, made_by, layout);
-    let making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let making = making.lock().unwrap_or_else(PoisonError::into_inner);
     if !at.is_dir() {
         fall_asleep(&make(), &at);
     }
