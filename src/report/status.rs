@@ -47,6 +47,8 @@ pub enum Verdict {
     VerifyFailed,
     /// There are far more snapshots than the retention keeps: it is not pruned.
     RetentionUnmet,
+    /// A snapshot is of a time that has not come: a clock was wrong.
+    FromTheFuture,
     /// There is no repository.
     NotInitialised,
     /// The repository could not be got at.
@@ -133,6 +135,33 @@ pub struct Line {
     pub sizes: Vec<Size>,
 }
 
+impl Line {
+    /// Begins a line of which nothing is known yet.
+    pub fn new(job: Name, destination: Name, copy: bool) -> Self {
+        Self {
+            job,
+            destination,
+            copy,
+            level: Level::Ok,
+            judged: Vec::new(),
+            newest: None,
+            newest_id: None,
+            oldest: None,
+            snapshots: None,
+            bytes: None,
+            due: None,
+            next: None,
+            overdue_seconds: None,
+            failing_since: None,
+            verified: None,
+            drilled: None,
+            seconds: None,
+            added: None,
+            sizes: Vec::new(),
+        }
+    }
+}
+
 /// What is said of the host itself, or of rlvm on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remark {
@@ -157,6 +186,9 @@ pub struct Status {
     pub time: String,
     /// The worst of all.
     pub level: Level,
+    /// Whether anything in it was not asked anew. Nothing is cached: the repositories said it themselves.
+    #[serde(default)]
+    pub cached: bool,
     /// A line each job and destination, the worst first.
     pub lines: Vec<Line>,
     /// What else is to be said, the worst first.
