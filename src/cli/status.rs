@@ -4,9 +4,8 @@ mod beside;
 
 use std::{collections::BTreeSet, thread};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
-use jiff::Timestamp;
 
 use super::{
     ask::{LIMIT, ask},
@@ -115,7 +114,7 @@ pub(super) fn look(context: &Context<'_>, host: &Real, state: &State) -> Result<
 }
 
 fn look_within(context: &Context<'_>, host: &Real, state: &State, limit: u64) -> Result<Status> {
-    let now = Timestamp::try_from(context.environment.now).context("the clock is beyond all calendars")?;
+    let now = context.now()?;
     let expanded = expand(state, &context.homes(host, state)?, &context.scope()?);
     let records = records::all(context, host)?;
     let used: BTreeSet<&Name> =

@@ -9,7 +9,10 @@ mod size;
 mod tests;
 mod times;
 
-use std::{cmp::Reverse, collections::{BTreeMap, BTreeSet}};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -291,24 +294,15 @@ impl<'a> Case<'a> {
         let lacks = fresh.is_none_or(|went| missed(went.started).is_some_and(due)) || failing;
         let level = if lacks && self.job.enabled { Level::Critical } else { Level::Warning };
         let bad = if self.job.enabled { Level::Critical } else { Level::Warning };
-        match found {
-            Found::Absent if self.asked.made.contains(self.destination) => {
-                let message = "the repository is gone: is what it lies on mounted?";
-                self.say(Verdict::NotInitialised, bad, message);
-            }
-            Found::Absent => {
-                self.say(Verdict::NotInitialised, bad, "there is no repository: rlvm apply makes it");
-            }
-            Found::WrongPassword => {
-                self.say(Verdict::Unreadable, bad, "wrong password: the password file does not open it");
-            }
-            Found::Damaged(why) => self.say(Verdict::Unreadable, bad, format!("damaged: {}", plain(why))),
-            Found::Locked => self.say(Verdict::Unreadable, level, "locked by something else"),
-            Found::Unreachable(why) => {
-                self.say(Verdict::Unreachable, level, format!("unreachable: {}", plain(why)));
-            }
-            Found::Ready { .. } => self.say(Verdict::Unreadable, level, "it says nothing of its snapshots"),
-        }
+        let (verdict, level) = match found {
+            Found::Absent => (Verdict::NotInitialised, bad),
+            Found::WrongPassword | Found::Damaged(_) => (Verdict::Unreadable, bad),
+            Found::Locked | Found::Ready { .. } => (Verdict::Unreadable, level),
+            Found::Unreachable(_) => (Verdict::Unreachable, level),
+        };
+        let gone = *found == Found::Absent && self.asked.made.contains(self.destination);
+        let gone = gone.then(|| "the repository is gone: is what it lies on mounted?".to_owned());
+        self.say(verdict, level, gone.unwrap_or_else(|| words::trouble(found)));
     }
 }
 
@@ -319,9 +313,4 @@ fn stamp(time: Timestamp) -> String {
 
 fn short(it: &Listed) -> &str {
     it.id.get(..8).unwrap_or(&it.id)
-}
-
-/// Leaves out restic's own word for an error.
-fn plain(why: &str) -> &str {
-    why.strip_prefix("Fatal: ").unwrap_or(why)
 }

@@ -57,6 +57,52 @@ pub enum Verdict {
     Unreadable,
 }
 
+impl Verdict {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::Fresh,
+        Self::Due,
+        Self::Unscheduled,
+        Self::Overdue,
+        Self::NeverStored,
+        Self::Failing,
+        Self::Incomplete,
+        Self::Shrinking,
+        Self::Growing,
+        Self::NeverVerified,
+        Self::VerifyOverdue,
+        Self::VerifyFailed,
+        Self::RetentionUnmet,
+        Self::FromTheFuture,
+        Self::NotInitialised,
+        Self::Unreachable,
+        Self::Unreadable,
+    ];
+
+    /// Returns the word for it, the same as in JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Due => "due",
+            Self::Unscheduled => "unscheduled",
+            Self::Overdue => "overdue",
+            Self::NeverStored => "never_stored",
+            Self::Failing => "failing",
+            Self::Incomplete => "incomplete",
+            Self::Shrinking => "shrinking",
+            Self::Growing => "growing",
+            Self::NeverVerified => "never_verified",
+            Self::VerifyOverdue => "verify_overdue",
+            Self::VerifyFailed => "verify_failed",
+            Self::RetentionUnmet => "retention_unmet",
+            Self::FromTheFuture => "from_the_future",
+            Self::NotInitialised => "not_initialised",
+            Self::Unreachable => "unreachable",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
 /// A verdict with what a person should know of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Judged {
@@ -194,4 +240,17 @@ pub struct Status {
     /// What else is to be said, the worst first.
     #[serde(default)]
     pub remarks: Vec<Remark>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_those_of_json() {
+        for verdict in Verdict::ALL {
+            assert_eq!(serde_json::to_value(verdict).unwrap(), verdict.word());
+        }
+        assert_eq!(Verdict::ALL.last(), Some(&Verdict::Unreadable));
+    }
 }

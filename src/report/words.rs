@@ -2,6 +2,8 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 
+use crate::restic::Found;
+
 /// Units of time, each with its length in seconds.
 const LENGTHS: [(&str, i64); 4] = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
 /// Units of data: powers of 1024, as restic's.
@@ -37,6 +39,34 @@ pub fn size(bytes: u64) -> String {
         unit += 1;
     }
     if unit == 0 { format!("{bytes} B") } else { format!("{shown:.1} {}", SIZES[unit]) }
+}
+
+/// Says what is the matter with a repository that did not say what it holds.
+pub fn trouble(found: &Found) -> String {
+    let plain = |why: &str| why.strip_prefix("Fatal: ").unwrap_or(why).to_owned();
+    match found {
+        Found::Absent => "there is no repository: rlvm apply makes it".into(),
+        Found::WrongPassword => "wrong password: the password file does not open it".into(),
+        Found::Damaged(why) => format!("damaged: {}", plain(why)),
+        Found::Locked => "locked by something else".into(),
+        Found::Unreachable(why) => format!("unreachable: {}", plain(why)),
+        Found::Ready { .. } => "it says nothing of its snapshots".into(),
+    }
+}
+
+/// Puts rows into columns, a line each, two blanks between; nothing stands behind the last word of a line.
+pub fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let width = |place: usize| rows.iter().map(|row| row[place].chars().count()).max().unwrap_or(0) + 2;
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |row: &[String; N]| {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            line.push_str(cell);
+            line.extend(std::iter::repeat_n(' ', width - cell.chars().count()));
+        }
+        line.trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
 }
 
 #[cfg(test)]

@@ -31,7 +31,9 @@ pub(super) fn remarks(context: &Context<'_>, host: &Real, state: &State, ledger:
         Ok(Some((ledger, _))) => {
             match drift(context, host, state, ledger) {
                 Ok(found) => found.into_iter().for_each(|message| say("drift", message)),
-                Err(err) => say("drift", format!("it cannot be told whether the host is as applied: {err:#}")),
+                Err(err) => {
+                    say("drift", format!("it cannot be told whether the host is as applied: {err:#}"))
+                }
             }
             for name in to_put_away(ledger) {
                 let message = format!(
@@ -64,9 +66,8 @@ pub(super) fn made(ledger: &Ledger) -> BTreeSet<Name> {
 }
 
 fn to_put_away(ledger: &Ledger) -> BTreeSet<&Name> {
-    let made = |entry: &&crate::ledger::Entry| {
-        entry.origin == Origin::Made && !entry.put_away && !entry.pending
-    };
+    let made =
+        |entry: &&crate::ledger::Entry| entry.origin == Origin::Made && !entry.put_away && !entry.pending;
     ledger.entries.values().filter(made).filter_map(|entry| entry.resource.to_put_away()).collect()
 }
 

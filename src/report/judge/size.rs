@@ -50,11 +50,10 @@ impl Case<'_> {
     /// Says how large a snapshot's files are: as it keeps it itself since restic 0.17, else as its run's record has it.
     fn bytes(&self, it: &Listed) -> Option<u64> {
         let own = it.summary.map(|counts| counts.total_bytes_processed);
-        // A copy has another id than what it was copied from; before 0.17 the record names the short one.
-        let ids = [Some(&it.id), it.original.as_ref()].into_iter().flatten();
-        let is_it = |id: &str| id.len() >= 8 && ids.clone().any(|whole| whole.starts_with(id));
         let summaries = || self.history.0.iter().rev().filter_map(|went| went.summary);
-        own.or_else(|| Some(summaries().find(|it| is_it(&it.snapshot_id))?.total_bytes_processed))
+        own.or_else(|| {
+            Some(summaries().find(|summary| it.is_called(&summary.snapshot_id))?.total_bytes_processed)
+        })
     }
 }
 
