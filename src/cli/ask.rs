@@ -13,7 +13,7 @@ use crate::{
     host::{Host as _, Real},
     model::Name,
     report::judge::Said,
-    resource::Repository,
+    resource::{Kind as _, Look, Looks, Repository, RepositoryState},
     restic::{Found, late, listed},
     side_by_side::side_by_side,
 };
@@ -49,5 +49,18 @@ fn ask_one(host: &Real, repository: &Repository, limit: u64) -> Result<Said> {
         return Ok(Err(Found::Unreachable(why)));
     }
     let output = looker.query(&repository.access().snapshots(limit)?)?;
-    Ok(if output.timed_out { Err(late(&output, limit)) } else { listed(&output) })
+    if output.timed_out {
+        return Ok(Err(late(&output, limit)));
+    }
+    match listed(&output) {
+        // restic says so too where keys or the configuration were lost: of a directory of this host it is looked at.
+        Err(found @ (Found::WrongPassword | Found::Absent)) if repository.path().is_some() => {
+            let look = Look { host: looker.as_ref(), last: None, leaving: false, looks: Looks::default() };
+            Ok(Err(match repository.observe(&look)?.state {
+                RepositoryState::Opened(worse @ Found::Damaged(_)) => worse,
+                _ => found,
+            }))
+        }
+        said => Ok(said),
+    }
 }

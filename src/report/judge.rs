@@ -137,10 +137,10 @@ impl<'a> Case<'a> {
             line.due = times.until(self.asked.now).map(stamp);
             line.next = times.after(self.asked.now).map(stamp);
         }
-        let none = Err(Found::Unreachable("it was not asked".into()));
-        match self.asked.said.get(self.destination).unwrap_or(&none) {
-            Ok(all) => self.stored(all, &mut line),
-            Err(found) => self.unread(found, &mut line),
+        match self.asked.said.get(self.destination) {
+            Some(Ok(all)) => self.stored(all, &mut line),
+            Some(Err(found)) => self.unread(found, &mut line),
+            None => self.unread(&Found::Unreachable("it was not asked".into()), &mut line),
         }
         self.proven(&mut line);
         if !self.job.enabled {

@@ -88,7 +88,6 @@ mod tests {
             (1000, 4000, None),
             (30 * MIB, 10 * MIB, None),
             (200 * MIB, 100 * MIB, None),
-            (201 * MIB, 100 * MIB, None),
             (202 * MIB, 100 * MIB, Some(Verdict::Growing)),
             (u64::MAX, 0, Some(Verdict::Growing)),
         ] {
