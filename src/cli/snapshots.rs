@@ -66,7 +66,7 @@ pub(super) struct SnapshotsVerb {
 
 /// What is printed.
 #[derive(Serialize)]
-struct Snapshots {
+struct Listing {
     format_version: &'static str,
     snapshots: Vec<Shown>,
     /// The destinations that could not be read.
@@ -149,8 +149,8 @@ impl SnapshotsVerb {
     }
 
     /// Takes what was asked for, sorted by job, destination, host and time.
-    fn sorted(&self, state: &State, said: &BTreeMap<Name, Said>, runs: &[Record]) -> Snapshots {
-        let mut all = Snapshots { format_version: "1.0", snapshots: Vec::new(), unreadable: Vec::new() };
+    fn sorted(&self, state: &State, said: &BTreeMap<Name, Said>, runs: &[Record]) -> Listing {
+        let mut all = Listing { format_version: "1.0", snapshots: Vec::new(), unreadable: Vec::new() };
         let hosts: Vec<&HostName> = std::iter::once(&state.host).chain(&state.was).collect();
         for (destination, said) in said {
             let listed = match said {

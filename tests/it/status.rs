@@ -251,7 +251,8 @@ fn metrics_after_each_run_and_prune() {
     assert_eq!(after, before);
     lints(&lab.read("/srv/other.prom"));
     symlink("/srv/precious", lab.at(FILE)).unwrap();
-    lab.rlvm(&["prune"]);
+    let refused = lab.expect(0, &["prune"]);
+    assert!(refused.stderr.contains("warning: metrics: "), "{refused:?}");
     assert_eq!(lab.read("/srv/precious"), "precious");
     fs::remove_file(lab.at(FILE)).unwrap();
     lab.expect(0, &["prune"]);
@@ -318,7 +319,7 @@ fn a_run_that_fails_and_one_that_recovers() {
     lab.ok(&["mv", "/srv/third", "/srv/away"]);
     lab.expect(8, &["run", "db"]);
     lab.ok(&["mv", "/srv/away", "/srv/third"]);
-    let (said, json) = status(&lab, 9, &[]);
+    let (said, json) = status(&lab, 9, &["--fail-on", "warning"]);
     assert_eq!(said["db third"], "failing fresh", "{json:#}");
     assert!(json["lines"][0]["failing_since"].is_string(), "{json:#}");
     // Times are to the second.
