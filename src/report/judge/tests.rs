@@ -1,3 +1,5 @@
+//! Tables of what is judged of what.
+
 use super::*;
 use crate::state;
 
