@@ -178,6 +178,8 @@ fn each_failure_by_its_own_name() {
         let mut lab = prepared();
         lab.use_restic(&version);
         lab.file_of("/etc/rlvm/pass.vault", "hunter22\n", 0, 0o600);
+        lab.file_of("/etc/rlvm/rest.user", "me\n", 0, 0o600);
+        lab.file_of("/etc/rlvm/rest.login", "canary\n", 0, 0o600);
         let schedule = lately();
         let places = |vault: &str| {
             lab.state(&format!(
@@ -212,11 +214,21 @@ fn each_failure_by_its_own_name() {
         }
         // Nobody is there, and one who says nothing.
         for url in ["http://rest.lan:8009/r", "http://mute.lan:8000/r"] {
-            places(&format!("rest: {{ url: \"{url}\", plain_http: true }}"));
+            places(&format!(
+                "rest: {{ url: \"{url}\", plain_http: true, user_file: /etc/rlvm/rest.user, password_file: /etc/rlvm/rest.login }}"
+            ));
             let _mute = url.contains("mute").then(|| lab.mute());
             let (said, json) = status(&lab, 9, &["--timeout", "4s"]);
             assert_eq!(said["web vault"], "unreachable", "{}: {url}: {json:#}", version.version);
             assert_eq!(said["web other"], "fresh", "{}: {url}", version.version);
+            let more = lab.expect(9, &["-vv", "snapshots", "--timeout", "4s"]);
+            for text in [json.to_string(), more.stdout, more.stderr] {
+                assert!(
+                    !text.contains("canary") && !text.contains("hunter22"),
+                    "{}: {text}",
+                    version.version
+                );
+            }
         }
     }
 }

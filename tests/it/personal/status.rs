@@ -18,5 +18,10 @@ fn ones_own_backups_are_looked_at_by_oneself() {
     crate::monitoring::lints(&lab.read("/home/me/metrics.prom"));
     says(&lab, &["status"], 0, &["ok     docs  vault", "stored ", "Status: 0 critical, 1 warning, 1 ok."]);
     says(&lab, &["snapshots"], 0, &["docs  vault        web01", "/home/me/docs"]);
-    says(&lab, &["status", "--metrics", "/etc/rlvm.prom"], 1, &["cannot write the metrics to /etc/rlvm.prom"]);
+    says(
+        &lab,
+        &["status", "--metrics", "/etc/rlvm.prom"],
+        1,
+        &["cannot write the metrics to /etc/rlvm.prom"],
+    );
 }
