@@ -122,7 +122,7 @@ fn look_within(context: &Context<'_>, host: &Real, state: &State, limit: u64) ->
     let hosts: Vec<HostName> = std::iter::once(&state.host).chain(&state.was).cloned().collect();
     let ledger = context.ledger(&Store::new(host, &context.home()?));
     let (said, remarks) = thread::scope(|scope| {
-        let said = scope.spawn(|| ask(host, &expanded, &used, &hosts, limit));
+        let said = scope.spawn(|| ask(context, host, &expanded, &used, &hosts, limit));
         let remarks: Vec<Remark> = beside::remarks(context, host, state, &ledger);
         (said.join(), remarks)
     });
