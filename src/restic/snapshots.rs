@@ -87,6 +87,12 @@ impl Listed {
         self.tags.iter().find_map(|tag| tag.strip_prefix(OF_JOB)?.parse().ok())
     }
 
+    /// Says whether an id, whole or short, is its own, or that of the one that it was copied from.
+    pub fn is_called(&self, id: &str) -> bool {
+        let ids = std::iter::once(&self.id).chain(&self.original);
+        id.len() >= 8 && ids.into_iter().any(|whole| whole.starts_with(id))
+    }
+
     /// Says whether it is of one of these hosts and jobs: a name, and what it was before (R79).
     pub fn is_of(&self, hosts: &[HostName], jobs: &[Name]) -> bool {
         hosts.iter().any(|host| host.as_str() == self.hostname)
@@ -101,7 +107,18 @@ impl Access<'_> {
     ///
     /// Never, as long as the call stands in the reviewed list.
     pub fn snapshots(&self, limit: u64) -> Result<Query, NotReadOnly> {
+        self.snapshots_of(&[], limit)
+    }
+
+    /// Lists those of these hosts alone; of all if none is named. A repository may hold more of others than is read of what
+    /// a program prints.
+    ///
+    /// # Errors
+    ///
+    /// As [`Access::snapshots`].
+    pub fn snapshots_of(&self, hosts: &[HostName], limit: u64) -> Result<Query, NotReadOnly> {
         let cmd = self.call(&["snapshots", "--json", "--no-lock", "--no-cache"]);
+        let cmd = hosts.iter().fold(cmd, |cmd, host| cmd.args(["--host", host.as_str()]));
         Query::new(cmd.ok(&[0, 1, 10, 11, 12]).timeout(limit))
     }
 }
