@@ -7,6 +7,7 @@
 mod call;
 mod forget;
 mod locks;
+mod restore;
 mod said;
 mod snapshots;
 mod version;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use call::{Access, Backup, Means, Original, forget_older};
 pub use forget::{Ended, Foreseen, Policy, Snapshot, ended, foreseen, tag};
 pub use locks::{LockInfo, lock_ids};
+pub use restore::{Came, Heard as RestoreHeard, Restore, Restoring, Unrestored};
 pub use said::{Heard, Progress, Summary};
 pub use snapshots::{Counts, Listed, listed};
 pub use version::{OLDEST, Version};
