@@ -7,6 +7,7 @@
 mod call;
 mod forget;
 mod locks;
+mod ls;
 mod restore;
 mod said;
 mod snapshots;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use call::{Access, Backup, Means, Original, forget_older};
 pub use forget::{Ended, Foreseen, Policy, Snapshot, ended, foreseen, tag};
 pub use locks::{LockInfo, lock_ids};
+pub use ls::{Node, NodeSort};
 pub use restore::{Came, Heard as RestoreHeard, Restore, Restoring, Unrestored};
 pub use said::{Heard, Progress, Summary};
 pub use snapshots::{Counts, Listed, listed};
