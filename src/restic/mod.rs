@@ -5,6 +5,7 @@
 //! code that is not listed is a failure, says restic's manual.
 
 mod call;
+mod check;
 mod choose;
 mod forget;
 mod locks;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use call::{Access, Backup, Means, Original, forget_older};
 pub use choose::Wanted;
+pub use check::{Complaints, Verdict};
 pub use forget::{Ended, Foreseen, Policy, Snapshot, ended, foreseen, tag};
 pub use locks::{LockInfo, lock_ids};
 pub use ls::{Node, NodeSort};
