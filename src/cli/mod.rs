@@ -4,6 +4,7 @@ mod apply;
 mod context;
 mod exit;
 mod extras;
+mod free;
 mod kept;
 mod ledger;
 mod list;
@@ -22,6 +23,7 @@ mod ssh;
 mod ssh_agent;
 mod sweep;
 mod validate;
+mod verify;
 mod why;
 
 use std::{ffi::OsString, path::PathBuf, time::SystemTime};
@@ -156,6 +158,7 @@ enum Verb {
     Why(why::WhyVerb),
     List(list::ListVerb),
     Prune(prune::PruneVerb),
+    Verify(verify::VerifyVerb),
     #[command(subcommand)]
     Secret(secret::SecretVerb),
     #[command(subcommand)]
@@ -213,6 +216,7 @@ fn run(cli: &Cli, environment: &Environment) -> Result<Exit> {
         Verb::Why(verb) => verb.run(&context),
         Verb::List(verb) => verb.run(&context),
         Verb::Prune(verb) => verb.run(&context),
+        Verb::Verify(verb) => verb.run(&context),
         Verb::Secret(verb) => verb.run(&context),
         Verb::Ssh(verb) => verb.run(&context),
         Verb::SshAgent(verb) => verb.run(&context),

@@ -135,6 +135,20 @@ impl Complaints {
         }
     }
 
+    /// Says what a call came to that reads, by its exit code: what can only be damage is.
+    pub fn of_reading(&self, code: Option<i32>) -> Verdict {
+        match self.verdict(code) {
+            Verdict::Failed(_) if code == Some(1) && self.damage => Verdict::Damaged(self.what()),
+            other => other,
+        }
+    }
+
+    /// Says what another program complained of, and how it ended.
+    pub fn shown(&self, code: Option<i32>) -> String {
+        let code = code.map_or("ended by a signal".into(), |code| format!("exit code {code}"));
+        if self.count == 0 { code } else { format!("{} ({code})", self.what()) }
+    }
+
     /// Says what is wrong: the first words, without those that end it.
     fn what(&self) -> String {
         let said = self.first.iter().map(String::as_str).filter(|line| !is_end(line));

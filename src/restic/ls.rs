@@ -3,11 +3,16 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::Access;
-use crate::effect::{NotReadOnly, Query};
+use super::{Access, forget};
+use crate::{
+    effect::{NotReadOnly, Query},
+    model::{HostName, Name},
+};
 
 /// How long it may take, in seconds: without a cache restic reads each directory over the network.
 const LIST: u64 = 3600;
+/// How long it may take to find the newest ones, in seconds: without a cache restic reads each snapshot.
+const NEWEST: u64 = 900;
 /// The bits of Go's `os.FileMode` for what Unix has above the permission bits, each with Unix's own.
 const ABOVE: [(u32, u32); 3] = [(1 << 23, 0o4000), (1 << 22, 0o2000), (1 << 20, 0o1000)];
 
@@ -52,6 +57,19 @@ pub enum NodeSort {
 }
 
 impl Access<'_> {
+    /// Lists the newest snapshots of these hosts and jobs, one of each host and each set of paths, and takes no lock: of a
+    /// long list more is printed than a look keeps. What it says reads [`super::listed`].
+    ///
+    /// # Errors
+    ///
+    /// Never, as long as the call stands in the reviewed list.
+    pub fn newest(&self, hosts: &[HostName], jobs: &[Name]) -> Result<Query, NotReadOnly> {
+        let cmd = self.call(&["snapshots", "--json", "--no-lock", "--no-cache", "--latest", "1"]);
+        let cmd = hosts.iter().fold(cmd, |cmd, host| cmd.arg("--host").arg(host.as_str()));
+        let cmd = jobs.iter().fold(cmd, |cmd, job| cmd.arg("--tag").arg(forget::tag(job)));
+        Query::new(cmd.ok(&[0, 1, 10, 11, 12]).timeout(NEWEST))
+    }
+
     /// Lists all that a snapshot holds, a line each, and takes no lock. A large one prints more than a look keeps: it is
     /// heard line by line.
     ///

@@ -4,6 +4,7 @@ mod accounts;
 mod act;
 mod agent;
 mod crontab;
+mod drill;
 mod fetch;
 mod hold;
 mod install;
