@@ -40,7 +40,9 @@ impl FromStr for ReadData {
                 remedy: Some("write all, 5%, 2G, or all within 90d".into()),
                 ..bad
             }),
-            _ => Err(BadText::new(text, "is no amount of data").remedy("write all, 5%, 2G, or all within 90d")),
+            _ => {
+                Err(BadText::new(text, "is no amount of data").remedy("write all, 5%, 2G, or all within 90d"))
+            }
         }
     }
 }

@@ -243,7 +243,12 @@ mod tests {
     #[test]
     fn many_complaints_make_a_short_message() {
         let text: String = (0..500).map(|it| format!("pack {it}: does not exist\n")).collect();
-        let Verdict::Damaged(what) = verdict(1, &(text + "Fatal: repository contains errors")) else { panic!() };
-        assert!(what.starts_with("pack 0: does not exist; pack 1: ") && what.ends_with("; and 496 more"), "{what}");
+        let Verdict::Damaged(what) = verdict(1, &(text + "Fatal: repository contains errors")) else {
+            panic!()
+        };
+        assert!(
+            what.starts_with("pack 0: does not exist; pack 1: ") && what.ends_with("; and 496 more"),
+            "{what}"
+        );
     }
 }

@@ -19,8 +19,8 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 pub use call::{Access, Backup, Means, Original, forget_older};
-pub use choose::Wanted;
 pub use check::{Complaints, Verdict};
+pub use choose::Wanted;
 pub use forget::{Ended, Foreseen, Policy, Snapshot, ended, foreseen, tag};
 pub use locks::{LockInfo, lock_ids};
 pub use ls::{Node, NodeSort};

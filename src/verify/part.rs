@@ -151,7 +151,14 @@ mod tests {
             (vec![("vault", part(3, 20), well), ("vault", part(4, 20), damaged)], 4),
             (vec![("vault", part(3, 20), well), ("vault", part(9, 10), well)], 4),
             (vec![("vault", part(3, 20), well), ("offsite", part(7, 20), well)], 4),
-            (vec![("vault", part(3, 20), well), ("vault", Read::All, well), ("vault", Read::Nothing, well)], 4),
+            (
+                vec![
+                    ("vault", part(3, 20), well),
+                    ("vault", Read::All, well),
+                    ("vault", Read::Nothing, well),
+                ],
+                4,
+            ),
         ] {
             let records: Vec<Checked> =
                 records.into_iter().map(|(to, read, outcome)| checked(to, read, outcome)).collect();

@@ -76,7 +76,8 @@ impl Sample {
     /// directories; then whichever.
     pub fn drawn(self) -> Vec<Node> {
         let (largest, smallest) = self.ends.unzip();
-        let mut taken = Taken { files: self.files, bytes: self.bytes, nodes: Vec::new(), paths: BTreeSet::new() };
+        let mut taken =
+            Taken { files: self.files, bytes: self.bytes, nodes: Vec::new(), paths: BTreeSet::new() };
         // A small one first: it leaves room for a large one, and not the other way round.
         taken.one_of(self.small.into_values().chain(smallest));
         taken.one_of(self.large.into_values().chain(largest));

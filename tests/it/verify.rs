@@ -81,7 +81,10 @@ fn a_whole_repository_is_well() {
         let kept = records(&lab);
         assert_eq!(kept.len(), 2, "{kept:?}");
         let vault = kept.iter().find(|it| it["destination"] == "vault").unwrap();
-        assert_eq!((&vault["outcome"], &vault["jobs"]), (&"well".into(), &serde_json::json!(["system", "web"])));
+        assert_eq!(
+            (&vault["outcome"], &vault["jobs"]),
+            (&"well".into(), &serde_json::json!(["system", "web"]))
+        );
         assert_eq!(vault["read"], serde_json::json!({ "part": { "number": 1, "of": 2 } }));
         let [drill] = &vault["drills"].as_array().unwrap()[..] else { panic!("{vault}") };
         // All but what cannot be asked for: two names that are no plain UTF-8.
@@ -124,7 +127,10 @@ fn what_a_dry_run_prints_can_be_pasted() {
     backed_up(&lab, ", verify: { drill: { files: 3 } }");
     let before = lab.tree();
     let printed = lab.expect(0, &["verify", "--dry-run", "--read-data=50%"]).stdout;
-    assert!(printed.contains("--read-data-subset=1/2") && printed.contains("# system at vault: 3 files"), "{printed}");
+    assert!(
+        printed.contains("--read-data-subset=1/2") && printed.contains("# system at vault: 3 files"),
+        "{printed}"
+    );
     assert_eq!(lab.tree(), before);
     lab.ok(&["sh", "-ec", &printed]);
     nothing_is_left(&lab);

@@ -153,7 +153,9 @@ impl Drill<'_> {
             return Ok(());
         }
         let Some((there, digest)) = host.staged_file(dir, &node.path)? else {
-            record.unlike.push((node.path.clone(), "it was not restored, and restic says nothing of it".into()));
+            record
+                .unlike
+                .push((node.path.clone(), "it was not restored, and restic says nothing of it".into()));
             return Ok(());
         };
         let restored = Restored {

@@ -84,10 +84,11 @@ impl Place {
     pub(super) fn verify(&self, world: &World<'_>, host: &HostName, read: Read) -> Checked {
         let began = world.since.elapsed();
         let reached = self.reach(world);
+        // What is damaged may still give back what is drawn, and that is worth knowing; what does not open gives nothing.
+        let opens = reached.is_ok();
         let checked = reached.and_then(|()| self.check(world, &read));
-        // What is damaged may still give back what is drawn, and that is worth knowing; what cannot be got at does not.
         let looked = matches!(&checked, Ok(()) | Err(Trouble(Outcome::Damaged, _)));
-        let drills = if looked { self.drills(world) } else { Vec::new() };
+        let drills = if opens && looked { self.drills(world) } else { Vec::new() };
         let (outcome, error) = match checked {
             Ok(()) => (Outcome::Well, None),
             Err(Trouble(outcome, why)) => (outcome, Some(why)),
@@ -162,7 +163,9 @@ impl Place {
                 })?;
                 Ok(match complaints.verdict(ended.code) {
                     _ if ended.stopped => Tried::Done(Verdict::Failed("ended by a signal".into())),
-                    _ if ended.timed_out => Tried::Done(Verdict::Failed("took too long and was ended".into())),
+                    _ if ended.timed_out => {
+                        Tried::Done(Verdict::Failed("took too long and was ended".into()))
+                    }
                     Verdict::Locked(by) => Tried::Locked(by),
                     verdict => Tried::Done(verdict),
                 })
@@ -191,7 +194,6 @@ pub(super) fn judged(verdict: Verdict) -> Result<(), Trouble> {
 
 /// Returns the worse of two: damage is what must be known first.
 pub(super) fn worse(one: Outcome, other: Outcome) -> Outcome {
-    const ORDER: [Outcome; 4] =
-        [Outcome::Damaged, Outcome::Unreachable, Outcome::Failed, Outcome::Well];
+    const ORDER: [Outcome; 4] = [Outcome::Damaged, Outcome::Unreachable, Outcome::Failed, Outcome::Well];
     ORDER.into_iter().find(|it| *it == one || *it == other).unwrap_or(one)
 }

@@ -101,7 +101,12 @@ pub(super) fn show(
             let Some(files) = part.files else { continue };
             let newest = access.newest(&part.hosts, &part.names).context("cannot ask restic")?;
             let what = format!("{files} files of the newest of these are drawn, restored and compared");
-            context.printer.print(&format!("# {} at {}: {what}\n{}\n", part.name, place.name, newest.cmd()))?;
+            context.printer.print(&format!(
+                "# {} at {}: {what}\n{}\n",
+                part.name,
+                place.name,
+                newest.cmd()
+            ))?;
         }
     }
     Ok(Exit::Ok)

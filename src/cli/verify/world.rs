@@ -80,7 +80,8 @@ impl World<'_> {
             journal.sync()?;
             number
         };
-        let made = self.above().iter().chain([&self.making(&path, user)]).try_for_each(|op| self.host.act(op));
+        let made =
+            self.above().iter().chain([&self.making(&path, user)]).try_for_each(|op| self.host.act(op));
         let done = made.map_err(Trouble::from).and_then(|()| work(&path));
         let removed = self.host.act(&undo);
         match &removed {
@@ -106,7 +107,8 @@ impl World<'_> {
 
     /// Says what makes the directory where they are, if it is not there.
     pub(super) fn above(&self) -> Vec<Op> {
-        let ensure = |path: HostPath, owner: Owner, mode| Op::EnsureDir { path, owner, mode: Mode::new(mode) };
+        let ensure =
+            |path: HostPath, owner: Owner, mode| Op::EnsureDir { path, owner, mode: Mode::new(mode) };
         match &self.own {
             // As a run makes it, which has its users' caches there.
             None => vec![ensure(self.place.clone(), Owner::root(), 0o711)],

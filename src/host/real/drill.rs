@@ -38,7 +38,8 @@ impl Real {
                 Err(errno) => return Err(errno).with_context(|| format!("cannot open {part} of {path}")),
             };
         }
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let flags =
+            OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let file: File = match openat(&dir, name, flags, Bits::empty()) {
             Ok(fd) => fd.into(),
             Err(Errno::ENOENT) => return Ok(None),

@@ -35,7 +35,12 @@ const HARM: &[(&str, &[&str], &str, &str)] = &[
     // An upload that was cut short, and what nobody needs any more, are no damage.
     ("mkdir -p data/00; head -c 100 $large > data/00/$(printf '%064d' 0)", &["--read-data"], "well", ""),
     // Of these nobody can say what the repository holds.
-    ("mv /srv/backup/vault /srv/elsewhere; mkdir /srv/backup/vault", &[], "unreachable", "is its disk mounted?"),
+    (
+        "mv /srv/backup/vault /srv/elsewhere; mkdir /srv/backup/vault",
+        &[],
+        "unreachable",
+        "is its disk mounted?",
+    ),
     ("echo wrong > /etc/rlvm/vault.pass", &[], "failed", "wrong password"),
     ("rm /etc/rlvm/vault.pass", &[], "failed", "is not there"),
 ];
@@ -116,13 +121,19 @@ fn out_of_reach_is_no_damage_and_no_reason_to_leave_the_others() {
         let ran = lab.expect(9, &["verify", "--drill"]);
         let what = format!("{}: {ran:?}", version.version);
         assert!(ran.stdout.contains("near: no damage found"), "{what}");
-        assert!(ran.stderr.contains("error: rest: unreachable: ") && ran.stderr.contains("connection refused"), "{what}");
+        assert!(
+            ran.stderr.contains("error: rest: unreachable: ") && ran.stderr.contains("connection refused"),
+            "{what}"
+        );
         assert!(ran.stderr.contains("error: nas: unreachable: "), "{what}");
         assert!(!ran.stderr.contains("damaged") && ran.stderr.contains("error: 2 of 3: not well"), "{what}");
         let outcome = |name: &str| {
             let kept = records(&lab);
             kept.iter().rev().find(|it| it["destination"] == name).unwrap()["outcome"].clone()
         };
-        assert_eq!((outcome("near"), outcome("nas"), outcome("rest")), ("well".into(), "unreachable".into(), "unreachable".into()));
+        assert_eq!(
+            (outcome("near"), outcome("nas"), outcome("rest")),
+            ("well".into(), "unreachable".into(), "unreachable".into())
+        );
     }
 }

@@ -12,7 +12,8 @@ use crate::{
 
 /// Puts a restic before the real one that does as it, and then goes on for ever.
 fn hangs_after(lab: &mut Lab, dir: &str, verb: &str) {
-    let script = format!("#!/bin/sh\n{dir}/restic \"$@\" || exit\ncase $1 in {verb}) exec sleep 600;; esac\n");
+    let script =
+        format!("#!/bin/sh\n{dir}/restic \"$@\" || exit\ncase $1 in {verb}) exec sleep 600;; esac\n");
     lab.file_of("/srv/bin/restic", &script, 0, 0o755);
     lab.find_by(&format!("/srv/bin:{dir}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
 }
@@ -44,7 +45,10 @@ fn one_that_is_killed_leaves_nothing_after_a_sweep() {
         verify.wait().unwrap();
         assert!(!find(&lab, "large").is_empty(), "it had no chance to clean up");
         let swept = lab.expect(0, &["sweep"]);
-        assert!(swept.stderr.contains("rm -rf --one-file-system /var/cache/rlvm/.rlvm-restore-"), "{swept:?}");
+        assert!(
+            swept.stderr.contains("rm -rf --one-file-system /var/cache/rlvm/.rlvm-restore-"),
+            "{swept:?}"
+        );
         nothing_is_left(&lab);
     }
 }
