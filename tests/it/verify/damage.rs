@@ -45,13 +45,20 @@ const HARM: &[(&str, &[&str], &str, &str)] = &[
     ("rm /etc/rlvm/vault.pass", &[], "failed", "is not there"),
 ];
 
+/// A laboratory with backups whose smallest pack holds trees.
+fn packed(lab: &Lab) {
+    lab.dir("/srv/www", 0, 0o755);
+    lab.ok(&["sh", "-c", "head -c 20000 /dev/urandom > /srv/www/photo"]);
+    backed_up(lab, "");
+}
+
 #[test]
 fn each_damage_is_found_and_is_no_absence() {
     // R77
     for version in restics() {
         let mut lab = Lab::new();
         lab.use_restic(&version);
-        backed_up(&lab, "");
+        packed(&lab);
         lab.ok(&["sh", "-euc", "cp -a /srv/backup /srv/good; cp -a /etc/rlvm/vault.pass /srv/good.pass"]);
         for (harm, words, outcome, says) in HARM {
             let script = "rm -rf /srv/backup /srv/elsewhere; cp -a /srv/good /srv/backup; cp -a /srv/good.pass /etc/rlvm/vault.pass";
@@ -80,7 +87,7 @@ fn a_tree_that_is_missing() {
     for version in restics().into_iter().skip(1) {
         let mut lab = Lab::new();
         lab.use_restic(&version);
-        backed_up(&lab, "");
+        packed(&lab);
         lab.ok(&["sh", "-euc", &format!("{PREPARE}rm $trees")]);
         let Ran { stderr, .. } = lab.expect(9, &["verify", "--to", "vault", "--drill"]);
         assert!(stderr.contains("error: vault: damaged: pack "), "{stderr}");
