@@ -156,7 +156,9 @@ mod tests {
 
     fn drawn(seed: u64, files: usize, bytes: u64, listing: &[Node]) -> Vec<Node> {
         let mut sample = Sample::new(seed, files, bytes);
-        listing.iter().for_each(|node| sample.add(node));
+        for node in listing {
+            sample.add(node);
+        }
         sample.drawn()
     }
 

@@ -204,7 +204,8 @@ impl Drill<'_> {
         record: &mut DrillRecord,
     ) -> Result<Option<String>, Trouble> {
         let World { host, .. } = self.world;
-        if !node.path.ends_with(".qcow2") || host.looker().program("qemu-img")?.is_none() {
+        let is_image = node.path.rsplit_once('.').is_some_and(|(_, ending)| ending == "qcow2");
+        if !is_image || host.looker().program("qemu-img")?.is_none() {
             return Ok(None);
         }
         let repository = self.repository;

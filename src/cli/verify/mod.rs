@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use self::{
-    place::{Asked, Place, places},
+    place::{Asked, Drilled, Place, places},
     world::World,
 };
 use super::{
@@ -112,31 +112,43 @@ impl VerifyVerb {
             return Err(Failure::new(Exit::Usage, message).into());
         }
         let state = applied(context, &host)?;
-        let places = self.places(context, &host, &state)?;
         let checks = records::all(context, &host)?.checks;
-        let places: Vec<(Place, Read)> = places
-            .into_iter()
-            .map(|place| {
-                let read = place.amount.now(&place.name, checks.iter());
-                (place, read)
-            })
-            .collect();
+        let with_part = |place: Place| {
+            let read = place.amount.now(&place.name, checks.iter());
+            (place, read)
+        };
+        let places: Vec<(Place, Read)> =
+            self.places(context, &host, &state)?.into_iter().map(with_part).collect();
         let id: RunId = random_id()?[..RunId::LENGTH].parse()?;
-        let store = Store::new(&host, &context.home()?.join("journal")?);
         if self.printed {
             return tell::show(context, &places, &context.cache()?, &id);
         }
         watch_signals()?;
         // What a dead run has left could be in the way.
         sweep::sweep_all(context, &host, !context.global.quiet)?;
-        let (places, locks) = claim(context, &host, places)?;
+        let (places, locks, busy) = claim(context, &host, places)?;
+        let exit = self.journaled(context, &host, &state, &places, &id)?;
+        drop(locks);
+        Ok(if busy && exit == Exit::Ok { Exit::Locked } else { exit })
+    }
+
+    /// Verifies all, and has what is open written down.
+    fn journaled(
+        &self,
+        context: &Context<'_>,
+        host: &Real,
+        state: &State,
+        places: &[(Place, Read)],
+        id: &RunId,
+    ) -> Result<Exit> {
         let (here, scope) = (host_name()?.to_string(), context.scope()?);
-        let journal = Mutex::new(Journal::begin(&store, &id)?);
+        let store = Store::new(host, &context.home()?.join("journal")?);
+        let journal = Mutex::new(Journal::begin(&store, id)?);
         let world = World {
-            host: &host,
-            run: &id,
+            host,
+            run: id,
             journal: &journal,
-            waiting: Waiting { host: &host, here: &here, patience: self.wait.seconds() },
+            waiting: Waiting { host, here: &here, patience: self.wait.seconds() },
             place: context.cache()?,
             own: scope.personal().map(Owner::of),
             start: context.environment.now,
@@ -144,17 +156,11 @@ impl VerifyVerb {
             count: AtomicUsize::new(0),
             left: AtomicUsize::new(0),
         };
-        let exit = self.carry_out(context, &world, &state, &places);
+        let exit = self.carry_out(context, &world, state, places);
         if world.left.into_inner() == 0 {
             store.remove(id.as_str())?;
         }
-        drop(journal);
-        let busy = locks.1;
-        drop(locks);
-        match exit? {
-            Exit::Ok if busy => Ok(Exit::Locked),
-            exit => Ok(exit),
-        }
+        exit
     }
 
     fn places(&self, context: &Context<'_>, host: &Real, state: &State) -> Result<Vec<Place>> {
@@ -170,7 +176,12 @@ impl VerifyVerb {
             Timestamp::try_from(context.environment.now).context("the clock is beyond all calendars")?;
         let today = now.to_zoned(jiff::tz::TimeZone::UTC).datetime();
         let expanded = expand(state, &context.homes(host, state)?, &context.scope()?);
-        let asked = Asked { read: self.read_data, files: self.drill };
+        let drill = match self.drill {
+            None => Drilled::Declared,
+            Some(None) => Drilled::Asked,
+            Some(Some(files)) => Drilled::Of(files),
+        };
+        let asked = Asked { read: self.read_data, drill };
         let mut places = places(state, &expanded, &jobs, asked, today);
         for to in &self.to {
             if !places.iter().any(|place| place.name == *to) {
@@ -222,7 +233,7 @@ impl VerifyVerb {
 }
 
 /// The destinations that are free with their locks, and whether another one is verified already.
-type Claimed = (Vec<(Place, Read)>, (Vec<Lock>, bool));
+type Claimed = (Vec<(Place, Read)>, Vec<Lock>, bool);
 
 /// Takes the locks of the destinations: two that verify one would wait for each other's lock in it.
 fn claim(context: &Context<'_>, host: &Real, places: Vec<(Place, Read)>) -> Result<Claimed> {
@@ -243,5 +254,5 @@ fn claim(context: &Context<'_>, host: &Real, places: Vec<(Place, Read)>) -> Resu
             Err(err) => return Err(err),
         }
     }
-    Ok((free, (locks, busy)))
+    Ok((free, locks, busy))
 }

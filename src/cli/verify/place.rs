@@ -36,11 +36,23 @@ pub(super) struct Part {
     pub(super) files: Option<u32>,
 }
 
+/// Whether a drill is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Drilled {
+    /// As declared.
+    #[default]
+    Declared,
+    /// Of as many files as declared, else of some.
+    Asked,
+    /// Of so many files.
+    Of(u32),
+}
+
 /// What is asked for, in place of what is declared.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Asked {
     pub(super) read: Option<ReadData>,
-    pub(super) files: Option<Option<u32>>,
+    pub(super) drill: Drilled,
 }
 
 /// How many files a drill restores if nobody says.
@@ -71,7 +83,11 @@ pub(super) fn places(
                 name: job.clone(),
                 hosts: std::iter::once(&state.host).chain(&state.was).cloned().collect(),
                 names: std::iter::once(job).chain(&of.was).cloned().collect(),
-                files: asked.files.map_or(declared, |asked| asked.or(declared).or(Some(FILES))),
+                files: match asked.drill {
+                    Drilled::Declared => declared,
+                    Drilled::Asked => declared.or(Some(FILES)),
+                    Drilled::Of(files) => Some(files),
+                },
             });
         }
         (!parts.is_empty()).then(|| Place { name: name.clone(), repository, jobs: parts, amount })

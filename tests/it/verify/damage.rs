@@ -95,6 +95,35 @@ fn a_tree_that_is_missing() {
     }
 }
 
+#[test]
+fn locked_by_another_host_is_neither() {
+    // R69, R77
+    for version in restics() {
+        let mut lab = Lab::new();
+        lab.use_restic(&version);
+        backed_up(&lab, "");
+        let script = format!(
+            "hostname web02; mkfifo /srv/pipe; exec 8<>/srv/pipe
+             restic -q --no-cache --repo {VAULT} --password-file /etc/rlvm/vault.pass backup --stdin <&8 & pid=$!
+             until [ -n \"$(ls {VAULT}/locks)\" ]; do sleep 0.1; done
+             kill -9 $pid; wait $pid || true"
+        );
+        lab.ok(&["unshare", "--uts", "sh", "-euc", &script]);
+        let Ran { stdout, stderr, .. } = lab.expect(9, &["verify", "--wait", "1s", "--drill"]);
+        let words = "error: vault: not verified: the repository is locked by PID ";
+        assert!(
+            stderr.contains(words) && stderr.contains(" on web02 by root"),
+            "{}: {stderr}",
+            version.version
+        );
+        assert!(stdout.contains("offsite: no damage found"), "{stdout}");
+        assert_eq!(
+            records(&lab).iter().find(|it| it["destination"] == "vault").unwrap()["outcome"],
+            "failed"
+        );
+    }
+}
+
 /// A job that stores at the two servers.
 fn elsewhere(lab: &Lab) {
     let (nas, _) = NAS_USER;
