@@ -5,6 +5,7 @@ mod ask;
 mod context;
 mod exit;
 mod extras;
+mod free;
 mod kept;
 mod ledger;
 mod list;
@@ -26,6 +27,7 @@ mod ssh_agent;
 mod status;
 mod sweep;
 mod validate;
+mod verify;
 mod why;
 
 use std::{ffi::OsString, path::PathBuf, time::SystemTime};
@@ -162,6 +164,7 @@ enum Verb {
     Snapshots(snapshots::SnapshotsVerb),
     Status(status::StatusVerb),
     Prune(prune::PruneVerb),
+    Verify(verify::VerifyVerb),
     #[command(subcommand)]
     Secret(secret::SecretVerb),
     #[command(subcommand)]
@@ -221,6 +224,7 @@ fn run(cli: &Cli, environment: &Environment) -> Result<Exit> {
         Verb::Snapshots(verb) => verb.run(&context),
         Verb::Status(verb) => verb.run(&context),
         Verb::Prune(verb) => verb.run(&context),
+        Verb::Verify(verb) => verb.run(&context),
         Verb::Secret(verb) => verb.run(&context),
         Verb::Ssh(verb) => verb.run(&context),
         Verb::SshAgent(verb) => verb.run(&context),

@@ -18,6 +18,7 @@ mod ssh;
 mod undeclared;
 mod units;
 mod unsupported;
+mod verify;
 
 pub use prune::prunes;
 pub use repositories::repository_of;

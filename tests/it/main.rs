@@ -28,6 +28,7 @@ mod support;
 mod tree;
 mod units;
 mod verbs;
+mod verify;
 mod vm;
 mod why;
 mod world;
