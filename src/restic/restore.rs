@@ -116,6 +116,20 @@ fn pattern(path: &str) -> String {
     pattern
 }
 
+impl Found {
+    /// Says it to a person.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::WrongPassword => "wrong password: the password file does not open it".into(),
+            Self::Absent => "there is no repository".into(),
+            Self::Locked => "locked by something else".into(),
+            Self::Damaged(why) => format!("damaged: {why}"),
+            Self::Unreachable(why) => why.clone(),
+            Self::Ready { .. } => "restic failed".into(),
+        }
+    }
+}
+
 impl Heard {
     /// Hears a line of either stream; returns how far it is, if it says so.
     pub fn line(&mut self, line: &str) -> Option<Restoring> {
@@ -178,14 +192,7 @@ impl Heard {
             None => Came::Failed("restic was ended by a signal".into()),
             code => {
                 let stderr = call::plain(&self.last.join("\n"));
-                Came::Failed(match found(&Output { code, stderr, ..Output::default() }) {
-                    Found::WrongPassword => "wrong password: the password file does not open it".into(),
-                    Found::Absent => "there is no repository".into(),
-                    Found::Locked => "locked by something else".into(),
-                    Found::Damaged(why) => format!("damaged: {why}"),
-                    Found::Unreachable(why) => why,
-                    Found::Ready { .. } => "restic failed".into(),
-                })
+                Came::Failed(found(&Output { code, stderr, ..Output::default() }).sentence())
             }
         }
     }

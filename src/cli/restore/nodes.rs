@@ -6,11 +6,8 @@ use super::{compare::within, world::World};
 use crate::{
     host::{Sort, Stream, Task, Work as _, interrupted},
     model::HostPath,
-    restic::{self, Access, Came, RestoreHeard},
+    restic::{self, Access, Came, NodeSort, RestoreHeard},
 };
-
-/// How long listing may take, in seconds.
-const LISTING: u64 = 6 * 3600;
 
 /// A file or directory of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,18 +29,16 @@ pub(super) struct Node {
 }
 
 impl Node {
-    fn of(node: restic::Node) -> Option<Self> {
-        let sort = match node.kind.as_str() {
-            "file" => Sort::File,
-            "dir" => Sort::Directory,
-            "symlink" => Sort::Link,
-            // restic stores none (tried with 0.14, 0.18 and 0.19), and would make none.
-            "socket" => return None,
-            _ => Sort::Special,
+    fn of(node: restic::Node) -> Self {
+        let sort = match node.sort {
+            NodeSort::File => Sort::File,
+            NodeSort::Dir => Sort::Directory,
+            NodeSort::Symlink => Sort::Link,
+            NodeSort::Special => Sort::Special,
         };
-        let (mode, mtime) = (node.permissions(), node.written());
+        let (mode, mtime) = (node.bits(), node.mtime().unwrap_or_default());
         let size = if sort == Sort::File { node.size } else { 0 };
-        Some(Self { path: node.path, sort, size, mode, uid: node.uid, gid: node.gid, mtime })
+        Self { path: node.path, sort, size, mode, uid: node.uid, gid: node.gid, mtime }
     }
 
     /// Says whether its path is all that there is to its name, and can be passed on.
@@ -62,19 +57,20 @@ pub(super) struct Held {
 
 /// Lists what a snapshot holds of some paths; of all if there are none.
 pub(super) fn held(world: &World<'_>, access: &Access<'_>, snapshot: &str, paths: &[HostPath]) -> Result<Held> {
-    let cmd = access.nodes(snapshot, LISTING);
+    let query = access.ls(snapshot)?;
+    let cmd = query.cmd();
     let (mut nodes, mut said) = (Vec::new(), RestoreHeard::default());
     let mut heard = |stream: Stream, line: &str| match stream {
         Stream::Out => {
             let asked = |path: &str| paths.is_empty() || paths.iter().any(|it| within(path, it.as_str()));
-            nodes.extend(restic::Node::read(line).filter(|it| asked(&it.path)).and_then(Node::of));
+            nodes.extend(restic::Node::read(line).filter(|it| asked(&it.path)).map(Node::of));
         }
         Stream::Err => drop(said.line(line)),
     };
     let stop = || interrupted().is_some();
-    let ended = world.host.work(&cmd, &mut Task { started: &mut |_, _| {}, heard: &mut heard, stop: &stop })?;
+    let ended = world.host.work(cmd, &mut Task { started: &mut |_, _| {}, heard: &mut heard, stop: &stop })?;
     if ended.timed_out {
-        bail!("listing it took longer than {} h", LISTING / 3600);
+        bail!("listing it took longer than {} s", cmd.time_limit());
     }
     match said.came(ended.code) {
         Came::Whole => {}
