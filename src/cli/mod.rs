@@ -7,6 +7,7 @@ mod extras;
 mod kept;
 mod ledger;
 mod list;
+mod mount;
 mod observe;
 mod output;
 mod personal;
@@ -15,6 +16,7 @@ mod progress;
 mod prune;
 mod records;
 mod restic;
+mod restore;
 mod run;
 mod secret;
 mod show;
@@ -156,6 +158,8 @@ enum Verb {
     Why(why::WhyVerb),
     List(list::ListVerb),
     Prune(prune::PruneVerb),
+    Restore(restore::RestoreVerb),
+    Mount(mount::MountVerb),
     #[command(subcommand)]
     Secret(secret::SecretVerb),
     #[command(subcommand)]
@@ -213,6 +217,8 @@ fn run(cli: &Cli, environment: &Environment) -> Result<Exit> {
         Verb::Why(verb) => verb.run(&context),
         Verb::List(verb) => verb.run(&context),
         Verb::Prune(verb) => verb.run(&context),
+        Verb::Restore(verb) => verb.run(&context),
+        Verb::Mount(verb) => verb.run(&context),
         Verb::Secret(verb) => verb.run(&context),
         Verb::Ssh(verb) => verb.run(&context),
         Verb::SshAgent(verb) => verb.run(&context),

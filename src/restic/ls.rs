@@ -101,7 +101,8 @@ mod tests {
         let new = r#"{"name":"s","type":"dir","path":"/s","uid":0,"gid":0,"mode":2147484141,"permissions":"drwxr-xr-x","mtime":"2026-11-21T18:32:25.91+01:00","inode":10010877,"message_type":"node","struct_type":"node"}"#;
         let node = Node::read(new).unwrap();
         assert_eq!((node.sort, node.bits(), node.size), (NodeSort::Dir, 0o755, 0));
-        for (mode, bits) in [(0o4755, 0o755), (1 << 23 | 0o755, 0o4755), (1 << 20 | 1 << 22 | 0o777, 0o3777)] {
+        for (mode, bits) in [(0o4755, 0o755), (1 << 23 | 0o755, 0o4755), (1 << 20 | 1 << 22 | 0o777, 0o3777)]
+        {
             let line = format!(r#"{{"type":"socket","path":"/s/n","mode":{mode}}}"#);
             let node = Node::read(&line).unwrap();
             assert_eq!((node.sort, node.bits(), node.mtime()), (NodeSort::Special, bits, None));

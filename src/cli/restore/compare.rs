@@ -157,7 +157,8 @@ impl Comparison {
     /// Says it to a person.
     pub(super) fn text(&self, only_missing: bool) -> String {
         let bytes = |bytes| indicatif::HumanBytes(bytes).to_string();
-        let mut text = format!("  {} of {}, to be made\n", files(self.new, "new file"), bytes(self.new_bytes));
+        let mut text =
+            format!("  {} of {}, to be made\n", files(self.new, "new file"), bytes(self.new_bytes));
         let fate = if only_missing { "left as they are (--only-missing)" } else { "TO BE OVERWRITTEN" };
         let differing = files(self.differing, "file");
         // Writing into a String cannot fail.
@@ -179,7 +180,12 @@ impl Comparison {
         }
         if let Some(first) = self.blocked.first() {
             let count = self.blocked.len();
-            let _ = writeln!(text, "  {count} that cannot be put back: {}: {}", super::safe(&first.path), first.why);
+            let _ = writeln!(
+                text,
+                "  {count} that cannot be put back: {}: {}",
+                super::safe(&first.path),
+                first.why
+            );
         }
         text
     }

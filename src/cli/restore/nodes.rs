@@ -56,7 +56,12 @@ pub(super) struct Held {
 }
 
 /// Lists what a snapshot holds of some paths; of all if there are none.
-pub(super) fn held(world: &World<'_>, access: &Access<'_>, snapshot: &str, paths: &[HostPath]) -> Result<Held> {
+pub(super) fn held(
+    world: &World<'_>,
+    access: &Access<'_>,
+    snapshot: &str,
+    paths: &[HostPath],
+) -> Result<Held> {
     let query = access.ls(snapshot)?;
     let cmd = query.cmd();
     let (mut nodes, mut said) = (Vec::new(), RestoreHeard::default());
@@ -68,7 +73,8 @@ pub(super) fn held(world: &World<'_>, access: &Access<'_>, snapshot: &str, paths
         Stream::Err => drop(said.line(line)),
     };
     let stop = || interrupted().is_some();
-    let ended = world.host.work(cmd, &mut Task { started: &mut |_, _| {}, heard: &mut heard, stop: &stop })?;
+    let ended =
+        world.host.work(cmd, &mut Task { started: &mut |_, _| {}, heard: &mut heard, stop: &stop })?;
     if ended.timed_out {
         bail!("listing it took longer than {} s", cmd.time_limit());
     }

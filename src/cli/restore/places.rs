@@ -6,6 +6,7 @@ use jiff::{Timestamp, Unit, Zoned};
 use super::world::World;
 use crate::{
     cli::exit::{Exit, Failure},
+    destination::Kind,
     expand::{expand, repository_of},
     host::{Host as _, is_root},
     model::{Name, UserName},
@@ -33,9 +34,8 @@ pub(in crate::cli) struct Place {
 /// Lists the destinations of a job, the nearest first: those on this host, then the others in the job's order, then those
 /// that it is copied to.
 pub(super) fn order(state: &State, job: &Job) -> Vec<Name> {
-    let local = |name: &&Name| {
-        state.destinations.get(*name).is_some_and(|it| matches!(it.kind, crate::destination::Kind::Local(_)))
-    };
+    let local =
+        |name: &&Name| state.destinations.get(*name).is_some_and(|it| matches!(it.kind, Kind::Local(_)));
     let mut names: Vec<Name> = job.to.iter().filter(local).cloned().collect();
     names.extend(job.to.iter().filter(|name| !local(name)).cloned());
     names.extend(job.copy.keys().filter(local).cloned());
@@ -47,9 +47,8 @@ pub(super) fn order(state: &State, job: &Job) -> Vec<Name> {
 pub(in crate::cli) fn places(world: &World<'_>, names: &[Name]) -> Result<Vec<Place>> {
     let context = world.context;
     let expanded = expand(world.state, &context.homes(world.host, world.state)?, &context.scope()?);
-    let place = |name: &Name| {
-        Some(Place { name: name.clone(), repository: repository_of(&expanded, name)?.clone() })
-    };
+    let place =
+        |name: &Name| Some(Place { name: name.clone(), repository: repository_of(&expanded, name)?.clone() });
     Ok(names.iter().filter_map(place).collect())
 }
 
@@ -70,7 +69,8 @@ impl Place {
         (is_root() && !local && *user != UserName::root()).then_some(user)
     }
 
-    fn listed(&self, world: &World<'_>) -> Result<Vec<Listed>, String> {
+    /// Lists all its snapshots, the oldest first; else says why they cannot be told.
+    pub(in crate::cli) fn listed(&self, world: &World<'_>) -> Result<Vec<Listed>, String> {
         let looker = world.host.looker();
         let root = UserName::root();
         let words = |err: &dyn std::fmt::Display| err.to_string();
@@ -135,7 +135,8 @@ pub(super) fn candidates<'a>(
             }
         };
         let ours: Vec<&Listed> = all.iter().filter(|it| any_host || it.is_of(&hosts, &jobs)).collect();
-        let picked = wanted.pick(&ours).map_err(|why| Failure::new(Exit::Usage, format!("{}: {why}", place.name)))?;
+        let picked =
+            wanted.pick(&ours).map_err(|why| Failure::new(Exit::Usage, format!("{}: {why}", place.name)))?;
         match picked {
             Some(snapshot) => found.all.push(Candidate { place, snapshot }),
             None => found.without.push(why_not(place, all, &ours, wanted, world)),
@@ -201,10 +202,10 @@ mod tests {
             local.replace("/r", "/s"),
             local.replace("/r", "/t"),
         );
-        let value: serde_json::Value = serde_yaml::from_str(&format!("version: 1\nhost: web01\n{yaml}")).unwrap();
+        let value: serde_json::Value =
+            serde_yaml::from_str(&format!("version: 1\nhost: web01\n{yaml}")).unwrap();
         let state: State = serde_json::from_value(value).unwrap();
-        let names: Vec<String> =
-            order(&state, &state.jobs["web"]).iter().map(ToString::to_string).collect();
+        let names: Vec<String> = order(&state, &state.jobs["web"]).iter().map(ToString::to_string).collect();
         assert_eq!(names, ["b", "d", "c", "a", "f", "e"]);
     }
 }

@@ -54,7 +54,12 @@ impl<'a> Stage<'a> {
     }
 
     /// Makes a private directory in another one, for whom restic works as.
-    pub(in crate::cli) fn make(&self, dir: &HostPath, user: &UserName, group: &GroupName) -> Result<HostPath> {
+    pub(in crate::cli) fn make(
+        &self,
+        dir: &HostPath,
+        user: &UserName,
+        group: &GroupName,
+    ) -> Result<HostPath> {
         self.count.replace_with(|count| *count + 1);
         let path = dir.join(&format!("{STAGING}{}-{}", self.run, self.count.borrow()))?;
         let owner = Owner { user: user.clone(), group: group.clone() };

@@ -94,14 +94,6 @@ impl Teller {
         self.problem(Paint::Changed, "warning", text);
     }
 
-    /// Tells what went wrong.
-    pub(super) fn error(&self, text: &str) {
-        if self.json {
-            return self.object(&json!({ "type": "error", "message": text }));
-        }
-        self.problem(Paint::Removed, "error", text);
-    }
-
     fn problem(&self, paint: Paint, word: &str, text: &str) {
         let line = format!("{}: {}\n", self.printer.err_style().paint(paint, word), safe(text));
         self.bar.borrow().suspend(|| self.printer.note(&line));
@@ -124,7 +116,8 @@ impl Teller {
         if self.terminal {
             let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
             let template = "{spinner} {prefix} [{bar:30}] {bytes}/{total_bytes} {elapsed}";
-            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            let style =
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
             let bar = bar.with_style(style).with_prefix(destination.to_string());
             bar.enable_steady_tick(Duration::from_millis(120));
             self.bar.replace(bar);
@@ -168,7 +161,12 @@ impl Teller {
             self.problem(Paint::Removed, "not restored", &format!("and {more} more; --json names all"));
         }
         let line = last(record);
-        if record.status == "success" { self.printer.print(&line) } else { self.printer.note(&line); Ok(()) }
+        if record.status == "success" {
+            self.printer.print(&line)
+        } else {
+            self.printer.note(&line);
+            Ok(())
+        }
     }
 }
 
@@ -212,7 +210,10 @@ mod tests {
             unrestored: vec![Unrestored { path: "/a".into(), why: "x".into() }; unrestored],
             seconds: 1.0,
         };
-        assert_eq!(last(&record("success", 0)), "Restore complete: 2 files of 2.00 KiB from near, below /x, in 1.0 s.\n");
+        assert_eq!(
+            last(&record("success", 0)),
+            "Restore complete: 2 files of 2.00 KiB from near, below /x, in 1.0 s.\n"
+        );
         assert!(last(&record("incomplete", 1)).starts_with("RESTORE INCOMPLETE: 1 not restored in full"));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     cli::context::Context,
+    destination::Kind,
     host::{Host as _, Real},
     model::{HostName, Name},
     state::{Job, State},
@@ -26,6 +27,13 @@ impl World<'_> {
     /// Lists a job's names: this one and those before (R79).
     pub(in crate::cli) fn jobs(name: &Name, job: &Job) -> Vec<Name> {
         std::iter::once(name).chain(&job.was).cloned().collect()
+    }
+
+    /// Lists all destinations, those on this host first.
+    pub(in crate::cli) fn by_distance(&self) -> Vec<Name> {
+        let mut all: Vec<_> = self.state.destinations.iter().collect();
+        all.sort_by_key(|(_, it)| !matches!(it.kind, Kind::Local(_)));
+        all.into_iter().map(|(name, _)| name.clone()).collect()
     }
 
     /// Says whether a program is there.

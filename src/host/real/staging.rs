@@ -84,7 +84,9 @@ impl Standings<'_> {
             Way::There(fd) => match look(fd, path.name().as_bytes()) {
                 Ok(stat) => stat,
                 Err(Errno::ENOENT) => return Ok(Standing::Absent),
-                Err(errno) => return Ok(Standing::Blocked(format!("cannot look at {path}: {}", errno.desc()))),
+                Err(errno) => {
+                    return Ok(Standing::Blocked(format!("cannot look at {path}: {}", errno.desc())));
+                }
             },
             Way::Absent => return Ok(Standing::Absent),
             // A file, or a link of somebody's, where a directory was.
