@@ -13,7 +13,7 @@ use crate::{
     effect::{Cmd, Op},
     host::{Entry, Host as _, Real, interrupted, watch_signals},
     model::{HostPath, Name, UserName},
-    restic::RestoreHeard,
+    restic::{Came, RestoreHeard},
 };
 
 /// What reaches the kernel's FUSE.
@@ -58,13 +58,15 @@ impl MountVerb {
         stage.open(None, &undo)?;
         context.printer.say(&format!("{}: at {} until Ctrl-C\n", place.name, self.dir))?;
         let mut said = RestoreHeard::default();
-        let ended = stage.run(&cmd, &mut |_, line| drop(said.line(line)))?;
+        let ended = stage.run(&cmd, &mut |_, line| {
+            said.line(line);
+        })?;
         stage.end()?;
         match said.came(ended.code) {
             _ if interrupted().is_some() => Ok(Exit::of_signal(interrupted())),
             // Somebody has unmounted it.
             _ if ended.code == Some(0) => Ok(Exit::Ok),
-            crate::restic::Came::Failed(why) => bail!("{} cannot be mounted: {why}", place.name),
+            Came::Failed(why) => bail!("{} cannot be mounted: {why}", place.name),
             _ => bail!("{} cannot be mounted", place.name),
         }
     }

@@ -223,8 +223,7 @@ pub(super) fn put(world: &World<'_>, what: &Prepared, fetched: Fetched, goal: &G
     // 0.14 does not say where a name that holds `: ` ends.
     let broken = |path: &str| {
         let begins = |it: &&str| path.strip_prefix(*it).is_some_and(|rest| rest.starts_with(": "));
-        goal.in_place
-            && (failed.contains(path) || (path.contains(": ") && failed.iter().any(|it| begins(it))))
+        goal.in_place && (failed.contains(path) || (path.contains(": ") && failed.iter().any(begins)))
     };
     let asked = |path: &str| what.paths.iter().any(|it| within(path, it.as_str()));
     let mut placing = Placing {

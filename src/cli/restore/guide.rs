@@ -1,5 +1,7 @@
 //! Guides a person on a terminal to what is to be restored, and where to.
 
+use std::fmt::Write;
+
 use anyhow::Result;
 
 use super::{
@@ -105,7 +107,7 @@ pub(super) fn path(world: &World<'_>, from: &Candidate<'_>) -> Result<Vec<HostPa
                     Some(node) if node.sort == Sort::Directory => at = Some(node.path.clone()),
                     Some(node) if node.is_plain() => return Ok(vec![node.path.parse()?]),
                     Some(_) => {
-                        world.context.printer.note("  its name cannot be written here: take its directory\n")
+                        world.context.printer.note("  its name cannot be written here: take its directory\n");
                     }
                     None => world.context.printer.note("  that is not in the snapshot\n"),
                 }
@@ -124,18 +126,14 @@ fn show(world: &World<'_>, nodes: &[Node], at: Option<&str>, entries: &[&Node]) 
         Some(at) => format!("{}: {} of {}\n", safe(at), files(count(at), "file"), human(size(at))),
         None => "The snapshot:\n".to_owned(),
     };
+    // Writing into a String cannot fail.
     for (number, node) in entries.iter().enumerate().take(SHOWN) {
         let slash = if node.sort == Sort::Directory { "/" } else { "" };
         let name = if at.is_none() { &node.path } else { node.path.rsplit('/').next().unwrap_or_default() };
-        text.push_str(&format!(
-            "  {:>3}  {:>10}  {}{slash}\n",
-            number + 1,
-            human(size(&node.path)),
-            safe(name)
-        ));
+        let _ = writeln!(text, "  {:>3}  {:>10}  {}{slash}", number + 1, human(size(&node.path)), safe(name));
     }
     if entries.len() > SHOWN {
-        text.push_str(&format!("       and {} more: write the path\n", entries.len() - SHOWN));
+        let _ = writeln!(text, "       and {} more: write the path", entries.len() - SHOWN);
     }
     world.context.printer.note(&text);
 }

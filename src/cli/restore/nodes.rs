@@ -70,7 +70,9 @@ pub(super) fn held(
             let asked = |path: &str| paths.is_empty() || paths.iter().any(|it| within(path, it.as_str()));
             nodes.extend(restic::Node::read(line).filter(|it| asked(&it.path)).map(Node::of));
         }
-        Stream::Err => drop(said.line(line)),
+        Stream::Err => {
+            said.line(line);
+        }
     };
     let stop = || interrupted().is_some();
     let ended =
