@@ -16,6 +16,7 @@ mod lab;
 mod personal;
 mod prune;
 mod real_tools;
+mod restore;
 mod run;
 mod safety;
 mod server;
