@@ -88,7 +88,7 @@ pub(super) struct RestoreVerb {
     #[arg(long)]
     in_place: bool,
     /// Only what is not there: overwrite nothing
-    #[arg(long, requires = "in_place")]
+    #[arg(long, conflicts_with = "target")]
     only_missing: bool,
     /// Also into a target that is not empty; what is there is not overwritten
     #[arg(long, conflicts_with = "in_place")]

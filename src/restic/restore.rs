@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Since which version holes are written as holes.
-const SPARSE: Version = Version(0, 15, 0);
+pub const SPARSE: Version = Version(0, 15, 0);
 /// How 0.14 begins what it says of a file that failed.
 const IGNORING: &str = "ignoring error for ";
 /// How long one may look around, in seconds: a month.

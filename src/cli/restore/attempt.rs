@@ -17,11 +17,14 @@ use crate::{
     effect::{Op, Owner},
     host::{Host as _, Left, Placing, Standing, interrupted},
     model::{HostPath, UserName},
-    restic::{Access, Came, Restore, RestoreHeard, Unrestored, Version, ask_version},
+    restic::{Access, Came, Restore, RestoreHeard, SPARSE, Unrestored, Version, ask_version},
 };
 
 /// How long a restore may take, in seconds: two weeks.
 const LIMIT: u64 = 14 * 24 * 3600;
+
+/// A file as long as this may be worth a word if its holes are filled.
+const LARGE: u64 = 1 << 20;
 
 /// Where to, and how.
 #[derive(Clone, Debug)]
@@ -165,6 +168,11 @@ pub(super) fn fetch(
     let few = what.comparison.few(goal.only_missing);
     let paths = few.map_or(asked, <[String]>::to_vec);
     let version = version(world, &access)?;
+    if version < SPARSE && what.nodes.iter().any(|node| node.size >= LARGE) {
+        teller.warn(&format!(
+            "restic {version} knows of no holes: sparse files will take as much room as they are long"
+        ));
+    }
     let snapshot = &from.snapshot.id;
     let restore =
         access.restore(&Restore { snapshot, paths: &paths, target: &staging, version, seconds: LIMIT });

@@ -23,6 +23,7 @@ use crate::{
     effect::{Op, Owner},
     host::{Act as _, Host as _, Sort, Standing, interrupted, watch_signals},
     model::Mode,
+    source::Source,
 };
 
 impl RestoreVerb {
@@ -41,6 +42,10 @@ impl RestoreVerb {
         let since = Instant::now();
         let goal = &asked.goal;
         self.is_free(world, goal)?;
+        let sources = world.state.jobs.values().flat_map(|job| &job.sources).flat_map(Source::paths);
+        if !goal.in_place && sources.into_iter().any(|path| goal.base.is_within(path)) {
+            teller.warn(&format!("{} is in what is backed up: the next backup stores it again", goal.base));
+        }
         let stage = Stage::begin(world)?;
         let best = self.best(world, &stage, all, asked, teller);
         let done = match best {

@@ -157,8 +157,10 @@ impl Comparison {
     /// Says it to a person.
     pub(super) fn text(&self, only_missing: bool) -> String {
         let bytes = |bytes| indicatif::HumanBytes(bytes).to_string();
-        let mut text =
-            format!("  {} of {}, to be made\n", files(self.new, "new file"), bytes(self.new_bytes));
+        let mut text = match self.new {
+            0 => "  no file is missing\n".to_owned(),
+            new => format!("  {} of {}, to be made\n", files(new, "new file"), bytes(self.new_bytes)),
+        };
         let fate = if only_missing { "left as they are (--only-missing)" } else { "TO BE OVERWRITTEN" };
         let differing = files(self.differing, "file");
         // Writing into a String cannot fail.

@@ -67,7 +67,7 @@ fn a_place_that_is_down_is_said() {
     lab.ok(&["sh", "-c", "echo wrong > /etc/rlvm/near.pass"]);
     let ran = lab.expect(0, &["restore", "web", "--target", "/srv/out3"]);
     assert!(ran.stderr.contains("near: wrong password"), "{ran:?}");
-    let ran = lab.expect(64, &["restore", "web", "--target", "/x", "--from", "nowhere"]);
+    let ran = lab.expect(64, &["restore", "web", "--target", "/srv/x", "--from", "nowhere"]);
     assert!(ran.stderr.contains("there are: near, far"), "{ran:?}");
 }
 

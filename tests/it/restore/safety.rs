@@ -21,13 +21,13 @@ fn a_target_is_always_named_and_never_written_over() {
     lab.ok(&["mkdir", "/srv/small/in"]);
     for (words, code, said) in [
         (&["restore", "web"][..], 64, "exactly one of --target DIR and --in-place"),
-        (&["restore", "--target", "/x"], 64, "which job?"),
-        (&["restore", "web", "--target", "/x", "--in-place"], 64, "cannot be used with"),
+        (&["restore", "--target", "/srv/x"], 64, "which job?"),
+        (&["restore", "web", "--target", "/srv/x", "--in-place"], 64, "cannot be used with"),
         (&["restore", "web", "--target", "x"], 64, "must be an absolute path"),
-        (&["restore", "web", "--target", "/x", "--path", "www"], 64, "must be an absolute path"),
-        (&["restore", "web", "--target", "/x", "--only-missing"], 64, "--in-place"),
-        (&["restore", "shop", "--target", "/x"], 1, "there is no job shop"),
-        (&["restore", "web", "--target", "/x", "--path", "/srv/ww"], 1, "the snapshot has no /srv/ww"),
+        (&["restore", "web", "--target", "/srv/x", "--path", "www"], 64, "must be an absolute path"),
+        (&["restore", "web", "--target", "/srv/x", "--only-missing"], 64, "cannot be used with"),
+        (&["restore", "shop", "--target", "/srv/x"], 1, "there is no job shop"),
+        (&["restore", "web", "--target", "/srv/x", "--path", "/srv/ww"], 1, "the snapshot has no /srv/ww"),
         (&["restore", "web", "--target", "/srv/full"], 6, "/srv/full is not empty: 1 name"),
         (&["restore", "web", "--target", "/srv/file"], 6, "is no directory"),
         (&["restore", "web", "--target", "/srv/theirs"], 6, "/srv/theirs belongs to backup"),
@@ -37,7 +37,7 @@ fn a_target_is_always_named_and_never_written_over() {
         let ran = lab.expect(code, words);
         assert!(ran.stderr.contains(said), "{words:?}: {ran:?}");
     }
-    assert!(!lab.at("/x").exists() && !lab.at("/srv/open/x").exists());
+    assert!(!lab.at("/srv/x").exists() && !lab.at("/srv/open/x").exists());
     lab.expect(0, &["restore", "web", "--target", "/srv/full", "--into-existing"]);
     assert_eq!(lab.read("/srv/full/srv/www/index.html"), "hello\n");
     let ran = lab.expect(6, &["restore", "web", "--target", "/srv/full", "--into-existing"]);
@@ -146,7 +146,7 @@ fn killed_or_stopped_it_leaves_nothing() {
             }
             assert_eq!(left(&lab), "", "{signal}");
             assert!(!lab.at("/srv/out").exists(), "{signal}");
-            assert_eq!(lab.run(&["pgrep", "-f", "sleep 4321"]).stdout, "", "{signal}");
+            assert_eq!(lab.run(&["pgrep", "-fx", "sleep 4321"]).stdout, "", "{signal}");
         }
     }
     lab.ok(&["rm", "/usr/local/bin/restic"]);
