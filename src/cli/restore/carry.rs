@@ -22,7 +22,7 @@ use crate::{
     },
     effect::{Op, Owner},
     host::{Act as _, Host as _, Sort, Standing, interrupted, watch_signals},
-    model::Mode,
+    model::{Mode, UserName},
     source::Source,
 };
 
@@ -163,7 +163,13 @@ impl RestoreVerb {
             if !self.confirmed(world.context, goal, comparison)? {
                 return Ok(None);
             }
-        } else if comparison.same + comparison.differing > 0 {
+        } else if let Some(user) = gives_to_nobody(world, from, &what)? {
+            let name = &from.place.name;
+            teller.warn(&format!(
+                "{name} is reached as {user}, who can give no file to others: all will be {user}'s"
+            ));
+        }
+        if !goal.in_place && comparison.same + comparison.differing > 0 {
             let count = comparison.same + comparison.differing;
             let message = format!("{count} of the files are in {} already", goal.base);
             bail!(
@@ -185,12 +191,7 @@ impl RestoreVerb {
 
     /// Refuses in place what would give files to somebody else.
     fn may_be_overwritten(&self, world: &World<'_>, from: &Candidate<'_>, what: &Prepared) -> Result<()> {
-        let Some(user) = from.place.works_as() else { return Ok(()) };
-        let entry = world.host.looker().user(user)?;
-        let uid = entry.map(|entry| entry.uid);
-        if what.nodes.iter().all(|node| Some(node.uid) == uid) {
-            return Ok(());
-        }
+        let Some(user) = gives_to_nobody(world, from, what)? else { return Ok(()) };
         let message =
             format!("{} is reached as {user}, who can give no file to others: not in place", from.place.name);
         bail!(Failure::new(Exit::Refused, message).help("restore to a --target, set the owners, and copy"));
@@ -259,6 +260,17 @@ impl RestoreVerb {
         let make = Op::MakeDir { path: path.clone(), owner, mode };
         stage.open(Some(&make), &Op::RemoveDir { path: path.clone() })
     }
+}
+
+/// Names who restic works as, if not all of it can be given back to its owners by that user.
+fn gives_to_nobody<'a>(
+    world: &World<'_>,
+    from: &Candidate<'a>,
+    what: &Prepared,
+) -> Result<Option<&'a UserName>> {
+    let Some(user) = from.place.works_as() else { return Ok(None) };
+    let uid = world.host.looker().user(user)?.map(|entry| entry.uid);
+    Ok((!what.nodes.iter().all(|node| Some(node.uid) == uid)).then_some(user))
 }
 
 /// Says whether another place would end in the same way: what was asked for is wrong, not where it comes from.

@@ -205,7 +205,8 @@ mod tests {
         let value: serde_json::Value =
             serde_yaml::from_str(&format!("version: 1\nhost: web01\n{yaml}")).unwrap();
         let state: State = serde_json::from_value(value).unwrap();
-        let names: Vec<String> = order(&state, &state.jobs["web"]).iter().map(ToString::to_string).collect();
+        let names: Vec<String> =
+            order(&state, state.jobs.values().next().unwrap()).iter().map(ToString::to_string).collect();
         assert_eq!(names, ["b", "d", "c", "a", "f", "e"]);
     }
 }

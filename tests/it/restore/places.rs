@@ -1,7 +1,10 @@
 //! Where from: the nearest place that has it, the next one if it fails, and never half of it in silence.
 
 use super::{FAR, NEAR, left, record, site, site_on, stored, tell};
-use crate::lab::{Lab, restics};
+use crate::{
+    lab::{Lab, REST_PASSWORD, REST_USER, restics},
+    support::BACKUP,
+};
 
 /// Writes over something in the middle of the largest pack of a repository.
 fn damage(lab: &Lab, repository: &str) {
@@ -107,4 +110,48 @@ fn a_snapshot_of_a_time_of_an_id_and_only_ones_own() {
     assert!(ran.stderr.contains("near: has 3 snapshots, from Fri 2026-01-02"), "{ran:?}");
     lab.expect(64, &["restore", "web", "--snapshot", "yesterday", "--target", "/srv/x"]);
     lab.expect(64, &["restore", "web", "--snapshot", "latest", "--any-host", "--target", "/srv/x"]);
+}
+
+#[test]
+fn as_another_user_owners_are_given_back_by_root_alone() {
+    // What is on this host root reads itself; over the network restic stays the job's user.
+    let lab = Lab::new();
+    lab.file_of("/srv/www/index.html", "hello\n", 33, 0o644);
+    lab.file_of("/srv/www/own", "own\n", BACKUP, 0o600);
+    lab.own("/srv/www", BACKUP, 0o755);
+    lab.file_of("/etc/rlvm/rest.user", &format!("{REST_USER}\n"), BACKUP, 0o600);
+    lab.file_of("/etc/rlvm/rest.login", &format!("{REST_PASSWORD}\n"), BACKUP, 0o600);
+    let rest = lab.rest(&[]);
+    lab.state(&format!(
+        "destinations:\n  \
+           far: {{ rest: {{ url: \"http://rest.lan:8000/r\", plain_http: true, user_file: /etc/rlvm/rest.user, \
+                   password_file: /etc/rlvm/rest.login }}, password_file: /etc/rlvm/far.pass, generate_password: true }}\n  \
+           near: {{ local: {{ path: {NEAR} }}, password_file: /etc/rlvm/near.pass, generate_password: true }}\n\
+         jobs:\n  web: {{ sources: [{{ path: /srv/www }}], to: [far, near], user: backup }}\n"
+    ));
+    lab.apply();
+    lab.expect(0, &["run", "web"]);
+    let owners =
+        |at: &str| lab.ok(&["stat", "-c", "%u %a", at, &format!("{at}/index.html"), &format!("{at}/own")]);
+    let before = owners("/srv/www");
+    lab.expect(0, &["restore", "web", "--target", "/srv/out"]);
+    assert_eq!(owners("/srv/out/srv/www"), before);
+    // Nothing of root's is left among what the user must be able to read.
+    assert_eq!(lab.ok(&["find", NEAR, "-not", "-user", "backup"]), "");
+    let ran = lab.expect(0, &["restore", "web", "--target", "/srv/theirs", "--from", "far"]);
+    assert!(
+        ran.stderr.contains("warning: far is reached as backup, who can give no file to others"),
+        "{ran:?}"
+    );
+    assert_eq!(owners("/srv/theirs/srv/www"), before.replace("33 ", "4000 "));
+    assert_eq!(lab.ok(&["stat", "-c", "%u %a", "/srv/theirs"]), "0 700\n");
+    lab.ok(&["rm", "/srv/www/own"]);
+    let ran = lab.expect(6, &["restore", "web", "--in-place", "--yes", "--from", "far"]);
+    assert!(ran.stderr.contains("not in place"), "{ran:?}");
+    lab.expect(0, &["restore", "web", "--in-place", "--yes", "--from", "far", "--path", "/srv/www/own"]);
+    assert_eq!(owners("/srv/www"), before);
+    drop(rest);
+    let ran = lab.expect(0, &["restore", "web", "--target", "/srv/down"]);
+    assert!(ran.stderr.contains("warning: far: "), "{ran:?}");
+    assert_eq!(left(&lab), "");
 }
