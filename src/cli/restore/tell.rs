@@ -183,7 +183,11 @@ fn last(record: &Record) -> String {
     match (record.status, record.unrestored.len()) {
         ("success", _) => format!("Restore complete: {tail}.\n"),
         ("interrupted", _) => format!("RESTORE INTERRUPTED: {} of {tail}.\n", record.placed),
-        (_, lacking) => format!("RESTORE INCOMPLETE: {lacking} not restored in full; {tail}.\n"),
+        (_, lacking) => {
+            // In place, what is not whole takes nothing's place.
+            let half = if below.as_str() == "/" { "" } else { ", and not whole where it stands" };
+            format!("RESTORE INCOMPLETE: {lacking} not restored in full{half}; {tail}.\n")
+        }
     }
 }
 
