@@ -26,6 +26,26 @@ use crate::{
     source::Source,
 };
 
+/// What came of one place.
+enum Turn {
+    /// All is there as it was.
+    Nothing,
+    /// A person said no.
+    Declined,
+    /// It was restored into a private directory.
+    Fetched(Box<(Prepared, Fetched)>),
+}
+
+/// What came of all places.
+enum Best<'a> {
+    /// All is there as it was.
+    Nothing,
+    /// A person said no.
+    Declined,
+    /// The best that there is.
+    Fetched(Box<(&'a Candidate<'a>, Prepared, Fetched)>),
+}
+
 impl RestoreVerb {
     /// Tries one place after the other, and keeps the best.
     pub(super) fn carry_out(
@@ -48,19 +68,21 @@ impl RestoreVerb {
         }
         let stage = Stage::begin(world)?;
         let best = self.best(world, &stage, all, asked, teller);
+        let declined = matches!(best, Ok(Best::Declined));
+        let mut made = false;
         let done = match best {
-            Ok(Some((from, what, fetched))) => {
-                let kept = Op::RemoveDir { path: goal.base.clone() };
-                stage.keep(&kept)?;
+            Ok(Best::Fetched(fetched)) => {
+                let (from, what, fetched) = *fetched;
+                made = stage.keep(&Op::RemoveDir { path: goal.base.clone() })?;
                 let put = put(world, &what, fetched, goal);
                 put.map(|put| Some(record(asked, from, &what, put, since)))
             }
-            Ok(None) => Ok(None),
+            Ok(Best::Nothing | Best::Declined) => Ok(None),
             Err(err) => Err(err),
         };
-        let made_wide = all.iter().any(|it| it.place.works_as().is_some()) && !goal.in_place;
         let ended = stage.end();
-        if made_wide && matches!(done, Ok(Some(_))) {
+        // Whom restic worked as has gone through it.
+        if made {
             world.host.act(&Op::SetMode { path: goal.base.clone(), mode: Mode::new(0o700) })?;
         }
         let done = match done {
@@ -74,7 +96,7 @@ impl RestoreVerb {
                 return Ok(Exit::of_signal(interrupted()));
             }
             teller.line("Nothing was restored.");
-            return Ok(Exit::Ok);
+            return Ok(if declined { Exit::Failed } else { Exit::Ok });
         };
         teller.end(&record)?;
         Ok(match record.status {
@@ -84,8 +106,7 @@ impl RestoreVerb {
         })
     }
 
-    /// Restores from the first place that has all of it, else from the one that has most of it. Nothing if a person says no,
-    /// or nothing is to be done.
+    /// Restores from the first place that has all of it, else from the one that has most of it.
     fn best<'a>(
         &self,
         world: &World<'_>,
@@ -93,7 +114,7 @@ impl RestoreVerb {
         all: &[&'a Candidate<'a>],
         asked: &Asked,
         teller: &Teller,
-    ) -> Result<Option<(&'a Candidate<'a>, Prepared, Fetched)>> {
+    ) -> Result<Best<'a>> {
         let mut best: Option<(&Candidate<'_>, Prepared, Fetched)> = None;
         let mut last = None;
         for (number, from) in all.iter().enumerate() {
@@ -103,8 +124,11 @@ impl RestoreVerb {
             teller.line(&format!("{}: snapshot {id} of {time}, from {name}", asked.job));
             let tried = self.once(world, stage, from, asked, teller);
             match tried {
-                Ok(None) => return Ok(None),
-                Ok(Some((what, fetched))) => {
+                Ok(Turn::Nothing | Turn::Declined) if best.is_some() => break,
+                Ok(Turn::Nothing) => return Ok(Best::Nothing),
+                Ok(Turn::Declined) => return Ok(Best::Declined),
+                Ok(Turn::Fetched(fetched)) => {
+                    let (what, fetched) = *fetched;
                     let lacking = fetched.unrestored.len();
                     let better = best.as_ref().is_none_or(|(_, _, best)| lacking < best.unrestored.len());
                     let worse = if better {
@@ -116,7 +140,7 @@ impl RestoreVerb {
                         stage.close(&Op::RemoveStaging { path: worse.staging })?;
                     }
                     if lacking == 0 {
-                        return Ok(best);
+                        break;
                     }
                     teller.warn(&format!(
                         "{name}: {lacking} of what was asked for cannot be restored from there"
@@ -133,9 +157,9 @@ impl RestoreVerb {
             }
         }
         match (best, last) {
-            (Some(best), _) => Ok(Some(best)),
+            (Some(best), _) => Ok(Best::Fetched(Box::new(best))),
             (None, Some(err)) => Err(err.context("nothing was restored")),
-            (None, None) => Ok(None),
+            (None, None) => Ok(Best::Nothing),
         }
     }
 
@@ -147,7 +171,7 @@ impl RestoreVerb {
         from: &Candidate<'_>,
         asked: &Asked,
         teller: &Teller,
-    ) -> Result<Option<(Prepared, Fetched)>> {
+    ) -> Result<Turn> {
         let goal = &asked.goal;
         let what = prepare(world, from, &asked.paths, goal)?;
         let comparison = &what.comparison;
@@ -157,11 +181,11 @@ impl RestoreVerb {
             teller.compared(comparison, &format!("{head}{}", comparison.text(goal.only_missing)))?;
             if comparison.is_empty(goal.only_missing) && comparison.blocked.is_empty() {
                 teller.line("All of it is there as it was.");
-                return Ok(None);
+                return Ok(Turn::Nothing);
             }
             self.may_be_overwritten(world, from, &what)?;
             if !self.confirmed(world.context, goal, comparison)? {
-                return Ok(None);
+                return Ok(Turn::Declined);
             }
         } else if let Some(user) = gives_to_nobody(world, from, &what)? {
             let name = &from.place.name;
@@ -186,7 +210,7 @@ impl RestoreVerb {
         let Some(dir) = dirs.first() else { bail!("there is nowhere to work") };
         has_room(world, dir, comparison.needed(goal.only_missing), goal)?;
         let fetched = fetch(world, stage, from, &what, (dir, goal), teller)?;
-        Ok(Some((what, fetched)))
+        Ok(Turn::Fetched(Box::new((what, fetched))))
     }
 
     /// Refuses in place what would give files to somebody else.

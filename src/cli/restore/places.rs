@@ -11,7 +11,7 @@ use crate::{
     host::{Host as _, is_root},
     model::{Name, UserName},
     resource::{Location, Repository},
-    restic::{Access, Listed, Wanted, listed},
+    restic::{Access, Listed, SILENT, Wanted, listed},
     side_by_side::side_by_side,
     state::{Job, State},
 };
@@ -79,6 +79,9 @@ impl Place {
         }
         let query = self.access(&root).snapshots(LISTING).map_err(|err| words(&err))?;
         let output = looker.query(&query).map_err(|err| format!("{err:#}"))?;
+        if output.timed_out {
+            return Err(format!("{SILENT} {LISTING} s"));
+        }
         listed(&output).map_err(|found| found.sentence())
     }
 }

@@ -38,19 +38,19 @@ impl<'a> Stage<'a> {
         act.map_or(Ok(()), |act| self.world.host.act(act))
     }
 
-    /// Says that something shall stay.
-    pub(in crate::cli) fn keep(&self, undo: &Op) -> Result<()> {
+    /// Says that something shall stay; returns whether it was made.
+    pub(in crate::cli) fn keep(&self, undo: &Op) -> Result<bool> {
         let number = self.open.borrow().iter().find(|(_, op)| op == undo).map(|(number, _)| *number);
-        let Some(number) = number else { return Ok(()) };
+        let Some(number) = number else { return Ok(false) };
         self.journal.borrow_mut().undone(number)?;
         self.open.borrow_mut().retain(|(other, _)| *other != number);
-        Ok(())
+        Ok(true)
     }
 
     /// Undoes something now.
     pub(in crate::cli) fn close(&self, undo: &Op) -> Result<()> {
         self.world.host.act(undo)?;
-        self.keep(undo)
+        self.keep(undo).map(drop)
     }
 
     /// Makes a private directory in another one, for whom restic works as.

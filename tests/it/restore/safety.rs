@@ -164,3 +164,22 @@ fn dry_run_prints_what_can_be_pasted_and_does_nothing() {
     assert_eq!(lab.read("/srv/a b/srv/www/shop/a b 'c'.html"), "shop\n");
     assert!(!lab.at("/srv/a b/srv/www/index.html").exists());
 }
+
+#[test]
+fn in_place_on_a_file_system_of_its_own() {
+    let lab = Lab::new();
+    lab.ok(&["sh", "-c", "mkdir -p /srv/disk /srv/www && mount --bind /srv/disk /srv/www"]);
+    super::site_on(&lab);
+    let lab = super::stored(lab);
+    let before = tell(&lab, "/srv/disk/shop");
+    lab.ok(&["rm", "-r", "/srv/www/shop"]);
+    lab.expect(0, &["restore", "web", "--in-place", "--yes"]);
+    assert_eq!(tell(&lab, "/srv/disk/shop"), before);
+    // Another one in it.
+    lab.ok(&["sh", "-c", "rm -r /srv/www/shop/*; mkdir /srv/other; mount --bind /srv/other /srv/www/shop"]);
+    let ran = lab.expect(6, &["restore", "web", "--in-place", "--yes"]);
+    assert!(ran.stderr.contains("/srv/www/shop is another file system, in /srv/www"), "{ran:?}");
+    lab.expect(0, &["restore", "web", "--in-place", "--yes", "--path", "/srv/www/shop"]);
+    assert_eq!(lab.ok(&["ls", "/srv/other"]), "a b 'c'.html\nlogo\n");
+    assert_eq!(left(&lab), "");
+}

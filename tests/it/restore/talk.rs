@@ -50,7 +50,7 @@ fn a_person_is_led_to_it() {
 
     lab.ok(&["sh", "-c", "echo changed > /srv/www/index.html"]);
     let ran = talk(&lab, "no", &["restore", "web", "--in-place"]);
-    assert_eq!((ran.code, lab.read("/srv/www/index.html")), (Some(0), "changed\n".into()), "{}", ran.stdout);
+    assert_eq!((ran.code, lab.read("/srv/www/index.html")), (Some(1), "changed\n".into()), "{}", ran.stdout);
     insta::assert_snapshot!(steady(&ran.stdout));
     let ran = talk(&lab, "yes", &["restore", "web", "--in-place"]);
     assert_eq!((ran.code, lab.read("/srv/www/index.html")), (Some(0), "hello\n".into()), "{}", ran.stdout);
