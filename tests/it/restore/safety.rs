@@ -67,7 +67,9 @@ fn too_little_room_is_said_before_and_a_full_target_lists_what_is_not_there() {
         ran.stderr.contains("/srv/www/large: ") && ran.stderr.contains("no space left on device"),
         "{ran:?}"
     );
-    assert_eq!(lab.ok(&["cat", "/srv/small/in/srv/www/small"]), "x\n");
+    // Which one comes first is not said; what is not whole is.
+    let whole = lab.run(&["cat", "/srv/small/in/srv/www/small"]).stdout == "x\n";
+    assert!(whole || ran.stderr.contains("/srv/www/small: "), "{ran:?}");
     assert_eq!(lab.ok(&["ls", "-A", "/srv/small/in"]), "srv\n");
 }
 
@@ -168,8 +170,9 @@ fn dry_run_prints_what_can_be_pasted_and_does_nothing() {
 #[test]
 fn in_place_on_a_file_system_of_its_own() {
     let lab = Lab::new();
-    lab.ok(&["sh", "-c", "mkdir -p /srv/disk /srv/www && mount --bind /srv/disk /srv/www"]);
-    super::site_on(&lab);
+    let script = "mkdir -p /srv/disk /srv/www && mount --bind /srv/disk /srv/www && cd /srv/www && mkdir shop && \
+                  echo hello > index.html && echo shop > \"shop/a b\" && echo logo > shop/logo";
+    lab.ok(&["sh", "-c", script]);
     let lab = super::stored(lab);
     let before = tell(&lab, "/srv/disk/shop");
     lab.ok(&["rm", "-r", "/srv/www/shop"]);
@@ -180,6 +183,6 @@ fn in_place_on_a_file_system_of_its_own() {
     let ran = lab.expect(6, &["restore", "web", "--in-place", "--yes"]);
     assert!(ran.stderr.contains("/srv/www/shop is another file system, in /srv/www"), "{ran:?}");
     lab.expect(0, &["restore", "web", "--in-place", "--yes", "--path", "/srv/www/shop"]);
-    assert_eq!(lab.ok(&["ls", "/srv/other"]), "a b 'c'.html\nlogo\n");
+    assert_eq!(lab.ok(&["ls", "/srv/other"]), "a b\nlogo\n");
     assert_eq!(left(&lab), "");
 }
