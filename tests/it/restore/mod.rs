@@ -123,6 +123,18 @@ fn every_kind_of_file_comes_back_as_it_was() {
                 .collect::<Vec<_>>()
                 .join("\n")
         };
+        assert_eq!(links(full(lab.ok(&holes))), links(full(before.clone())), "{}", version.dir);
+
+        // Only what is missing is fetched, by names that are patterns to restic, and nothing that they would match.
+        lab.ok(&["sh", "-c", "cd /srv/www; rm 'st*r[1]?\\x' 'colon: x' ./-dash quote*; echo mine > 'steer1?x'; echo mine > big"]);
+        let ran = lab.expect(0, &["restore", "web", "--in-place", "--only-missing", "--yes", "--json"]);
+        assert_eq!(self::record(&ran.stdout)["placed"], 4, "{ran:?}");
+        assert_eq!(
+            (lab.read("/srv/www/steer1?x"), lab.read("/srv/www/big")),
+            ("mine\n".into(), "mine\n".into())
+        );
+        lab.expect(0, &["restore", "web", "--in-place", "--yes"]);
+        lab.ok(&["sh", "-c", "rm '/srv/www/steer1?x'; touch -d @1111111111.111111111 /srv/www"]);
         assert_eq!(links(full(lab.ok(&holes))), links(full(before)), "{}", version.dir);
         assert_eq!(left(&lab), "");
     }

@@ -1,5 +1,7 @@
 //! Where from: the nearest place that has it, the next one if it fails, and never half of it in silence.
 
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the machine")]
+
 use super::{FAR, NEAR, left, record, site, site_on, stored, tell};
 use crate::{
     lab::{Lab, REST_PASSWORD, REST_USER, restics},
@@ -72,6 +74,12 @@ fn a_place_that_is_down_is_said() {
     assert!(ran.stderr.contains("near: wrong password"), "{ran:?}");
     let ran = lab.expect(64, &["restore", "web", "--target", "/srv/x", "--from", "nowhere"]);
     assert!(ran.stderr.contains("there are: near, far"), "{ran:?}");
+    // What is in no backup yet is said, and the files come back.
+    let state = std::fs::read_to_string(lab.beside("state/hosts/web01.yaml")).unwrap();
+    lab.state_text(&state.replace("sources: [", "sources: [{ sqlite: /srv/shop.db }, "));
+    lab.apply();
+    let ran = lab.expect(0, &["restore", "web", "--target", "/srv/out4"]);
+    assert!(ran.stderr.contains("nothing of the job's sqlite sources can be restored"), "{ran:?}");
 }
 
 #[test]
