@@ -10,6 +10,7 @@ mod kept;
 mod ledger;
 mod list;
 mod metrics;
+mod mount;
 mod observe;
 mod output;
 mod personal;
@@ -18,6 +19,7 @@ mod progress;
 mod prune;
 mod records;
 mod restic;
+mod restore;
 mod run;
 mod secret;
 mod show;
@@ -165,6 +167,8 @@ enum Verb {
     Status(status::StatusVerb),
     Prune(prune::PruneVerb),
     Verify(verify::VerifyVerb),
+    Restore(restore::RestoreVerb),
+    Mount(mount::MountVerb),
     #[command(subcommand)]
     Secret(secret::SecretVerb),
     #[command(subcommand)]
@@ -225,6 +229,8 @@ fn run(cli: &Cli, environment: &Environment) -> Result<Exit> {
         Verb::Status(verb) => verb.run(&context),
         Verb::Prune(verb) => verb.run(&context),
         Verb::Verify(verb) => verb.run(&context),
+        Verb::Restore(verb) => verb.run(&context),
+        Verb::Mount(verb) => verb.run(&context),
         Verb::Secret(verb) => verb.run(&context),
         Verb::Ssh(verb) => verb.run(&context),
         Verb::SshAgent(verb) => verb.run(&context),

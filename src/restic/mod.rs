@@ -24,7 +24,7 @@ pub use choose::Wanted;
 pub use forget::{Ended, Foreseen, Policy, Snapshot, ended, foreseen, tag};
 pub use locks::{LockInfo, lock_ids};
 pub use ls::{Node, NodeSort};
-pub use restore::{Came, Heard as RestoreHeard, Restore, Restoring, Unrestored};
+pub use restore::{Came, Heard as RestoreHeard, Restore, Restoring, SPARSE, Unrestored};
 pub use said::{Heard, Progress, Summary};
 pub use snapshots::{Counts, Listed, listed};
 pub use version::{OLDEST, Version};

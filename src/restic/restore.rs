@@ -6,12 +6,18 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Access, Found, Version, call, found};
-use crate::{effect::Cmd, host::Output, model::HostPath};
+use crate::{
+    effect::Cmd,
+    host::Output,
+    model::{HostName, HostPath},
+};
 
 /// Since which version holes are written as holes.
-const SPARSE: Version = Version(0, 15, 0);
+pub const SPARSE: Version = Version(0, 15, 0);
 /// How 0.14 begins what it says of a file that failed.
 const IGNORING: &str = "ignoring error for ";
+/// How long one may look around, in seconds: a month.
+const LOOKING: u64 = 31 * 24 * 3600;
 /// How many of its last words are kept.
 const LAST: usize = 20;
 
@@ -104,6 +110,15 @@ impl Access<'_> {
     }
 }
 
+impl Access<'_> {
+    /// Mounts the snapshots of some hosts, to be read alone, in the foreground; it ends, and unmounts, on SIGINT.
+    pub fn mount(&self, at: &HostPath, hosts: &[HostName]) -> Cmd {
+        let cmd = self.call(&["mount", "--no-lock", "--no-cache"]);
+        let cmd = hosts.iter().fold(cmd, |cmd, host| cmd.args(["--host", host.as_str()]));
+        cmd.arg("--").path(at).timeout(LOOKING).stoppable()
+    }
+}
+
 /// Writes a path as a pattern that matches it alone: restic takes `*`, `?`, `[` and `\` for more (Go's filepath.Match).
 fn pattern(path: &str) -> String {
     let mut pattern = String::with_capacity(path.len());
@@ -114,6 +129,20 @@ fn pattern(path: &str) -> String {
         pattern.push(letter);
     }
     pattern
+}
+
+impl Found {
+    /// Says it to a person.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::WrongPassword => "wrong password: the password file does not open it".into(),
+            Self::Absent => "there is no repository".into(),
+            Self::Locked => "locked by something else".into(),
+            Self::Damaged(why) => format!("damaged: {why}"),
+            Self::Unreachable(why) => why.clone(),
+            Self::Ready { .. } => "restic failed".into(),
+        }
+    }
 }
 
 impl Heard {
@@ -178,14 +207,7 @@ impl Heard {
             None => Came::Failed("restic was ended by a signal".into()),
             code => {
                 let stderr = call::plain(&self.last.join("\n"));
-                Came::Failed(match found(&Output { code, stderr, ..Output::default() }) {
-                    Found::WrongPassword => "wrong password: the password file does not open it".into(),
-                    Found::Absent => "there is no repository".into(),
-                    Found::Locked => "locked by something else".into(),
-                    Found::Damaged(why) => format!("damaged: {why}"),
-                    Found::Unreachable(why) => why,
-                    Found::Ready { .. } => "restic failed".into(),
-                })
+                Came::Failed(found(&Output { code, stderr, ..Output::default() }).sentence())
             }
         }
     }
@@ -202,12 +224,21 @@ mod tests {
 
     #[test]
     fn names_stand_for_themselves() {
-        let (password, user, means) =
-            (SecretFile("/p".parse().unwrap()), UserName::root(), Means::default());
-        let access =
-            Access { location: Arg::Path("/r".parse().unwrap()), password: &password, user: &user, means: &means };
+        let (password, user, means) = (SecretFile("/p".parse().unwrap()), UserName::root(), Means::default());
+        let access = Access {
+            location: Arg::Path("/r".parse().unwrap()),
+            password: &password,
+            user: &user,
+            means: &means,
+        };
         let (paths, target) = (vec![r"/a b/*[x]?\'".to_owned(), "/-c".into()], "/t x".parse().unwrap());
-        let of = Restore { snapshot: "ab12", paths: &paths, target: &target, version: Version(0, 14, 0), seconds: 9 };
+        let of = Restore {
+            snapshot: "ab12",
+            paths: &paths,
+            target: &target,
+            version: Version(0, 14, 0),
+            seconds: 9,
+        };
         assert_eq!(
             access.restore(&of).to_string(),
             r"restic restore --json --no-lock --no-cache --repo /r --password-file /p --target '/t x' '--include=/a b/\*\[x]\?\\'\''' --include=/-c -- ab12"
@@ -252,7 +283,10 @@ mod tests {
             r#"{"message_type":"error","error":{"message":"mknod /t/s/n: operation not permitted"},"during":"restore","item":"/s/n"}"#,
             r#"{"message_type":"exit_error","code":1,"message":"Fatal: There were 1 errors\n"}"#,
         ]);
-        assert_eq!(new.failed, [Unrestored { path: "/s/n".into(), why: "mknod /t/s/n: operation not permitted".into() }]);
+        assert_eq!(
+            new.failed,
+            [Unrestored { path: "/s/n".into(), why: "mknod /t/s/n: operation not permitted".into() }]
+        );
         assert_eq!(new.came(Some(1)), Came::Incomplete);
         let status = r#"{"message_type":"status","percent_done":0.3,"total_files":19,"files_restored":1,"total_bytes":9,"bytes_restored":4}"#;
         let far = Restoring { bytes_restored: 4, total_bytes: 9, files_restored: 1, total_files: 19 };
@@ -270,7 +304,8 @@ mod tests {
         let failed = heard(&["ignoring error for /a: x"]);
         assert_eq!(failed.came(Some(0)), Came::Incomplete);
         assert!(matches!(failed.came(Some(3)), Came::Failed(_)));
-        let json = r#"{"message_type":"exit_error","code":12,"message":"Fatal: wrong password or no key found"}"#;
+        let json =
+            r#"{"message_type":"exit_error","code":12,"message":"Fatal: wrong password or no key found"}"#;
         let why = "wrong password: the password file does not open it";
         assert_eq!(heard(&[json]).came(Some(12)), Came::Failed(why.into()));
         assert_eq!(heard(&["Fatal: wrong password or no key found"]).came(Some(1)), Came::Failed(why.into()));

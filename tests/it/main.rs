@@ -17,6 +17,7 @@ mod monitoring;
 mod personal;
 mod prune;
 mod real_tools;
+mod restore;
 mod run;
 mod safety;
 mod server;

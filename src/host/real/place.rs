@@ -121,9 +121,8 @@ impl Placing<'_> {
             let inner = open_dir(staged, name).map_err(said)?;
             self.merge(real, &inner, &below, path, base);
             if !self.only_missing && (self.asked)(path) {
-                dress(&below, &new).map_err(|errno| {
-                    format!("its owner, mode and time cannot be set: {}", errno.desc())
-                })?;
+                dress(&below, &new)
+                    .map_err(|errno| format!("its owner, mode and time cannot be set: {}", errno.desc()))?;
             }
             return Ok(());
         }
@@ -194,7 +193,9 @@ fn enter(
     let stat = fstat(&below).map_err(said)?;
     if !trusted(above.st_uid) && stat.st_uid != above.st_uid {
         let (owner, other) = (real.accounts.user_name(stat.st_uid), real.accounts.user_name(above.st_uid));
-        return Err(format!("it belongs to {owner}, but lies in a directory of {other}, who could have put it there"));
+        return Err(format!(
+            "it belongs to {owner}, but lies in a directory of {other}, who could have put it there"
+        ));
     }
     Ok(below)
 }
@@ -203,7 +204,10 @@ fn enter(
 fn is_same(staged: &OwnedFd, live: &OwnedFd, name: &[u8], new: &There, is: &There) -> bool {
     if new.sort == Sort::Link {
         let (ours, theirs) = (readlinkat(staged, name), readlinkat(live, name));
-        return is.sort == Sort::Link && ours.is_ok() && ours == theirs && (new.uid, new.gid) == (is.uid, is.gid);
+        return is.sort == Sort::Link
+            && ours.is_ok()
+            && ours == theirs
+            && (new.uid, new.gid) == (is.uid, is.gid);
     }
     // What a device stands for is not compared.
     new.sort == Sort::File && new == is

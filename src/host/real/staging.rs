@@ -84,7 +84,9 @@ impl Standings<'_> {
             Way::There(fd) => match look(fd, path.name().as_bytes()) {
                 Ok(stat) => stat,
                 Err(Errno::ENOENT) => return Ok(Standing::Absent),
-                Err(errno) => return Ok(Standing::Blocked(format!("cannot look at {path}: {}", errno.desc()))),
+                Err(errno) => {
+                    return Ok(Standing::Blocked(format!("cannot look at {path}: {}", errno.desc())));
+                }
             },
             Way::Absent => return Ok(Standing::Absent),
             // A file, or a link of somebody's, where a directory was.
@@ -140,8 +142,12 @@ impl Real {
     /// If the kernel does not say.
     pub fn private_place(&self, path: &HostPath, mounts: &Mounts) -> Result<Option<HostPath>> {
         let Some(mount) = mounts.of(path) else { return Ok(None) };
-        let mut above: Vec<HostPath> = path.ancestors().filter(|it| it.is_within(&mount.at)).collect();
-        if mount.at.as_str() == "/" {
+        // It itself comes last: it may be where the file system is mounted, or one's own home.
+        let mut above: Vec<HostPath> = std::iter::once(path.clone())
+            .chain(path.ancestors())
+            .filter(|it| it.is_within(&mount.at))
+            .collect();
+        if mount.at.as_str() == "/" && path.as_str() != "/" {
             above.push(mount.at.clone());
         }
         above.reverse();
@@ -153,9 +159,9 @@ impl Real {
             }
             let mut cursor = Cursor::default();
             if let Way::There(fd) = cursor.go(self, &real)? {
-                let sticky = fstat(fd)?.st_mode & 0o022 != 0;
+                let shared = fstat(fd)?.st_mode & 0o022 != 0;
                 let writable = faccessat(fd, ".", AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok();
-                if writable && !sticky {
+                if writable && !shared {
                     return Ok(Some(real));
                 }
             }
