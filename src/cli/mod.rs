@@ -1,5 +1,6 @@
 //! The command line: one file a verb, thin; all printing, progress and exit codes.
 
+mod after;
 mod apply;
 mod context;
 mod exit;
@@ -7,6 +8,7 @@ mod extras;
 mod kept;
 mod ledger;
 mod list;
+mod notify;
 mod observe;
 mod output;
 mod personal;
@@ -157,6 +159,8 @@ enum Verb {
     List(list::ListVerb),
     Prune(prune::PruneVerb),
     #[command(subcommand)]
+    Notify(notify::NotifyVerb),
+    #[command(subcommand)]
     Secret(secret::SecretVerb),
     #[command(subcommand)]
     Ssh(ssh::SshVerb),
@@ -213,6 +217,7 @@ fn run(cli: &Cli, environment: &Environment) -> Result<Exit> {
         Verb::Why(verb) => verb.run(&context),
         Verb::List(verb) => verb.run(&context),
         Verb::Prune(verb) => verb.run(&context),
+        Verb::Notify(verb) => verb.run(&context),
         Verb::Secret(verb) => verb.run(&context),
         Verb::Ssh(verb) => verb.run(&context),
         Verb::SshAgent(verb) => verb.run(&context),

@@ -16,6 +16,7 @@ use clap::Args;
 pub(super) use self::facts::{Known, unlock};
 use self::{logs::Logs, teller::Teller};
 use super::{
+    after::{self, Begun, after},
     context::Context,
     exit::{Exit, Failure},
     kept::applied,
@@ -25,6 +26,7 @@ use crate::{
     host::{Busy, Host as _, Lock, Real, Store, interrupted, random_id, watch_signals},
     job::{self, JobRecord, Journal, Night, Record, Run, Status, VERSION, script, together},
     model::{Name, RunId},
+    report::notice::What,
     state::{Job, State},
 };
 
@@ -101,7 +103,17 @@ impl RunVerb {
         if jobs.is_empty() {
             return Ok(Exit::Locked);
         }
-        let exit = self.carry_out(context, &host, &state, &jobs, id)?;
+        let names: Vec<&Name> = jobs.iter().map(|(name, _)| *name).collect();
+        let begun = after::begin(&host, &state, &names);
+        let mut night = Some(begun);
+        let exit = self.carry_out(context, &host, &state, &jobs, id, &mut night).inspect_err(|err| {
+            // There is no record of it: nobody has been told.
+            if let Some(begun) = night.take() {
+                let names: Vec<Name> = names.into_iter().cloned().collect();
+                begun.end(context, &host, &state);
+                after(context, &host, &state, What::Broken(&names, &format!("{err:#}")));
+            }
+        })?;
         drop(locks);
         Ok(if busy && !matches!(exit, Exit::Interrupted | Exit::Terminated) { Exit::Locked } else { exit })
     }
@@ -137,6 +149,7 @@ impl RunVerb {
         state: &State,
         jobs: &[(&Name, &Job)],
         id: RunId,
+        begun: &mut Option<Begun>,
     ) -> Result<Exit> {
         let (start, since) = (context.environment.now, Instant::now());
         let known = Known::look(context, host, state, jobs)?;
@@ -183,7 +196,14 @@ impl RunVerb {
         }
         drop(journal);
         let kept = records::keep(context, host, state, &record.started, &record.line()?);
-        teller.end(&record)?;
+        let ended = teller.end(&record);
+        if let Some(begun) = begun.take() {
+            begun.end(context, host, state);
+        }
+        for why in after(context, host, state, What::Run(&record)) {
+            log(&names, "notify", &why);
+        }
+        ended?;
         kept.context("cannot keep the record of the run")?;
         Ok(exit_of(&record))
     }

@@ -27,9 +27,6 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
             say(format!("jobs.{name}.verify"), "`rlvm verify` and its schedule");
         }
     }
-    for name in state.notify.keys() {
-        say(format!("notify.{name}"), "notifications");
-    }
     if state.metrics.textfile.is_some() {
         say("metrics".into(), "metrics");
     }

@@ -7,13 +7,13 @@ use serde::Serialize;
 
 use super::{
     status::{Line, Status, Verdict},
-    told::{About, Kind, Mark, Told, is_time, minute},
+    told::{About, Kind, Mark, Told, Trouble, is_time, minute},
 };
 use crate::{
     job::{self, JobRecord, Record},
     model::Name,
     state::{Notifier, Occasion, State},
-    verify::{Checked, Outcome},
+    verify::{Checked, DrillRecord, Outcome},
 };
 
 /// What happened.
@@ -83,22 +83,74 @@ struct Sight {
     fresh: bool,
     /// Whether the time before was no success, by the records.
     was_bad: bool,
+    /// When it was so, if that was not just now.
+    when: Option<String>,
+}
+
+impl Sight {
+    /// Is of what happened just now.
+    fn now(about: About, jobs: &[Name], trouble: Option<(String, Option<String>)>) -> Self {
+        Self { about, jobs: jobs.to_vec(), trouble, success: None, fresh: true, was_bad: false, when: None }
+    }
+
+    /// Says whether a notifier is told of it.
+    fn concerns(&self, state: &State, notifier: &Name) -> bool {
+        let names = |job: &Name| state.jobs.get(job).is_some_and(|job| job.notify.contains(notifier));
+        self.jobs.iter().any(names)
+    }
+
+    /// Says whether it was so before the trouble that is known of began.
+    fn is_older(&self, known: &Trouble) -> bool {
+        let time = |text: &str| text.parse::<Timestamp>().ok();
+        self.when.as_deref().and_then(time).is_some_and(|when| time(&known.since) >= Some(when))
+    }
 }
 
 /// Decides who is told what. `earlier` are the records before, the oldest first.
 pub fn decide(state: &State, what: What<'_>, earlier: &[Record], told: &Told, now: Timestamp) -> Vec<Notice> {
     let sights = sights(what, earlier);
     let of = |(name, notifier): (&Name, &Notifier)| {
-        let concerns =
-            |job: &Name| state.jobs.get(job).is_some_and(|job| job.notify.iter().any(|it| it == name));
         let mut notice = Notice { notifier: name.clone(), items: Vec::new(), marks: Vec::new() };
-        for sight in sights.iter().filter(|sight| sight.jobs.iter().any(concerns)) {
+        for sight in sights.iter().filter(|sight| sight.concerns(state, name)) {
             tell(&mut notice, notifier, sight, told, now);
         }
         once(&mut notice.items);
         (!notice.items.is_empty() || !notice.marks.is_empty()).then_some(notice)
     };
-    state.notify.iter().filter_map(of).collect()
+    state.notify.iter().filter(|(_, it)| !it.is_watch()).filter_map(of).collect()
+}
+
+/// How the run of what a service watches ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signal {
+    /// The notifier.
+    pub notifier: Name,
+    /// Whether all is stored.
+    pub well: bool,
+    /// What is told with it.
+    pub items: Vec<Item>,
+}
+
+/// Says what is signalled to services that watch for silence: how each run ends, and nothing else.
+pub fn signals(state: &State, what: What<'_>) -> Vec<Signal> {
+    if !matches!(what, What::Run(_) | What::Broken(..)) {
+        return Vec::new();
+    }
+    let sights = sights(what, &[]);
+    let of = |(name, _): (&Name, &Notifier)| {
+        let sights: Vec<&Sight> = sights.iter().filter(|sight| sight.concerns(state, name)).collect();
+        let items = sights.iter().filter_map(|sight| {
+            let (occasion, what) = match (&sight.trouble, &sight.success) {
+                (Some((what, _)), _) => (Occasion::Failure, what.clone()),
+                (None, Some(what)) => (Occasion::Success, what.clone()),
+                (None, None) => return None,
+            };
+            Some(Item { occasion, about: sight.about.clone(), what, since: None, again: false })
+        });
+        let (items, well) = (items.collect(), sights.iter().all(|sight| sight.trouble.is_none()));
+        (!sights.is_empty()).then(|| Signal { notifier: name.clone(), well, items })
+    };
+    state.notify.iter().filter(|(_, it)| it.is_watch()).filter_map(of).collect()
 }
 
 /// Decides what one notifier is told of one sight.
@@ -126,6 +178,9 @@ fn tell(notice: &mut Notice, notifier: &Notifier, sight: &Sight, told: &Told, no
     }
     // Of one that nothing is known of, the records know.
     let unknown = sight.fresh && !told.notifiers.contains_key(&notice.notifier);
+    if known.is_some_and(|known| sight.is_older(known)) {
+        return;
+    }
     let recovers = known.is_some() || unknown && sight.was_bad;
     if recovers && notifier.is_told(Occasion::Recovery) {
         let since = known.map(|it| it.since.clone());
@@ -192,8 +247,9 @@ fn of_job(record: &Record, job: &JobRecord, earlier: &[Record], fresh: bool) -> 
         let bad = since(earlier, name, destination);
         let was_bad = bad.is_some();
         let trouble = trouble.map(|what| (what, Some(bad.unwrap_or_else(|| record.started.clone()))));
-        let about = about(kind, name, destination);
-        Sight { about, jobs: vec![name.clone()], trouble, success: None, fresh, was_bad }
+        let when = (!fresh).then(|| record.started.clone());
+        let now = Sight::now(about(kind, name, destination), std::slice::from_ref(name), trouble);
+        Sight { fresh, was_bad, when, ..now }
     };
     let whole = Sight {
         success: fresh.then(|| success(job)).flatten(),
@@ -204,7 +260,7 @@ fn of_job(record: &Record, job: &JobRecord, earlier: &[Record], fresh: bool) -> 
         let is_well = store.status == job::Status::Success;
         let why = || store.error.clone().unwrap_or_else(|| store.status.word().to_owned());
         all.push(sight(Kind::Run, Some(&store.destination), (!is_well).then(why)));
-        if is_well {
+        if is_well && fresh {
             all.push(sight(Kind::Due, Some(&store.destination), None));
         }
     }
@@ -246,53 +302,52 @@ fn since(earlier: &[Record], job: &Name, destination: Option<&Name>) -> Option<S
 
 fn broken(job: &Name, why: &str, earlier: &[Record]) -> Sight {
     let trouble = Some((why.to_owned(), since(earlier, job, None)));
-    let about = about(Kind::Run, job, None);
-    Sight { about, jobs: vec![job.clone()], trouble, success: None, fresh: true, was_bad: false }
+    Sight::now(about(Kind::Run, job, None), std::slice::from_ref(job), trouble)
 }
 
 fn pruned(done: &Pruned) -> Sight {
     let trouble = done.error.clone().map(|why| (format!("old backups are not removed: {why}"), None));
     let about = about(Kind::Prune, &done.job, Some(&done.destination));
-    Sight { about, jobs: vec![done.job.clone()], trouble, success: None, fresh: true, was_bad: false }
+    Sight::now(about, std::slice::from_ref(&done.job), trouble)
 }
 
-fn verified(checked: &Checked) -> [Sight; 2] {
-    let trouble = (checked.outcome != Outcome::Well).then(|| {
-        let word = match checked.outcome {
-            Outcome::Well => "well",
-            Outcome::Damaged => "damaged",
-            Outcome::Unreachable => "not verified, out of reach",
-            Outcome::Failed => "not verified",
-        };
-        let drills = checked.drills.iter().filter(|it| it.outcome != Outcome::Well);
-        let of = |drill: &crate::verify::DrillRecord| {
-            let first = drill.unlike.first().map(|(path, why)| format!("{path}: {why}"));
-            let why = drill.error.clone().or(first).unwrap_or_default();
-            format!("{}, snapshot {}: {why}", drill.job, drill.snapshot)
-        };
-        let all: Vec<String> = checked.error.clone().into_iter().chain(drills.map(of)).collect();
-        (format!("{word}: {}", all.join("\n")), Some(checked.started.clone()))
-    });
-    let sight = |kind, trouble| Sight {
-        about: About { kind, job: None, destination: Some(checked.destination.clone()) },
-        jobs: checked.jobs.clone(),
-        trouble,
-        success: None,
-        fresh: true,
-        was_bad: false,
+fn verified(checked: &Checked) -> Vec<Sight> {
+    let trouble = (checked.outcome != Outcome::Well)
+        .then(|| (of_verification(checked), Some(checked.started.clone())));
+    let whole = About { kind: Kind::Verify, job: None, destination: Some(checked.destination.clone()) };
+    let was_made = |job: &Name| {
+        let about = about(Kind::VerifyDue, job, Some(&checked.destination));
+        Sight::now(about, std::slice::from_ref(job), None)
     };
-    [sight(Kind::Verify, trouble), sight(Kind::VerifyDue, None)]
+    let mut all = vec![Sight::now(whole, &checked.jobs, trouble)];
+    all.extend(checked.jobs.iter().map(was_made));
+    all
 }
 
-fn looked(line: &Line) -> [Sight; 2] {
+/// Says what a verification found, or why it could not be made.
+fn of_verification(checked: &Checked) -> String {
+    let word = match checked.outcome {
+        Outcome::Well => "well",
+        Outcome::Damaged => "damaged",
+        Outcome::Unreachable => "not verified, out of reach",
+        Outcome::Failed => "not verified",
+    };
+    let drills = checked.drills.iter().filter(|it| it.outcome != Outcome::Well);
+    let of = |drill: &DrillRecord| {
+        let first = drill.unlike.first().map(|(path, why)| format!("{path}: {why}"));
+        let why = drill.error.clone().or(first).unwrap_or_default();
+        format!("{}, snapshot {}: {why}", drill.job, drill.snapshot)
+    };
+    let all: Vec<String> = checked.error.clone().into_iter().chain(drills.map(of)).collect();
+    if all.is_empty() { word.into() } else { format!("{word}: {}", all.join("\n")) }
+}
+
+/// Takes what is late of a line. Of a repository that cannot be read nothing is known.
+fn looked(line: &Line) -> Vec<Sight> {
     let is = |all: &[Verdict]| line.judged.iter().find(|it| all.contains(&it.verdict));
-    let sight = |about, trouble| Sight {
-        about,
-        jobs: vec![line.job.clone()],
-        trouble,
-        success: None,
-        fresh: true,
-        was_bad: false,
+    let sight = |kind, trouble| {
+        let about = about(kind, &line.job, Some(&line.destination));
+        Sight::now(about, std::slice::from_ref(&line.job), trouble)
     };
     let late = line.overdue_seconds.is_some();
     let overdue = is(&[Verdict::Overdue]).or_else(|| is(&[Verdict::NeverStored]).filter(|_| late));
@@ -303,7 +358,7 @@ fn looked(line: &Line) -> [Sight; 2] {
         );
         (format!("{}; {newest}", judged.message), line.due.clone())
     });
-    let unverified = is(&[Verdict::VerifyOverdue]).map(|judged| (judged.message.clone(), line.verified.clone()));
-    let of = |kind| about(kind, &line.job, Some(&line.destination));
-    [sight(of(Kind::Due), overdue), sight(of(Kind::VerifyDue), unverified)]
+    let unverified = is(&[Verdict::VerifyOverdue]).map(|it| (it.message.clone(), line.verified.clone()));
+    let due = (overdue.is_some() || line.snapshots.is_some()).then(|| sight(Kind::Due, overdue));
+    due.into_iter().chain([sight(Kind::VerifyDue, unverified)]).collect()
 }

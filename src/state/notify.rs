@@ -130,7 +130,7 @@ pub enum MessageFormat {
 /// Writes a mail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(inline, extend("dependentRequired" = { "smtp": ["from"] }))]
+#[schemars(inline)]
 pub struct Email {
     /// Whom it is sent to: an address, or several with commas between.
     pub to: Line,
@@ -145,7 +145,7 @@ pub struct Email {
 /// A server that takes mails.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(inline, extend("dependentRequired" = { "user": ["password_file"], "password_file": ["user"] }))]
+#[schemars(inline)]
 pub struct Smtp {
     /// Its name, which its certificate is for.
     pub host: Server,
@@ -157,7 +157,7 @@ pub struct Smtp {
     /// Default: starttls.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tls: Tls,
-    /// Whom to log in as. Default: nobody.
+    /// Whom to log in as; it needs `password_file`. Default: nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Line>,
     /// The file that holds that user's password. Default: none.
