@@ -53,7 +53,7 @@ pub(super) fn begin(host: &Real, state: &State, jobs: &[&Name]) -> Begun {
     let all = state.notify.iter().filter(|(name, _)| named(name));
     let (names, letters): (Vec<Name>, Vec<Letter>) =
         all.filter_map(|(name, notifier)| Some((name.clone(), begins(notifier)?))).unzip();
-    Begun { telling: host.tell(&letters, Tries::Once), names }
+    Begun { telling: host.deliver(&letters, Tries::Once), names }
 }
 
 impl Begun {
@@ -98,7 +98,7 @@ pub(super) type Noted = (Name, Vec<Mark>, Result<(), String>);
 
 /// Sends letters to notifiers, side by side; returns how each went.
 pub(super) fn send(host: &Real, letters: &[Letter]) -> Vec<Result<String, String>> {
-    let all = host.tell(letters, Tries::Thrice).wait().into_iter();
+    let all = host.deliver(letters, Tries::Thrice).wait().into_iter();
     all.map(|told| told.result.map(|how| format!("{} {how}, {} s", told.to, told.seconds)).map_err(|why| format!("{}: {why}", told.to))).collect()
 }
 

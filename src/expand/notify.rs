@@ -124,7 +124,7 @@ mod tests {
     fn secrets_and_the_mailer_are_looked_at() {
         let of = |notify: &str, scope: &Scope| -> Vec<String> {
             let expanded = expand(&state(notify, ", notify: [ops]"), &Homes::default(), scope);
-            let own = |it: &&String| it.starts_with("secret:/n") || it.starts_with("program:/usr/sbin");
+            let own = |it: &&String| it.starts_with("secret:/n") || it.ends_with("/sendmail");
             expanded.resources.keys().map(ToString::to_string).filter(|it| own(&it)).collect()
         };
         let host = Scope::Host;

@@ -32,17 +32,17 @@ impl Program {
 }
 
 /// Where every mail server puts what takes a mail.
-const SENDMAIL: HostPath = HostPath::fixed("/usr/sbin/sendmail");
+const SENDMAIL: &str = "/usr/sbin/sendmail";
 
 impl Program {
     /// Names what takes a mail.
     pub fn mailer() -> Self {
-        Self { at: SENDMAIL, package: None }
+        Self { at: HostPath::fixed(SENDMAIL), package: None }
     }
 
     /// Says that it is not there, and what to do.
     fn missing(&self) -> (String, String) {
-        if self.at == SENDMAIL {
+        if self.at.as_str() == SENDMAIL {
             let message = format!("a notifier is to send mails by {}, and no such program is there", self.at);
             let remedy = "apt-get install a mail server (postfix, exim4, msmtp-mta), or say `smtp:` of the notifier";
             return (message, remedy.into());

@@ -86,7 +86,7 @@ pub(super) enum Tried {
 
 impl Real {
     /// Begins to tell all of these, side by side.
-    pub fn tell(&self, letters: &[Letter], tries: Tries) -> Telling {
+    pub fn deliver(&self, letters: &[Letter], tries: Tries) -> Telling {
         let (send, receive) = mpsc::channel();
         let since = Instant::now();
         let mut all = Vec::new();
@@ -136,13 +136,13 @@ fn start(place: usize, to: String, open: Open, tries: Tries, send: &Sender<(usiz
     let send = send.clone();
     thread::spawn(move || {
         let since = Instant::now();
-        let result = deliver(open, tries);
+        let result = carry(open, tries);
         // Nobody may wait any more.
         drop(send.send((place, Told { to, result, seconds: tenths(since.elapsed()) })));
     });
 }
 
-fn deliver(open: Open, tries: Tries) -> Result<String, String> {
+fn carry(open: Open, tries: Tries) -> Result<String, String> {
     match open {
         // sendmail has a queue, and tries again itself.
         Open::Sendmail { command, cmd } => sendmail(*command, &cmd).map_err(|err| format!("{err:#}")),
