@@ -63,7 +63,8 @@ impl Begun {
             return;
         }
         let results = self.telling.wait().into_iter().map(|told| words(told.to, told.result));
-        let all: Vec<Noted> = self.names.into_iter().zip(results).map(|(name, it)| (name, Vec::new(), it)).collect();
+        let all: Vec<Noted> =
+            self.names.into_iter().zip(results).map(|(name, it)| (name, Vec::new(), it)).collect();
         let now = now(context, None);
         // Whether it can be kept is said at the end.
         drop(keep(context, host, state, &all, &now.to_string()));
@@ -99,7 +100,12 @@ pub(super) type Noted = (Name, Vec<Mark>, Result<(), String>);
 /// Sends letters to notifiers, side by side; returns how each went.
 pub(super) fn send(host: &Real, letters: &[Letter]) -> Vec<Result<String, String>> {
     let all = host.deliver(letters, Tries::Thrice).wait().into_iter();
-    all.map(|told| told.result.map(|how| format!("{} {how}, {} s", told.to, told.seconds)).map_err(|why| format!("{}: {why}", told.to))).collect()
+    all.map(|told| {
+        told.result
+            .map(|how| format!("{} {how}, {} s", told.to, told.seconds))
+            .map_err(|why| format!("{}: {why}", told.to))
+    })
+    .collect()
 }
 
 fn words(to: String, result: Result<String, String>) -> Result<(), String> {
@@ -125,10 +131,11 @@ fn tell(context: &Context<'_>, host: &Real, state: &State, what: What<'_>) -> Re
     let mut noted: Vec<Noted> = Vec::new();
     let mut parcels = Vec::new();
     for notice in decide(state, what, &earlier, &known, now) {
-        let letter = state.notify.get(&notice.notifier).filter(|_| !notice.items.is_empty()).and_then(|notifier| {
-            let message = message(host, state, notifier, &notice.items, what);
-            letter::letter(notifier, &message, facts(&notice.items, what), &sender)
-        });
+        let letter =
+            state.notify.get(&notice.notifier).filter(|_| !notice.items.is_empty()).and_then(|notifier| {
+                let message = message(host, state, notifier, &notice.items, what);
+                letter::letter(notifier, &message, facts(&notice.items, what), &sender)
+            });
         match letter {
             Some(letter) => parcels.push(Parcel { notifier: notice.notifier, letter, marks: notice.marks }),
             None => noted.push((notice.notifier, notice.marks, Ok(()))),
@@ -175,7 +182,13 @@ fn keep_all(
 }
 
 /// Keeps how notifiers could be told something.
-pub(super) fn keep(context: &Context<'_>, host: &Real, state: &State, noted: &[Noted], now: &str) -> Result<()> {
+pub(super) fn keep(
+    context: &Context<'_>,
+    host: &Real,
+    state: &State,
+    noted: &[Noted],
+    now: &str,
+) -> Result<()> {
     keep_all(context, host, state, noted, 0, now)
 }
 
@@ -206,8 +219,10 @@ fn hold(store: &Store<'_>) -> Result<Held> {
 fn message(host: &Real, state: &State, notifier: &Notifier, items: &[Item], what: What<'_>) -> Message {
     let lines = notifier.lines();
     let run = if let What::Run(record) = what { Some(record.run.as_str()) } else { None };
-    let failed = |item: &&Item| item.occasion == Occasion::Failure && item.about.kind == Kind::Run && run.is_some();
-    let mut jobs: Vec<&Name> = items.iter().filter(failed).filter_map(|item| item.about.job.as_ref()).collect();
+    let failed =
+        |item: &&Item| item.occasion == Occasion::Failure && item.about.kind == Kind::Run && run.is_some();
+    let mut jobs: Vec<&Name> =
+        items.iter().filter(failed).filter_map(|item| item.about.job.as_ref()).collect();
     if notifier.is_watch() {
         jobs = items.iter().filter(|_| run.is_some()).filter_map(|item| item.about.job.as_ref()).collect();
     }

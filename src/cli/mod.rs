@@ -2,12 +2,14 @@
 
 mod after;
 mod apply;
+mod ask;
 mod context;
 mod exit;
 mod extras;
 mod kept;
 mod ledger;
 mod list;
+mod metrics;
 mod notify;
 mod observe;
 mod output;
@@ -20,8 +22,10 @@ mod restic;
 mod run;
 mod secret;
 mod show;
+mod snapshots;
 mod ssh;
 mod ssh_agent;
+mod status;
 mod sweep;
 mod validate;
 mod why;
@@ -157,6 +161,8 @@ enum Verb {
     Sweep(sweep::SweepVerb),
     Why(why::WhyVerb),
     List(list::ListVerb),
+    Snapshots(snapshots::SnapshotsVerb),
+    Status(status::StatusVerb),
     Prune(prune::PruneVerb),
     #[command(subcommand)]
     Notify(notify::NotifyVerb),
@@ -216,6 +222,8 @@ fn run(cli: &Cli, environment: &Environment) -> Result<Exit> {
         Verb::Sweep(verb) => verb.run(&context),
         Verb::Why(verb) => verb.run(&context),
         Verb::List(verb) => verb.run(&context),
+        Verb::Snapshots(verb) => verb.run(&context),
+        Verb::Status(verb) => verb.run(&context),
         Verb::Prune(verb) => verb.run(&context),
         Verb::Notify(verb) => verb.run(&context),
         Verb::Secret(verb) => verb.run(&context),

@@ -118,10 +118,10 @@ impl TestVerb {
                 bail!(Failure::new(Exit::Failed, format!("there is no notifier {name}")).help(help));
             }
         }
-        let asked = state.notify.iter().filter(|(name, _)| self.names.is_empty() || self.names.contains(name));
+        let asked =
+            state.notify.iter().filter(|(name, _)| self.names.is_empty() || self.names.contains(name));
         let (id, now, scope) = (random_id()?, after::now(context, None), context.scope()?);
-        let sender =
-            Sender { host: &state.host, now, id: &id, home: scope.personal().map(|own| &own.home) };
+        let sender = Sender { host: &state.host, now, id: &id, home: scope.personal().map(|own| &own.home) };
         let (names, letters): (Vec<&Name>, Vec<_>) = asked
             .filter_map(|(name, notifier)| {
                 let message = Message::test(&state.host, name.as_str());
@@ -131,10 +131,16 @@ impl TestVerb {
         let all: Vec<Tested> = names
             .into_iter()
             .zip(after::send(host, &letters))
-            .map(|(name, result)| Tested { name: name.clone(), error: result.clone().err(), answer: result.ok() })
+            .map(|(name, result)| Tested {
+                name: name.clone(),
+                error: result.clone().err(),
+                answer: result.ok(),
+            })
             .collect();
-        let noted: Vec<after::Noted> =
-            all.iter().map(|it| (it.name.clone(), Vec::new(), it.error.clone().map_or(Ok(()), Err))).collect();
+        let noted: Vec<after::Noted> = all
+            .iter()
+            .map(|it| (it.name.clone(), Vec::new(), it.error.clone().map_or(Ok(()), Err)))
+            .collect();
         after::keep(context, host, state, &noted, &now.to_string())?;
         self.show(context, &all)
     }
@@ -162,11 +168,7 @@ impl TestVerb {
 
 /// Tells what is overdue.
 fn watch(context: &Context<'_>, host: &Real, state: &State) -> Result<Exit> {
-    let status = look(context, host, state)?;
+    let status = super::status::look(context, host, state)?;
     after(context, host, state, What::Looked(&status));
     Ok(Exit::Ok)
-}
-
-fn look(_: &Context<'_>, _: &Real, _: &State) -> Result<crate::report::status::Status> {
-    bail!("not yet")
 }

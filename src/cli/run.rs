@@ -20,7 +20,7 @@ use super::{
     context::Context,
     exit::{Exit, Failure},
     kept::applied,
-    records, sweep,
+    metrics, records, sweep,
 };
 use crate::{
     host::{Busy, Host as _, Lock, Real, Store, interrupted, random_id, watch_signals},
@@ -205,6 +205,7 @@ impl RunVerb {
         }
         ended?;
         kept.context("cannot keep the record of the run")?;
+        metrics::after(context, host, state);
         Ok(exit_of(&record))
     }
 }

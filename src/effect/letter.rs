@@ -112,7 +112,8 @@ mod tests {
     #[test]
     fn sendmail_gets_addresses_as_words_of_their_own() {
         let by = Carrier::Sendmail { home: None };
-        let mail = Mail { from: Some("a@b".into()), to: vec!["c@d".into(), "root".into()], text: "x".into(), by };
+        let mail =
+            Mail { from: Some("a@b".into()), to: vec!["c@d".into(), "root".into()], text: "x".into(), by };
         assert_eq!(mail.sendmail(None, 9).to_string(), "printf %s x | sendmail -i -f a@b -- c@d root");
         let home = "/home/ann".parse().unwrap();
         let cmd = Mail { from: None, ..mail }.sendmail(Some(&home), 9);

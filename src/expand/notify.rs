@@ -27,7 +27,9 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
         if !state.jobs.values().any(|job| job.enabled && job.notify.contains(name)) {
             let message = format!("no job that is enabled names the notifier {name}: it is told nothing");
             let finding = Finding::new(Severity::Notice, format!("notify.{name}"), message);
-            expanded.findings.push(finding.remedy(format!("write `notify: [{name}]` into a job or `defaults`")));
+            expanded
+                .findings
+                .push(finding.remedy(format!("write `notify: [{name}]` into a job or `defaults`")));
         }
     }
 }
@@ -128,7 +130,10 @@ mod tests {
             expanded.resources.keys().map(ToString::to_string).filter(|it| own(&it)).collect()
         };
         let host = Scope::Host;
-        assert_eq!(of("{ webhook: { url_file: /n/u, token_file: /n/t } }", &host), ["secret:/n/t", "secret:/n/u"]);
+        assert_eq!(
+            of("{ webhook: { url_file: /n/u, token_file: /n/t } }", &host),
+            ["secret:/n/t", "secret:/n/u"]
+        );
         assert_eq!(of("{ email: { to: root } }", &host), ["program:/usr/sbin/sendmail"]);
         let smtp = "{ email: { to: a@b.c, from: a@b.c, smtp: { host: m, user: u, password_file: /n/p } } }";
         assert_eq!(of(smtp, &host), ["secret:/n/p"]);

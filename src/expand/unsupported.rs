@@ -27,7 +27,4 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
             say(format!("jobs.{name}.verify"), "`rlvm verify` and its schedule");
         }
     }
-    if state.metrics.textfile.is_some() {
-        say("metrics".into(), "metrics");
-    }
 }

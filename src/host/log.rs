@@ -58,14 +58,18 @@ impl Log {
         let dir = path.parent().context("/ is no log")?;
         let mut cursor = Cursor::default();
         let Way::There(fd) = cursor.go(real, &dir)? else { return Ok(String::new()) };
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let flags =
+            OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let mut file: File = match openat(fd, path.name(), flags, Bits::empty()) {
             Ok(fd) => fd.into(),
             Err(Errno::ENOENT) => return Ok(String::new()),
             Err(errno) => return Err(errno).with_context(|| format!("cannot read the log {path}")),
         };
         let stat = fstat(&file)?;
-        ensure!(kind(&stat) == SFlag::S_IFREG && trusted(stat.st_uid), "the log {path} is no plain file of root's");
+        ensure!(
+            kind(&stat) == SFlag::S_IFREG && trusted(stat.st_uid),
+            "the log {path} is no plain file of root's"
+        );
         let from = u64::try_from(stat.st_size).unwrap_or_default().saturating_sub(bytes);
         let mut read = Vec::new();
         file.seek(SeekFrom::Start(from))

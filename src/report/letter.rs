@@ -53,7 +53,12 @@ pub struct Facts<'a> {
 }
 
 /// Writes what a notifier is sent.
-pub fn letter(notifier: &Notifier, message: &Message, facts: Facts<'_>, sender: &Sender<'_>) -> Option<Letter> {
+pub fn letter(
+    notifier: &Notifier,
+    message: &Message,
+    facts: Facts<'_>,
+    sender: &Sender<'_>,
+) -> Option<Letter> {
     match (&notifier.webhook, &notifier.email) {
         (Some(webhook), _) => Some(Letter::Post(posted(webhook, message, facts, sender)?)),
         (None, Some(email)) => Some(Letter::Mail(mailed(email, message, sender))),
@@ -154,9 +159,11 @@ fn mailed(email: &Email, message: &Message, sender: &Sender<'_>) -> Mail {
             host: smtp.host.clone(),
             port: smtp.port(),
             tls: smtp.tls,
-            login: smtp.user.as_ref().zip(smtp.password_file.as_ref()).map(|(user, file)| {
-                (user.as_str().to_owned(), file.clone())
-            }),
+            login: smtp
+                .user
+                .as_ref()
+                .zip(smtp.password_file.as_ref())
+                .map(|(user, file)| (user.as_str().to_owned(), file.clone())),
             own_name: sender.host.clone(),
         },
     };
@@ -217,4 +224,120 @@ fn tail(text: &str, bytes: usize) -> &str {
         from += 1;
     }
     &text[from..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::told::{About, Kind};
+
+    fn notifier(yaml: &str) -> Notifier {
+        let yaml = format!("version: 1\nhost: web01\nnotify: {{ ops: {{ {yaml} }} }}\n");
+        let state = crate::state::load("state", &mut |_| Ok(yaml.clone()))
+            .unwrap_or_else(|err| panic!("{err}"))
+            .state;
+        state.notify.into_values().next().unwrap()
+    }
+
+    fn item(what: &str) -> Item {
+        let about = About { kind: Kind::Run, job: Some("web_1".parse().unwrap()), destination: None };
+        let since = Some("2026-11-20T02:30:00Z".to_owned());
+        Item { occasion: Occasion::Failure, about, what: what.into(), since, again: false }
+    }
+
+    /// Writes a letter to somebody.
+    fn to(yaml: &str, what: &str) -> Letter {
+        let (host, items) = ("web01".parse().unwrap(), [item(what)]);
+        let message = Message::new(&host, &items, &"/var/log/rlvm".parse().unwrap(), &[]);
+        let now = "2026-11-21T02:30:00Z".parse().unwrap();
+        let facts = Facts { items: &items, ..Facts::default() };
+        letter(&notifier(yaml), &message, facts, &Sender { host: &host, now, id: "0123", home: None })
+            .unwrap()
+    }
+
+    fn post(format: &str, what: &str) -> Post {
+        match to(&format!("webhook: {{ url: 'https://a.lan/x', format: {format} }}"), what) {
+            Letter::Post(post) => post,
+            Letter::Mail(mail) => panic!("{mail:?}"),
+        }
+    }
+
+    fn json(format: &str, what: &str) -> Value {
+        serde_json::from_str(&post(format, what).body.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn nobody_is_pinged_and_nothing_is_read_into_it() {
+        let evil = "@everyone <!channel> <@U1> [x](https://evil.lan) `rm` & **bold**";
+        let discord = json("discord", evil);
+        assert_eq!(discord["allowed_mentions"], json!({ "parse": [] }));
+        let content = discord["content"].as_str().unwrap();
+        assert!(content.starts_with("**web01: backup failed: web\\_1**\n"), "{content}");
+        assert!(content.contains("\\@everyone <!channel\\> <\\@U1\\> \\[x\\]"), "{content}");
+        let text = json("slack", evil)["text"].as_str().unwrap().to_owned();
+        assert!(text.contains("&lt;!channel&gt; &lt;@U1&gt;") && text.contains(" &amp; "), "{text}");
+        assert_eq!(json("slack", evil).as_object().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn long_ones_are_cut_to_what_each_takes() {
+        let long = "ü~".repeat(5000);
+        assert!(json("discord", &long)["content"].as_str().unwrap().chars().count() <= DISCORD);
+        assert!(json("slack", &long)["text"].as_str().unwrap().chars().count() <= 4000);
+        assert!(post("ntfy", &long).body.unwrap().len() <= NTFY);
+        assert!(post("healthchecks", &long).body.unwrap().len() <= BODY);
+        assert_eq!((head("aü", 2), tail("üa", 2), head("a", 9), tail("a", 9)), ("a", "a", "a", "a"));
+    }
+
+    #[test]
+    fn each_in_its_own_words() {
+        let ntfy = post("ntfy", "locked");
+        let head = |name: &str| ntfy.headers.iter().find(|(it, _)| *it == name).unwrap().1.as_str();
+        assert_eq!(
+            (head("Title"), head("Priority"), head("Tags")),
+            ("web01: backup failed: web_1", "high", "rotating_light")
+        );
+        assert!(ntfy.body.as_ref().unwrap().starts_with("web_1: failed: locked\n"));
+        let ping = post("ping", "locked");
+        assert_eq!((ping.body, ping.suffix, ping.headers.len()), (None, "", 0));
+        let plain = json("json", "locked");
+        assert_eq!((&plain["format_version"], &plain["host"]), (&"1.0".into(), &"web01".into()));
+        assert_eq!(plain["message"]["occasion"], "failure");
+        assert_eq!(
+            (&plain["items"][0]["job"], &plain["items"][0]["what"]),
+            (&"web_1".into(), &"locked".into())
+        );
+    }
+
+    #[test]
+    fn what_watches_for_silence_hears_when_it_begins_and_how_it_ends() {
+        let watch = notifier("webhook: { url: 'https://a.lan/x', format: healthchecks }");
+        let message = Message::test(&"web01".parse().unwrap(), "ops");
+        let suffix = |letter: Option<Letter>| match letter {
+            Some(Letter::Post(post)) => post.suffix,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(suffix(begins(&watch)), "/start");
+        assert_eq!(suffix(ends(&watch, true, &message)), "");
+        assert_eq!(suffix(ends(&watch, false, &message)), "/fail");
+        assert_eq!(begins(&notifier("webhook: { url: 'https://a.lan/x' }")), None);
+        assert_eq!(ends(&notifier("email: { to: root }"), true, &message), None);
+    }
+
+    #[test]
+    fn a_mail_is_for_whom_it_says() {
+        let Letter::Mail(mail) = to("email: { to: 'root, ann@b.c', from: me@d.e }", "läuft nicht") else {
+            panic!()
+        };
+        assert_eq!(
+            (mail.from.as_deref(), mail.to),
+            (Some("me@d.e"), vec!["root".to_owned(), "ann@b.c".into()])
+        );
+        assert!(mail.text.is_ascii() && mail.text.contains("\nTo: root,\n ann@b.c\n"), "{}", mail.text);
+        let smtp = "email: { to: a@b.c, from: me@d.e, smtp: { host: m.lan, user: u, password_file: /p } }";
+        let Letter::Mail(Mail { by: Carrier::Server { port, login, .. }, .. }) = to(smtp, "x") else {
+            panic!()
+        };
+        assert_eq!((port, login.unwrap().0), (587, "u".to_owned()));
+    }
 }

@@ -51,7 +51,9 @@ impl Message {
             occasion,
             subject: scrub(&format!("{host}: {}", subject(occasion, &items))),
             text: scrub(&blocks.join("\n")),
-            log: scrub(&tails.iter().filter(|it| !it.lines.is_empty()).map(tail).collect::<Vec<_>>().join("\n")),
+            log: scrub(
+                &tails.iter().filter(|it| !it.lines.is_empty()).map(tail).collect::<Vec<_>>().join("\n"),
+            ),
         }
     }
 
@@ -109,13 +111,9 @@ fn name(about: &About) -> String {
 
 fn block(item: &Item, logs: &HostPath) -> String {
     let About { kind, job, destination } = &item.about;
-    let word = match (item.occasion, kind) {
-        (Occasion::Recovery | Occasion::Success, _) => "",
-        (_, Kind::Run) => "failed: ",
-        (_, Kind::Due) => "overdue: ",
-        _ => "",
-    };
-    let mut text = format!("{}: {word}{}\n", name(&item.about), cut(&item.what, LONGEST).replace('\n', "\n  "));
+    let word = if item.occasion == Occasion::Failure && *kind == Kind::Run { "failed: " } else { "" };
+    let mut text =
+        format!("{}: {word}{}\n", name(&item.about), cut(&item.what, LONGEST).replace('\n', "\n  "));
     if let Some(since) = &item.since {
         let (since, told) = (minute(since), if item.again { ", told before" } else { "" });
         text += &match item.occasion {
@@ -128,7 +126,10 @@ fn block(item: &Item, logs: &HostPath) -> String {
     }
     text += &match (kind, job, destination) {
         (Kind::Run, Some(job), _) => {
-            format!("  more: rlvm why {job}; what programs said: {}/{job}.log\n", logs.as_str().trim_end_matches('/'))
+            format!(
+                "  more: rlvm why {job}; what programs said: {}/{job}.log\n",
+                logs.as_str().trim_end_matches('/')
+            )
         }
         (Kind::Due, Some(job), _) => format!("  more: rlvm status; to catch up: rlvm run {job}\n"),
         (Kind::Prune, Some(job), _) => format!("  to try again: rlvm prune {job}\n"),
@@ -161,7 +162,8 @@ fn scrub(text: &str) -> String {
     let mut parts = plain.split("://");
     let mut scrubbed = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let end = part.find(|c: char| c == '/' || c.is_whitespace() || "\"'`<>".contains(c)).unwrap_or(part.len());
+        let end =
+            part.find(|c: char| c == '/' || c.is_whitespace() || "\"'`<>".contains(c)).unwrap_or(part.len());
         let host = part[..end].rfind('@').map_or(0, |at| at + 1);
         scrubbed += "://";
         scrubbed += if host > 0 { "***@" } else { "" };
@@ -195,7 +197,9 @@ mod tests {
         let failed = item(Occasion::Failure, Kind::Run, "system", Some("vault"), "locked by something else");
         let tail = Tail {
             log: "/var/log/rlvm/system.log".parse().unwrap(),
-            lines: vec!["2026-11-20T02:30:00Z 0123456789ab vault: Fatal: unable to open rest:https://u:p@h/".into()],
+            lines: vec![
+                "2026-11-20T02:30:00Z 0123456789ab vault: Fatal: unable to open rest:https://u:p@h/".into(),
+            ],
         };
         insta::assert_snapshot!("failure", message(&[failed.clone()], &[tail]));
         let storm = [
@@ -207,7 +211,13 @@ mod tests {
         ];
         insta::assert_snapshot!("storm", message(&storm, &[]));
         let rest = [
-            item(Occasion::Overdue, Kind::Due, "home", Some("far"), "overdue by 2 days; nothing is stored"),
+            item(
+                Occasion::Overdue,
+                Kind::Due,
+                "home",
+                Some("far"),
+                "overdue by 2 days: nothing is stored for 02:30",
+            ),
             item(Occasion::Verify, Kind::Verify, "", Some("far"), "damaged: pack 1234 is not what it was"),
             Item { since: None, ..item(Occasion::Success, Kind::Run, "mail", None, "stored at near, far") },
         ];
@@ -216,7 +226,10 @@ mod tests {
 
     #[test]
     fn no_password_of_an_address_and_no_control_character() {
-        assert_eq!(scrub("rest:https://me:pw@host/a and sftp://b@c"), "rest:https://***@host/a and sftp://***@c");
+        assert_eq!(
+            scrub("rest:https://me:pw@host/a and sftp://b@c"),
+            "rest:https://***@host/a and sftp://***@c"
+        );
         assert_eq!(scrub("https://host/a@b \u{1b}[31m"), "https://host/a@b \u{fffd}[31m");
         assert_eq!(scrub("https://u:p:q@r@host"), "https://***@host");
     }

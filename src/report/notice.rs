@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    status::{Line, Status, Verdict},
+    status::{Level, Line, Status, Verdict},
     told::{About, Kind, Mark, Told, Trouble, is_time, minute},
 };
 use crate::{
@@ -15,6 +15,9 @@ use crate::{
     state::{Notifier, Occasion, State},
     verify::{Checked, DrillRecord, Outcome},
 };
+
+/// In seconds.
+const DAY: i64 = 86_400;
 
 /// What happened.
 #[derive(Clone, Copy, Debug)]
@@ -85,18 +88,38 @@ struct Sight {
     was_bad: bool,
     /// When it was so, if that was not just now.
     when: Option<String>,
+    /// The last time that there was for a job of which nothing was ever stored.
+    waits: Option<String>,
 }
 
 impl Sight {
     /// Is of what happened just now.
     fn now(about: About, jobs: &[Name], trouble: Option<(String, Option<String>)>) -> Self {
-        Self { about, jobs: jobs.to_vec(), trouble, success: None, fresh: true, was_bad: false, when: None }
+        Self {
+            about,
+            jobs: jobs.to_vec(),
+            trouble,
+            success: None,
+            fresh: true,
+            was_bad: false,
+            when: None,
+            waits: None,
+        }
     }
 
     /// Says whether a notifier is told of it.
     fn concerns(&self, state: &State, notifier: &Name) -> bool {
         let names = |job: &Name| state.jobs.get(job).is_some_and(|job| job.notify.contains(notifier));
         self.jobs.iter().any(names)
+    }
+
+    /// Says whether it is too early to tell: nothing is stored yet of a job that is new. Not so once a day and one of its
+    /// times have passed.
+    fn is_early(&self, known: Option<&Trouble>, now: Timestamp) -> bool {
+        let time = |text: &str| text.parse::<Timestamp>().ok();
+        let Some(due) = self.waits.as_deref().and_then(time) else { return false };
+        let since = known.and_then(|it| time(&it.since));
+        since.is_none_or(|since| due <= since || now.as_second() - since.as_second() < DAY)
     }
 
     /// Says whether it was so before the trouble that is known of began.
@@ -165,11 +188,12 @@ fn tell(notice: &mut Notice, notifier: &Notifier, sight: &Sight, told: &Told, no
         again,
     };
     if let Some((what, since)) = &sight.trouble {
-        let since = known.map(|it| it.since.clone()).or_else(|| since.clone()).unwrap_or_else(|| now.to_string());
+        let since =
+            known.map(|it| it.since.clone()).or_else(|| since.clone()).unwrap_or_else(|| now.to_string());
         let again = known.is_some_and(|it| it.told.is_some());
         let is_time = if sight.fresh { is_time(known, notifier.repeat, now) } else { !again };
         let occasion = about.kind.occasion();
-        let tells = notifier.is_told(occasion) && is_time;
+        let tells = notifier.is_told(occasion) && is_time && !sight.is_early(known, now);
         if tells {
             notice.items.push(item(occasion, what, Some(since.clone()), again));
         }
@@ -181,8 +205,10 @@ fn tell(notice: &mut Notice, notifier: &Notifier, sight: &Sight, told: &Told, no
     if known.is_some_and(|known| sight.is_older(known)) {
         return;
     }
+    // What nobody was told of, a job that was new, ends without a word.
+    let quiet = sight.about.kind == Kind::Due && known.is_some_and(|known| known.told.is_none());
     let recovers = known.is_some() || unknown && sight.was_bad;
-    if recovers && notifier.is_told(Occasion::Recovery) {
+    if recovers && !quiet && notifier.is_told(Occasion::Recovery) {
         let since = known.map(|it| it.since.clone());
         notice.items.push(item(Occasion::Recovery, again(about.kind), since, false));
     }
@@ -280,7 +306,8 @@ fn of_whole(record: &Record, job: &JobRecord) -> Option<String> {
 }
 
 fn success(job: &JobRecord) -> Option<String> {
-    let names: Vec<&str> = job.destinations.iter().chain(&job.copies).map(|it| it.destination.as_str()).collect();
+    let names: Vec<&str> =
+        job.destinations.iter().chain(&job.copies).map(|it| it.destination.as_str()).collect();
     (job.status == job::Status::Success).then(|| format!("stored at {}", names.join(", ")))
 }
 
@@ -312,8 +339,8 @@ fn pruned(done: &Pruned) -> Sight {
 }
 
 fn verified(checked: &Checked) -> Vec<Sight> {
-    let trouble = (checked.outcome != Outcome::Well)
-        .then(|| (of_verification(checked), Some(checked.started.clone())));
+    let trouble =
+        (checked.outcome != Outcome::Well).then(|| (of_verification(checked), Some(checked.started.clone())));
     let whole = About { kind: Kind::Verify, job: None, destination: Some(checked.destination.clone()) };
     let was_made = |job: &Name| {
         let about = about(Kind::VerifyDue, job, Some(&checked.destination));
@@ -349,16 +376,18 @@ fn looked(line: &Line) -> Vec<Sight> {
         let about = about(kind, &line.job, Some(&line.destination));
         Sight::now(about, std::slice::from_ref(&line.job), trouble)
     };
-    let late = line.overdue_seconds.is_some();
-    let overdue = is(&[Verdict::Overdue]).or_else(|| is(&[Verdict::NeverStored]).filter(|_| late));
+    let newest = line.newest.as_ref().map(|newest| format!("; the newest is of {}", minute(newest)));
+    let overdue = is(&[Verdict::Overdue, Verdict::NeverStored]).filter(|it| it.level == Level::Critical);
+    let first = overdue.filter(|it| it.verdict == Verdict::NeverStored).and(line.due.clone());
     let overdue = overdue.map(|judged| {
-        let newest = line.newest.as_ref().map_or_else(
-            || "nothing is stored".to_owned(),
-            |newest| format!("the newest is of {}", minute(newest)),
-        );
-        (format!("{}; {newest}", judged.message), line.due.clone())
+        let since = line.due.clone().filter(|_| first.is_none());
+        (judged.message.clone() + newest.as_deref().unwrap_or_default(), since)
     });
     let unverified = is(&[Verdict::VerifyOverdue]).map(|it| (it.message.clone(), line.verified.clone()));
-    let due = (overdue.is_some() || line.snapshots.is_some()).then(|| sight(Kind::Due, overdue));
+    let due = (overdue.is_some() || line.snapshots.is_some())
+        .then(|| Sight { waits: first, ..sight(Kind::Due, overdue) });
     due.into_iter().chain([sight(Kind::VerifyDue, unverified)]).collect()
 }
+
+#[cfg(test)]
+mod tests;

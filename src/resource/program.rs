@@ -44,7 +44,8 @@ impl Program {
     fn missing(&self) -> (String, String) {
         if self.at.as_str() == SENDMAIL {
             let message = format!("a notifier is to send mails by {}, and no such program is there", self.at);
-            let remedy = "apt-get install a mail server (postfix, exim4, msmtp-mta), or say `smtp:` of the notifier";
+            let remedy =
+                "apt-get install a mail server (postfix, exim4, msmtp-mta), or say `smtp:` of the notifier";
             return (message, remedy.into());
         }
         let message = format!("a schedule is to call {}, and no such program is there", self.at);
@@ -116,6 +117,8 @@ mod tests {
         let it = Program::rlvm("/usr/bin/rlvm".parse().unwrap());
         assert!(it.checks(&true, None).is_empty());
         assert!(it.checks(&false, None)[0].message.contains("/usr/bin/rlvm"));
-        assert!(Program::mailer().checks(&false, None)[0].message.contains("to send mails by /usr/sbin/sendmail"));
+        assert!(
+            Program::mailer().checks(&false, None)[0].message.contains("to send mails by /usr/sbin/sendmail")
+        );
     }
 }

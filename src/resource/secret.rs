@@ -174,7 +174,9 @@ impl Kind for Secret {
                 if stamp.size == 0 {
                     let remedy = match self.role {
                         Role::Notifier => "write the secret into it",
-                        _ => "write the secret into it; if a repository was made with it, only the lost content opens it",
+                        _ => {
+                            "write the secret into it; if a repository was made with it, only the lost content opens it"
+                        }
                     };
                     findings.push(say(Severity::Error, format!("{path} is empty"), remedy.into()));
                 }
@@ -203,7 +205,9 @@ impl Kind for Secret {
                     let message =
                         format!("{path} was written since the last apply (its content is not shown)");
                     let check = match self.role {
-                        Role::Notifier => format!("check that it still works: rlvm notify test {}", self.destination),
+                        Role::Notifier => {
+                            format!("check that it still works: rlvm notify test {}", self.destination)
+                        }
                         _ => "check that it still opens its repository".into(),
                     };
                     let remedy = format!("{check}; the next apply takes it as it is");

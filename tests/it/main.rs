@@ -13,6 +13,7 @@ mod engine;
 mod exits;
 mod hosts;
 mod lab;
+mod notify;
 mod personal;
 mod prune;
 mod real_tools;

@@ -18,6 +18,7 @@ use super::{
     context::Context,
     exit::{Exit, Failure},
     kept::applied,
+    metrics,
 };
 use crate::{
     expand::{expand, prunes},
@@ -105,11 +106,19 @@ impl PruneVerb {
             Timestamp::try_from(context.environment.now).context("the clock is beyond all calendars")?;
         let clock = (!self.clock_is_right).then_some(now);
         let (here, patience) = (host_name()?.to_string(), self.wait.seconds());
-        self.carry_out(context, &World { host: &host, here, clock, patience }, tasks, &state)
+        let pruned = self.carry_out(context, &World { host: &host, here, clock, patience }, tasks, &state);
+        metrics::after(context, &host, &state);
+        pruned
     }
 
     /// Runs the commands, and tells how each ended.
-    fn carry_out(&self, context: &Context<'_>, world: &World<'_>, tasks: Vec<Task>, state: &State) -> Result<Exit> {
+    fn carry_out(
+        &self,
+        context: &Context<'_>,
+        world: &World<'_>,
+        tasks: Vec<Task>,
+        state: &State,
+    ) -> Result<Exit> {
         watch_signals()?;
         let asked: usize = tasks.iter().map(Task::count).sum();
         let mut pruned = Pruned { format_version: "1.0", ..Pruned::default() };

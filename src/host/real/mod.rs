@@ -37,7 +37,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use self::accounts::Accounts;
 pub use self::agent::Agent;
 pub use self::fetch::Web;
-pub use self::tell::{Told, Telling, Tries};
+pub use self::tell::{Telling, Told, Tries};
 pub(super) use self::walk::{Cursor, Way, kind};
 use super::{Host, Observe, Stamp};
 use crate::model::{HostPath, Sha256};

@@ -198,7 +198,11 @@ fn named(letter: &Letter) -> String {
         Letter::Post(_) => "its address".into(),
         Letter::Mail(Mail { by: Carrier::Sendmail { .. }, .. }) => "sendmail".into(),
         Letter::Mail(Mail { by: Carrier::Server { host, port, .. }, .. }) => {
-            if host.is_ipv6() { format!("[{}]:{port}", host.as_str()) } else { format!("{}:{port}", host.as_str()) }
+            if host.is_ipv6() {
+                format!("[{}]:{port}", host.as_str())
+            } else {
+                format!("{}:{port}", host.as_str())
+            }
         }
     }
 }
@@ -275,7 +279,9 @@ fn call(post: &OpenPost) -> Tried {
     let answer = match &post.body {
         Some(body) => {
             let headers = post.headers.iter();
-            headers.fold(post.agent.post(&post.url), |call, (name, value)| call.header(*name, value)).send(body)
+            headers
+                .fold(post.agent.post(&post.url), |call, (name, value)| call.header(*name, value))
+                .send(body)
         }
         None => {
             let headers = post.headers.iter();
@@ -300,7 +306,8 @@ fn judge<T>(answer: &Response<T>) -> Tried {
         404 | 410 => Tried::Fails(format!("{said}: the address is not, or no longer, known there")),
         401 | 403 => Tried::Fails(format!("{said}: it does not let in whoever calls so")),
         408 | 425 | 429 | 500..=599 => {
-            let after = answer.headers().get("retry-after").and_then(|it| it.to_str().ok()?.trim().parse().ok());
+            let after =
+                answer.headers().get("retry-after").and_then(|it| it.to_str().ok()?.trim().parse().ok());
             Tried::Passes(said, after.map(Duration::from_secs))
         }
         _ => Tried::Fails(said),
@@ -330,7 +337,9 @@ fn failed(err: &Error) -> Tried {
 fn sendmail(command: Command, cmd: &Cmd) -> Result<String> {
     let output = process::to_its_end(command, cmd, Stdio::piped())?;
     if let Some(code @ (126 | 127)) = output.code {
-        bail!("no sendmail (exit code {code})\nhelp: apt-get install a mail server, or say `smtp:` of the notifier");
+        bail!(
+            "no sendmail (exit code {code})\nhelp: apt-get install a mail server, or say `smtp:` of the notifier"
+        );
     }
     // The whole mail would be in the line of an error else.
     match output.code {
@@ -372,7 +381,9 @@ mod tests {
     #[test]
     fn what_a_file_holds_is_an_address_or_told_without_it() {
         assert!(check("https://a/b?c=d").is_ok());
-        for bad in ["", "secret", "ftp://secret/x", "https://", "https:///secret", "https://a/b c", "https://a/é"] {
+        for bad in
+            ["", "secret", "ftp://secret/x", "https://", "https:///secret", "https://a/b c", "https://a/é"]
+        {
             let why = check(bad).unwrap_err().to_string();
             assert!(!why.contains("secret"), "{why}");
         }
@@ -381,7 +392,8 @@ mod tests {
     #[test]
     fn only_what_can_pass_is_tried_again() {
         let judged = |code: u16| {
-            let answer = ureq::http::Response::builder().status(code).header("retry-after", "7").body(()).unwrap();
+            let answer =
+                ureq::http::Response::builder().status(code).header("retry-after", "7").body(()).unwrap();
             match judge(&answer) {
                 Tried::Taken(_) => "taken".to_owned(),
                 Tried::Passes(_, after) => format!("passes {}", after.unwrap().as_secs()),

@@ -103,7 +103,9 @@ impl Check<'_> {
                     self.error(&["cron", name.as_str()], message, "give it another name");
                 }
             }
-            for (own, what) in [("rlvm_sweep", "the sweep after a boot"), ("rlvm_watch", "what tells of overdue jobs")] {
+            for (own, what) in
+                [("rlvm_sweep", "the sweep after a boot"), ("rlvm_watch", "what tells of overdue jobs")]
+            {
                 if name.as_str() == own {
                     let message = format!("the cron entry `{name}` would stand in the file of {what}");
                     self.error(&["cron", name.as_str()], message, "give it another name");

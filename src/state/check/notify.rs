@@ -22,7 +22,11 @@ impl Check<'_> {
         let clear = webhook.url.as_ref().is_some_and(|url| url.split().0 == "http");
         if clear && webhook.token_file.is_some() {
             let path = ["notify", name, "webhook", "url"];
-            self.error(&path, "the token would be sent in clear", "write https://, or leave `token_file` out");
+            self.error(
+                &path,
+                "the token would be sent in clear",
+                "write https://, or leave `token_file` out",
+            );
         }
         if webhook.format == MessageFormat::Healthchecks
             && let Some(url) = webhook.url.as_ref().filter(|url| url.as_str().ends_with("/fail"))
@@ -114,7 +118,8 @@ mod tests {
 
     #[test]
     fn what_would_be_read_by_others_or_by_nobody_is_refused() {
-        let server = |more: &str| format!("{{ email: {{ to: a@b.c, from: d@e.f, smtp: {{ host: m.lan{more} }} }} }}");
+        let server =
+            |more: &str| format!("{{ email: {{ to: a@b.c, from: d@e.f, smtp: {{ host: m.lan{more} }} }} }}");
         for (notifier, expected) in [
             ("{ email: { to: root } }".to_owned(), ""),
             ("{ email: { to: 'root, ann@b.c', from: d@e.f } }".into(), ""),
