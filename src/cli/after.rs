@@ -11,14 +11,14 @@ use jiff::Timestamp;
 use super::{context::Context, records};
 use crate::{
     effect::Letter,
-    host::{Busy, Held, Log, Real, Store, Telling, Tries, random_id},
+    host::{self, Busy, Held, Log, Real, Store, Telling, Tries, random_id},
     job::Record,
     model::Name,
     plan::show::Paint,
     report::{
         letter::{self, Facts, Sender, begins, ends},
         message::{Message, Tail, lines_of},
-        notice::{Item, What, decide, signals},
+        notice::{Item, Notice, What, decide, signals},
         told::{Kind, Mark, Told},
     },
     state::{Notifier, Occasion, State},
@@ -62,9 +62,9 @@ impl Begun {
         if self.names.is_empty() {
             return;
         }
-        let results = self.telling.wait().into_iter().map(|told| words(told.to, told.result));
-        let all: Vec<Noted> =
-            self.names.into_iter().zip(results).map(|(name, it)| (name, Vec::new(), it)).collect();
+        let results = self.telling.wait().into_iter().map(words);
+        let named = self.names.into_iter().zip(results);
+        let all: Vec<Noted> = named.map(|(name, result)| (name, Vec::new(), result.map(drop))).collect();
         let now = now(context, None);
         // Whether it can be kept is said at the end.
         drop(keep(context, host, state, &all, &now.to_string()));
@@ -99,24 +99,19 @@ pub(super) type Noted = (Name, Vec<Mark>, Result<(), String>);
 
 /// Sends letters to notifiers, side by side; returns how each went.
 pub(super) fn send(host: &Real, letters: &[Letter]) -> Vec<Result<String, String>> {
-    let all = host.deliver(letters, Tries::Thrice).wait().into_iter();
-    all.map(|told| {
-        told.result
-            .map(|how| format!("{} {how}, {} s", told.to, told.seconds))
-            .map_err(|why| format!("{}: {why}", told.to))
-    })
-    .collect()
+    host.deliver(letters, Tries::Thrice).wait().into_iter().map(words).collect()
 }
 
-fn words(to: String, result: Result<String, String>) -> Result<(), String> {
-    result.map(drop).map_err(|why| format!("{to}: {why}"))
+fn words(told: host::Told) -> Result<String, String> {
+    let host::Told { to, result, seconds } = told;
+    result.map(|how| format!("{to} {how}, {seconds} s")).map_err(|why| format!("{to}: {why}"))
 }
 
 fn tell(context: &Context<'_>, host: &Real, state: &State, what: What<'_>) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     let now = now(context, ended(what));
     let earlier = earlier(context, host, what).unwrap_or_else(|err| {
-        problems.push(format!("since when, nobody knows: {err:#}"));
+        problems.push(format!("since when something is wrong, nobody knows: {err:#}"));
         Vec::new()
     });
     // What is not known is told once more.
@@ -124,38 +119,34 @@ fn tell(context: &Context<'_>, host: &Real, state: &State, what: What<'_>) -> Re
         problems.push(format!("what was told before, nobody knows: {err:#}"));
         Told::default()
     });
-    let id = random_id()?;
-    let scope = context.scope()?;
-    let home = scope.personal().map(|own| &own.home);
-    let sender = Sender { host: &state.host, now, id: &id, home };
-    let mut noted: Vec<Noted> = Vec::new();
-    let mut parcels = Vec::new();
-    for notice in decide(state, what, &earlier, &known, now) {
-        let letter =
-            state.notify.get(&notice.notifier).filter(|_| !notice.items.is_empty()).and_then(|notifier| {
-                let message = message(host, state, notifier, &notice.items, what);
-                letter::letter(notifier, &message, facts(&notice.items, what), &sender)
-            });
-        match letter {
-            Some(letter) => parcels.push(Parcel { notifier: notice.notifier, letter, marks: notice.marks }),
-            None => noted.push((notice.notifier, notice.marks, Ok(()))),
+    let (id, scope) = (random_id()?, context.scope()?);
+    let sender = Sender { host: &state.host, now, id: &id, home: scope.personal().map(|own| &own.home) };
+    let (mut noted, mut parcels) = (Vec::new(), Vec::new());
+    for Notice { notifier: name, items, marks } in decide(state, what, &earlier, &known, now) {
+        let notifier = state.notify.get(&name).filter(|_| !items.is_empty());
+        let write = |notifier: &Notifier| {
+            let message = message(host, state, notifier, &items, what);
+            letter::letter(notifier, &message, facts(&items, what), &sender)
+        };
+        match notifier.and_then(write) {
+            Some(letter) => parcels.push(Parcel { notifier: name, letter, marks }),
+            None => noted.push((name, marks, Ok(()))),
         }
     }
     for signal in signals(state, what) {
-        let letter = state.notify.get(&signal.notifier).and_then(|notifier| {
-            ends(notifier, signal.well, &message(host, state, notifier, &signal.items, what))
-        });
-        let parcel = |letter| Parcel { notifier: signal.notifier, letter, marks: Vec::new() };
-        parcels.extend(letter.map(parcel));
+        let write =
+            |notifier| ends(notifier, signal.well, &message(host, state, notifier, &signal.items, what));
+        let letter = state.notify.get(&signal.notifier).and_then(write);
+        parcels.extend(letter.map(|letter| Parcel { notifier: signal.notifier, letter, marks: Vec::new() }));
     }
-    let told = noted.len();
+    let unsent = noted.len();
     let letters: Vec<Letter> = parcels.iter().map(|parcel| parcel.letter.clone()).collect();
     for (parcel, result) in parcels.into_iter().zip(send(host, &letters)) {
+        problems
+            .extend(result.as_ref().err().map(|why| format!("{} could not be told: {why}", parcel.notifier)));
         noted.push((parcel.notifier, parcel.marks, result.map(drop)));
     }
-    let silent = noted[told..].iter().filter_map(|(name, _, result)| Some((name, result.as_ref().err()?)));
-    problems.extend(silent.map(|(name, why)| format!("{name} could not be told: {why}")));
-    if let Err(err) = keep_all(context, host, state, &noted, told, &now.to_string()) {
+    if let Err(err) = keep_all(context, host, state, &noted, unsent, &now.to_string()) {
         problems.push(format!("what was told could not be kept, and will be told again: {err:#}"));
     }
     Ok(problems)

@@ -1,5 +1,7 @@
 //! What is told, in words.
 
+use std::fmt::Write;
+
 use serde::Serialize;
 
 use super::{
@@ -110,31 +112,29 @@ fn name(about: &About) -> String {
 }
 
 fn block(item: &Item, logs: &HostPath) -> String {
-    let About { kind, job, destination } = &item.about;
+    let About { kind, job, .. } = &item.about;
     let word = if item.occasion == Occasion::Failure && *kind == Kind::Run { "failed: " } else { "" };
     let mut text =
         format!("{}: {word}{}\n", name(&item.about), cut(&item.what, LONGEST).replace('\n', "\n  "));
     if let Some(since) = &item.since {
         let (since, told) = (minute(since), if item.again { ", told before" } else { "" });
-        text += &match item.occasion {
-            Occasion::Recovery => format!("  was in trouble since {since}\n"),
-            _ => format!("  since {since}{told}\n"),
-        };
+        let before = if item.occasion == Occasion::Recovery { "was in trouble since" } else { "since" };
+        let _ = writeln!(text, "  {before} {since}{told}");
     }
     if matches!(item.occasion, Occasion::Recovery | Occasion::Success) {
         return text;
     }
-    text += &match (kind, job, destination) {
-        (Kind::Run, Some(job), _) => {
-            format!(
-                "  more: rlvm why {job}; what programs said: {}/{job}.log\n",
-                logs.as_str().trim_end_matches('/')
-            )
+    let _ = match (kind, job) {
+        (Kind::Run, Some(job)) => {
+            let logs = logs.as_str().trim_end_matches('/');
+            writeln!(text, "  more: rlvm why {job}; what programs said: {logs}/{job}.log")
         }
-        (Kind::Due, Some(job), _) => format!("  more: rlvm status; to catch up: rlvm run {job}\n"),
-        (Kind::Prune, Some(job), _) => format!("  to try again: rlvm prune {job}\n"),
-        (Kind::Verify | Kind::VerifyDue, _, _) => "  more: rlvm status; to try again: rlvm verify\n".into(),
-        (_, None, _) => String::new(),
+        (Kind::Due, Some(job)) => writeln!(text, "  more: rlvm status; to catch up: rlvm run {job}"),
+        (Kind::Prune, Some(job)) => writeln!(text, "  to try again: rlvm prune {job}"),
+        (Kind::Verify | Kind::VerifyDue, _) => {
+            writeln!(text, "  more: rlvm status; to try again: rlvm verify")
+        }
+        (_, None) => Ok(()),
     };
     text
 }
@@ -201,7 +201,7 @@ mod tests {
                 "2026-11-20T02:30:00Z 0123456789ab vault: Fatal: unable to open rest:https://u:p@h/".into(),
             ],
         };
-        insta::assert_snapshot!("failure", message(&[failed.clone()], &[tail]));
+        insta::assert_snapshot!("failure", message(std::slice::from_ref(&failed), &[tail]));
         let storm = [
             item(Occasion::Recovery, Kind::Run, "mail", Some("near"), "stored again"),
             Item { again: true, ..failed },

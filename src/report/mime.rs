@@ -1,5 +1,7 @@
 //! A mail as it travels: ASCII, whatever is in it (RFC 5322, 2045, 2047).
 
+use std::fmt::Write;
+
 use base64ct::{Base64, Encoding};
 use jiff::{Timestamp, fmt::rfc2822, tz::TimeZone};
 
@@ -29,7 +31,7 @@ pub struct Heads<'a> {
 pub fn mail(heads: &Heads<'_>, text: &str) -> String {
     let mut mail = String::new();
     let mut head = |name: &str, value: &str| {
-        mail += &format!("{name}: {value}\n");
+        let _ = writeln!(mail, "{name}: {value}");
     };
     if let Some(from) = heads.from {
         head("From", &line(from));
@@ -53,7 +55,7 @@ pub fn mail(heads: &Heads<'_>, text: &str) -> String {
     let mut rest = letters.as_str();
     while !rest.is_empty() {
         let (line, more) = rest.split_at(rest.len().min(LINE));
-        mail += &format!("{line}\n");
+        let _ = writeln!(mail, "{line}");
         rest = more;
     }
     mail

@@ -1,7 +1,7 @@
 # Servers for tests of notifiers: notify.py DIRECTORY CERTIFICATE KEY. What they hear is a JSON object a line in
 # DIRECTORY/heard. HTTP on 8080, HTTPS on 8443; SMTP with STARTTLS on 587, with TLS on 465, without on 25; the first two
 # let in `backup` with the password `mail-passes`, and nobody else.
-import http.server, json, ssl, sys, threading, time
+import email, email.policy, http.server, json, ssl, sys, threading, time
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
@@ -31,7 +31,7 @@ class Web(http.server.BaseHTTPRequestHandler):
         with lock:
             calls[self.path] = calls.get(self.path, 0) + 1
             count = calls[self.path]
-        heard(method=self.command, path=self.path, headers=dict(self.headers), body=body)
+        heard(method=self.command, path=self.path, headers={name.title(): value for name, value in self.headers.items()}, body=body)
         name = self.path[1:].split("/")
         if name[0] == "busy":
             self.answer(503 if count <= int(name[1]) else 200)
@@ -50,13 +50,15 @@ class Post:
         self.name = name
 
     async def handle_DATA(self, server, session, envelope):
+        mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
         heard(
             server=self.name,
             tls=session.ssl is not None,
-            user=session.login_data.decode() if session.login_data else None,
+            user=session.auth_data.decode() if session.auth_data else None,
             sender=envelope.mail_from,
             to=envelope.rcpt_tos,
             mail=envelope.content.decode(),
+            text=mail.get_content(),
         )
         return "250 OK"
 

@@ -11,6 +11,7 @@ mod keys;
 mod look;
 mod mail;
 mod mounts;
+mod post;
 mod process;
 mod quota;
 mod secrets;

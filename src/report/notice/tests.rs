@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
-    job::{StoreRecord, VERSION},
-    report::status::Judged,
+    job::{self, JobRecord, StoreRecord, VERSION},
+    report::status::{Judged, Level, Line, Verdict},
     verify,
 };
 
@@ -309,7 +309,7 @@ fn what_a_verification_finds() {
             error: (outcome != Well).then(|| "pack 12 is gone".into()),
             drills: Vec::new(),
         };
-        it.what(What::Verified(&[checked.clone()]), &checked.ended)
+        it.what(What::Verified(std::slice::from_ref(&checked)), &checked.ended)
     };
     assert_eq!(checked(1, Well, &["web"]), "");
     assert_eq!(checked(2, Damaged, &["quiet"]), "");
