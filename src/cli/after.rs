@@ -21,7 +21,7 @@ use crate::{
         notice::{Item, Notice, What, decide, signals},
         told::{Kind, Mark, Told},
     },
-    state::{Notifier, Occasion, State},
+    state::{Job, Notifier, Occasion, State},
 };
 
 /// The directory of what is kept of it.
@@ -48,8 +48,8 @@ pub(super) struct Begun {
 }
 
 /// Tells what watches for silence that these jobs begin. Nobody waits for it.
-pub(super) fn begin(host: &Real, state: &State, jobs: &[&Name]) -> Begun {
-    let named = |name: &&Name| jobs.iter().any(|job| state.notifiers_of(job).any(|(it, _)| it == *name));
+pub(super) fn begin(host: &Real, state: &State, jobs: &[(&Name, &Job)]) -> Begun {
+    let named = |name: &&Name| jobs.iter().any(|(_, job)| job.notify.contains(name));
     let all = state.notify.iter().filter(|(name, _)| named(name));
     let (names, letters): (Vec<Name>, Vec<Letter>) =
         all.filter_map(|(name, notifier)| Some((name.clone(), begins(notifier)?))).unzip();

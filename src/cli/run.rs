@@ -97,21 +97,22 @@ impl RunVerb {
         if self.scheduled {
             wait(&jobs)?;
         }
+        // Of what leaves no record nobody would be told.
+        let broken = |jobs: &[(&Name, &Job)], why: &anyhow::Error| {
+            let names: Vec<Name> = jobs.iter().map(|(name, _)| (*name).clone()).collect();
+            after(context, &host, &state, What::Broken(&names, &format!("{why:#}")));
+        };
         // What a dead run has left could be in the way, and full.
-        sweep::sweep_all(context, &host, !self.scheduled)?;
-        let (jobs, locks, busy) = claim(context, &host, &jobs)?;
+        sweep::sweep_all(context, &host, !self.scheduled).inspect_err(|err| broken(&jobs, err))?;
+        let (jobs, locks, busy) = claim(context, &host, &jobs).inspect_err(|err| broken(&jobs, err))?;
         if jobs.is_empty() {
             return Ok(Exit::Locked);
         }
-        let names: Vec<&Name> = jobs.iter().map(|(name, _)| *name).collect();
-        let begun = after::begin(&host, &state, &names);
-        let mut night = Some(begun);
-        let exit = self.carry_out(context, &host, &state, &jobs, id, &mut night).inspect_err(|err| {
-            // There is no record of it: nobody has been told.
-            if let Some(begun) = night.take() {
-                let names: Vec<Name> = names.into_iter().cloned().collect();
+        let mut begun = Some(after::begin(&host, &state, &jobs));
+        let exit = self.carry_out(context, &host, &state, &jobs, id, &mut begun).inspect_err(|err| {
+            if let Some(begun) = begun.take() {
                 begun.end(context, &host, &state);
-                after(context, &host, &state, What::Broken(&names, &format!("{err:#}")));
+                broken(&jobs, err);
             }
         })?;
         drop(locks);

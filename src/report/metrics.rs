@@ -89,6 +89,21 @@ const OF_LINES: &[Metric] = &[
 /// What remarks may be about.
 const REMARKS: &[&str] = &["drift", "journal", "metrics", "notify", "records", "secret"];
 
+/// The others.
+const OF_ALL: &[&str] = &[
+    "rlvm_build_info",
+    "rlvm_status_timestamp_seconds",
+    "rlvm_status_level",
+    "rlvm_remarks",
+    "rlvm_backup_info",
+    "rlvm_backup_verdict",
+];
+
+/// Names all metrics.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    OF_ALL.iter().copied().chain(OF_LINES.iter().map(|metric| metric.name))
+}
+
 /// Writes the whole file.
 pub fn text(status: &Status) -> String {
     let mut out = String::new();

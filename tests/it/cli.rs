@@ -166,6 +166,8 @@ fn help_of_every_verb() {
         &["run"],
         &["sweep"],
         &["why"],
+        &["status"],
+        &["snapshots"],
         &["secret", "show"],
         &["ssh", "scan"],
         &["ssh-agent"],

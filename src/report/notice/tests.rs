@@ -1,3 +1,5 @@
+//! Notifiers through days: what happens, and what they are told of it.
+
 use super::*;
 use crate::{
     job::{self, JobRecord, StoreRecord, VERSION},
