@@ -53,7 +53,7 @@ class Post:
         mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
         heard(
             server=self.name,
-            tls=session.ssl is not None,
+            tls=server.transport.get_extra_info("sslcontext") is not None,
             user=session.auth_data.decode() if session.auth_data else None,
             sender=envelope.mail_from,
             to=envelope.rcpt_tos,
