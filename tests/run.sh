@@ -18,8 +18,7 @@ as_root=()
 wanted=(
     restic:restic logrotate:logrotate cron:cron git:git setpriv:util-linux setsid:util-linux runuser:util-linux script:bsdutils
     cc:gcc ssh:openssh-client ssh-keygen:openssh-client ssh-keyscan:openssh-client sshd:openssh-server rclone:rclone
-    openssl:openssl ip:iproute2 unshare:util-linux nsenter:util-linux bunzip2:bzip2 python3:python3 curl:curl
-    systemctl:systemd systemd-analyze:systemd pgrep:procps promtool:prometheus
+    openssl:openssl ip:iproute2 unshare:util-linux nsenter:util-linux bunzip2:bzip2 python3:python3 curl:curl systemctl:systemd systemd-analyze:systemd pgrep:procps promtool:prometheus msmtp:msmtp
 )
 missing=()
 for pair in "${wanted[@]}"; do
@@ -27,6 +26,8 @@ for pair in "${wanted[@]}"; do
     PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
 done
 [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
+# The system's own python3 has it, not one beside it.
+/usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || missing+=(python3-aiosmtpd)
 # Debian's python3 alone makes no environments.
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then

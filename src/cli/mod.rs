@@ -1,5 +1,6 @@
 //! The command line: one file a verb, thin; all printing, progress and exit codes.
 
+mod after;
 mod apply;
 mod ask;
 mod context;
@@ -11,6 +12,7 @@ mod ledger;
 mod list;
 mod metrics;
 mod mount;
+mod notify;
 mod observe;
 mod output;
 mod personal;
@@ -170,6 +172,8 @@ enum Verb {
     Restore(restore::RestoreVerb),
     Mount(mount::MountVerb),
     #[command(subcommand)]
+    Notify(notify::NotifyVerb),
+    #[command(subcommand)]
     Secret(secret::SecretVerb),
     #[command(subcommand)]
     Ssh(ssh::SshVerb),
@@ -231,6 +235,7 @@ fn run(cli: &Cli, environment: &Environment) -> Result<Exit> {
         Verb::Verify(verb) => verb.run(&context),
         Verb::Restore(verb) => verb.run(&context),
         Verb::Mount(verb) => verb.run(&context),
+        Verb::Notify(verb) => verb.run(&context),
         Verb::Secret(verb) => verb.run(&context),
         Verb::Ssh(verb) => verb.run(&context),
         Verb::SshAgent(verb) => verb.run(&context),

@@ -16,6 +16,7 @@ use clap::Args;
 pub(super) use self::facts::{Known, unlock};
 use self::{logs::Logs, teller::Teller};
 use super::{
+    after::{self, Begun, after},
     context::Context,
     exit::{Exit, Failure},
     kept::applied,
@@ -25,6 +26,7 @@ use crate::{
     host::{Busy, Host as _, Lock, Real, Store, interrupted, random_id, watch_signals},
     job::{self, JobRecord, Journal, Night, Record, Run, Status, VERSION, script, together},
     model::{Name, RunId},
+    report::notice::What,
     state::{Job, State},
 };
 
@@ -95,13 +97,24 @@ impl RunVerb {
         if self.scheduled {
             wait(&jobs)?;
         }
+        // Of what leaves no record nobody would be told.
+        let broken = |jobs: &[(&Name, &Job)], why: &anyhow::Error| {
+            let names: Vec<Name> = jobs.iter().map(|(name, _)| (*name).clone()).collect();
+            after(context, &host, &state, What::Broken(&names, &format!("{why:#}")));
+        };
         // What a dead run has left could be in the way, and full.
-        sweep::sweep_all(context, &host, !self.scheduled)?;
-        let (jobs, locks, busy) = claim(context, &host, &jobs)?;
+        sweep::sweep_all(context, &host, !self.scheduled).inspect_err(|err| broken(&jobs, err))?;
+        let (jobs, locks, busy) = claim(context, &host, &jobs).inspect_err(|err| broken(&jobs, err))?;
         if jobs.is_empty() {
             return Ok(Exit::Locked);
         }
-        let exit = self.carry_out(context, &host, &state, &jobs, id)?;
+        let mut begun = Some(after::begin(&host, &state, &jobs));
+        let exit = self.carry_out(context, &host, &state, &jobs, id, &mut begun).inspect_err(|err| {
+            if let Some(begun) = begun.take() {
+                begun.end(context, &host, &state);
+                broken(&jobs, err);
+            }
+        })?;
         drop(locks);
         Ok(if busy && !matches!(exit, Exit::Interrupted | Exit::Terminated) { Exit::Locked } else { exit })
     }
@@ -137,6 +150,7 @@ impl RunVerb {
         state: &State,
         jobs: &[(&Name, &Job)],
         id: RunId,
+        begun: &mut Option<Begun>,
     ) -> Result<Exit> {
         let (start, since) = (context.environment.now, Instant::now());
         let known = Known::look(context, host, state, jobs)?;
@@ -183,7 +197,14 @@ impl RunVerb {
         }
         drop(journal);
         let kept = records::keep(context, host, state, &record.started, &record.line()?);
-        teller.end(&record)?;
+        let ended = teller.end(&record);
+        if let Some(begun) = begun.take() {
+            begun.end(context, host, state);
+        }
+        for why in after(context, host, state, What::Run(&record)) {
+            log(&names, "notify", &why);
+        }
+        ended?;
         kept.context("cannot keep the record of the run")?;
         metrics::after(context, host, state);
         Ok(exit_of(&record))

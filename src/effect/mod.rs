@@ -6,6 +6,7 @@
 mod cmd;
 mod crontab;
 mod install;
+mod letter;
 mod query;
 mod sshd;
 mod step;
@@ -18,6 +19,7 @@ pub use cmd::{Arg, Cmd, Private, is_credential, is_own, quote};
 pub use crontab::{EditCrontab, install_crontab, list_crontab, listed, remove_crontab};
 pub(crate) use install::is_packed;
 pub use install::{Install, Receipt};
+pub use letter::{Carrier, Letter, Mail, Post, Tls, Where};
 pub use query::{NotReadOnly, QUIET_SSH, Query};
 pub use sshd::{ConfigureSshd, Login, sshd_mark, sshd_path};
 pub use step::Step;

@@ -8,6 +8,7 @@ mod crontab;
 mod engine;
 mod hardening;
 mod logs;
+mod notify;
 mod personal;
 mod prune;
 mod repositories;
@@ -55,6 +56,7 @@ pub fn expand(state: &State, homes: &Homes, scope: &Scope) -> Expanded {
     prune::add(state, &mut expanded);
     schedules::add(state, scope, &mut expanded);
     logs::add(state, scope, &mut expanded);
+    notify::add(state, &mut expanded);
     other_backups(state, &mut expanded);
     sources(state, &mut expanded);
     ssh::add(state, homes, &mut expanded);

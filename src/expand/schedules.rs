@@ -1,6 +1,6 @@
 //! What is started when it is time: the jobs, and the user's own entries. Each scheduler writes them its own way.
 
-use super::{Declared, Expanded, crontab, logs, prune, units, verify};
+use super::{Declared, Expanded, crontab, logs, notify, prune, units, verify};
 use crate::{
     effect::quote,
     model::{Address, HostPath, Name, Schedule, Scope, Span, UserName},
@@ -49,6 +49,8 @@ pub(super) enum Starts {
     Prune(UserName),
     /// What dead runs have left is ended.
     Sweep,
+    /// It is looked for what is overdue, and told.
+    Watch,
     /// Logs are rotated, where no logrotate of the system's does it.
     Rotation,
     /// An entry of the user's own, which means what it means to cron.
@@ -119,7 +121,9 @@ pub(super) fn timed(state: &State, scope: &Scope) -> Vec<Timed> {
     let logs = scope.personal().and_then(|personal| logs::rotation(state, personal));
     let prunes = prune::of_jobs(state, &keeper).chain(prune::timed(state));
     let verifies = verify::of_jobs(state, &keeper);
-    jobs.chain(sweep(state, &keeper)).chain(own).chain(prunes).chain(verifies).chain(logs).collect()
+    let watch = notify::watch(state, &keeper);
+    let after_boot = sweep(state, &keeper).into_iter().chain(watch);
+    jobs.chain(after_boot).chain(own).chain(prunes).chain(verifies).chain(logs).collect()
 }
 
 /// Returns what ends at boot what runs have left that a power cut, say, has ended; nothing if nothing runs.

@@ -40,8 +40,11 @@ pub(super) fn add(state: &State, all: &[Timed], scope: &Scope, expanded: &mut Ex
 
 /// Says whether an entry is for another user than the one whose set-up it is. Who is not said is `root` in the state.
 fn is_another(timed: &Timed, own: &Personal) -> bool {
-    !matches!(timed.starts, Starts::Job(_) | Starts::PruneOf(_) | Starts::VerifyOf(_) | Starts::Sweep)
-        && timed.user != own.user
+    let ours = matches!(
+        timed.starts,
+        Starts::Job(_) | Starts::PruneOf(_) | Starts::VerifyOf(_) | Starts::Sweep | Starts::Watch
+    );
+    !ours && timed.user != own.user
         && timed.user != UserName::root()
 }
 
@@ -146,6 +149,7 @@ fn command(state: &State, timed: &Timed) -> String {
         Starts::VerifyOf(job) => (rlvm, vec!["verify", job.as_str()]),
         Starts::Prune(client) => (rlvm, vec!["prune", "--client", client.as_str()]),
         Starts::Sweep => (rlvm, vec!["sweep"]),
+        Starts::Watch => (rlvm, vec!["notify", "watch"]),
         Starts::Rotation | Starts::Entry => ("/bin/sh", vec!["-c", &timed.command]),
     };
     // Of the program's own name no variable is taken (systemd.service(5)).

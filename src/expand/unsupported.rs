@@ -24,7 +24,4 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
             );
         }
     }
-    for name in state.notify.keys() {
-        say(format!("notify.{name}"), "notifications");
-    }
 }

@@ -22,7 +22,7 @@ pub use entry::{Entry, KeyHead, Meta, Quota, Stamp, UserEntry};
 pub use lock::{Busy, Lock};
 pub use log::Log;
 pub use mount::{Mount, Mounts};
-pub use real::{Agent, Placing, Real, Standings, Web, interrupted, watch_signals};
+pub use real::{Agent, Placing, Real, Standings, Telling, Told, Tries, Web, interrupted, watch_signals};
 pub use standing::{Left, Sort, Staged, Standing, There};
 pub use store::{Appender, Held, Store};
 pub use trust::{

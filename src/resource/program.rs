@@ -14,7 +14,7 @@ use crate::{
 pub struct Program {
     /// Where.
     pub at: HostPath,
-    /// The package that brings it; none if it is rlvm itself.
+    /// The package that brings it; none if it is rlvm itself, or several do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package: Option<String>,
 }
@@ -28,6 +28,32 @@ impl Program {
     /// Names where a package puts it.
     pub fn of_package(at: HostPath, package: &str) -> Self {
         Self { at, package: Some(package.into()) }
+    }
+}
+
+/// Where every mail server puts what takes a mail.
+const SENDMAIL: &str = "/usr/sbin/sendmail";
+
+impl Program {
+    /// Names what takes a mail.
+    pub fn mailer() -> Self {
+        Self { at: HostPath::fixed(SENDMAIL), package: None }
+    }
+
+    /// Says that it is not there, and what to do.
+    fn missing(&self) -> (String, String) {
+        if self.at.as_str() == SENDMAIL {
+            let message = format!("a notifier is to send mails by {}, and no such program is there", self.at);
+            let remedy =
+                "apt-get install a mail server (postfix, exim4, msmtp-mta), or say `smtp:` of the notifier";
+            return (message, remedy.into());
+        }
+        let message = format!("a schedule is to call {}, and no such program is there", self.at);
+        let remedy = match &self.package {
+            None => "install rlvm there, or say where it is: `rlvm_path: /usr/local/bin/rlvm`".into(),
+            Some(package) => format!("apt-get install {package}"), // R31
+        };
+        (message, remedy)
     }
 }
 
@@ -69,11 +95,7 @@ impl Kind for Program {
             return Vec::new();
         }
         let address = Address::new(Self::NAME, &self.key());
-        let message = format!("a schedule is to call {}, and no such program is there", self.at);
-        let remedy = match &self.package {
-            None => "install rlvm there, or say where it is: `rlvm_path: /usr/local/bin/rlvm`".into(),
-            Some(package) => format!("apt-get install {package}"), // R31
-        };
+        let (message, remedy) = self.missing();
         vec![Finding::new(Severity::Warning, address, message).remedy(remedy)]
     }
 
@@ -95,5 +117,8 @@ mod tests {
         let it = Program::rlvm("/usr/bin/rlvm".parse().unwrap());
         assert!(it.checks(&true, None).is_empty());
         assert!(it.checks(&false, None)[0].message.contains("/usr/bin/rlvm"));
+        assert!(
+            Program::mailer().checks(&false, None)[0].message.contains("to send mails by /usr/sbin/sendmail")
+        );
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 /// A file that holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret {
-    /// The destination that it is for, the first one if there are several.
+    /// The destination or notifier that it is for, the first one if there are several.
     pub destination: Name,
     /// Where.
     pub file: SecretFile,
@@ -40,6 +40,8 @@ pub enum Role {
     Credential,
     /// A program's configuration with secrets in it: rclone's.
     Configuration,
+    /// What a notifier's letters take: an address, a token, a password.
+    Notifier,
     /// A certificate that is trusted: no secret, but what it stands for rests on nobody else having written it.
     Certificate,
 }
@@ -155,7 +157,11 @@ impl Kind for Secret {
                 let or = match self.role {
                     Role::Password => ", or set `generate_password: true`",
                     Role::Theirs => ": it is the one that the client opens its repository with",
-                    Role::Environment | Role::Credential | Role::Configuration | Role::Certificate => "",
+                    Role::Environment
+                    | Role::Credential
+                    | Role::Configuration
+                    | Role::Notifier
+                    | Role::Certificate => "",
                 };
                 let remedy = format!("write it, for {user} alone to read (mode 0600){or}");
                 vec![say(Severity::Error, format!("{path} is not there"), remedy)]
@@ -166,7 +172,12 @@ impl Kind for Secret {
             SecretSeen::File { owner, mode, stamp, .. } => {
                 let mut findings = Vec::new();
                 if stamp.size == 0 {
-                    let remedy = "write the secret into it; if a repository was made with it, only the lost content opens it";
+                    let remedy = match self.role {
+                        Role::Notifier => "write the secret into it",
+                        _ => {
+                            "write the secret into it; if a repository was made with it, only the lost content opens it"
+                        }
+                    };
                     findings.push(say(Severity::Error, format!("{path} is empty"), remedy.into()));
                 }
                 if self.role == Role::Certificate {
@@ -193,8 +204,14 @@ impl Kind for Secret {
                 {
                     let message =
                         format!("{path} was written since the last apply (its content is not shown)");
-                    let remedy = "check that it still opens its repository; the next apply takes it as it is";
-                    findings.push(say(Severity::Warning, message, remedy.into()));
+                    let check = match self.role {
+                        Role::Notifier => {
+                            format!("check that it still works: rlvm notify test {}", self.destination)
+                        }
+                        _ => "check that it still opens its repository".into(),
+                    };
+                    let remedy = format!("{check}; the next apply takes it as it is");
+                    findings.push(say(Severity::Warning, message, remedy));
                 }
                 findings
             }

@@ -31,7 +31,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use defaults::Defaults;
 pub use job::{CopyFrom, Drill, Hook, Hooks, IoNice, Job, NiceClass, OnFailure, Prune, Stop, Verify};
 pub use load::{Loaded, load, load_with};
-pub use notify::{Email, MessageFormat, Notifier, Occasion, Webhook};
+pub use notify::{Email, MessageFormat, Notifier, Occasion, Smtp, Webhook};
 pub use problem::{Problem, Problems, Severity, Style};
 pub use schema::schema;
 pub use write::to_yaml;

@@ -14,6 +14,7 @@ mod exits;
 mod hosts;
 mod lab;
 mod monitoring;
+mod notify;
 mod personal;
 mod prune;
 mod real_tools;

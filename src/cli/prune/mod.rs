@@ -14,6 +14,7 @@ use self::{
     tasks::{Client, Done, Task, side_by_side, tell},
 };
 use super::{
+    after::after,
     context::Context,
     exit::{Exit, Failure},
     kept::applied,
@@ -23,6 +24,7 @@ use crate::{
     expand::{expand, prunes},
     host::{Host as _, Real, host_name, interrupted, watch_signals},
     model::{Name, Span, UserName},
+    report::notice::{self, What},
     state::State,
 };
 
@@ -104,13 +106,19 @@ impl PruneVerb {
             Timestamp::try_from(context.environment.now).context("the clock is beyond all calendars")?;
         let clock = (!self.clock_is_right).then_some(now);
         let (here, patience) = (host_name()?.to_string(), self.wait.seconds());
-        let pruned = self.carry_out(context, &World { host: &host, here, clock, patience }, tasks);
+        let pruned = self.carry_out(context, &World { host: &host, here, clock, patience }, tasks, &state);
         metrics::after(context, &host, &state);
         pruned
     }
 
     /// Runs the commands, and tells how each ended.
-    fn carry_out(&self, context: &Context<'_>, world: &World<'_>, tasks: Vec<Task>) -> Result<Exit> {
+    fn carry_out(
+        &self,
+        context: &Context<'_>,
+        world: &World<'_>,
+        tasks: Vec<Task>,
+        state: &State,
+    ) -> Result<Exit> {
         watch_signals()?;
         let asked: usize = tasks.iter().map(Task::count).sum();
         let mut pruned = Pruned { format_version: "1.0", ..Pruned::default() };
@@ -125,6 +133,7 @@ impl PruneVerb {
         if self.json {
             context.printer.json(&pruned)?;
         }
+        after(context, world.host, state, What::Pruned(&pruned.ends()));
         let exit = match (interrupted(), refused) {
             (Some(signal), _) => return Ok(Exit::of_signal(Some(signal))),
             (None, 0) if failed == 0 && done == asked => return Ok(Exit::Ok),
@@ -216,6 +225,17 @@ impl Pruned {
 
     fn jobs(&self) -> impl Iterator<Item = &JobDone> {
         self.destinations.iter().flat_map(|place| &place.jobs)
+    }
+
+    /// Says how each job's backups fared, for whoever is told.
+    fn ends(&self) -> Vec<notice::Pruned> {
+        let of = |place: &PlaceDone, job: &JobDone| notice::Pruned {
+            job: job.name.clone(),
+            destination: place.name.clone(),
+            error: job.refused.clone().or_else(|| job.error.clone()).or_else(|| place.error.clone()),
+        };
+        let all = self.destinations.iter().flat_map(|place| place.jobs.iter().map(move |job| of(place, job)));
+        all.collect()
     }
 
     fn count(&self) -> usize {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 
 use crate::{
-    cli::context::Context,
+    cli::{after::told, context::Context},
     host::{Real, Store},
     ledger::{Ledger, Origin},
     model::{Name, RunId},
@@ -51,6 +51,10 @@ pub(super) fn remarks(context: &Context<'_>, host: &Real, state: &State, ledger:
             say("journal", format!("a run has died and is not swept ({}): rlvm sweep", dead.join(", ")));
         }
         Err(err) => say("journal", format!("{err:#}")),
+    }
+    match told(context, host) {
+        Ok(told) => remarks.extend(told.remarks(state)),
+        Err(err) => say("notify", format!("{err:#}")),
     }
     remarks
 }

@@ -114,10 +114,6 @@ fn read(real: &Real, path: &HostPath) -> Result<Vec<u8>> {
 
 /// Builds what asks: https alone, redirects too; nothing is taken from the environment but what `main` picked.
 fn agent(web: &Web) -> Result<Agent> {
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::new_with_certs(&authorities(web)?))
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .build();
     let config = Agent::config_builder()
         .https_only(true)
         .max_redirects(REDIRECTS)
@@ -127,12 +123,20 @@ fn agent(web: &Web) -> Result<Agent> {
         .timeout_connect(Some(CONNECT))
         .timeout_per_read(Some(SILENCE))
         .timeout_global(Some(WHOLE))
-        .tls_config(tls)
+        .tls_config(tls(web)?)
         .build();
     Ok(config.new_agent())
 }
 
-fn proxy(web: &Web) -> Result<Option<Proxy>> {
+/// Says how TLS is spoken, and who is trusted.
+pub(super) fn tls(web: &Web) -> Result<TlsConfig> {
+    Ok(TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(&authorities(web)?))
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .build())
+}
+
+pub(super) fn proxy(web: &Web) -> Result<Option<Proxy>> {
     let Some(proxy) = &web.proxy else { return Ok(None) };
     // The text is not repeated: it may hold a password.
     let proxy = Proxy::new(proxy).ok().context("https_proxy is no proxy's address")?;
@@ -150,7 +154,7 @@ fn proxy(web: &Web) -> Result<Option<Proxy>> {
 }
 
 /// Reads the authorities that are trusted.
-fn authorities(web: &Web) -> Result<Vec<ureq::tls::Certificate<'static>>> {
+pub(super) fn authorities(web: &Web) -> Result<Vec<ureq::tls::Certificate<'static>>> {
     let named = web.authorities.as_deref();
     let candidates: Vec<&str> = named.map_or_else(|| AUTHORITIES.to_vec(), |named| vec![named]);
     #[expect(clippy::disallowed_methods, reason = "host reads what the machine trusts")]

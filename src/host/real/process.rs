@@ -41,8 +41,12 @@ pub(super) fn run(real: &Real, cmd: &Cmd) -> Result<Output> {
 }
 
 fn run_with(real: &Real, cmd: &Cmd, input: Stdio) -> Result<Output> {
+    to_its_end(prepare(real, cmd)?, cmd, input)
+}
+
+/// Runs what was prepared of a call to its end, or to its time limit, whatever its exit code.
+pub(super) fn to_its_end(mut command: Command, cmd: &Cmd, input: Stdio) -> Result<Output> {
     let start = Instant::now();
-    let mut command = prepare(real, cmd)?;
     command.stdin(input);
     let mut child = command.spawn().with_context(|| format!("cannot start `{cmd}`"))?;
     if let (Some(input), Some(mut pipe)) = (cmd.given(), child.stdin.take()) {
@@ -77,7 +81,7 @@ pub(super) fn must_with(real: &Real, cmd: &Cmd, input: File) -> Result<Output> {
     succeeded(cmd, run_with(real, cmd, input.into())?)
 }
 
-fn succeeded(cmd: &Cmd, output: Output) -> Result<Output> {
+pub(super) fn succeeded(cmd: &Cmd, output: Output) -> Result<Output> {
     let stderr = output.stderr.trim_end();
     match output.code {
         Some(code) if cmd.accepts(code) => Ok(output),

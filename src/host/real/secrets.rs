@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     effect::{Cmd, Private, is_credential},
-    model::{HostPath, Name, UserName},
+    model::{HostPath, Name, SecretFile, UserName},
 };
 
 /// Where systemd keeps credentials that are not encrypted (systemd.exec(5)).
@@ -63,6 +63,12 @@ pub(super) fn variables(
         }
     }
     Ok(variables)
+}
+
+/// Reads the one line that a secret's file holds.
+pub(super) fn line(real: &Real, file: &SecretFile) -> Result<String> {
+    let line = one_line(read(real, &file.0, None)?, file.0.as_str())?;
+    line.into_string().ok().with_context(|| format!("{} holds no text", file.0))
 }
 
 /// Writes what may stand in the user's part of an address (RFC 3986, section 3.2.1).

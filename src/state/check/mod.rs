@@ -3,6 +3,7 @@
 mod clients;
 mod destinations;
 mod jobs;
+mod notify;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ pub(super) fn check(state: &State, root: &Node, files: &Files, pruned: &Pruned) 
     check.clients();
     check.hosts();
     check.restic();
+    check.notifiers();
     check.problems
 }
 
@@ -106,10 +108,13 @@ impl Check<'_> {
                     self.error(&["cron", name.as_str()], message, "give it another name");
                 }
             }
-            if name.as_str() == "rlvm_sweep" {
-                let message =
-                    format!("the cron entry `{name}` would stand in the file of the sweep after a boot");
-                self.error(&["cron", name.as_str()], message, "give it another name");
+            for (own, what) in
+                [("rlvm_sweep", "the sweep after a boot"), ("rlvm_watch", "what tells of overdue jobs")]
+            {
+                if name.as_str() == own {
+                    let message = format!("the cron entry `{name}` would stand in the file of {what}");
+                    self.error(&["cron", name.as_str()], message, "give it another name");
+                }
             }
         }
     }
