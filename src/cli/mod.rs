@@ -14,6 +14,8 @@ mod plan;
 mod progress;
 mod prune;
 mod records;
+mod report;
+mod rescue;
 mod restic;
 mod run;
 mod secret;
@@ -156,6 +158,8 @@ enum Verb {
     Why(why::WhyVerb),
     List(list::ListVerb),
     Prune(prune::PruneVerb),
+    Report(report::ReportVerb),
+    RescueKit(rescue::RescueVerb),
     #[command(subcommand)]
     Secret(secret::SecretVerb),
     #[command(subcommand)]
@@ -213,6 +217,8 @@ fn run(cli: &Cli, environment: &Environment) -> Result<Exit> {
         Verb::Why(verb) => verb.run(&context),
         Verb::List(verb) => verb.run(&context),
         Verb::Prune(verb) => verb.run(&context),
+        Verb::Report(verb) => verb.run(&context),
+        Verb::RescueKit(verb) => verb.run(&context),
         Verb::Secret(verb) => verb.run(&context),
         Verb::Ssh(verb) => verb.run(&context),
         Verb::SshAgent(verb) => verb.run(&context),

@@ -19,6 +19,7 @@ mod undeclared;
 mod units;
 mod unsupported;
 
+pub use engine::published;
 pub use prune::prunes;
 pub use repositories::repository_of;
 pub use resources::{Declared, Expanded};

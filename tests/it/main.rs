@@ -16,6 +16,8 @@ mod lab;
 mod personal;
 mod prune;
 mod real_tools;
+mod report;
+mod rescue;
 mod run;
 mod safety;
 mod server;
