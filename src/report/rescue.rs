@@ -134,7 +134,7 @@ impl Kit<'_> {
         paper.line("");
         paper.say(
             "Lines that begin with four spaces are commands for sh, on any Linux that was started from a stick or \
-             over the network, as root. Work through the sections in their order. Nothing needs rlvm but section 10.",
+             over the network, as root. Work through the sections in their order. No rlvm is needed.",
         );
     }
 
@@ -273,7 +273,7 @@ impl Kit<'_> {
     fn restore(&self, places: &Places, paper: &mut Paper, (name, _): (&Name, &Job), destination: &Name) {
         let host = self.state.host.as_str();
         let words = [places.call_of(destination).into(), "restore".into(), "latest".into(), "--host".into()];
-        let more = [host.into(), "--tag".into(), tag(name).into(), "--target".into(), Word::Shell("\"$TARGET\"")];
+        let more = [host.into(), "--tag".into(), tag(name).into(), Word::Shell("--target \"$TARGET\"")];
         paper.command("", &words.into_iter().chain(more).collect::<Vec<Word>>());
     }
 

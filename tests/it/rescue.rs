@@ -103,10 +103,9 @@ fn a_kit_is_followed_with_each_restic() {
         // All that section 8 has, one after the other; then each place alone.
         let all = commands(&kit, &[2, 5, 8]);
         for left_out in ["at_nothing", "at_near", "at_far_away"] {
-            let one: Vec<&str> = all.split_inclusive('\n').collect();
-            let restores = |line: &str| line.starts_with(&format!("{left_out} "));
-            let script: String = one.iter().filter(|line| !restores(line)).copied().collect();
-            let ran = pasted(&lab, &script.replace(" \\\n    --target", " --target"));
+            let restores = |line: &&str| !line.starts_with(&format!("{left_out} "));
+            let script: String = all.replace(" \\\n", " ").split_inclusive('\n').filter(restores).collect();
+            let ran = pasted(&lab, &script);
             assert_eq!(ran.code, Some(0), "{script}\n{ran:?}");
             is_restored(&lab);
         }
@@ -120,18 +119,86 @@ fn a_kit_is_followed_with_each_restic() {
     }
 }
 
+/// Destinations of each kind, their passwords and credentials in files. `KEY` is the server's host key.
+const ELSEWHERE: &str = "destinations:
+  nas: { sftp: { user: backup-web01, host: nas.lan, path: /repo }, password_file: /etc/rlvm/pass/nas }
+  worm: { rclone: { ssh: { user: backup-web01-worm, host: nas.lan }, path: web01 }, password_file: /etc/rlvm/pass/worm }
+  rest:
+    rest: { url: 'https://rest.lan:8000/web01', user_file: /etc/rlvm/rest/user, password_file: /etc/rlvm/rest/pass, ca_file: /srv/tls/ca.pem }
+    password_file: /etc/rlvm/pass/rest
+  s3:
+    s3: { endpoint: 'http://s3.lan:3900', bucket: web, prefix: web01, path_style: true, plain_http: true }
+    password_file: /etc/rlvm/pass/s3
+    env_file: /etc/rlvm/s3.env
+  drive: { rclone: { remote: drive, path: /srv/drive, config_file: /etc/rlvm/rclone.conf }, password_file: /etc/rlvm/pass/drive }
+ssh:
+  keys: { /root/.ssh/id_rlvm: {} }
+  hosts: { nas.lan: { identity: /root/.ssh/id_rlvm, host_keys: [KEY] } }
+";
+
+/// Puts all secrets where the kit says, and takes them off the host.
+fn move_secrets(lab: &Lab, kit: &str) {
+    let mut to: Option<String> = None;
+    let mut moved = 0;
+    for line in kit.lines() {
+        if let Some((_, file)) = line.split_once("[ ] secrets/") {
+            to = Some(file.to_owned());
+        } else if let Some((_, path)) = line.split_once("     on the host  ")
+            && let Some(file) = to.take()
+        {
+            let path = path.split(", of ").next().unwrap().trim();
+            put(lab, path, &file);
+            lab.ok(&["rm", path]);
+            moved += 1;
+        }
+    }
+    assert_eq!(moved, 11, "{kit}");
+}
+
 #[test]
 fn places_elsewhere_are_reached_with_the_kit_alone() {
     let lab = Lab::new();
     content(&lab);
-    let server = lab.serve_all();
-    lab.file_of("/etc/rlvm/p", "canary-password-0xF00D\n", 0, 0o600);
-    lab.state(&format!("{server}{}", job("[nas, rest, s3, worm]")));
+    let sshd = lab.sshd();
+    let _rest = lab.rest_with_tls(&[]);
+    let _s3 = lab.s3();
+    lab.bucket("web");
+    for name in ["nas", "worm", "rest", "s3", "drive"] {
+        lab.file_of(&format!("/etc/rlvm/pass/{name}"), &format!("canary-{name}-0xF00D\n"), 0, 0o600);
+    }
+    let env = "# keys\nAWS_ACCESS_KEY_ID=web\nexport AWS_SECRET_ACCESS_KEY='canary-$HOME web'\n";
+    for (file, text) in [
+        ("rest/user", format!("{REST_USER}\n")),
+        ("rest/pass", format!("{REST_PASSWORD}\n")),
+        ("s3.env", env.into()),
+        ("rclone.conf", "[drive]\ntype = local\n".into()),
+    ] {
+        lab.file_of(&format!("/etc/rlvm/{file}"), &text, 0, 0o600);
+    }
+    lab.state(&format!("{}{}", ELSEWHERE.replace("KEY", &sshd.host_key()), job("[nas, worm, rest, s3, drive]")));
     lab.apply();
     lab.expect(0, &["run", "web"]);
     let kit = lab.expect(0, &["rescue-kit"]).stdout;
-    assert!(![REST_PASSWORD, "canary-password", "PRIVATE KEY"].iter().any(|secret| kit.contains(secret)), "{kit}");
-    drop(REST_USER);
+    for secret in [REST_PASSWORD, "canary-", "PRIVATE KEY", "type = local"] {
+        assert!(!kit.contains(secret), "{secret}:\n{kit}");
+    }
+    assert!(kit.lines().all(|line| line.chars().count() <= 80), "{kit}");
+
+    // The host is another one: no configuration of ssh, no known host, no secret but those that somebody has brought.
+    move_secrets(&lab, &kit);
+    lab.ok(&["rm", "-r", "/etc/rlvm/pass", "/etc/rlvm/rest", "/var/lib/rlvm", "/root/.ssh/config", "/root/.ssh/known_hosts"]);
+    let script = commands(&kit, &[2, 5, 6]);
+    let ran = pasted(&lab, &script);
+    assert!(ran.code == Some(0) && ran.stdout.matches("rlvm:job=web").count() == 5, "{script}\n{ran:?}");
+    for name in ["nas", "worm", "rest", "s3", "drive"] {
+        let restore = format!("at_{name} restore latest --host web01 --tag rlvm:job=web --target \"$TARGET\"\n");
+        let ran = pasted(&lab, &(commands(&kit, &[2, 5]) + &restore));
+        assert_eq!(ran.code, Some(0), "{name}\n{ran:?}");
+        is_restored(&lab);
+    }
+    // Nothing of one place is left behind for the next, nor for the shell.
+    let ran = pasted(&lab, &(commands(&kit, &[2, 5]) + "at_s3 cat config >&2\nenv\n"));
+    assert!(ran.code == Some(0) && !ran.stdout.contains("AWS_") && !ran.stdout.contains("RESTIC_"), "{ran:?}");
 }
 
 #[test]

@@ -70,8 +70,8 @@ fn bad() -> Line {
 /// Leaves out the style, which has a file of its own.
 fn without_style(page: &str) -> String {
     let (before, rest) = page.split_once("<style>").unwrap();
-    let before = before.split("sha256-").next().unwrap().to_owned() + "…\n";
-    before + rest.split_once("</style>").unwrap().1
+    let digest = Base64::encode_string(&Sha256::digest(STYLE.as_bytes()));
+    before.replace(&digest, "[DIGEST]") + rest.split_once("</style>").unwrap().1
 }
 
 #[test]

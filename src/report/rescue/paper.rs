@@ -73,7 +73,7 @@ impl Paper {
 
     /// Writes a fact that has a name.
     pub(super) fn named(&mut self, name: &str, text: &str) {
-        self.folded(&format!("  {name:<14}"), &" ".repeat(16), text);
+        self.folded(&format!("  {name:<15}"), &" ".repeat(17), text);
     }
 
     fn folded(&mut self, first: &str, later: &str, text: &str) {
@@ -179,8 +179,8 @@ mod tests {
             let words = ["restic".into(), "-o".into(), long.into(), Word::Shell("\"$@\"")];
             paper.command("  ", &words);
         });
-        let expected = "      w2='sftp.command=ssh -F ssh_config -p 2222 -l som'\n      \
-             w2=${w2}'ebody it'\\''s.a.long.name.lan -s sftp'\n      restic -o \"$w2\" \"$@\"\n";
+        let expected = "      w2='sftp.command=ssh -F ssh_config -p 2222 -l so'\n      \
+             w2=${w2}'mebody it'\\''s.a.long.name.lan -s sftp'\n      restic -o \"$w2\" \"$@\"\n";
         assert_eq!(text, expected);
     }
 
@@ -214,6 +214,6 @@ mod tests {
 
     #[test]
     fn nothing_moves_the_printer() {
-        assert_eq!(written(|paper| paper.line("a\u{1b}[2Jb\u{c}")), "a\u{fffd}[2Jb\u{fffd}\n");
+        assert_eq!(written(|paper| paper.line("a\u{1b}[2Jb\u{c}c")), "a\u{fffd}[2Jb\u{fffd}c\n");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Kit,
+    Kit, disks,
     paper::{Paper, Word},
 };
 use crate::{
@@ -115,7 +115,11 @@ fn facts(kit: &Kit<'_>, repository: &Repository, paper: &mut Paper) {
     paper.named("  repository", repository.place());
     paper.named("  worked as", repository.user.as_str());
     let Some(remote) = remote(repository) else {
-        paper.named("  note", "a directory of the host itself: its disk has to be there, mounted at that path");
+        let disk = match disks::of(kit, repository) {
+            Some(mount) => format!("its disk was {} on {}, mounted at {}", mount.kind, mount.source, mount.at),
+            None => "its disk has to be there, mounted where it was".into(),
+        };
+        paper.named("  note", &format!("a directory of the host itself: {disk}"));
         return;
     };
     let Some(machine) = &remote.machine else { return };
@@ -156,13 +160,13 @@ fn ssh(kit: &Kit<'_>, places: &Places, remotes: &[&Remote], paper: &mut Paper) {
         let mut lines = vec![
             format!("Host {}", machine.host),
             format!("HostName {}", machine.address),
-            format!("Port {}", machine.port),
             format!("StrictHostKeyChecking {ask}"),
             "UserKnownHostsFile known_hosts".into(),
             "GlobalKnownHostsFile /dev/null".into(),
         ];
-        let user = machine.user.as_ref().or(spec.and_then(|it| it.user.as_ref()));
-        lines.extend(user.map(|user| format!("User {user}")));
+        // What a destination says itself stands on the command line, and differs from one to the next.
+        lines.extend(spec.and_then(|it| it.port).map(|port| format!("Port {port}")));
+        lines.extend(spec.and_then(|it| it.user.as_ref()).map(|user| format!("User {user}")));
         if let Some(identity) = spec.and_then(|it| it.identity.as_ref()) {
             lines.push(format!("IdentityFile \"{}\"", places.path_of(identity.0.as_str())));
             lines.push("IdentitiesOnly yes".into());

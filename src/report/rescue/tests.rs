@@ -20,14 +20,14 @@ destinations:
   worm: { rclone: { ssh: { host: nas.lan }, path: web01 }, password_file: /etc/rlvm/worm.pass }
 ssh:
   keys: { /root/.ssh/id_rlvm: {} }
-  hosts: { nas.lan: { identity: /root/.ssh/id_rlvm, host_keys: [KEY] } }
+  hosts: { nas.lan: { identity: /root/.ssh/id_rlvm, host_keys: [HOST-KEY] } }
 jobs:
   www: { sources: [{ path: /srv/www }], to: [vault, off-site], exclude: [\"*.tmp\"], was: [web] }
   system: { sources: [{ lvm: { volume: vg0/root } }], to: [off_site], copy: { rest: { from: off_site } }, schedule: \"30 2 * * *\" }
 ";
 
 fn loaded(yaml: &str) -> (State, Expanded) {
-    let text = format!("version: 1\nhost: web01\n{}", yaml.replace("KEY", KEY));
+    let text = format!("version: 1\nhost: web01\n{}", yaml.replace("HOST-KEY", KEY));
     let state = crate::state::load("state", &mut |_| Ok(text.clone())).unwrap_or_else(|_| panic!("{text}")).state;
     let expanded = expand(&state, &Homes::default(), &Scope::Host);
     (state, expanded)
@@ -93,6 +93,7 @@ fn kit<'a>(state: &'a State, expanded: &'a Expanded, ledger: Option<&'a Ledger>)
         volume("vg0/snap", "swi-aos---", None),
     ];
     let revision = Revision { commit: "0123456789abcdef0123456789abcdef01234567".into(), dirty: true };
+    let disk = Mount { id: 2, at: "/srv/backup".parse().unwrap(), source: "/dev/sdb1".into(), ..mount.clone() };
     Kit {
         made: "2026-11-21 18:00 UTC".into(),
         state,
@@ -102,7 +103,7 @@ fn kit<'a>(state: &'a State, expanded: &'a Expanded, ledger: Option<&'a Ledger>)
         restic: None,
         users: [(UserName::root(), root)].into(),
         keys: BTreeMap::new(),
-        mounts: vec![mount],
+        mounts: vec![mount, disk],
         volumes: Some(Ok(volumes)),
     }
 }
