@@ -1,8 +1,12 @@
 //! What verbs have in common: the host, its files, the state, the ledger.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 
 use super::{
     Environment, Global,
@@ -40,6 +44,7 @@ pub(super) struct Context<'a> {
     pub(super) printer: Printer,
     /// Reads what the caller names.
     pub(super) files: CallersFiles,
+    since: Instant,
 }
 
 /// Where a state is looked for that nobody names.
@@ -86,7 +91,17 @@ impl<'a> Context<'a> {
     pub(super) fn new(global: &'a Global, environment: &'a Environment) -> Self {
         let printer = Printer::new(global, environment);
         let files = CallersFiles::new(environment.sudo_uid);
-        Self { global, environment, printer, files }
+        Self { global, environment, printer, files, since: Instant::now() }
+    }
+
+    /// Returns the time as it is now: what has passed since rlvm was started, added to the time that it was.
+    ///
+    /// # Errors
+    ///
+    /// If the clock is beyond all calendars.
+    pub(super) fn now(&self) -> Result<Timestamp> {
+        let now = self.environment.now.checked_add(self.since.elapsed()).unwrap_or(self.environment.now);
+        Timestamp::try_from(now).context("the clock is beyond all calendars")
     }
 
     /// Opens the host.

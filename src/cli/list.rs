@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use super::{context::Context, exit::Exit, kept::applied};
 use crate::{
     model::{Name, Schedule, UserName},
+    report::words::columns,
     source::Source,
     state::Job,
 };
@@ -143,18 +144,7 @@ fn table(jobs: &[Line]) -> String {
     let head = ["JOB", "ENABLED", "SCHEDULE", "NEXT", "SOURCES", "DESTINATIONS", "USER"];
     let rows: Vec<[String; 7]> =
         std::iter::once(head.map(str::to_owned)).chain(jobs.iter().map(row)).collect();
-    let mut text = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (place, cell) in row.iter().enumerate() {
-            let width = rows.iter().map(|row| row[place].chars().count()).max().unwrap_or(0) + 2;
-            line.push_str(cell);
-            line.extend(std::iter::repeat_n(' ', width - cell.chars().count()));
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
+    columns(&rows).join("\n") + "\n"
 }
 
 fn row(job: &Line) -> [String; 7] {

@@ -1,12 +1,14 @@
 //! The command line: one file a verb, thin; all printing, progress and exit codes.
 
 mod apply;
+mod ask;
 mod context;
 mod exit;
 mod extras;
 mod kept;
 mod ledger;
 mod list;
+mod metrics;
 mod observe;
 mod output;
 mod personal;
@@ -20,8 +22,10 @@ mod restic;
 mod run;
 mod secret;
 mod show;
+mod snapshots;
 mod ssh;
 mod ssh_agent;
+mod status;
 mod sweep;
 mod validate;
 mod why;
@@ -157,6 +161,8 @@ enum Verb {
     Sweep(sweep::SweepVerb),
     Why(why::WhyVerb),
     List(list::ListVerb),
+    Snapshots(snapshots::SnapshotsVerb),
+    Status(status::StatusVerb),
     Prune(prune::PruneVerb),
     Report(report::ReportVerb),
     RescueKit(rescue::RescueVerb),
@@ -216,6 +222,8 @@ fn run(cli: &Cli, environment: &Environment) -> Result<Exit> {
         Verb::Sweep(verb) => verb.run(&context),
         Verb::Why(verb) => verb.run(&context),
         Verb::List(verb) => verb.run(&context),
+        Verb::Snapshots(verb) => verb.run(&context),
+        Verb::Status(verb) => verb.run(&context),
         Verb::Prune(verb) => verb.run(&context),
         Verb::Report(verb) => verb.run(&context),
         Verb::RescueKit(verb) => verb.run(&context),

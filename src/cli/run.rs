@@ -19,7 +19,7 @@ use super::{
     context::Context,
     exit::{Exit, Failure},
     kept::applied,
-    records, sweep,
+    metrics, records, sweep,
 };
 use crate::{
     host::{Busy, Host as _, Lock, Real, Store, interrupted, random_id, watch_signals},
@@ -185,6 +185,7 @@ impl RunVerb {
         let kept = records::keep(context, host, state, &record.started, &record.line()?);
         teller.end(&record)?;
         kept.context("cannot keep the record of the run")?;
+        metrics::after(context, host, state);
         Ok(exit_of(&record))
     }
 }

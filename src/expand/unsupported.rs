@@ -30,7 +30,4 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
     for name in state.notify.keys() {
         say(format!("notify.{name}"), "notifications");
     }
-    if state.metrics.textfile.is_some() {
-        say("metrics".into(), "metrics");
-    }
 }

@@ -3,13 +3,17 @@
 use std::{
     fs::File,
     io::{Read, Seek, Write},
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result};
-use nix::fcntl::{Flock, OFlag};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 
 use super::{lock::Lock, private::PrivateDir, real::Real};
 use crate::model::HostPath;
+
+/// How old a file is that is no longer being made.
+const NEW: Duration = Duration::from_secs(60);
 
 /// Files in a private directory of rlvm's own.
 pub struct Store<'a> {
@@ -112,6 +116,23 @@ impl<'a> Store<'a> {
         let shown = dir.show(name);
         let file = dir.file(name, flags)?.with_context(|| format!("cannot make {shown}"))?;
         Ok(Held { file: Lock::hold(file)?, shown })
+    }
+
+    /// Says whether a file is there that nobody holds. One that was made or written to within the last minute is taken for
+    /// held: whoever makes it holds it at once, and must not find it busy because somebody looks.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened.
+    pub fn is_idle(&self, name: &str, now: SystemTime) -> Result<bool> {
+        let Some(dir) = PrivateDir::open(self.real, &self.dir)? else { return Ok(false) };
+        let Some(file) = dir.file(name, OFlag::O_RDONLY)? else { return Ok(false) };
+        let written = file.metadata().and_then(|meta| meta.modified());
+        let written = written.with_context(|| format!("cannot look at {}", dir.show(name)))?;
+        if now.duration_since(written).is_ok_and(|age| age >= NEW) {
+            return Ok(Flock::lock(file, FlockArg::LockSharedNonblock).is_ok());
+        }
+        Ok(false)
     }
 
     /// Removes a file, if it is there.

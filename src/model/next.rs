@@ -44,6 +44,24 @@ impl Schedule {
         None
     }
 
+    /// Returns the last time up to another one, that one too; none if there is no such time.
+    pub fn last(&self, until: DateTime) -> Option<DateTime> {
+        let times = self.times()?;
+        let mut date = until.date();
+        let mut to = u32::try_from(until.hour()).ok()? * 60 + u32::try_from(until.minute()).ok()?;
+        for _ in 0..FAR {
+            if times.has_day(date)
+                && let Some(minute) = (0..=to).rev().find(|minute| times.has_minute(*minute))
+            {
+                let part = |number: u32| i8::try_from(number).ok();
+                return Some(date.at(part(minute / 60)?, part(minute % 60)?, 0, 0));
+            }
+            date = date.yesterday().ok()?;
+            to = 24 * 60 - 1;
+        }
+        None
+    }
+
     /// Returns the longest time between two in a row from then on, in seconds; none if it does not come twice.
     pub fn longest_gap(&self, after: DateTime) -> Option<u64> {
         let mut last = self.next(after)?;
@@ -120,6 +138,26 @@ mod tests {
         ] {
             let next = schedule.parse::<Schedule>().unwrap().next(at(after));
             assert_eq!(next, expected.map(at), "{schedule} after {after}");
+        }
+    }
+
+    #[test]
+    fn the_last_times() {
+        for (schedule, until, expected) in [
+            ("30 2 * * *", "2026-11-21T01:00", Some("2026-11-20T02:30")),
+            ("30 2 * * *", "2026-11-21T02:30:59", Some("2026-11-21T02:30")),
+            ("@hourly", "2027-01-01T00:00", Some("2027-01-01T00:00")),
+            ("0 4 * * 7", "2026-11-21T12:00", Some("2026-11-15T04:00")),
+            ("0 0 29 2 *", "2026-11-21T00:00", Some("2024-02-29T00:00")),
+            ("0 0 31 2 *", "2026-11-21T00:00", None),
+            ("@reboot", "2026-11-21T00:00", None),
+        ] {
+            let last = schedule.parse::<Schedule>().unwrap().last(at(until));
+            assert_eq!(last, expected.map(at), "{schedule} until {until}");
+            if let Some(last) = last {
+                let next = schedule.parse::<Schedule>().unwrap().next(last);
+                assert!(next.is_some_and(|next| next > at(until)), "{schedule} until {until}");
+            }
         }
     }
 

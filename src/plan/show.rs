@@ -208,7 +208,7 @@ pub fn unified(name: &str, before: &str, after: &str) -> String {
 }
 
 /// Takes the power out of control characters: what stands in a file must not drive the terminal.
-fn visible(text: &str) -> String {
+pub fn visible(text: &str) -> String {
     if !text.contains(|c: char| c.is_control() && c != '\t') {
         return text.to_owned();
     }

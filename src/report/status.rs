@@ -47,12 +47,60 @@ pub enum Verdict {
     VerifyFailed,
     /// There are far more snapshots than the retention keeps: it is not pruned.
     RetentionUnmet,
+    /// A snapshot is of a time that has not come: a clock was wrong.
+    FromTheFuture,
     /// There is no repository.
     NotInitialised,
     /// The repository could not be got at.
     Unreachable,
     /// It is there, and cannot be read: damaged, locked, another password.
     Unreadable,
+}
+
+impl Verdict {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::Fresh,
+        Self::Due,
+        Self::Unscheduled,
+        Self::Overdue,
+        Self::NeverStored,
+        Self::Failing,
+        Self::Incomplete,
+        Self::Shrinking,
+        Self::Growing,
+        Self::NeverVerified,
+        Self::VerifyOverdue,
+        Self::VerifyFailed,
+        Self::RetentionUnmet,
+        Self::FromTheFuture,
+        Self::NotInitialised,
+        Self::Unreachable,
+        Self::Unreadable,
+    ];
+
+    /// Returns the word for it, the same as in JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Due => "due",
+            Self::Unscheduled => "unscheduled",
+            Self::Overdue => "overdue",
+            Self::NeverStored => "never_stored",
+            Self::Failing => "failing",
+            Self::Incomplete => "incomplete",
+            Self::Shrinking => "shrinking",
+            Self::Growing => "growing",
+            Self::NeverVerified => "never_verified",
+            Self::VerifyOverdue => "verify_overdue",
+            Self::VerifyFailed => "verify_failed",
+            Self::RetentionUnmet => "retention_unmet",
+            Self::FromTheFuture => "from_the_future",
+            Self::NotInitialised => "not_initialised",
+            Self::Unreachable => "unreachable",
+            Self::Unreadable => "unreadable",
+        }
+    }
 }
 
 /// A verdict with what a person should know of it.
@@ -133,6 +181,33 @@ pub struct Line {
     pub sizes: Vec<Size>,
 }
 
+impl Line {
+    /// Begins a line of which nothing is known yet.
+    pub fn new(job: Name, destination: Name, copy: bool) -> Self {
+        Self {
+            job,
+            destination,
+            copy,
+            level: Level::Ok,
+            judged: Vec::new(),
+            newest: None,
+            newest_id: None,
+            oldest: None,
+            snapshots: None,
+            bytes: None,
+            due: None,
+            next: None,
+            overdue_seconds: None,
+            failing_since: None,
+            verified: None,
+            drilled: None,
+            seconds: None,
+            added: None,
+            sizes: Vec::new(),
+        }
+    }
+}
+
 /// What is said of the host itself, or of rlvm on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remark {
@@ -157,9 +232,25 @@ pub struct Status {
     pub time: String,
     /// The worst of all.
     pub level: Level,
+    /// Whether anything in it was not asked anew. Nothing is cached: the repositories said it themselves.
+    #[serde(default)]
+    pub cached: bool,
     /// A line each job and destination, the worst first.
     pub lines: Vec<Line>,
     /// What else is to be said, the worst first.
     #[serde(default)]
     pub remarks: Vec<Remark>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_those_of_json() {
+        for verdict in Verdict::ALL {
+            assert_eq!(serde_json::to_value(verdict).unwrap(), verdict.word());
+        }
+        assert_eq!(Verdict::ALL.last(), Some(&Verdict::Unreadable));
+    }
 }

@@ -68,11 +68,7 @@ pub enum Found {
 pub fn found(output: &Output) -> Found {
     let complaint = output.stderr.trim();
     if output.timed_out {
-        let late = format!("{SILENT} {LOOK} s");
-        return Found::Unreachable(match retried(complaint) {
-            Some(why) => format!("{late}: {why}"),
-            None => late,
-        });
+        return late(output, LOOK);
     }
     match output.code {
         Some(0) => config_id(&output.stdout)
@@ -88,6 +84,15 @@ pub fn found(output: &Output) -> Found {
         }
         None => Found::Unreachable("restic was ended by a signal".into()),
     }
+}
+
+/// Says of what took longer than so many seconds what it was trying.
+pub fn late(output: &Output, limit: u64) -> Found {
+    let late = format!("{SILENT} {limit} s");
+    Found::Unreachable(match retried(output.stderr.trim()) {
+        Some(why) => format!("{late}: {why}"),
+        None => late,
+    })
 }
 
 /// Reads the words that came with exit code 1: before 0.17 with all that is not well, since then with what has no

@@ -87,6 +87,12 @@ impl Listed {
         self.tags.iter().find_map(|tag| tag.strip_prefix(OF_JOB)?.parse().ok())
     }
 
+    /// Says whether an id, whole or short, is its own, or that of the one that it was copied from.
+    pub fn is_called(&self, id: &str) -> bool {
+        let ids = std::iter::once(&self.id).chain(&self.original);
+        id.len() >= 8 && ids.into_iter().any(|whole| whole.starts_with(id))
+    }
+
     /// Says whether it is of one of these hosts and jobs: a name, and what it was before (R79).
     pub fn is_of(&self, hosts: &[HostName], jobs: &[Name]) -> bool {
         hosts.iter().any(|host| host.as_str() == self.hostname)

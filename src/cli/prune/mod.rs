@@ -17,6 +17,7 @@ use super::{
     context::Context,
     exit::{Exit, Failure},
     kept::applied,
+    metrics,
 };
 use crate::{
     expand::{expand, prunes},
@@ -103,7 +104,9 @@ impl PruneVerb {
             Timestamp::try_from(context.environment.now).context("the clock is beyond all calendars")?;
         let clock = (!self.clock_is_right).then_some(now);
         let (here, patience) = (host_name()?.to_string(), self.wait.seconds());
-        self.carry_out(context, &World { host: &host, here, clock, patience }, tasks)
+        let pruned = self.carry_out(context, &World { host: &host, here, clock, patience }, tasks);
+        metrics::after(context, &host, &state);
+        pruned
     }
 
     /// Runs the commands, and tells how each ended.

@@ -1,0 +1,66 @@
+//! Asks repositories for their snapshots, side by side: each opens with a key derivation, which is work for a core;
+//! those elsewhere mostly wait.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+};
+
+use anyhow::Result;
+
+use crate::{
+    expand::{Expanded, repository_of},
+    host::{Host as _, Real},
+    model::Name,
+    report::judge::Said,
+    resource::{Kind as _, Look, Looks, Repository, RepositoryState},
+    restic::{Found, late, listed},
+    side_by_side::side_by_side,
+};
+
+/// How long each may take, in seconds, unless somebody says.
+pub(super) const LIMIT: u64 = 30;
+
+/// Asks the repositories of these destinations, each within so many seconds. Changes nothing, and takes no lock.
+pub(super) fn ask(
+    host: &Real,
+    expanded: &Expanded,
+    destinations: &BTreeSet<&Name>,
+    limit: u64,
+) -> BTreeMap<Name, Said> {
+    let all = destinations.iter().filter_map(|name| Some((*name, repository_of(expanded, name)?)));
+    let (here, elsewhere): (Vec<_>, Vec<_>) = all.partition(|(_, repository)| repository.path().is_some());
+    let one = |(name, repository): &(&Name, &Repository)| {
+        let said = ask_one(host, repository, limit);
+        ((*name).clone(), said.unwrap_or_else(|err| Err(Found::Unreachable(format!("{err:#}")))))
+    };
+    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| side_by_side(&elsewhere, elsewhere.len(), one));
+        let mut said: BTreeMap<Name, Said> = side_by_side(&here, cores, one).into_iter().collect();
+        said.extend(waits.join().unwrap_or_default());
+        said
+    })
+}
+
+fn ask_one(host: &Real, repository: &Repository, limit: u64) -> Result<Said> {
+    let looker = host.looker();
+    if let Some(why) = repository.unfit(looker.as_ref())? {
+        return Ok(Err(Found::Unreachable(why)));
+    }
+    let output = looker.query(&repository.access().snapshots(limit)?)?;
+    if output.timed_out {
+        return Ok(Err(late(&output, limit)));
+    }
+    match listed(&output) {
+        // restic says so too where keys or the configuration were lost: of a directory of this host it is looked at.
+        Err(found @ (Found::WrongPassword | Found::Absent)) if repository.path().is_some() => {
+            let look = Look { host: looker.as_ref(), last: None, leaving: false, looks: Looks::default() };
+            Ok(Err(match repository.observe(&look)?.state {
+                RepositoryState::Opened(worse @ Found::Damaged(_)) => worse,
+                _ => found,
+            }))
+        }
+        said => Ok(said),
+    }
+}

@@ -1,0 +1,140 @@
+//! `rlvm status`: how the backups are, by what is in the repositories.
+
+mod beside;
+
+use std::{collections::BTreeSet, thread};
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use super::{
+    ask::{LIMIT, ask},
+    context::Context,
+    exit::{Exit, Failure},
+    kept::applied,
+    metrics, records,
+};
+use crate::{
+    expand::expand,
+    host::{Host as _, Real, Store},
+    model::{HostPath, Name, Span},
+    report::{
+        judge::{Asked, judge},
+        show,
+        status::{Level, Remark, Status},
+    },
+    state::State,
+};
+
+/// Say how the backups are: of each job at each destination, the worst first
+///
+/// Judged from the schedules in the state and the snapshots that are in the repositories, which are all asked anew, side by
+/// side: nothing is cached. What a repository cannot know comes from the records of runs and verifications. Nothing is
+/// changed, and no repository is locked. The state is the one that was applied last, unless --state names another.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rlvm status
+  rlvm status || mail -s 'backups' root < /dev/null      for a monitor: 0 or 9
+  rlvm status --fail-on warning --timeout 10s
+  rlvm status --json | jq -r '.lines[] | select(.level != \"ok\") | .job'
+  rlvm status --metrics /var/lib/prometheus/node-exporter/rlvm.prom
+
+A backup is due when the schedule has had a time since the newest snapshot, and overdue when that is longer ago than
+the job's jitter and twice what its runs take (15 minutes at least; an hour, or the job's timeout, if none is known).
+Shrinking is less than half of the median of the ten before, growing more than twice of it.
+
+Exit codes:
+  0  nothing as bad as --fail-on    9  something is")]
+pub(super) struct StatusVerb {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Exit 9 from this level on
+    #[arg(long, value_name = "LEVEL", default_value = "critical", value_enum)]
+    fail_on: FailOn,
+    /// Give up on a repository that takes longer
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    timeout: Span,
+    /// Write it as metrics for Prometheus into this file, an absolute path, and print nothing
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    metrics: Option<HostPath>,
+}
+
+/// From which level on the exit code tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    /// A person should look at something.
+    Warning,
+    /// A backup is missing, or cannot be relied on.
+    Critical,
+    /// Whatever it is.
+    Never,
+}
+
+impl FailOn {
+    fn exit(self, level: Level) -> Exit {
+        let unwell = match self {
+            Self::Warning => level >= Level::Warning,
+            Self::Critical => level >= Level::Critical,
+            Self::Never => false,
+        };
+        if unwell { Exit::Unwell } else { Exit::Ok }
+    }
+}
+
+impl StatusVerb {
+    pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
+        let host = context.host()?;
+        if host.looker().is_tree() {
+            let message = "backups are looked at by the running system, not below --root";
+            return Err(Failure::new(Exit::Usage, message).into());
+        }
+        let state = applied(context, &host)?;
+        let status = look_within(context, &host, &state, self.timeout.seconds())?;
+        if let Some(file) = &self.metrics {
+            metrics::put(context, &host, file, &status)?;
+        } else if self.json {
+            context.printer.json(&status)?;
+        } else {
+            let shown = show::text(&status, &context.environment.zone, context.printer.style);
+            context.printer.print(&shown)?;
+        }
+        Ok(self.fail_on.exit(status.level))
+    }
+}
+
+/// Asks all repositories, and judges what they say.
+///
+/// # Errors
+///
+/// If the records cannot be read. A repository that cannot be is a verdict.
+pub(super) fn look(context: &Context<'_>, host: &Real, state: &State) -> Result<Status> {
+    look_within(context, host, state, LIMIT)
+}
+
+fn look_within(context: &Context<'_>, host: &Real, state: &State, limit: u64) -> Result<Status> {
+    let now = context.now()?;
+    let expanded = expand(state, &context.homes(host, state)?, &context.scope()?);
+    let records = records::all(context, host)?;
+    let used: BTreeSet<&Name> =
+        state.jobs.values().flat_map(|job| job.to.iter().chain(job.copy.keys())).collect();
+    let ledger = context.ledger(&Store::new(host, &context.home()?));
+    let (said, remarks) = thread::scope(|scope| {
+        let said = scope.spawn(|| ask(host, &expanded, &used, limit));
+        let remarks: Vec<Remark> = beside::remarks(context, host, state, &ledger);
+        (said.join(), remarks)
+    });
+    let said = said.map_err(|_| anyhow::anyhow!("asking the repositories failed"))?;
+    let made = ledger.as_ref().ok().and_then(Option::as_ref).map(|(ledger, _)| beside::made(ledger));
+    let asked = Asked {
+        state,
+        now,
+        zone: &context.environment.zone,
+        said: &said,
+        made: &made.unwrap_or_default(),
+        runs: &records.runs,
+        checks: &records.checks,
+    };
+    Ok(judge(&asked, remarks))
+}

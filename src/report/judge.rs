@@ -1,0 +1,316 @@
+//! Judges each job at each destination: from what is declared, what its repository holds, and the records of runs and
+//! verifications. No clock, no I/O. What repositories say counts; records only tell what repositories do not know.
+
+mod history;
+mod kept;
+mod proof;
+mod size;
+#[cfg(test)]
+mod tests;
+mod times;
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use self::{
+    history::{Failing, History},
+    times::Times,
+};
+use super::{
+    status::{Judged, Level, Line, Remark, Status, Verdict},
+    words,
+};
+use crate::{
+    job::{self, Record},
+    model::{HostName, Name, Schedule, Span},
+    restic::{Found, Listed},
+    state::{Job, State},
+    verify::Checked,
+};
+
+/// The version of what `status --json` prints.
+const FORMAT: &str = "1.0";
+/// How far a snapshot may be ahead of the clock, in seconds: clocks differ.
+const AHEAD: i64 = 3600;
+/// How long after its time a prune is left to end, in seconds.
+const PRUNING: i64 = 86_400;
+/// How many snapshots more than are kept say nothing yet: restic's own rules are finer than ours.
+const SPARE: usize = 3;
+
+/// What a repository said: its snapshots, or what is the matter with it.
+pub type Said = Result<Vec<Listed>, Found>;
+
+/// What is judged from.
+pub struct Asked<'a> {
+    /// What is declared.
+    pub state: &'a State,
+    /// The time.
+    pub now: Timestamp,
+    /// By which clock schedules are meant.
+    pub zone: &'a TimeZone,
+    /// What each destination's repository said.
+    pub said: &'a BTreeMap<Name, Said>,
+    /// The destinations whose repository was there before.
+    pub made: &'a BTreeSet<Name>,
+    /// The runs that are known.
+    pub runs: &'a [Record],
+    /// The verifications that are known.
+    pub checks: &'a [Checked],
+}
+
+/// A job at a destination, with all that is known of it.
+struct Case<'a> {
+    asked: &'a Asked<'a>,
+    name: &'a Name,
+    job: &'a Job,
+    destination: &'a Name,
+    /// The names that the host has and had.
+    hosts: Vec<HostName>,
+    /// The names that the job has and had.
+    jobs: Vec<Name>,
+    /// The names that the destination has and had.
+    destinations: Vec<Name>,
+    history: History<'a>,
+    judged: Vec<Judged>,
+}
+
+/// Judges all jobs, the worst first, and puts the remarks beside.
+pub fn judge(asked: &Asked<'_>, mut remarks: Vec<Remark>) -> Status {
+    let mut lines: Vec<Line> = Vec::new();
+    for (name, job) in &asked.state.jobs {
+        let copies = job.copy.keys().map(|to| (to, true));
+        for (destination, copy) in job.to.iter().map(|to| (to, false)).chain(copies) {
+            lines.push(Case::new(asked, name, job, destination).line(copy));
+        }
+    }
+    let worst = |line: &Line| line.judged.first().map(|it| it.verdict);
+    lines.sort_by_key(|line| (Reverse(line.level), worst(line), line.job.clone(), line.copy));
+    remarks.sort_by_key(|remark| Reverse(remark.level));
+    let levels = lines.iter().map(|line| line.level).chain(remarks.iter().map(|remark| remark.level));
+    Status {
+        format_version: FORMAT.into(),
+        rlvm_version: env!("CARGO_PKG_VERSION").into(),
+        host: asked.state.host.clone(),
+        time: stamp(asked.now),
+        level: levels.max().unwrap_or_default(),
+        cached: false,
+        lines,
+        remarks,
+    }
+}
+
+impl<'a> Case<'a> {
+    fn new(asked: &'a Asked<'a>, name: &'a Name, job: &'a Job, destination: &'a Name) -> Self {
+        let state = asked.state;
+        let were = state.destinations.get(destination).map_or(&[][..], |it| &it.was);
+        let hosts = std::iter::once(&state.host).chain(&state.was).cloned().collect();
+        let jobs: Vec<Name> = std::iter::once(name).chain(&job.was).cloned().collect();
+        let destinations: Vec<Name> = std::iter::once(destination).chain(were).cloned().collect();
+        let history = History::of(asked.runs, &jobs, &destinations);
+        Self { asked, name, job, destination, hosts, jobs, destinations, history, judged: Vec::new() }
+    }
+
+    fn say(&mut self, verdict: Verdict, level: Level, message: impl Into<String>) {
+        self.judged.push(Judged { verdict, level, message: message.into() });
+    }
+
+    fn at(&self, time: Timestamp) -> String {
+        words::at(time, self.asked.zone)
+    }
+
+    fn schedule(&self) -> Option<Times<'a>> {
+        let schedule = self.job.schedule.as_ref().filter(|_| self.job.enabled)?;
+        Some(self.times(schedule)).filter(|times| times.after(self.asked.now).is_some())
+    }
+
+    fn times(&self, schedule: &'a Schedule) -> Times<'a> {
+        Times { schedule, zone: self.asked.zone }
+    }
+
+    fn line(mut self, copy: bool) -> Line {
+        let mut line = Line::new(self.name.clone(), self.destination.clone(), copy);
+        if let Some(times) = self.schedule() {
+            line.due = times.until(self.asked.now).map(stamp);
+            line.next = times.after(self.asked.now).map(stamp);
+        }
+        match self.asked.said.get(self.destination) {
+            Some(Ok(all)) => self.stored(all, &mut line),
+            Some(Err(found)) => self.unread(found, &mut line),
+            None => self.unread(&Found::Unreachable("it was not asked".into()), &mut line),
+        }
+        self.proven(&mut line);
+        if !self.job.enabled {
+            self.say(Verdict::Unscheduled, Level::Ok, "the job is disabled");
+        }
+        self.judged.sort_by_key(|it| (Reverse(it.level), it.verdict));
+        line.level = self.judged.first().map(|it| it.level).unwrap_or_default();
+        line.judged = self.judged;
+        line
+    }
+
+    /// Judges what a repository holds of the job.
+    fn stored(&mut self, all: &'a [Listed], line: &mut Line) {
+        let own = all.iter().filter(|it| it.is_of(&self.hosts, &self.jobs));
+        let mut own: Vec<(&Listed, Timestamp)> = own.filter_map(|it| Some((it, it.time()?))).collect();
+        own.sort_by_key(|(_, time)| *time);
+        line.snapshots = Some(own.len());
+        // One that is ahead of the clock would be fresh for as long as that takes.
+        let ahead = self.asked.now.as_second() + AHEAD;
+        let (own, future): (Vec<_>, Vec<_>) =
+            own.into_iter().partition(|(_, time)| time.as_second() <= ahead);
+        if let Some((it, time)) = future.first() {
+            let message = format!(
+                "snapshot {} is of {}, which is yet to come: a clock was wrong",
+                short(it),
+                self.at(*time)
+            );
+            self.say(Verdict::FromTheFuture, Level::Warning, message);
+        }
+        let newest = own.last();
+        line.newest = newest.map(|(_, time)| stamp(*time));
+        line.newest_id = newest.map(|(it, _)| it.id.clone());
+        line.oldest = own.first().map(|(_, time)| stamp(*time));
+        let newest = newest.map(|(_, time)| *time);
+        let failing = self.failing(newest, line);
+        self.fresh(newest, failing, line);
+        self.whole(newest);
+        self.sizes(&own, line);
+        self.retained(&own);
+    }
+
+    /// Judges how old the newest snapshot is.
+    fn fresh(&mut self, newest: Option<Timestamp>, failing: bool, line: &mut Line) {
+        let now = self.asked.now;
+        let Some(times) = self.schedule() else {
+            match newest {
+                None if self.job.enabled => {
+                    self.say(Verdict::NeverStored, Level::Warning, "nothing was ever stored");
+                }
+                None => {}
+                Some(_) if self.job.enabled => {
+                    self.say(Verdict::Unscheduled, Level::Ok, "it runs by hand");
+                }
+                Some(_) => {}
+            }
+            return;
+        };
+        let Some(newest) = newest else {
+            self.say(Verdict::NeverStored, Level::Critical, "nothing was ever stored");
+            return;
+        };
+        // The first time that it was not stored for.
+        let missed = times.after(newest).filter(|missed| *missed <= now);
+        let Some(missed) = missed else {
+            let age = words::length(now.as_second() - newest.as_second());
+            let message = format!("stored {age} ago");
+            return self.say(Verdict::Fresh, Level::Ok, message);
+        };
+        let late = now.as_second() - missed.as_second();
+        if late <= self.grace() && !failing {
+            let message = format!("due since {}: the run may be at it", self.at(missed));
+            return self.say(Verdict::Due, Level::Ok, message);
+        }
+        line.overdue_seconds = Some(late);
+        let message =
+            format!("overdue by {}: nothing is stored for {}", words::length(late), self.at(missed));
+        self.say(Verdict::Overdue, Level::Critical, message);
+    }
+
+    fn grace(&self) -> i64 {
+        let seconds = |span: Span| i64::try_from(span.seconds()).unwrap_or(i64::MAX);
+        self.history.grace(self.job.jitter.map(seconds), self.job.timeout.map(seconds))
+    }
+
+    /// Says whether each run has failed since some time, and what the last one came to.
+    fn failing(&mut self, newest: Option<Timestamp>, line: &mut Line) -> bool {
+        if let Some(last) = self.history.last() {
+            line.seconds = last.seconds;
+            line.added = last.summary.map(|summary| summary.data_added);
+        }
+        let Some(Failing { since, runs, why }) = self.history.failing(newest) else { return false };
+        let s = if runs == 1 { "" } else { "s" };
+        let message = format!("failing since {} ({runs} run{s}): {why}", self.at(since));
+        line.failing_since = Some(stamp(since));
+        self.say(Verdict::Failing, Level::Critical, message);
+        true
+    }
+
+    /// Says whether the newest snapshot lacks files, as its run's record has it.
+    fn whole(&mut self, newest: Option<Timestamp>) {
+        let Some(last) = self.history.last().filter(|last| last.status == job::Status::Incomplete) else {
+            return;
+        };
+        if newest.is_some_and(|newest| newest <= last.ended) {
+            let message = match last.unreadable {
+                0 => last.error.unwrap_or("some files could not be read").to_owned(),
+                1 => "1 file could not be read".into(),
+                count => format!("{count} files could not be read"),
+            };
+            self.say(Verdict::Incomplete, Level::Warning, message);
+        }
+    }
+
+    /// Says whether there are snapshots that the last prune should have removed.
+    fn retained(&mut self, own: &[(&Listed, Timestamp)]) {
+        let Some(retention) = self.job.retention.as_ref().filter(|_| self.job.enabled) else { return };
+        let (now, zone) = (self.asked.now, self.asked.zone);
+        let Some(schedule) = &self.job.prune.schedule else {
+            let over = kept::not_kept(own, retention, zone);
+            let keeps = own.len() - over;
+            if over > SPARE && own.len() > 2 * keeps {
+                let message = format!(
+                    "{} snapshots, and {keeps} are kept: prune it, or give it a `prune: schedule`",
+                    own.len()
+                );
+                self.say(Verdict::RetentionUnmet, Level::Warning, message);
+            }
+            return;
+        };
+        let since = Timestamp::from_second(now.as_second() - PRUNING).ok();
+        let Some(pruned) = since.and_then(|since| self.times(schedule).until(since)) else { return };
+        let then: Vec<(&Listed, Timestamp)> =
+            own.iter().filter(|(_, time)| *time <= pruned).copied().collect();
+        let over = kept::not_kept(&then, retention, zone);
+        if over > SPARE {
+            let message = format!(
+                "{over} snapshots are there still that were to go on {}: it is not pruned",
+                self.at(pruned)
+            );
+            self.say(Verdict::RetentionUnmet, Level::Warning, message);
+        }
+    }
+
+    /// Judges a repository that did not say what it holds.
+    fn unread(&mut self, found: &Found, line: &mut Line) {
+        let failing = self.failing(None, line);
+        // Of one that is away the records know how fresh it was.
+        let fresh = self.history.0.iter().rev().find(|went| went.status <= job::Status::Incomplete);
+        let missed = |stored: Timestamp| self.schedule().and_then(|times| times.after(stored));
+        let due = |missed: Timestamp| self.asked.now.as_second() - missed.as_second() > self.grace();
+        let lacks = fresh.is_none_or(|went| missed(went.started).is_some_and(due)) || failing;
+        let level = if lacks && self.job.enabled { Level::Critical } else { Level::Warning };
+        let bad = if self.job.enabled { Level::Critical } else { Level::Warning };
+        let (verdict, level) = match found {
+            Found::Absent => (Verdict::NotInitialised, bad),
+            Found::WrongPassword | Found::Damaged(_) => (Verdict::Unreadable, bad),
+            Found::Locked | Found::Ready { .. } => (Verdict::Unreadable, level),
+            Found::Unreachable(_) => (Verdict::Unreachable, level),
+        };
+        let gone = *found == Found::Absent && self.asked.made.contains(self.destination);
+        let gone = gone.then(|| "the repository is gone: is what it lies on mounted?".to_owned());
+        self.say(verdict, level, gone.unwrap_or_else(|| words::trouble(found)));
+    }
+}
+
+/// Writes a time for machines.
+fn stamp(time: Timestamp) -> String {
+    time.round(jiff::Unit::Second).unwrap_or(time).to_string()
+}
+
+fn short(it: &Listed) -> &str {
+    it.id.get(..8).unwrap_or(&it.id)
+}
