@@ -2,18 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
-use jiff::Timestamp;
 
 use super::{
     context::Context,
     exit::{Exit, Failure},
+    kept::applied,
+    status::look,
 };
-use crate::report::{
-    page::{latest, page},
-    read::read,
-    status::Status,
+use crate::{
+    host::Host as _,
+    report::{
+        page::{latest, page},
+        read::read,
+        status::Status,
+    },
 };
 
 /// Write a page about the backups: of this host, or of several from their `status --json`
@@ -43,8 +47,7 @@ pub(super) struct ReportVerb {
 impl ReportVerb {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
         let all = if self.from.is_empty() { vec![own(context)?] } else { given(context, &self.from)? };
-        let now = Timestamp::try_from(context.environment.now).context("the clock is beyond all calendars")?;
-        let text = page(&all, now);
+        let text = page(&all, context.now()?);
         if self.html == Path::new("-") {
             context.printer.print(&text)?;
         } else {
@@ -59,7 +62,9 @@ fn given(context: &Context<'_>, files: &[PathBuf]) -> Result<Vec<Status>> {
     let mut all = Vec::new();
     for file in files {
         let text = context.files.read(file)?;
-        all.push(read(&text).map_err(|bad| Failure::new(Exit::Failed, format!("{}: {bad}", file.display())))?);
+        all.push(
+            read(&text).map_err(|bad| Failure::new(Exit::Failed, format!("{}: {bad}", file.display())))?,
+        );
     }
     let (all, twice) = latest(all);
     for host in twice {
@@ -69,6 +74,13 @@ fn given(context: &Context<'_>, files: &[PathBuf]) -> Result<Vec<Status>> {
 }
 
 /// Asks this host.
-fn own(_context: &Context<'_>) -> Result<Status> {
-    Err(Failure::new(Exit::Failed, "status is not there yet").into())
+fn own(context: &Context<'_>) -> Result<Status> {
+    let host = context.host()?;
+    if host.looker().is_tree() {
+        let message = "backups are looked at by the running system, not below --root";
+        return Err(Failure::new(Exit::Usage, message)
+            .help("--from makes a page of what others have said")
+            .into());
+    }
+    look(context, &host, &applied(context, &host)?)
 }

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use jiff::Timestamp;
 
 use super::{
     context::{Context, Search},
@@ -93,7 +92,6 @@ fn kit<'a>(
 ) -> Result<Kit<'a>> {
     let looker = host.looker();
     let looker = looker.as_ref();
-    let now = Timestamp::try_from(context.environment.now)?;
     let mut users = BTreeMap::new();
     for job in state.jobs.values() {
         if let Some(entry) = looker.user(&job.user)? {
@@ -111,9 +109,10 @@ fn kit<'a>(
     }
     let mounts = if looker.is_tree() { Vec::new() } else { real_mounts(looker) };
     let on_volumes = state.jobs.values().flat_map(|job| &job.sources).any(|it| matches!(it, Source::Lvm(_)));
-    let volumes = (on_volumes && !looker.is_tree()).then(|| volumes(looker).map_err(|err| format!("{err:#}")));
+    let volumes =
+        (on_volumes && !looker.is_tree()).then(|| volumes(looker).map_err(|err| format!("{err:#}")));
     let restic = if state.restic.is_some() || looker.is_tree() { None } else { restic(looker)? };
-    let made = now.strftime("%Y-%m-%d %H:%M UTC").to_string();
+    let made = context.now()?.strftime("%Y-%m-%d %H:%M UTC").to_string();
     Ok(Kit { made, state, origin, expanded, ledger, restic, users, keys, mounts, volumes })
 }
 

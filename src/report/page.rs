@@ -11,8 +11,11 @@ use base64ct::{Base64, Encoding};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use self::words::{absolute, badge, esc, level, moment, span};
-use super::status::{Level, Remark, Status};
+use self::words::{absolute, badge, esc, moment, span};
+use super::{
+    show::word,
+    status::{Level, Remark, Status},
+};
 
 /// How the page looks. It stands in the page itself.
 const STYLE: &str = include_str!("page/style.css");
@@ -39,7 +42,7 @@ pub fn page(all: &[Status], now: Timestamp) -> String {
          <footer><p>Judged from the declared schedules and the snapshots that are in the repositories.</p></footer>\n\
          </body>\n</html>\n",
         policy(),
-        level(worst),
+        word(worst),
         headline(&hosts, worst),
         stamp(now),
         esc(env!("CARGO_PKG_VERSION")),
@@ -140,7 +143,10 @@ fn age(status: &Status, now: Timestamp) -> Option<Remark> {
     (seconds > OLD).then(|| Remark {
         about: "status".into(),
         level: Level::Warning,
-        message: format!("what is said here is {} old: nothing has been heard of the host since", span(seconds.unsigned_abs())),
+        message: format!(
+            "what is said here is {} old: nothing has been heard of the host since",
+            span(seconds.unsigned_abs())
+        ),
     })
 }
 
@@ -165,7 +171,7 @@ fn headline(hosts: &[Host<'_>], worst: Level) -> String {
         1 => "; 1 remark".into(),
         several => format!("; {several} remarks"),
     };
-    format!("<p class=\"headline {}\">{} {backups}{beside}</p>\n", level(worst), badge(worst))
+    format!("<p class=\"headline {}\">{} {backups}{beside}</p>\n", word(worst), badge(worst))
 }
 
 fn stamp(now: Timestamp) -> String {

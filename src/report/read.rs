@@ -31,7 +31,9 @@ impl std::error::Error for NoStatus {}
 pub fn read(text: &str) -> Result<Status, NoStatus> {
     let first: Value = serde_json::from_str(text).map_err(|err| NoStatus(format!("no JSON: {err}")))?;
     let Some(version) = first.get("format_version").and_then(Value::as_str) else {
-        return Err(NoStatus("no status: it has no `format_version`; write one with rlvm status --json".into()));
+        return Err(NoStatus(
+            "no status: it has no `format_version`; write one with rlvm status --json".into(),
+        ));
     };
     if version.split('.').next() != Some(MAJOR) {
         let written = first.get("rlvm_version").and_then(Value::as_str).unwrap_or("a newer one");
@@ -112,7 +114,10 @@ mod tests {
             ("{\n  \"a\":\n}", "no JSON: expected value at line 3 column 1"),
             ("{}", "it has no `format_version`"),
             ("[]", "it has no `format_version`"),
-            (&ONE.replace("\"1.0\"", "\"2.0\""), "a status of version 2.0, and this rlvm reads 1.x: it is of rlvm 0.1.0"),
+            (
+                &ONE.replace("\"1.0\"", "\"2.0\""),
+                "a status of version 2.0, and this rlvm reads 1.x: it is of rlvm 0.1.0",
+            ),
             (&ONE.replace("\"1.0\"", "\"10.0\""), "version 10.0"),
             (&ONE.replace("\"web01\"", "\"<b>\""), "line 1 column"),
             (&ONE.replace("\"vault\"", "\"../x\""), "line 2 column"),

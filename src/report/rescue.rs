@@ -98,8 +98,8 @@ impl Kit<'_> {
         paper.section("The state, as YAML");
         paper.say("Without secrets. To get it out of this file:");
         paper.line("");
-        paper.line("  awk '/^[|] /{if(n++)print l;l=substr($0,3)}");
-        paper.line("    /^[|][+]/{l=l substr($0,3)}END{print l}' KIT > state.yaml");
+        paper.line(": awk '/^[|] /{if(n++)print l;l=substr($0,3)}");
+        paper.line(":   /^[|][+]/{l=l substr($0,3)}END{print l}' KIT > state.yaml");
         paper.line("");
         paper.kept(&to_yaml(self.state)?);
         paper.line("");
@@ -122,7 +122,9 @@ impl Kit<'_> {
             "in git",
             &match revision {
                 Some(Revision { commit, dirty: false }) => format!("revision {commit}"),
-                Some(Revision { commit, dirty: true }) => format!("revision {commit}, with changes beside it"),
+                Some(Revision { commit, dirty: true }) => {
+                    format!("revision {commit}, with changes beside it")
+                }
                 None => "no revision is known: the state stands at the end".into(),
             },
         );
@@ -195,7 +197,8 @@ impl Kit<'_> {
             return;
         }
         let found = self.restic.as_ref();
-        let release = found.and_then(|found| found.version).and_then(|it| it.to_string().parse::<Release>().ok());
+        let release =
+            found.and_then(|found| found.version).and_then(|it| it.to_string().parse::<Release>().ok());
         match found {
             Some(FoundRestic { path, version, sha256 }) => {
                 let version = version.map_or("of an unknown version".into(), |it| it.to_string());
@@ -251,7 +254,8 @@ impl Kit<'_> {
         jobs.sort_by_key(|(_, job)| depth(job));
         for (name, job) in jobs {
             paper.line("");
-            paper.say(&format!("Job {name}: {}", job.sources.iter().map(what).collect::<Vec<_>>().join(", ")));
+            paper
+                .say(&format!("Job {name}: {}", job.sources.iter().map(what).collect::<Vec<_>>().join(", ")));
             for (place, destination) in job.to.iter().chain(job.copy.keys()).enumerate() {
                 if place > 0 {
                     let copy = if job.copy.contains_key(destination) { ", a copy" } else { "" };
@@ -293,7 +297,8 @@ impl Kit<'_> {
         ] {
             paper.fact(&format!("[ ] {step}"));
         }
-        let known: Vec<(&Name, &str)> = self.destinations().filter_map(|name| Some((name, self.id_of(name)?))).collect();
+        let known: Vec<(&Name, &str)> =
+            self.destinations().filter_map(|name| Some((name, self.id_of(name)?))).collect();
         if !known.is_empty() {
             paper.line("");
             paper.say("The repositories are these, by their ids (`cat config` shows them):");
@@ -351,7 +356,9 @@ fn what(source: &Source) -> String {
         Source::Lvm(lvm) => format!("logical volume {}{paths}", lvm.volume),
         Source::Btrfs(btrfs) => format!("btrfs subvolume {}", btrfs.subvolume),
         Source::Volume(volume) => format!("container volume {}", volume.name),
-        Source::Mysql(it) => format!("MySQL database {}", it.database.as_ref().map_or("(all)", |it| it.as_str())),
+        Source::Mysql(it) => {
+            format!("MySQL database {}", it.database.as_ref().map_or("(all)", |it| it.as_str()))
+        }
         Source::Postgres(it) => {
             format!("PostgreSQL database {}", it.database.as_ref().map_or("(all)", |it| it.as_str()))
         }

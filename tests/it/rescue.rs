@@ -64,7 +64,8 @@ fn content(lab: &Lab) {
 fn is_restored(lab: &Lab) {
     for dir in ["/srv/www", "/etc/rlvm/notes"] {
         let listed = |root: &str| {
-            let script = format!("cd {root}{dir} && find . -printf '%p %y %m %U %G %l %T@\\n' | sort && cat *");
+            let script =
+                format!("cd {root}{dir} && find . -printf '%p %y %m %U %G %l %T@\\n' | sort && cat *");
             lab.ok(&["sh", "-c", &script])
         };
         assert_eq!(listed("/var/tmp/restored"), listed(""), "{dir}");
@@ -92,7 +93,10 @@ fn a_kit_is_followed_with_each_restic() {
         for secret in [near.trim(), "canary-far"] {
             assert!(!kit.contains(secret), "{secret}");
         }
-        assert!(kit.contains(&format!("The host used restic {}, {}/restic", version.version, version.dir)), "{kit}");
+        assert!(
+            kit.contains(&format!("The host used restic {}, {}/restic", version.version, version.dir)),
+            "{kit}"
+        );
         assert!(kit.contains("NEVER PUT AWAY") && kit.contains("rlvm secret show near"), "{kit}");
 
         lab.ok(&["rm", "-rf", "/var/lib/rlvm"]);
@@ -110,8 +114,12 @@ fn a_kit_is_followed_with_each_restic() {
             is_restored(&lab);
         }
         // The state comes back out of it, and is the same.
-        lab.ok(&["sh", "-c", "awk '/^[|] /{if(n++)print l;l=substr($0,3)} /^[|][+]/{l=l substr($0,3)}END{print l}' \
-             /var/tmp/kit > /var/tmp/state.yaml; head -n -1 /var/tmp/kit | sha256sum > /var/tmp/sum"]);
+        lab.ok(&[
+            "sh",
+            "-c",
+            "awk '/^[|] /{if(n++)print l;l=substr($0,3)} /^[|][+]/{l=l substr($0,3)}END{print l}' \
+             /var/tmp/kit > /var/tmp/state.yaml; head -n -1 /var/tmp/kit | sha256sum > /var/tmp/sum",
+        ]);
         let (first, sum) = (lab.expect(0, &["show"]).stdout, lab.read("/var/tmp/sum"));
         let again = lab.run(&["rlvm", "--state", "/var/tmp/state.yaml", "show"]);
         assert_eq!(again.stdout, first, "{again:?}");
@@ -143,7 +151,7 @@ fn move_secrets(lab: &Lab, kit: &str) {
     for line in kit.lines() {
         if let Some((_, file)) = line.split_once("[ ] secrets/") {
             to = Some(file.to_owned());
-        } else if let Some((_, path)) = line.split_once("     on the host  ")
+        } else if let Some((_, path)) = line.split_once(":    on the host ")
             && let Some(file) = to.take()
         {
             let path = path.split(", of ").next().unwrap().trim();
@@ -175,7 +183,11 @@ fn places_elsewhere_are_reached_with_the_kit_alone() {
     ] {
         lab.file_of(&format!("/etc/rlvm/{file}"), &text, 0, 0o600);
     }
-    lab.state(&format!("{}{}", ELSEWHERE.replace("KEY", &sshd.host_key()), job("[nas, worm, rest, s3, drive]")));
+    lab.state(&format!(
+        "{}{}",
+        ELSEWHERE.replace("KEY", &sshd.host_key()),
+        job("[nas, worm, rest, s3, drive]")
+    ));
     lab.apply();
     lab.expect(0, &["run", "web"]);
     let kit = lab.expect(0, &["rescue-kit"]).stdout;
@@ -186,31 +198,52 @@ fn places_elsewhere_are_reached_with_the_kit_alone() {
 
     // The host is another one: no configuration of ssh, no known host, no secret but those that somebody has brought.
     move_secrets(&lab, &kit);
-    lab.ok(&["rm", "-r", "/etc/rlvm/pass", "/etc/rlvm/rest", "/var/lib/rlvm", "/root/.ssh/config", "/root/.ssh/known_hosts"]);
+    lab.ok(&[
+        "rm",
+        "-r",
+        "/etc/rlvm/pass",
+        "/etc/rlvm/rest",
+        "/var/lib/rlvm",
+        "/root/.ssh/config",
+        "/root/.ssh/known_hosts",
+    ]);
     let script = commands(&kit, &[2, 5, 6]);
     let ran = pasted(&lab, &script);
     assert!(ran.code == Some(0) && ran.stdout.matches("rlvm:job=web").count() == 5, "{script}\n{ran:?}");
     for name in ["nas", "worm", "rest", "s3", "drive"] {
-        let restore = format!("at_{name} restore latest --host web01 --tag rlvm:job=web --target \"$TARGET\"\n");
+        let restore =
+            format!("at_{name} restore latest --host web01 --tag rlvm:job=web --target \"$TARGET\"\n");
         let ran = pasted(&lab, &(commands(&kit, &[2, 5]) + &restore));
         assert_eq!(ran.code, Some(0), "{name}\n{ran:?}");
         is_restored(&lab);
     }
     // Nothing of one place is left behind for the next, nor for the shell.
     let ran = pasted(&lab, &(commands(&kit, &[2, 5]) + "at_s3 cat config >&2\nenv\n"));
-    assert!(ran.code == Some(0) && !ran.stdout.contains("AWS_") && !ran.stdout.contains("RESTIC_"), "{ran:?}");
+    assert!(
+        ran.code == Some(0) && !ran.stdout.contains("AWS_") && !ran.stdout.contains("RESTIC_"),
+        "{ran:?}"
+    );
 }
 
 #[test]
 fn what_is_applied_counts_and_a_state_that_is_named() {
     let on = Scratch::new();
     on.state(&format!("destinations:{LOCAL}{}", job("[near]")));
-    let ran = on.ran(Command::new(on.command(&[]).get_program()).args(["--root", on.root().to_str().unwrap()]).args(["--host", "web01", "rescue-kit"]).env_clear());
+    let ran = on.ran(
+        Command::new(on.command(&[]).get_program())
+            .args(["--root", on.root().to_str().unwrap()])
+            .args(["--host", "web01", "rescue-kit"])
+            .env_clear(),
+    );
     assert!(ran.code == Some(1) && ran.stderr.contains("nothing was applied here yet"), "{ran:?}");
     let before = on.tree_hash();
     let ran = on.expect(0, &["rescue-kit"]);
     assert_eq!(on.tree_hash(), before, "it only looks");
-    assert!(ran.stdout.contains("named by hand, perhaps not applied") && ran.stderr.contains("it is not made yet"), "{ran:?}");
+    assert!(
+        ran.stdout.contains("named by hand, perhaps not applied")
+            && ran.stderr.contains("it is not made yet"),
+        "{ran:?}"
+    );
 
     let out = on.beside("kit");
     let target = on.beside("target");

@@ -96,7 +96,9 @@ impl World {
         let status = self.status(job, now);
         assert_eq!(status.level, status.lines[0].level);
         let all = status.lines[0].judged.iter();
-        all.map(|it| format!("{:?} {}: {}", it.level, it.verdict.word(), it.message)).collect::<Vec<_>>().join("; ")
+        all.map(|it| format!("{:?} {}: {}", it.level, it.verdict.word(), it.message))
+            .collect::<Vec<_>>()
+            .join("; ")
     }
 }
 
@@ -111,13 +113,48 @@ fn how_fresh() {
     for (job, stored, now, expected) in [
         (DAILY, &["2026-11-21T01:30:05Z"][..], NOW, "Ok fresh: stored 10h 29m ago"),
         // Of the last time but one.
-        (DAILY, &["2026-11-20T01:30:05Z"], "2026-11-21T01:30:00Z", "Ok due: due since Sat 2026-11-21 02:30: the run may be at it"),
-        (DAILY, &["2026-11-20T01:30:05Z"], "2026-11-21T02:30:00Z", "Ok due: due since Sat 2026-11-21 02:30: the run may be at it"),
-        (DAILY, &["2026-11-20T01:30:05Z"], "2026-11-21T02:30:01Z", "Critical overdue: overdue by 1h: nothing is stored for Sat 2026-11-21 02:30"),
-        (DAILY, &["2026-11-18T01:30:05Z"], NOW, "Critical overdue: overdue by 2d 10h: nothing is stored for Thu 2026-11-19 02:30"),
-        (&jitter, &["2026-11-20T01:30:05Z"], "2026-11-21T04:30:00Z", "Ok due: due since Sat 2026-11-21 02:30: the run may be at it"),
-        (&jitter, &["2026-11-20T01:30:05Z"], "2026-11-21T04:30:01Z", "Critical overdue: overdue by 3h: nothing is stored for Sat 2026-11-21 02:30"),
-        (&timeout, &["2026-11-20T01:30:05Z"], "2026-11-21T07:30:00Z", "Ok due: due since Sat 2026-11-21 02:30: the run may be at it"),
+        (
+            DAILY,
+            &["2026-11-20T01:30:05Z"],
+            "2026-11-21T01:30:00Z",
+            "Ok due: due since Sat 2026-11-21 02:30: the run may be at it",
+        ),
+        (
+            DAILY,
+            &["2026-11-20T01:30:05Z"],
+            "2026-11-21T02:30:00Z",
+            "Ok due: due since Sat 2026-11-21 02:30: the run may be at it",
+        ),
+        (
+            DAILY,
+            &["2026-11-20T01:30:05Z"],
+            "2026-11-21T02:30:01Z",
+            "Critical overdue: overdue by 1h: nothing is stored for Sat 2026-11-21 02:30",
+        ),
+        (
+            DAILY,
+            &["2026-11-18T01:30:05Z"],
+            NOW,
+            "Critical overdue: overdue by 2d 10h: nothing is stored for Thu 2026-11-19 02:30",
+        ),
+        (
+            &jitter,
+            &["2026-11-20T01:30:05Z"],
+            "2026-11-21T04:30:00Z",
+            "Ok due: due since Sat 2026-11-21 02:30: the run may be at it",
+        ),
+        (
+            &jitter,
+            &["2026-11-20T01:30:05Z"],
+            "2026-11-21T04:30:01Z",
+            "Critical overdue: overdue by 3h: nothing is stored for Sat 2026-11-21 02:30",
+        ),
+        (
+            &timeout,
+            &["2026-11-20T01:30:05Z"],
+            "2026-11-21T07:30:00Z",
+            "Ok due: due since Sat 2026-11-21 02:30: the run may be at it",
+        ),
         (DAILY, &[], NOW, "Critical never_stored: nothing was ever stored"),
         // By hand, at boot, and on no day of any calendar.
         ("", &["2020-11-20T01:30:05Z"], NOW, "Ok unscheduled: it runs by hand"),
@@ -126,11 +163,21 @@ fn how_fresh() {
         (&disabled, &["2020-11-20T01:30:05Z"], NOW, "Ok unscheduled: the job is disabled"),
         (&disabled, &[], NOW, "Ok unscheduled: the job is disabled"),
         // A clock was wrong: what is there beside counts.
-        (DAILY, &["2026-11-21T01:30:05Z", "2027-01-01T00:00:00Z"], NOW, "Warning from_the_future: snapshot 32303237 is of Fri 2027-01-01 01:00, which is yet to come: a clock was wrong; Ok fresh: stored 10h 29m ago"),
+        (
+            DAILY,
+            &["2026-11-21T01:30:05Z", "2027-01-01T00:00:00Z"],
+            NOW,
+            "Warning from_the_future: snapshot 32303237 is of Fri 2027-01-01 01:00, which is yet to come: a clock was wrong; Ok fresh: stored 10h 29m ago",
+        ),
         (DAILY, &["2026-11-21T12:30:00Z"], NOW, "Ok fresh: stored 0s ago"),
         // The clock is put forward over 2:30, and back to it.
         (DAILY, &["2026-03-29T01:00:01Z"], "2026-03-29T12:00:00Z", "Ok fresh: stored 10h 59m ago"),
-        (DAILY, &["2026-03-28T01:30:05Z"], "2026-03-29T01:00:00Z", "Ok due: due since Sun 2026-03-29 03:00: the run may be at it"),
+        (
+            DAILY,
+            &["2026-03-28T01:30:05Z"],
+            "2026-03-29T01:00:00Z",
+            "Ok due: due since Sun 2026-03-29 03:00: the run may be at it",
+        ),
         (DAILY, &["2026-10-25T00:30:05Z"], "2026-10-25T12:00:00Z", "Ok fresh: stored 11h 29m ago"),
     ] {
         assert_eq!(World::of(stored).judged(job, now), expected, "{job} {stored:?} {now}");
@@ -184,14 +231,22 @@ fn what_the_records_tell() {
 #[test]
 fn how_large() {
     let days = |sizes: &[&str]| -> Vec<String> {
-        let day = |(place, mib): (usize, &&str)| format!("2026-11-{:02}T01:30:05Z web01 web {mib}", 22 - sizes.len() + place);
+        let day = |(place, mib): (usize, &&str)| {
+            format!("2026-11-{:02}T01:30:05Z web01 web {mib}", 22 - sizes.len() + place)
+        };
         sizes.iter().enumerate().map(day).collect()
     };
     for (sizes, expected) in [
-        (&["100", "100", "100", "49"][..], "Warning shrinking: shrinking: 49.0 MiB, and 100.0 MiB is usual; Ok fresh: stored 10h 29m ago"),
+        (
+            &["100", "100", "100", "49"][..],
+            "Warning shrinking: shrinking: 49.0 MiB, and 100.0 MiB is usual; Ok fresh: stored 10h 29m ago",
+        ),
         (&["100", "100", "100", "50"], "Ok fresh: stored 10h 29m ago"),
         (&["100", "100", "20"], "Ok fresh: stored 10h 29m ago"),
-        (&["100", "100", "100", "999"], "Warning growing: growing: 999.0 MiB, and 100.0 MiB is usual; Ok fresh: stored 10h 29m ago"),
+        (
+            &["100", "100", "100", "999"],
+            "Warning growing: growing: 999.0 MiB, and 100.0 MiB is usual; Ok fresh: stored 10h 29m ago",
+        ),
         // It was so before.
         (&["20", "100", "100", "21", "22", "20", "20"], "Ok fresh: stored 10h 29m ago"),
     ] {
@@ -209,16 +264,46 @@ fn how_proven() {
     let fresh = "Ok fresh: stored 10h 29m ago";
     let (old, new) = ("2026-10-20T01:30:05Z", "2026-11-21T01:30:05Z");
     for (job, stored, runs, checks, expected) in [
-        (&*monthly, &[old, new][..], &[][..], &[][..], "Warning never_verified: never verified: it was due on Sun 2026-11-01 06:00; "),
+        (
+            &*monthly,
+            &[old, new][..],
+            &[][..],
+            &[][..],
+            "Warning never_verified: never verified: it was due on Sun 2026-11-01 06:00; ",
+        ),
         // Its time has not come yet, or has just come.
         (&monthly, &[new], &[], &[], ""),
         // Little is kept; the records know since when there are backups.
-        (&monthly, &[new], &["success 2026-09-01T01:30:00Z"], &[], "Warning never_verified: never verified: it was due on Tue 2026-09-01 06:00; "),
+        (
+            &monthly,
+            &[new],
+            &["success 2026-09-01T01:30:00Z"],
+            &[],
+            "Warning never_verified: never verified: it was due on Tue 2026-09-01 06:00; ",
+        ),
         (DAILY, &[old, new], &[], &[], ""),
         (&monthly, &[old, new], &[], &["well 2026-11-01T05:00:00Z"], ""),
-        (&monthly, &[old, new], &[], &["well 2026-10-01T05:00:00Z"], "Warning verify_overdue: last verified on Thu 2026-10-01 07:00: it was due on Sun 2026-11-01 06:00; "),
-        (DAILY, &[new], &[], &["well 2026-10-01T05:00:00Z", "damaged 2026-11-01T05:00:00Z"], "Critical verify_failed: the verification of Sun 2026-11-01 06:00 failed: damaged; "),
-        (DAILY, &[new], &[], &["unreachable 2026-11-01T05:00:00Z"], "Warning verify_failed: the verification of Sun 2026-11-01 06:00 failed: unreachable; "),
+        (
+            &monthly,
+            &[old, new],
+            &[],
+            &["well 2026-10-01T05:00:00Z"],
+            "Warning verify_overdue: last verified on Thu 2026-10-01 07:00: it was due on Sun 2026-11-01 06:00; ",
+        ),
+        (
+            DAILY,
+            &[new],
+            &[],
+            &["well 2026-10-01T05:00:00Z", "damaged 2026-11-01T05:00:00Z"],
+            "Critical verify_failed: the verification of Sun 2026-11-01 06:00 failed: damaged; ",
+        ),
+        (
+            DAILY,
+            &[new],
+            &[],
+            &["unreachable 2026-11-01T05:00:00Z"],
+            "Warning verify_failed: the verification of Sun 2026-11-01 06:00 failed: unreachable; ",
+        ),
         (DAILY, &[new], &[], &["damaged 2026-11-01T05:00:00Z", "well 2026-11-02T05:00:00Z"], ""),
     ] {
         let world = World::of(stored).runs(runs).checks(checks);
@@ -230,7 +315,8 @@ fn how_proven() {
 fn how_well_kept() {
     let days: Vec<String> = (1..=21).map(|day| format!("2026-11-{day:02}T01:30:05Z")).collect();
     let days: Vec<&str> = days.iter().map(String::as_str).collect();
-    let weekly = |keep: u32| format!("{DAILY}, retention: {{ daily: {keep} }}, prune: {{ schedule: '0 5 * * 0' }}");
+    let weekly =
+        |keep: u32| format!("{DAILY}, retention: {{ daily: {keep} }}, prune: {{ schedule: '0 5 * * 0' }}");
     let by_hand = format!("{DAILY}, retention: {{ daily: 7 }}");
     let fresh = "Ok fresh: stored 10h 29m ago";
     // On Sunday the 15th 15 were there.
@@ -238,7 +324,8 @@ fn how_well_kept() {
     assert_eq!(World::of(&days).judged(&weekly(7), NOW), format!("{said}{fresh}"));
     assert_eq!(World::of(&days[8..]).judged(&weekly(7), NOW), fresh, "pruned then");
     assert_eq!(World::of(&days).judged(&weekly(14), NOW), fresh);
-    let said = "Warning retention_unmet: 21 snapshots, and 7 are kept: prune it, or give it a `prune: schedule`; ";
+    let said =
+        "Warning retention_unmet: 21 snapshots, and 7 are kept: prune it, or give it a `prune: schedule`; ";
     assert_eq!(World::of(&days).judged(&by_hand, NOW), format!("{said}{fresh}"));
     assert_eq!(World::of(&days[8..]).judged(&by_hand, NOW), fresh);
 }
@@ -248,15 +335,35 @@ fn what_is_the_matter_with_the_repository() {
     // R22
     let away = || Found::Unreachable("Fatal: no such host".into());
     for (found, runs, made, expected) in [
-        (Found::Absent, &[][..], false, "Critical not_initialised: there is no repository: rlvm apply makes it"),
-        (Found::Absent, &[], true, "Critical not_initialised: the repository is gone: is what it lies on mounted?"),
-        (Found::WrongPassword, &[], true, "Critical unreadable: wrong password: the password file does not open it"),
+        (
+            Found::Absent,
+            &[][..],
+            false,
+            "Critical not_initialised: there is no repository: rlvm apply makes it",
+        ),
+        (
+            Found::Absent,
+            &[],
+            true,
+            "Critical not_initialised: the repository is gone: is what it lies on mounted?",
+        ),
+        (
+            Found::WrongPassword,
+            &[],
+            true,
+            "Critical unreadable: wrong password: the password file does not open it",
+        ),
         (Found::Damaged("x".into()), &[], true, "Critical unreadable: damaged: x"),
         (away(), &[], true, "Critical unreachable: unreachable: no such host"),
         // The records know that it was fresh a moment ago.
         (away(), &["success 2026-11-21T01:30:00Z"], true, "Warning unreachable: unreachable: no such host"),
         (away(), &["success 2026-11-19T01:30:00Z"], true, "Critical unreachable: unreachable: no such host"),
-        (Found::Locked, &["success 2026-11-21T01:30:00Z"], true, "Warning unreadable: locked by something else"),
+        (
+            Found::Locked,
+            &["success 2026-11-21T01:30:00Z"],
+            true,
+            "Warning unreadable: locked by something else",
+        ),
     ] {
         let mut world = World::default().runs(runs);
         world.said.insert("vault".parse().unwrap(), Err(found));
@@ -276,7 +383,8 @@ fn a_line_each_the_worst_first() {
     let (state, zone) = (state_of(&copied), TimeZone::posix(ZONE).unwrap());
     let now = NOW.parse().unwrap();
     let World { said, made, .. } = &world;
-    let status = judge(&Asked { state: &state, now, zone: &zone, said, made, runs: &[], checks: &[] }, vec![remark]);
+    let status =
+        judge(&Asked { state: &state, now, zone: &zone, said, made, runs: &[], checks: &[] }, vec![remark]);
     let json = serde_json::to_string(&status).unwrap();
     assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status, "it is read back");
     assert!(json.contains("\"cached\":false"));

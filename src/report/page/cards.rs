@@ -4,9 +4,13 @@ use jiff::Timestamp;
 
 use super::{
     spark::spark,
-    words::{badge, bytes, esc, level, moment, span},
+    words::{badge, esc, moment, span},
 };
-use crate::report::status::{Judged, Level, Line, Remark, Verdict};
+use crate::report::{
+    show::word,
+    status::{Judged, Level, Line, Remark, Verdict},
+    words::size,
+};
 
 /// Lists what is not as it should be, each with what to do.
 pub(super) fn to_do(lines: &[Line], remarks: &[Remark], id: &str) -> String {
@@ -16,19 +20,25 @@ pub(super) fn to_do(lines: &[Line], remarks: &[Remark], id: &str) -> String {
     if items.is_empty() {
         return String::new();
     }
-    format!("<h3 id=\"{id}d\">To be looked at</h3>\n<ul class=\"todo\" aria-labelledby=\"{id}d\">\n{items}</ul>\n")
+    format!(
+        "<h3 id=\"{id}d\">To be looked at</h3>\n<ul class=\"todo\" aria-labelledby=\"{id}d\">\n{items}</ul>\n"
+    )
 }
 
 fn line_item(line: &Line) -> String {
     let Line { job, destination, .. } = line;
-    let said: String =
-        line.judged.iter().filter(|it| it.level > Level::Ok).map(|it| format!("<br>{}", esc(&it.message))).collect();
+    let said: String = line
+        .judged
+        .iter()
+        .filter(|it| it.level > Level::Ok)
+        .map(|it| format!("<br>{}", esc(&it.message)))
+        .collect();
     let mut commands = vec![format!("rlvm why {job}")];
     commands.extend(line.judged.iter().filter(|it| it.level > Level::Ok).filter_map(|it| help(it, line)));
     commands.dedup();
     format!(
         "<li class=\"{}\">{} <strong>{job} at {destination}</strong>{said}{}</li>\n",
-        level(line.level),
+        word(line.level),
         badge(line.level),
         how(&commands),
     )
@@ -44,7 +54,7 @@ fn remark_item(remark: &Remark) -> String {
     };
     format!(
         "<li class=\"{}\">{} <strong>{}</strong><br>{}{}</li>\n",
-        level(*of),
+        word(*of),
         badge(*of),
         esc(about),
         esc(message),
@@ -64,13 +74,17 @@ fn how(commands: &[String]) -> String {
 fn help(judged: &Judged, line: &Line) -> Option<String> {
     let Line { job, destination, .. } = line;
     Some(match judged.verdict {
-        Verdict::Overdue | Verdict::NeverStored | Verdict::Failing | Verdict::Incomplete => format!("rlvm run {job}"),
-        Verdict::NeverVerified | Verdict::VerifyOverdue | Verdict::VerifyFailed => format!("rlvm verify {destination}"),
+        Verdict::Overdue | Verdict::NeverStored | Verdict::Failing | Verdict::Incomplete => {
+            format!("rlvm run {job}")
+        }
+        Verdict::NeverVerified | Verdict::VerifyOverdue | Verdict::VerifyFailed => {
+            format!("rlvm verify {destination}")
+        }
         Verdict::RetentionUnmet => format!("rlvm prune {job}"),
         Verdict::NotInitialised => "rlvm plan".into(),
         Verdict::Shrinking | Verdict::Growing => format!("rlvm snapshots {job}"),
         Verdict::Unreachable | Verdict::Unreadable => "rlvm plan --refresh".into(),
-        Verdict::Fresh | Verdict::Due | Verdict::Unscheduled => return None,
+        Verdict::Fresh | Verdict::Due | Verdict::Unscheduled | Verdict::FromTheFuture => return None,
     })
 }
 
@@ -79,7 +93,8 @@ pub(super) fn cards(lines: &[Line], id: &str, now: Timestamp) -> String {
     if lines.is_empty() {
         return String::new();
     }
-    let all: String = lines.iter().enumerate().map(|(number, line)| card(line, &format!("{id}-{number}"), now)).collect();
+    let all: String =
+        lines.iter().enumerate().map(|(number, line)| card(line, &format!("{id}-{number}"), now)).collect();
     format!("<h3 id=\"{id}c\">Each backup</h3>\n<ul class=\"cards\" aria-labelledby=\"{id}c\">\n{all}</ul>\n")
 }
 
@@ -95,7 +110,7 @@ fn card(line: &Line, id: &str, now: Timestamp) -> String {
     format!(
         "<li><article class=\"{}\" aria-labelledby=\"c{id}\">\n<h4 id=\"c{id}\">{job} <span class=\"to\">at</span> \
          {destination}{copy}</h4>\n<p>{}</p>\n{said}{}\n<dl>\n{facts}</dl>\n</article></li>\n",
-        level(line.level),
+        word(line.level),
         badge(line.level),
         spark(line, &format!("s{id}")),
     )
@@ -104,10 +119,18 @@ fn card(line: &Line, id: &str, now: Timestamp) -> String {
 /// Lists what is known of a backup.
 fn facts(line: &Line, now: Timestamp) -> Vec<(&'static str, String)> {
     let time = |it: &Option<String>| it.as_deref().map(|it| moment(it, now));
-    let id = line.newest_id.as_ref().map(|id| format!(" <code>{}</code>", esc(id.get(..8).unwrap_or(id)))).unwrap_or_default();
+    let id = line
+        .newest_id
+        .as_ref()
+        .map(|id| format!(" <code>{}</code>", esc(id.get(..8).unwrap_or(id))))
+        .unwrap_or_default();
     let checked = |it: &Option<String>| Some(time(it).unwrap_or_else(|| "never".into()));
     let overdue = line.overdue_seconds.filter(|it| *it > 0).map(|it| span(it.unsigned_abs()));
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole seconds will do, none below 0")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole seconds will do, none below 0"
+    )]
     let took = line.seconds.map(|it| span(it.max(0.0).round() as u64));
     let all = [
         ("Newest", time(&line.newest).map(|it| it + &id)),
@@ -115,8 +138,8 @@ fn facts(line: &Line, now: Timestamp) -> Vec<(&'static str, String)> {
         ("Failing since", time(&line.failing_since)),
         ("Snapshots", line.snapshots.map(|it| it.to_string())),
         ("Oldest", time(&line.oldest)),
-        ("Size", line.bytes.map(bytes)),
-        ("Last run added", line.added.map(bytes)),
+        ("Size", line.bytes.map(size)),
+        ("Last run added", line.added.map(size)),
         ("Last run took", took),
         ("Was due", time(&line.due)),
         ("Next", time(&line.next)),

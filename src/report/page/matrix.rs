@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::words::{badge, level, moment, verdict};
+use super::words::{badge, moment, verdict};
 use crate::{
     model::Name,
-    report::status::{Line, Verdict},
+    report::{
+        show::word,
+        status::{Line, Verdict},
+    },
 };
 
 /// Writes the matrix.
@@ -60,7 +63,7 @@ fn cell(line: &Line, now: Timestamp) -> String {
     format!(
         "<td role=\"cell\" class=\"{}\"><span class=\"label\" aria-hidden=\"true\">{}</span>{}{copy} \
          <span class=\"said\">{said}</span> {newest}</td>",
-        level(line.level),
+        word(line.level),
         line.destination,
         badge(line.level),
     )

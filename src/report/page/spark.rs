@@ -4,8 +4,11 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::words::{bytes, esc};
-use crate::report::status::{Line, Size};
+use super::words::esc;
+use crate::report::{
+    status::{Line, Size},
+    words::size,
+};
 
 /// The picture's size, in its own units.
 const WIDTH: f64 = 200.0;
@@ -19,7 +22,9 @@ const POINTS: usize = 120;
 /// the page.
 pub(super) fn spark(line: &Line, id: &str) -> String {
     let all = &line.sizes;
-    let (Some(first), Some(last), true) = (all.first(), all.last(), all.len() > 1) else { return String::new() };
+    let (Some(first), Some(last), true) = (all.first(), all.last(), all.len() > 1) else {
+        return String::new();
+    };
     let least = all.iter().map(|it| it.bytes).min().unwrap_or(0);
     let most = all.iter().map(|it| it.bytes).max().unwrap_or(0);
     let title = format!("Sizes of {} at {}", line.job, line.destination);
@@ -27,12 +32,12 @@ pub(super) fn spark(line: &Line, id: &str) -> String {
     let desc = format!(
         "{} snapshots, from {} on {} to {} on {}; the smallest {}, the largest {}",
         all.len(),
-        bytes(first.bytes),
+        size(first.bytes),
         day(first),
-        bytes(last.bytes),
+        size(last.bytes),
         day(last),
-        bytes(least),
-        bytes(most)
+        size(least),
+        size(most)
     );
     let points = points(all, most);
     let mut path = String::new();
@@ -59,7 +64,7 @@ fn points(all: &[Size], most: u64) -> Vec<(f64, f64)> {
     // The last one is always among them.
     let chosen: Vec<&Size> = all.iter().rev().step_by(step).collect::<Vec<_>>().into_iter().rev().collect();
     let times: Option<Vec<i64>> =
-        chosen.iter().map(|it| it.time.parse::<Timestamp>().ok().map(|it| it.as_second())).collect();
+        chosen.iter().map(|it| it.time.parse::<Timestamp>().ok().map(Timestamp::as_second)).collect();
     let times = times.filter(|all| all.is_sorted() && all.first() < all.last());
     let places: Vec<f64> = match times {
         Some(times) => times.iter().map(|at| (at - times[0]) as f64).collect(),
@@ -82,7 +87,11 @@ mod tests {
 
     #[test]
     fn by_time_and_from_nothing_up() {
-        let all = sizes(&[("2026-11-01T00:00:00Z", 100), ("2026-11-02T00:00:00Z", 50), ("2026-11-05T00:00:00Z", 0)]);
+        let all = sizes(&[
+            ("2026-11-01T00:00:00Z", 100),
+            ("2026-11-02T00:00:00Z", 50),
+            ("2026-11-05T00:00:00Z", 0),
+        ]);
         assert_eq!(points(&all, 100), [(3.0, 3.0), (51.5, 20.0), (197.0, 37.0)]);
         // What is no time, or of one moment, is placed in turn.
         let all = sizes(&[("x", 1), ("2026-11-02T00:00:00Z", 1), ("y", 1)]);

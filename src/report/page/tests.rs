@@ -13,10 +13,13 @@ fn line(job: &str, destination: &str, said: &[(Verdict, Level, &str)]) -> Line {
     let level = said.iter().map(|it| it.1).max().unwrap_or_default();
     let judged = said
         .iter()
-        .map(|(verdict, level, message)| Judged { verdict: *verdict, level: *level, message: (*message).into() })
+        .map(|(verdict, level, message)| Judged {
+            verdict: *verdict,
+            level: *level,
+            message: (*message).into(),
+        })
         .collect();
-    let json = serde_json::json!({ "job": job, "destination": destination, "level": level, "judged": [] });
-    Line { judged, ..serde_json::from_value(json).unwrap() }
+    Line { level, judged, ..Line::new(job.parse().unwrap(), destination.parse().unwrap(), false) }
 }
 
 fn status(host: &str, lines: Vec<Line>) -> Status {
@@ -26,6 +29,7 @@ fn status(host: &str, lines: Vec<Line>) -> Status {
         rlvm_version: "0.1.0".into(),
         host: host.parse().unwrap(),
         time: NOW.into(),
+        cached: false,
         level,
         lines,
         remarks: Vec::new(),
@@ -47,10 +51,11 @@ fn whole() -> Line {
         drilled: Some("2026-11-16T04:09:00Z".into()),
         seconds: Some(83.4),
         added: Some(12_345_678),
-        sizes: [4_u64, 4, 5].iter().enumerate().map(|(at, size)| Size {
-            time: format!("2026-11-{:02}T02:30:00Z", 19 + at),
-            bytes: size << 30,
-        }).collect(),
+        sizes: [4_u64, 4, 5]
+            .iter()
+            .enumerate()
+            .map(|(at, size)| Size { time: format!("2026-11-{:02}T02:30:00Z", 19 + at), bytes: size << 30 })
+            .collect(),
         ..line("system", "vault", &[fresh])
     }
 }
@@ -77,7 +82,11 @@ fn without_style(page: &str) -> String {
 #[test]
 fn one_host_whole() {
     let mut status = status("web01", vec![bad(), whole()]);
-    status.remarks.push(Remark { about: "drift".into(), level: Level::Warning, message: "2 changes: rlvm plan".into() });
+    status.remarks.push(Remark {
+        about: "drift".into(),
+        level: Level::Warning,
+        message: "2 changes: rlvm plan".into(),
+    });
     insta::assert_snapshot!("one_host", without_style(&page(&[status], now())));
 }
 
@@ -97,7 +106,10 @@ fn the_headline_says_how_things_are() {
         (vec![status("a", vec![fresh()])], "ok</span> 1 backup: 1 ok<"),
         (vec![status("a", vec![fresh(), bad()])], "critical</span> 2 backups: 1 critical, 1 ok<"),
         (
-            vec![status("a", vec![fresh()]), Status { time: "2026-11-01T00:00:00Z".into(), ..status("b", vec![fresh()]) }],
+            vec![
+                status("a", vec![fresh()]),
+                Status { time: "2026-11-01T00:00:00Z".into(), ..status("b", vec![fresh()]) },
+            ],
             "warning</span> 2 backups: 2 ok; 1 remark<",
         ),
     ] {
@@ -112,16 +124,23 @@ fn of_one_host_the_latest_counts() {
     let at = |host: &str, time: &str| Status { time: time.into(), ..status(host, Vec::new()) };
     let all = vec![at("a", "2026-11-20T00:00:00Z"), at("b", NOW), at("a", NOW), at("a", "never")];
     let (kept, twice) = latest(all);
-    assert_eq!(kept.iter().map(|it| (it.host.as_str(), it.time.as_str())).collect::<Vec<_>>(), [("a", NOW), ("b", NOW)]);
+    assert_eq!(
+        kept.iter().map(|it| (it.host.as_str(), it.time.as_str())).collect::<Vec<_>>(),
+        [("a", NOW), ("b", NOW)]
+    );
     assert_eq!(twice, ["a", "a"]);
 }
 
 #[test]
 fn the_policy_allows_this_style_and_nothing_else() {
     let page = page(&[status("web01", vec![whole()])], now());
-    let policy = page.split("Content-Security-Policy\" content=\"").nth(1).unwrap().split('"').next().unwrap();
+    let policy =
+        page.split("Content-Security-Policy\" content=\"").nth(1).unwrap().split('"').next().unwrap();
     let digest = Base64::encode_string(&Sha256::digest(STYLE.as_bytes()));
-    assert!(policy.starts_with("default-src 'none';") && policy.contains(&format!("'sha256-{digest}'")), "{policy}");
+    assert!(
+        policy.starts_with("default-src 'none';") && policy.contains(&format!("'sha256-{digest}'")),
+        "{policy}"
+    );
     // What would need more than that, or reach out.
     for word in [" style=", "<script", "<img", "<link", "<iframe", " src=", "url(", "@import", "http"] {
         let page = page.replace("http-equiv", "");

@@ -1,8 +1,11 @@
-//! Times, sizes and verdicts in words, and text as HTML has it.
+//! Times and verdicts in words, and text as HTML has it.
 
 use jiff::Timestamp;
 
-use crate::report::status::{Level, Verdict};
+use crate::report::{
+    show::word,
+    status::{Level, Verdict},
+};
 
 /// Writes text as it stands in HTML, in an element or in a quoted attribute. What is no letter moves nothing.
 pub(super) fn esc(text: &str) -> String {
@@ -16,7 +19,9 @@ pub(super) fn esc(text: &str) -> String {
             '\'' => out.push_str("&#39;"),
             '\n' | '\t' => out.push(' '),
             // Marks of direction would turn what follows round.
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => out.push('\u{fffd}'),
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                out.push('\u{fffd}');
+            }
             letter if letter.is_control() => out.push('\u{fffd}'),
             letter => out.push(letter),
         }
@@ -69,42 +74,17 @@ pub(super) fn span(seconds: u64) -> String {
     format!("{count} {unit}{s}")
 }
 
-/// Writes a size.
-#[expect(clippy::cast_precision_loss, reason = "shown with two digits or three")]
-pub(super) fn bytes(count: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if count < 1024 {
-        return format!("{count} B");
-    }
-    let mut value = count as f64 / 1024.0;
-    let mut unit = 0;
-    // What would be shown as 1024 is one of the next.
-    while value >= 1023.5 && unit < UNITS.len() - 1 {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let digits = if value < 9.95 { 1 } else { 0 };
-    format!("{value:.digits$} {}", UNITS[unit])
-}
-
-/// Names a level.
-pub(super) const fn level(level: Level) -> &'static str {
-    match level {
-        Level::Ok => "ok",
-        Level::Warning => "warning",
-        Level::Critical => "critical",
-    }
-}
-
 /// Writes a level as a sign and a word: colour alone tells nobody.
 pub(super) fn badge(of: Level) -> String {
-    let word = level(of);
+    let word = word(of);
     let sign = match of {
         Level::Ok => "✓",
         Level::Warning => "!",
         Level::Critical => "✕",
     };
-    format!("<span class=\"badge {word}\"><span class=\"sign\" aria-hidden=\"true\">{sign}</span> {word}</span>")
+    format!(
+        "<span class=\"badge {word}\"><span class=\"sign\" aria-hidden=\"true\">{sign}</span> {word}</span>"
+    )
 }
 
 /// Names a verdict.
@@ -123,6 +103,7 @@ pub(super) const fn verdict(of: Verdict) -> &'static str {
         Verdict::VerifyOverdue => "verification overdue",
         Verdict::VerifyFailed => "verification failed",
         Verdict::RetentionUnmet => "not pruned",
+        Verdict::FromTheFuture => "from the future",
         Verdict::NotInitialised => "no repository",
         Verdict::Unreachable => "unreachable",
         Verdict::Unreadable => "unreadable",
@@ -157,21 +138,6 @@ mod tests {
             "<time datetime=\"2026-11-21T01:30:00Z\">16 hours ago <span class=\"at\">2026-11-21 01:30 UTC</span></time>"
         );
         assert_eq!(moment("<soon>", now), "<bdi>&lt;soon&gt;</bdi>");
-    }
-
-    #[test]
-    fn sizes_as_a_person_says_them() {
-        for (count, expected) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (10 << 10, "10 KiB"),
-            (1_048_570, "1.0 MiB"),
-            (1536 << 20, "1.5 GiB"),
-            (u64::MAX, "16 EiB"),
-        ] {
-            assert_eq!(bytes(count), expected, "{count}");
-        }
     }
 
     #[test]

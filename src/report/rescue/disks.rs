@@ -19,7 +19,8 @@ pub(super) fn of<'a>(kit: &'a Kit<'_>, repository: &Repository) -> Option<&'a Mo
 pub(super) fn write(kit: &Kit<'_>, paper: &mut Paper) {
     paper.section("Disks and accounts");
     paper.say("As they were when this was made. No command of this text does anything of it: look twice, then type.");
-    let mounts: Vec<&Mount> = kit.mounts.iter().filter(|it| it.source.starts_with('/') && it.part == "/").collect();
+    let mounts: Vec<&Mount> =
+        kit.mounts.iter().filter(|it| it.source.starts_with('/') && it.part == "/").collect();
     let volumes: Vec<&LogicalVolume> = match &kit.volumes {
         Some(Ok(all)) => all.iter().filter(|it| is_lasting(it)).collect(),
         _ => Vec::new(),
@@ -79,7 +80,9 @@ fn layout(kit: &Kit<'_>, mounts: &[&Mount], volumes: &[&LogicalVolume], paper: &
         let held = held(kit, mount);
         if !held.is_empty() {
             let held = super::list(held);
-            paper.fact(&format!("NOT {source}, {at}: the repository {held} lies on it. It is mounted as it is"));
+            paper.fact(&format!(
+                "NOT {source}, {at}: the repository {held} lies on it. It is mounted as it is"
+            ));
             if at.as_str() != "/" {
                 continue;
             }
@@ -92,7 +95,8 @@ fn layout(kit: &Kit<'_>, mounts: &[&Mount], volumes: &[&LogicalVolume], paper: &
 
 /// Lists the repositories that lie on a file system: making it anew would be the end of them.
 fn held<'a>(kit: &'a Kit<'_>, mount: &Mount) -> Vec<&'a Name> {
-    let lies = |name: &&Name| kit.repository(name).and_then(|it| of(kit, it)).is_some_and(|it| it.at == mount.at);
+    let lies =
+        |name: &&Name| kit.repository(name).and_then(|it| of(kit, it)).is_some_and(|it| it.at == mount.at);
     kit.destinations().filter(lies).collect()
 }
 

@@ -1,6 +1,7 @@
 //! Paper: lines that are narrow enough to be printed, and commands that can be typed off it or pasted.
 //!
-//! What stands four spaces in is a command, and nothing else does; so `sed -n 's/^    //p'` takes them out of the file.
+//! What stands four spaces in is a command, and nothing else does: `sed -n 's/^    //p'` takes them out of the file. A
+//! fact has a colon before it.
 //! No command depends on how far it is indented: a long word is put together in a variable, never by a line that goes on.
 
 use crate::effect::quote;
@@ -66,14 +67,14 @@ impl Paper {
         self.folded("", "", text);
     }
 
-    /// Writes a fact, two spaces in, its later lines further in.
+    /// Writes a fact, its later lines further in.
     pub(super) fn fact(&mut self, text: &str) {
-        self.folded("  ", "     ", text);
+        self.folded(": ", ":    ", text);
     }
 
     /// Writes a fact that has a name.
     pub(super) fn named(&mut self, name: &str, text: &str) {
-        self.folded(&format!("  {name:<15}"), &" ".repeat(17), text);
+        self.folded(&format!(": {name:<15}"), &format!(": {}", " ".repeat(15)), text);
     }
 
     fn folded(&mut self, first: &str, later: &str, text: &str) {

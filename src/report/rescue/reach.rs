@@ -89,14 +89,17 @@ pub(super) fn write(kit: &Kit<'_>, places: &Places, paper: &mut Paper) {
     let tools: BTreeSet<&(String, String)> = remotes.iter().flat_map(|it| &it.tools).collect();
     if !tools.is_empty() {
         paper.line("");
-        let tools: Vec<String> = tools.into_iter().map(|(tool, package)| format!("{tool} (apt-get install {package})")).collect();
+        let tools: Vec<String> =
+            tools.into_iter().map(|(tool, package)| format!("{tool} (apt-get install {package})")).collect();
         paper.say(&format!("Needed beside restic: {}", tools.join(", ")));
     }
     if remotes.iter().any(|it| it.machine.is_some()) {
         ssh(kit, places, &remotes, paper);
     }
     paper.line("");
-    paper.say("Each place is a word from now on: `at_NAME snapshots` calls restic with all that it needs there.");
+    paper.say(
+        "Each place is a word from now on: `at_NAME snapshots` calls restic with all that it needs there.",
+    );
     paper.line("");
     paper.shell(&HELPERS);
     for repository in all {
@@ -116,7 +119,9 @@ fn facts(kit: &Kit<'_>, repository: &Repository, paper: &mut Paper) {
     paper.named("  worked as", repository.user.as_str());
     let Some(remote) = remote(repository) else {
         let disk = match disks::of(kit, repository) {
-            Some(mount) => format!("its disk was {} on {}, mounted at {}", mount.kind, mount.source, mount.at),
+            Some(mount) => {
+                format!("its disk was {} on {}, mounted at {}", mount.kind, mount.source, mount.at)
+            }
             None => "its disk has to be there, mounted where it was".into(),
         };
         paper.named("  note", &format!("a directory of the host itself: {disk}"));
@@ -231,7 +236,8 @@ fn one(places: &Places, paper: &mut Paper, name: &str, path: &str) {
 
 /// Returns a word as the kit has it: files lie below `secrets`, ssh asks a person, and knows what the kit says.
 fn value_of(places: &Places, arg: &Arg) -> String {
-    let is_ssh = |word: &str| ["sftp.command=ssh ", "rclone.program=ssh "].iter().any(|it| word.starts_with(it));
+    let is_ssh =
+        |word: &str| ["sftp.command=ssh ", "rclone.program=ssh "].iter().any(|it| word.starts_with(it));
     match arg {
         Arg::Path(path) => places.path_of(path.as_str()),
         Arg::Word(word) if is_ssh(word) => word.replacen(&QUIET_SSH.join(" "), "-F ssh_config", 1),

@@ -49,7 +49,9 @@ pub fn wanted(state: &State, expanded: &Expanded, ledger: Option<&Ledger>) -> Ve
     for declared in expanded.resources.values() {
         match &declared.resource {
             // A client's password is that client's: this host only tidies up there.
-            Resource::Secret(secret) if secret.role != Role::Theirs => all.push(of_secret(secret, state, ledger)),
+            Resource::Secret(secret) if secret.role != Role::Theirs => {
+                all.push(of_secret(secret, state, ledger));
+            }
             Resource::SshKey(key) => all.extend(of_key(key, state)),
             _ => {}
         }
@@ -104,7 +106,8 @@ fn of_secret(secret: &Secret, state: &State, ledger: Option<&Ledger>) -> Wanted 
 
 /// Says what a key opens; nothing if no destination's machine is reached with it.
 fn of_key(key: &SshKey, state: &State) -> Option<Wanted> {
-    let with_it = state.ssh.hosts.iter().filter(|(_, host)| host.identity.as_ref().is_some_and(|it| it.0 == key.path));
+    let with_it =
+        state.ssh.hosts.iter().filter(|(_, host)| host.identity.as_ref().is_some_and(|it| it.0 == key.path));
     let machines: Vec<String> = with_it.map(|(name, _)| name.to_string()).collect();
     if machines.is_empty() {
         return None;
@@ -123,7 +126,9 @@ impl PutAway {
     fn words(self, of: &Wanted) -> String {
         let name = of.destination.as_ref().map_or("NAME", Name::as_str);
         match self {
-            Self::Shown => "made by rlvm, and put away by whoever called `rlvm secret show`: where? ____________".into(),
+            Self::Shown => {
+                "made by rlvm, and put away by whoever called `rlvm secret show`: where? ____________".into()
+            }
             Self::Never => format!(
                 "NEVER PUT AWAY: the only copy is on the host, and without it no backup can be read. Now: rlvm secret show {name}"
             ),
@@ -171,7 +176,7 @@ pub(super) fn write(kit: &Kit<'_>, places: &Places, paper: &mut Paper) {
         );
         for it in all.iter().filter(|it| it.put_away == PutAway::Replaceable) {
             paper.line("");
-            paper.line(&format!("  ssh-keygen -q -t ed25519 -N '' -f secrets/{}", places.file_of(&it.name)));
+            paper.fact(&format!("ssh-keygen -q -t ed25519 -N '' -f secrets/{}", places.file_of(&it.name)));
         }
     }
 }

@@ -28,7 +28,8 @@ jobs:
 
 fn loaded(yaml: &str) -> (State, Expanded) {
     let text = format!("version: 1\nhost: web01\n{}", yaml.replace("HOST-KEY", KEY));
-    let state = crate::state::load("state", &mut |_| Ok(text.clone())).unwrap_or_else(|_| panic!("{text}")).state;
+    let state =
+        crate::state::load("state", &mut |_| Ok(text.clone())).unwrap_or_else(|_| panic!("{text}")).state;
     let expanded = expand(&state, &Homes::default(), &Scope::Host);
     (state, expanded)
 }
@@ -93,11 +94,16 @@ fn kit<'a>(state: &'a State, expanded: &'a Expanded, ledger: Option<&'a Ledger>)
         volume("vg0/snap", "swi-aos---", None),
     ];
     let revision = Revision { commit: "0123456789abcdef0123456789abcdef01234567".into(), dirty: true };
-    let disk = Mount { id: 2, at: "/srv/backup".parse().unwrap(), source: "/dev/sdb1".into(), ..mount.clone() };
+    let disk =
+        Mount { id: 2, at: "/srv/backup".parse().unwrap(), source: "/dev/sdb1".into(), ..mount.clone() };
     Kit {
         made: "2026-11-21 18:00 UTC".into(),
         state,
-        origin: Origin { file: "/etc/rlvm/state/hosts/web01.yaml".into(), revision: Some(revision), applied: true },
+        origin: Origin {
+            file: "/etc/rlvm/state/hosts/web01.yaml".into(),
+            revision: Some(revision),
+            applied: true,
+        },
         expanded,
         ledger,
         restic: None,
@@ -125,7 +131,8 @@ fn the_last_line_says_whether_it_is_whole() {
     let (state, expanded) = loaded(STATE);
     let text = kit(&state, &expanded, None).text().unwrap();
     let (above, last) = text.trim_end().rsplit_once('\n').unwrap();
-    let digest: String = Hash::digest(format!("{above}\n")).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String =
+        Hash::digest(format!("{above}\n")).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(last, format!("sha256 {digest}"));
 }
 
@@ -153,10 +160,14 @@ fn what_of_the_secrets_is_known() {
 #[test]
 fn of_a_state_with_nothing_in_it() {
     let (state, expanded) = loaded("directories: { /srv: {} }\n");
-    let bare = Kit { mounts: Vec::new(), volumes: None, users: BTreeMap::new(), ..kit(&state, &expanded, None) };
-    let found = FoundRestic { path: "/usr/bin/restic".into(), version: Version::read("restic 0.14.0"), sha256: None };
+    let bare =
+        Kit { mounts: Vec::new(), volumes: None, users: BTreeMap::new(), ..kit(&state, &expanded, None) };
+    let found =
+        FoundRestic { path: "/usr/bin/restic".into(), version: Version::read("restic 0.14.0"), sha256: None };
     let text = Kit { restic: Some(found), origin: Origin::default(), ..bare }.text().unwrap();
-    for says in ["the state declares no job", "no destination", "restic 0.14.0, /usr/bin/restic", "v0.14.0/restic"] {
+    for says in
+        ["the state declares no job", "no destination", "restic 0.14.0, /usr/bin/restic", "v0.14.0/restic"]
+    {
         assert!(text.contains(says), "{says}\n{text}");
     }
 }

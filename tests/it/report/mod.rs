@@ -92,13 +92,26 @@ fn each_look_of_each_page() {
 fn is_accessible(it: &Value, at: &str) {
     assert_eq!((&it["lang"], &it["unscoped"]), (&"en".into(), &0.into()), "{at}");
     assert!(it["title"].as_str().unwrap().contains(": Backups of "), "{at}");
-    let headings: Vec<u64> = it["headings"].as_array().unwrap().iter().map(|it| it.as_u64().unwrap()).collect();
-    assert_eq!((headings[0], headings.iter().filter(|level| **level == 1).count()), (1, 1), "{at}: {headings:?}");
+    let headings: Vec<u64> =
+        it["headings"].as_array().unwrap().iter().map(|it| it.as_u64().unwrap()).collect();
+    assert_eq!(
+        (headings[0], headings.iter().filter(|level| **level == 1).count()),
+        (1, 1),
+        "{at}: {headings:?}"
+    );
     assert!(headings.windows(2).all(|two| two[1] <= two[0] + 1), "{at}: {headings:?}");
     let count = |role: &str| it["roles"]["count"][role].as_u64().unwrap_or(0);
-    assert_eq!((count("main"), count("banner"), count("contentinfo")), (1, 1, 1), "{at}: {}", it["roles"]["count"]);
+    assert_eq!(
+        (count("main"), count("banner"), count("contentinfo")),
+        (1, 1, 1),
+        "{at}: {}",
+        it["roles"]["count"]
+    );
     let tables = u64::from(it["heads"] != 0);
-    assert!(count("table") >= tables && count("columnheader") >= tables && count("rowheader") >= tables, "{at}");
+    assert!(
+        count("table") >= tables && count("columnheader") >= tables && count("rowheader") >= tables,
+        "{at}"
+    );
     assert_eq!(count("columnheader") + count("rowheader"), it["heads"].as_u64().unwrap(), "{at}");
     for name in it["roles"]["names"].as_array().unwrap() {
         assert!(name[1].as_str().is_some_and(|name| !name.is_empty()), "{at}: {name}");
@@ -106,7 +119,10 @@ fn is_accessible(it: &Value, at: &str) {
     // What the keyboard comes to is marked, and the way past the top is seen.
     for (place, focus) in it["focus"].as_array().into_iter().flatten().enumerate() {
         assert!(focus["outline"].as_f64().unwrap() >= 2.0 || focus["tag"] == "BODY", "{at}: {focus}");
-        assert!(place > 0 || (focus["seen"] == true && focus["text"] == "Skip to the backups"), "{at}: {focus}");
+        assert!(
+            place > 0 || (focus["seen"] == true && focus["text"] == "Skip to the backups"),
+            "{at}: {focus}"
+        );
     }
 }
 
@@ -135,7 +151,10 @@ fn files_that_are_no_statuses_are_refused_with_their_place() {
     for (text, expected) in [
         ("{\"a\": \n", "status.json: no JSON: EOF while parsing a value at line 2"),
         ("{}", "status.json: no status: it has no `format_version`"),
-        ("{\"format_version\": \"2.0\", \"rlvm_version\": \"3.1.4\"}", "status.json: a status of version 2.0"),
+        (
+            "{\"format_version\": \"2.0\", \"rlvm_version\": \"3.1.4\"}",
+            "status.json: a status of version 2.0",
+        ),
         ("{\"format_version\": \"1.9\"}", "status.json: no status: missing field"),
     ] {
         let ran = ask(text);

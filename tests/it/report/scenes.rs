@@ -62,7 +62,13 @@ fn gone(job: &str, destination: &str) -> Value {
 fn broken(host: &str) -> Value {
     let lines = vec![
         gone("system", "nas"),
-        bad("system", "vault", "failing", "critical", "each run has failed since Monday 02:30: wrong password"),
+        bad(
+            "system",
+            "vault",
+            "failing",
+            "critical",
+            "each run has failed since Monday 02:30: wrong password",
+        ),
         bad("shop", "vault", "shrinking", "warning", "1.2 GiB, and those before had 44 GiB"),
         json!({ "job": "shop", "destination": "offsite", "copy": true, "level": "critical",
                 "judged": [{ "verdict": "not_initialised", "level": "critical", "message": "there is no repository" }] }),
@@ -79,7 +85,8 @@ fn long() -> Value {
     let name = |letter: &str| format!("{letter}{}", "-very-long-name".repeat(4));
     let message = format!("could not read /srv/{}/<b>&amp;\"{}", "x".repeat(200), "y".repeat(90));
     let lines = ["a", "b"].iter().flat_map(|job| {
-        ["p", "q", "r", "s", "t", "u"].map(|place| bad(&name(job), &name(place), "incomplete", "warning", &message))
+        ["p", "q", "r", "s", "t", "u"]
+            .map(|place| bad(&name(job), &name(place), "incomplete", "warning", &message))
     });
     let host = format!("h{}.example.com", "-long".repeat(9));
     status(&host, 0, lines.collect(), &[("drift", "warning", &message)])
@@ -88,7 +95,11 @@ fn long() -> Value {
 /// Lists the scenes, each with the statuses that its page is made of.
 pub(super) fn all() -> Vec<(&'static str, Vec<Value>)> {
     let calm = |host: &str, seed| {
-        let lines = vec![well("system", "vault", seed), well("system", "offsite", seed + 1), well("shop", "vault", seed + 2)];
+        let lines = vec![
+            well("system", "vault", seed),
+            well("system", "offsite", seed + 1),
+            well("shop", "vault", seed + 2),
+        ];
         status(host, 0, lines, &[])
     };
     let mut many: Vec<Value> = (1..=24_u64).map(|number| calm(&format!("web{number:02}"), number)).collect();
