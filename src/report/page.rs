@@ -29,7 +29,8 @@ pub fn page(all: &[Status], now: Timestamp) -> String {
     let title = title(&hosts);
     let worst = hosts.iter().map(|host| host.level).max().unwrap_or_default();
     let overview = if hosts.len() > 1 { overview(&hosts, now) } else { String::new() };
-    let sections: String = hosts.iter().enumerate().map(|(number, host)| host.section(number, now)).collect();
+    let sections: String =
+        hosts.iter().enumerate().map(|(number, host)| host.section(number, hosts.len() == 1, now)).collect();
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{}\">\n\
@@ -86,7 +87,7 @@ impl<'a> Host<'a> {
         self.status.lines.iter().fold(Counts::default(), |counts, line| counts.with(line.level))
     }
 
-    fn section(&self, number: usize, now: Timestamp) -> String {
+    fn section(&self, number: usize, alone: bool, now: Timestamp) -> String {
         let Status { host, lines, rlvm_version, time, .. } = self.status;
         let id = format!("h{number}");
         let body = if lines.is_empty() {
@@ -102,7 +103,7 @@ impl<'a> Host<'a> {
             moment(time, now),
             esc(rlvm_version),
             cards::to_do(lines, &self.remarks, &id),
-            cards::cards(lines, &id, now),
+            cards::cards(lines, &id, alone, now),
         )
     }
 }

@@ -246,7 +246,8 @@ impl Kit<'_> {
         paper.section("Restore");
         paper.say(
             "Where the new file systems are mounted: each path comes to stand below it as it stood, /etc as \
-             /mnt/etc. Whatever owner and mode it had it gets back, as numbers.",
+             /mnt/etc. Whatever owner and mode it had it gets back, as numbers. Of the places of a job one is enough; \
+             before another one is tried what has come is removed, since restic 0.14 stops at links that are there.",
         );
         paper.line("");
         paper.shell(&["TARGET=${TARGET:-/mnt}"]);

@@ -89,13 +89,19 @@ fn help(judged: &Judged, line: &Line) -> Option<String> {
 }
 
 /// Writes all about each backup.
-pub(super) fn cards(lines: &[Line], id: &str, now: Timestamp) -> String {
+///
+/// `open` says whether they are to be seen at once: of many hosts they would be all there is to see.
+pub(super) fn cards(lines: &[Line], id: &str, open: bool, now: Timestamp) -> String {
     if lines.is_empty() {
         return String::new();
     }
     let all: String =
         lines.iter().enumerate().map(|(number, line)| card(line, &format!("{id}-{number}"), now)).collect();
-    format!("<h3 id=\"{id}c\">Each backup</h3>\n<ul class=\"cards\" aria-labelledby=\"{id}c\">\n{all}</ul>\n")
+    let open = if open { " open" } else { "" };
+    format!(
+        "<details{open}>\n<summary><h3 id=\"{id}c\">Each backup</h3></summary>\n\
+         <ul class=\"cards\" aria-labelledby=\"{id}c\">\n{all}</ul>\n</details>\n"
+    )
 }
 
 fn card(line: &Line, id: &str, now: Timestamp) -> String {

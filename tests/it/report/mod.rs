@@ -1,7 +1,7 @@
 //! `rlvm report`: the page as a real browser lays it out, and how it is asked for. What it says is in
 //! `report/page/tests.rs`.
 //!
-//! `RLVM_SHOTS=DIR` keeps pictures of each page in each look.
+//! `RLVM_SHOTS=DIR` keeps the pages, and pictures of each in each look.
 
 #![expect(
     clippy::disallowed_methods,
@@ -11,7 +11,12 @@
 
 mod scenes;
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::Value;
 
@@ -41,12 +46,17 @@ fn browsed(on: &Scratch, pages: &[PathBuf]) -> Value {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/report/browse.py");
     let profile = on.beside("profile");
     fs::create_dir(&profile).unwrap();
-    let shots = std::env::var("RLVM_SHOTS").unwrap_or_default();
+    let keep = std::env::var("RLVM_SHOTS").unwrap_or_default();
     let mut browse = Command::new("python3");
-    browse.args([script, "chromium"]).arg(profile).arg(shots).args(pages);
+    browse.args([script, "chromium"]).arg(profile).arg(&keep).args(pages);
     browse.env_clear().env("PATH", on.search_path()).env("HOME", on.beside(""));
     let ran = on.ran(&mut browse);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    if !keep.is_empty() {
+        for page in pages {
+            fs::copy(page, Path::new(&keep).join(page.file_name().unwrap())).unwrap();
+        }
+    }
     serde_json::from_str(&ran.stdout).unwrap()
 }
 
