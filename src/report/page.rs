@@ -201,7 +201,7 @@ fn overview(hosts: &[Host<'_>], now: Timestamp) -> String {
         .map(|head| format!("<th role=\"columnheader\" scope=\"col\">{head}</th>"))
         .concat();
     format!(
-        "<section aria-labelledby=\"hosts\">\n<h2 id=\"hosts\">Hosts</h2>\n<table role=\"table\" aria-labelledby=\"hosts\">\n\
+        "<section aria-labelledby=\"hosts\">\n<h2 id=\"hosts\">Hosts</h2>\n<table class=\"hosts\" role=\"table\" aria-labelledby=\"hosts\">\n\
          <thead role=\"rowgroup\"><tr role=\"row\">{heads}</tr></thead>\n<tbody role=\"rowgroup\">\n{rows}</tbody>\n</table>\n</section>\n"
     )
 }

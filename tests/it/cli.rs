@@ -163,6 +163,8 @@ fn help_of_every_verb() {
         &["schema"],
         &["list"],
         &["prune"],
+        &["report"],
+        &["rescue-kit"],
         &["run"],
         &["sweep"],
         &["why"],

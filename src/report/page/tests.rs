@@ -1,3 +1,5 @@
+//! The page, as text: what it says, and that nothing gets out of its place. How it looks is tried in a browser.
+
 use proptest::prelude::*;
 
 use super::*;

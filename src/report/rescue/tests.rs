@@ -1,3 +1,5 @@
+//! The kit as text. That it can be followed is tried in `tests/it/rescue.rs`.
+
 use super::*;
 use crate::{
     effect::Owner,

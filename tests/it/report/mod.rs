@@ -20,7 +20,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Scratch, require};
+use crate::{
+    lab::Lab,
+    support::{Scratch, require},
+};
 
 /// Writes a page of each scene, by the program.
 fn pages(on: &Scratch) -> Vec<PathBuf> {
@@ -193,4 +196,36 @@ fn the_file_is_the_owners_and_no_link_is_followed() {
     // As root only what nobody else could have written is read.
     fs::set_permissions(&status, fs::Permissions::from_mode(0o666)).unwrap();
     on.expect(6, &[&["report", "--html", "-"][..], &from].concat());
+}
+
+#[test]
+fn a_page_of_the_host_itself() {
+    let lab = Lab::new();
+    lab.file("/srv/www/index.html", "hello\n");
+    lab.state(
+        "destinations:\n  \
+           near: { local: { path: /srv/near }, password_file: /etc/rlvm/near.pass, generate_password: true }\n  \
+           far: { local: { path: /srv/far }, password_file: /etc/rlvm/far.pass, generate_password: true }\n\
+         jobs:\n  \
+           web: { sources: [{ path: /srv/www }], to: [near, far], schedule: \"@daily\" }\n",
+    );
+    lab.apply();
+    lab.expect(0, &["run", "web"]);
+    lab.ok(&["mv", "/srv/far", "/srv/gone"]);
+    let page = lab.expect(0, &["report", "--html", "-"]).stdout;
+    let has = |word: &str| assert!(page.contains(word), "{word}:\n{page}");
+    has("critical</span> 2 backups: 1 critical, 1 ok");
+    has("<strong>web at far</strong>");
+    has("<code>rlvm why web</code>");
+    assert_eq!(page.matches("<article").count(), 2, "{page}");
+    // What another rlvm reads of it is the same page.
+    let status = lab.rlvm(&["status", "--json"]).stdout;
+    lab.file_of("/root/status.json", &status, 0, 0o600);
+    let again = lab.expect(0, &["report", "--html", "-", "--from", "/root/status.json"]).stdout;
+    let matrix =
+        |page: &str| page.split("<tbody").nth(1).unwrap().split("</table>").next().unwrap().to_owned();
+    assert_eq!(matrix(&again), matrix(&page));
+    // Below --root there is nothing to ask.
+    let on = Scratch::new();
+    on.expect(64, &["report", "--html", "-"]);
 }
