@@ -43,7 +43,8 @@ pub(super) fn moment(text: &str, now: Timestamp) -> String {
 
 /// Writes when something is.
 pub(super) fn absolute(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M UTC").to_string()
+    // The zone does not stand alone in a line.
+    time.strftime("%Y-%m-%d %H:%M\u{a0}UTC").to_string()
 }
 
 /// Writes how long ago something was, or in how long it will be.
@@ -135,7 +136,7 @@ mod tests {
         }
         assert_eq!(
             moment("2026-11-21T02:30:00+01:00", now),
-            "<time datetime=\"2026-11-21T01:30:00Z\">16 hours ago <span class=\"at\">2026-11-21 01:30 UTC</span></time>"
+            "<time datetime=\"2026-11-21T01:30:00Z\">16 hours ago <span class=\"at\">2026-11-21 01:30\u{a0}UTC</span></time>"
         );
         assert_eq!(moment("<soon>", now), "<bdi>&lt;soon&gt;</bdi>");
     }
