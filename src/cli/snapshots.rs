@@ -66,7 +66,7 @@ pub(super) struct SnapshotsVerb {
 
 /// What is printed.
 #[derive(Serialize)]
-struct Snapshots {
+struct Listing {
     format_version: &'static str,
     snapshots: Vec<Shown>,
     /// The destinations that could not be read.
@@ -104,7 +104,9 @@ impl SnapshotsVerb {
         let state = applied(context, &host)?;
         let destinations = self.destinations(&state)?;
         let expanded = expand(&state, &context.homes(&host, &state)?, &context.scope()?);
-        let said = ask(&host, &expanded, &destinations, self.timeout.seconds());
+        let own: Vec<HostName> = std::iter::once(&state.host).chain(&state.was).cloned().collect();
+        let hosts = if self.all_hosts { &[][..] } else { &own };
+        let said = ask(context, &host, &expanded, &destinations, hosts, self.timeout.seconds());
         // Only sizes are taken from them.
         let runs = records::all(context, &host).map(|all| all.runs).unwrap_or_default();
         let all = self.sorted(&state, &said, &runs);
@@ -149,9 +151,9 @@ impl SnapshotsVerb {
     }
 
     /// Takes what was asked for, sorted by job, destination, host and time.
-    fn sorted(&self, state: &State, said: &BTreeMap<Name, Said>, runs: &[Record]) -> Snapshots {
-        let mut all = Snapshots { format_version: "1.0", snapshots: Vec::new(), unreadable: Vec::new() };
-        let hosts: Vec<&HostName> = std::iter::once(&state.host).chain(&state.was).collect();
+    fn sorted(&self, state: &State, said: &BTreeMap<Name, Said>, runs: &[Record]) -> Listing {
+        let mut all = Listing { format_version: "1.0", snapshots: Vec::new(), unreadable: Vec::new() };
+        let hosts = std::iter::once(&state.host).chain(&state.was);
         for (destination, said) in said {
             let listed = match said {
                 Ok(listed) => listed,
@@ -161,7 +163,8 @@ impl SnapshotsVerb {
                     continue;
                 }
             };
-            let here = |it: &&Listed| self.all_hosts || hosts.iter().any(|host| host.as_str() == it.hostname);
+            let here =
+                |it: &&Listed| self.all_hosts || hosts.clone().any(|host| host.as_str() == it.hostname);
             let shown = listed.iter().filter(here).filter_map(|it| {
                 let (job, bytes) = (job_of(state, it), bytes(it, runs));
                 Some(Shown {

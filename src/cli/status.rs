@@ -17,7 +17,7 @@ use super::{
 use crate::{
     expand::expand,
     host::{Host as _, Real, Store},
-    model::{HostPath, Name, Span},
+    model::{HostName, HostPath, Name, Span},
     report::{
         judge::{Asked, judge},
         show,
@@ -119,9 +119,10 @@ fn look_within(context: &Context<'_>, host: &Real, state: &State, limit: u64) ->
     let records = records::all(context, host)?;
     let used: BTreeSet<&Name> =
         state.jobs.values().flat_map(|job| job.to.iter().chain(job.copy.keys())).collect();
+    let hosts: Vec<HostName> = std::iter::once(&state.host).chain(&state.was).cloned().collect();
     let ledger = context.ledger(&Store::new(host, &context.home()?));
     let (said, remarks) = thread::scope(|scope| {
-        let said = scope.spawn(|| ask(host, &expanded, &used, limit));
+        let said = scope.spawn(|| ask(context, host, &expanded, &used, &hosts, limit));
         let remarks: Vec<Remark> = beside::remarks(context, host, state, &ledger);
         (said.join(), remarks)
     });

@@ -176,48 +176,54 @@ impl<'a> Case<'a> {
         line.oldest = own.first().map(|(_, time)| stamp(*time));
         let newest = newest.map(|(_, time)| *time);
         let failing = self.failing(newest, line);
-        self.fresh(newest, failing, line);
+        let fresh = self.fresh(newest, failing.is_some(), line);
+        if let Some(message) = failing {
+            // What the schedule asks for is there all the same.
+            let level = if fresh { Level::Warning } else { Level::Critical };
+            self.say(Verdict::Failing, level, message);
+        }
         self.whole(newest);
         self.sizes(&own, line);
         self.retained(&own);
     }
 
-    /// Judges how old the newest snapshot is.
-    fn fresh(&mut self, newest: Option<Timestamp>, failing: bool, line: &mut Line) {
+    /// Judges how old the newest snapshot is; says whether it is of the last time that the schedule had.
+    fn fresh(&mut self, newest: Option<Timestamp>, failing: bool, line: &mut Line) -> bool {
         let now = self.asked.now;
         let Some(times) = self.schedule() else {
             match newest {
-                None if self.job.enabled => {
-                    self.say(Verdict::NeverStored, Level::Warning, "nothing was ever stored");
+                _ if !self.job.enabled => {}
+                None => self.say(Verdict::NeverStored, Level::Warning, "nothing was ever stored"),
+                Some(_) => {
+                    let how = if self.job.schedule.is_some() { "at boot" } else { "by hand" };
+                    self.say(Verdict::Unscheduled, Level::Ok, format!("it runs {how}"));
                 }
-                None => {}
-                Some(_) if self.job.enabled => {
-                    self.say(Verdict::Unscheduled, Level::Ok, "it runs by hand");
-                }
-                Some(_) => {}
             }
-            return;
+            return false;
         };
         let Some(newest) = newest else {
             self.say(Verdict::NeverStored, Level::Critical, "nothing was ever stored");
-            return;
+            return false;
         };
         // The first time that it was not stored for.
         let missed = times.after(newest).filter(|missed| *missed <= now);
         let Some(missed) = missed else {
             let age = words::length(now.as_second() - newest.as_second());
             let message = format!("stored {age} ago");
-            return self.say(Verdict::Fresh, Level::Ok, message);
+            self.say(Verdict::Fresh, Level::Ok, message);
+            return true;
         };
         let late = now.as_second() - missed.as_second();
         if late <= self.grace() && !failing {
             let message = format!("due since {}: the run may be at it", self.at(missed));
-            return self.say(Verdict::Due, Level::Ok, message);
+            self.say(Verdict::Due, Level::Ok, message);
+            return false;
         }
         line.overdue_seconds = Some(late);
         let message =
             format!("overdue by {}: nothing is stored for {}", words::length(late), self.at(missed));
         self.say(Verdict::Overdue, Level::Critical, message);
+        false
     }
 
     fn grace(&self) -> i64 {
@@ -226,17 +232,16 @@ impl<'a> Case<'a> {
     }
 
     /// Says whether each run has failed since some time, and what the last one came to.
-    fn failing(&mut self, newest: Option<Timestamp>, line: &mut Line) -> bool {
+    fn failing(&self, newest: Option<Timestamp>, line: &mut Line) -> Option<String> {
         if let Some(last) = self.history.last() {
             line.seconds = last.seconds;
             line.added = last.summary.map(|summary| summary.data_added);
         }
-        let Some(Failing { since, runs, why }) = self.history.failing(newest) else { return false };
+        let Failing { since, runs, why } = self.history.failing(newest)?;
         let s = if runs == 1 { "" } else { "s" };
         let message = format!("failing since {} ({runs} run{s}): {why}", self.at(since));
         line.failing_since = Some(stamp(since));
-        self.say(Verdict::Failing, Level::Critical, message);
-        true
+        Some(message)
     }
 
     /// Says whether the newest snapshot lacks files, as its run's record has it.
@@ -287,11 +292,15 @@ impl<'a> Case<'a> {
     /// Judges a repository that did not say what it holds.
     fn unread(&mut self, found: &Found, line: &mut Line) {
         let failing = self.failing(None, line);
+        let fails = failing.is_some();
+        if let Some(message) = failing {
+            self.say(Verdict::Failing, Level::Critical, message);
+        }
         // Of one that is away the records know how fresh it was.
         let fresh = self.history.0.iter().rev().find(|went| went.status <= job::Status::Incomplete);
         let missed = |stored: Timestamp| self.schedule().and_then(|times| times.after(stored));
         let due = |missed: Timestamp| self.asked.now.as_second() - missed.as_second() > self.grace();
-        let lacks = fresh.is_none_or(|went| missed(went.started).is_some_and(due)) || failing;
+        let lacks = fresh.is_none_or(|went| missed(went.started).is_some_and(due)) || fails;
         let level = if lacks && self.job.enabled { Level::Critical } else { Level::Warning };
         let bad = if self.job.enabled { Level::Critical } else { Level::Warning };
         let (verdict, level) = match found {

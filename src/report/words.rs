@@ -1,5 +1,7 @@
 //! Times, lengths and sizes as a person reads them.
 
+use std::fmt::Write;
+
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::restic::Found;
@@ -23,7 +25,7 @@ pub fn length(seconds: i64) -> String {
     if let Some((unit, smaller)) = LENGTHS.get(first + 1)
         && seconds % length / smaller > 0
     {
-        text += &format!(" {}{unit}", seconds % length / smaller);
+        let _ = write!(text, " {}{unit}", seconds % length / smaller);
     }
     text
 }

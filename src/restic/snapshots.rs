@@ -107,7 +107,18 @@ impl Access<'_> {
     ///
     /// Never, as long as the call stands in the reviewed list.
     pub fn snapshots(&self, limit: u64) -> Result<Query, NotReadOnly> {
+        self.snapshots_of(&[], limit)
+    }
+
+    /// Lists those of these hosts alone; of all if none is named. A repository may hold more of others than is read of what
+    /// a program prints.
+    ///
+    /// # Errors
+    ///
+    /// As [`Access::snapshots`].
+    pub fn snapshots_of(&self, hosts: &[HostName], limit: u64) -> Result<Query, NotReadOnly> {
         let cmd = self.call(&["snapshots", "--json", "--no-lock", "--no-cache"]);
+        let cmd = hosts.iter().fold(cmd, |cmd, host| cmd.args(["--host", host.as_str()]));
         Query::new(cmd.ok(&[0, 1, 10, 11, 12]).timeout(limit))
     }
 }

@@ -168,6 +168,8 @@ fn help_of_every_verb() {
         &["run"],
         &["sweep"],
         &["why"],
+        &["status"],
+        &["snapshots"],
         &["secret", "show"],
         &["ssh", "scan"],
         &["ssh-agent"],

@@ -96,14 +96,14 @@ fn the_dashboard_asks_for_what_there_is() {
     let mut found = Vec::new();
     asked(&dashboard, &mut found);
     assert!(found.len() > 15, "{found:?}");
-    let mut rules = "groups: [{ name: x, rules: [".to_owned();
-    for (number, expr) in found.iter().enumerate() {
+    let rule = |(number, expr): (usize, &String)| {
         let metrics = named(expr);
         assert!(!metrics.is_empty() && metrics.is_subset(&all()), "{expr}");
-        rules += &format!("{{ record: 'x{number}', expr: {} }}, ", serde_json::to_string(expr).unwrap());
-    }
+        format!("{{ record: 'x{number}', expr: {} }}, ", serde_json::to_string(expr).unwrap())
+    };
+    let rules: String = found.iter().enumerate().map(rule).collect();
     let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), rules + "] }]\n").unwrap();
+    fs::write(file.path(), format!("groups: [{{ name: x, rules: [{rules}] }}]\n")).unwrap();
     promtool(&["check", "rules", file.path().to_str().unwrap()], "");
     let panels = dashboard["panels"].as_array().unwrap();
     let ids: BTreeSet<u64> = panels.iter().map(|it| it["id"].as_u64().unwrap()).collect();

@@ -178,6 +178,8 @@ fn each_failure_by_its_own_name() {
         let mut lab = prepared();
         lab.use_restic(&version);
         lab.file_of("/etc/rlvm/pass.vault", "hunter22\n", 0, 0o600);
+        lab.file_of("/etc/rlvm/rest.user", "me\n", 0, 0o600);
+        lab.file_of("/etc/rlvm/rest.login", "canary\n", 0, 0o600);
         let schedule = lately();
         let places = |vault: &str| {
             lab.state(&format!(
@@ -212,11 +214,21 @@ fn each_failure_by_its_own_name() {
         }
         // Nobody is there, and one who says nothing.
         for url in ["http://rest.lan:8009/r", "http://mute.lan:8000/r"] {
-            places(&format!("rest: {{ url: \"{url}\", plain_http: true }}"));
+            places(&format!(
+                "rest: {{ url: \"{url}\", plain_http: true, user_file: /etc/rlvm/rest.user, password_file: /etc/rlvm/rest.login }}"
+            ));
             let _mute = url.contains("mute").then(|| lab.mute());
             let (said, json) = status(&lab, 9, &["--timeout", "4s"]);
             assert_eq!(said["web vault"], "unreachable", "{}: {url}: {json:#}", version.version);
             assert_eq!(said["web other"], "fresh", "{}: {url}", version.version);
+            let more = lab.expect(9, &["-vv", "snapshots", "--timeout", "4s"]);
+            for text in [json.to_string(), more.stdout, more.stderr] {
+                assert!(
+                    !text.contains("canary") && !text.contains("hunter22"),
+                    "{}: {text}",
+                    version.version
+                );
+            }
         }
     }
 }
@@ -251,7 +263,8 @@ fn metrics_after_each_run_and_prune() {
     assert_eq!(after, before);
     lints(&lab.read("/srv/other.prom"));
     symlink("/srv/precious", lab.at(FILE)).unwrap();
-    lab.rlvm(&["prune"]);
+    let refused = lab.expect(0, &["prune"]);
+    assert!(refused.stderr.contains("warning: metrics: "), "{refused:?}");
     assert_eq!(lab.read("/srv/precious"), "precious");
     fs::remove_file(lab.at(FILE)).unwrap();
     lab.expect(0, &["prune"]);
@@ -318,12 +331,13 @@ fn a_run_that_fails_and_one_that_recovers() {
     lab.ok(&["mv", "/srv/third", "/srv/away"]);
     lab.expect(8, &["run", "db"]);
     lab.ok(&["mv", "/srv/away", "/srv/third"]);
-    let (said, json) = status(&lab, 9, &[]);
+    let (said, json) = status(&lab, 9, &["--fail-on", "warning"]);
     assert_eq!(said["db third"], "failing fresh", "{json:#}");
-    assert!(json["lines"][0]["failing_since"].is_string(), "{json:#}");
+    assert!(json["lines"].to_string().contains("\"failing_since\":\"2"), "{json:#}");
     // Times are to the second.
     std::thread::sleep(Duration::from_millis(1100));
     lab.expect(0, &["run", "db"]);
-    let (said, _) = status(&lab, 0, &[]);
+    let (said, json) = status(&lab, 0, &[]);
     assert_eq!(said["db third"], "fresh");
+    assert!(!json["lines"].to_string().contains("failing_since"), "{json:#}");
 }

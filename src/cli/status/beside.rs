@@ -32,7 +32,7 @@ pub(super) fn remarks(context: &Context<'_>, host: &Real, state: &State, ledger:
             match drift(context, host, state, ledger) {
                 Ok(found) => found.into_iter().for_each(|message| say("drift", message)),
                 Err(err) => {
-                    say("drift", format!("it cannot be told whether the host is as applied: {err:#}"))
+                    say("drift", format!("it cannot be told whether the host is as applied: {err:#}"));
                 }
             }
             for name in to_put_away(ledger) {

@@ -41,7 +41,7 @@ pub(super) struct Failing<'a> {
 impl<'a> History<'a> {
     /// Takes what is of a job and a destination, by one of their names.
     pub(super) fn of(runs: &'a [Record], jobs: &[Name], destinations: &[Name]) -> Self {
-        let mut all: Vec<Went<'a>> = runs.iter().flat_map(|run| went(run, jobs, destinations)).collect();
+        let mut all: Vec<Went<'a>> = runs.iter().filter_map(|run| went(run, jobs, destinations)).collect();
         all.sort_by_key(|went| went.ended);
         Self(all)
     }

@@ -1,3 +1,5 @@
+//! Tables of what is judged of what.
+
 use super::*;
 use crate::state;
 
@@ -159,7 +161,7 @@ fn how_fresh() {
         // By hand, at boot, and on no day of any calendar.
         ("", &["2020-11-20T01:30:05Z"], NOW, "Ok unscheduled: it runs by hand"),
         ("", &[], NOW, "Warning never_stored: nothing was ever stored"),
-        (", schedule: '@reboot'", &["2020-11-20T01:30:05Z"], NOW, "Ok unscheduled: it runs by hand"),
+        (", schedule: '@reboot'", &["2020-11-20T01:30:05Z"], NOW, "Ok unscheduled: it runs at boot"),
         (&disabled, &["2020-11-20T01:30:05Z"], NOW, "Ok unscheduled: the job is disabled"),
         (&disabled, &[], NOW, "Ok unscheduled: the job is disabled"),
         // A clock was wrong: what is there beside counts.
@@ -216,6 +218,11 @@ fn what_the_records_tell() {
     // No longer due once it has failed: the run is not at it.
     let soon = World::of(&yesterday).runs(&["failed 2026-11-21T01:30:00Z"]);
     assert!(soon.judged(DAILY, "2026-11-21T01:45:00Z").starts_with("Critical overdue: overdue by 15m"));
+    // One by hand, of a day that is stored.
+    let by_hand = World::of(&["2026-11-21T01:30:05Z"]).runs(&["failed 2026-11-21T09:00:00Z"]);
+    let said = "Warning failing: failing since Sat 2026-11-21 10:00 (1 run): no such host; Ok fresh: stored 10h 29m ago";
+    assert_eq!(by_hand.judged(DAILY, NOW), said);
+    assert!(by_hand.judged("", NOW).starts_with("Critical failing"));
     // The repository knows better.
     let again = World::of(&["2026-11-21T02:00:00Z"]).runs(&["failed 2026-11-21T01:30:00Z"]);
     assert_eq!(again.judged(DAILY, NOW), "Ok fresh: stored 10h ago");

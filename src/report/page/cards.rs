@@ -78,11 +78,11 @@ fn help(judged: &Judged, line: &Line) -> Option<String> {
             format!("rlvm run {job}")
         }
         Verdict::NeverVerified | Verdict::VerifyOverdue | Verdict::VerifyFailed => {
-            format!("rlvm verify {destination}")
+            format!("rlvm verify {job} --to {destination}")
         }
         Verdict::RetentionUnmet => format!("rlvm prune {job}"),
         Verdict::NotInitialised => "rlvm plan".into(),
-        Verdict::Shrinking | Verdict::Growing => format!("rlvm snapshots {job}"),
+        Verdict::Shrinking | Verdict::Growing => format!("rlvm snapshots {job} --to {destination}"),
         Verdict::Unreachable | Verdict::Unreadable => "rlvm plan --refresh".into(),
         Verdict::Fresh | Verdict::Due | Verdict::Unscheduled | Verdict::FromTheFuture => return None,
     })

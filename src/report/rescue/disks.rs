@@ -59,13 +59,20 @@ fn layout(kit: &Kit<'_>, mounts: &[&Mount], volumes: &[&LogicalVolume], paper: &
     paper.say("To lay out empty disks so again: partition them (fdisk; for EFI one of type vfat at /boot/efi), then");
     paper.line("");
     let groups: BTreeSet<&str> = volumes.iter().map(|it| it.name.group()).collect();
+    let kept = |it: &LogicalVolume| !held(kit, &device_of(it)).is_empty();
     for group in groups {
-        paper.fact(&format!("vgcreate {group} /dev/PARTITION"));
+        // What is in a group that holds backups is laid out by hand, if at all.
+        match volumes.iter().find(|it| it.name.group() == group && kept(it)) {
+            Some(it) => {
+                paper.fact(&format!("NOT vgcreate {group}: {} holds backups; vgchange -ay {group}", it.name))
+            }
+            None => paper.fact(&format!("vgcreate {group} /dev/PARTITION")),
+        }
     }
     // Pools first.
     let (pools, rest): (Vec<&LogicalVolume>, Vec<&LogicalVolume>) =
         volumes.iter().copied().partition(|it| it.attributes.starts_with('t'));
-    for it in pools.into_iter().chain(rest) {
+    for it in pools.into_iter().chain(rest).filter(|it| !kept(it)) {
         let (group, volume, mib) = (it.name.group(), it.name.name(), it.size >> 20);
         paper.fact(&match (&it.pool, it.attributes.starts_with('t')) {
             (Some(pool), _) => format!("lvcreate -V {mib}m --thinpool {pool} -n {volume} {group}"),
@@ -77,15 +84,13 @@ fn layout(kit: &Kit<'_>, mounts: &[&Mount], volumes: &[&LogicalVolume], paper: &
         let Mount { at, kind, source, .. } = mount;
         let is_volume = source.starts_with("/dev/mapper/");
         let device = if is_volume { source.as_str() } else { "/dev/PARTITION" };
-        let held = held(kit, mount);
+        let held = held(kit, source);
         if !held.is_empty() {
             let held = super::list(held);
             paper.fact(&format!(
-                "NOT {source}, {at}: the repository {held} lies on it. It is mounted as it is"
+                "NOT mkfs {source}: the repository {held} lies on it, at {at}; mount it as it is"
             ));
-            if at.as_str() != "/" {
-                continue;
-            }
+            continue;
         }
         let at = at.as_str().trim_end_matches('/');
         paper.fact(&format!("mkfs.{kind} {device} && mkdir -p /mnt{at}"));
@@ -94,10 +99,16 @@ fn layout(kit: &Kit<'_>, mounts: &[&Mount], volumes: &[&LogicalVolume], paper: &
 }
 
 /// Lists the repositories that lie on a file system: making it anew would be the end of them.
-fn held<'a>(kit: &'a Kit<'_>, mount: &Mount) -> Vec<&'a Name> {
+fn held<'a>(kit: &'a Kit<'_>, device: &str) -> Vec<&'a Name> {
     let lies =
-        |name: &&Name| kit.repository(name).and_then(|it| of(kit, it)).is_some_and(|it| it.at == mount.at);
+        |name: &&Name| kit.repository(name).and_then(|it| of(kit, it)).is_some_and(|it| it.source == device);
     kit.destinations().filter(lies).collect()
+}
+
+/// Returns the device of a volume: in a mapped device's name a hyphen of LVM's own stands twice (lvm(8)).
+fn device_of(volume: &LogicalVolume) -> String {
+    let twice = |name: &str| name.replace('-', "--");
+    format!("/dev/mapper/{}-{}", twice(volume.name.group()), twice(volume.name.name()))
 }
 
 /// Says whether a volume is one that stays: no snapshot, no part of a pool (lvs(8), `lv_attr`).

@@ -129,6 +129,34 @@ fn a_whole_kit() {
 }
 
 #[test]
+fn what_holds_backups_is_not_made_anew() {
+    let (state, expanded) = loaded(STATE);
+    for (source, expected) in [
+        (
+            "/dev/sdb1",
+            vec!["vgcreate vg0 /dev/PARTITION", "lvcreate -L 20480m -n back-up vg0", "NOT mkfs /dev/sdb1: "],
+        ),
+        (
+            "/dev/mapper/vg0-back--up",
+            vec!["NOT vgcreate vg0: vg0/back-up holds", "NOT mkfs /dev/mapper/vg0-back--up: "],
+        ),
+    ] {
+        let mut kit = kit(&state, &expanded, None);
+        kit.mounts[1].source = source.into();
+        kit.volumes = Some(Ok(vec![volume("vg0/back-up", "-wi-ao----", None)]));
+        let text = kit.text().unwrap();
+        for line in &expected {
+            assert!(text.contains(&format!("\n: {line}")), "{line}\n{text}");
+        }
+        let about = |line: &&str| {
+            [": vgcreate", ": lvcreate", ": mkfs", ": NOT"].iter().any(|it| line.starts_with(it))
+        };
+        // And that of the root, which holds none.
+        assert_eq!(text.lines().filter(about).count(), expected.len() + 1, "{text}");
+    }
+}
+
+#[test]
 fn the_last_line_says_whether_it_is_whole() {
     let (state, expanded) = loaded(STATE);
     let text = kit(&state, &expanded, None).text().unwrap();

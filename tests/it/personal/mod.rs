@@ -12,6 +12,7 @@ mod logs;
 mod places;
 mod prune;
 mod refused;
+mod status;
 
 use std::{
     fs,
