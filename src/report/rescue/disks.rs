@@ -64,7 +64,7 @@ fn layout(kit: &Kit<'_>, mounts: &[&Mount], volumes: &[&LogicalVolume], paper: &
         // What is in a group that holds backups is laid out by hand, if at all.
         match volumes.iter().find(|it| it.name.group() == group && kept(it)) {
             Some(it) => {
-                paper.fact(&format!("NOT vgcreate {group}: {} holds backups; vgchange -ay {group}", it.name))
+                paper.fact(&format!("NOT vgcreate {group}: {} holds backups; vgchange -ay {group}", it.name));
             }
             None => paper.fact(&format!("vgcreate {group} /dev/PARTITION")),
         }

@@ -9,7 +9,7 @@ fn ago(hours: i64) -> String {
     (now - SignedDuration::from_hours(hours)).to_string()
 }
 
-fn status(host: &str, hours: i64, lines: Vec<Value>, remarks: &[(&str, &str, &str)]) -> Value {
+fn status(host: &str, hours: i64, lines: &[Value], remarks: &[(&str, &str, &str)]) -> Value {
     let levels = ["ok", "warning", "critical"];
     let rank = |level: &Value| levels.iter().position(|it| level == it).unwrap_or(0);
     let worst = lines.iter().map(|line| rank(&line["level"])).max().unwrap_or(0);
@@ -78,7 +78,7 @@ fn broken(host: &str) -> Value {
         ("secret", "warning", "the password of vault was never put away: rlvm secret show vault"),
         ("notify", "warning", "the webhook admins has failed since Sunday"),
     ];
-    status(host, 0, lines, &remarks)
+    status(host, 0, &lines, &remarks)
 }
 
 fn long() -> Value {
@@ -89,7 +89,7 @@ fn long() -> Value {
             .map(|place| bad(&name(job), &name(place), "incomplete", "warning", &message))
     });
     let host = format!("h{}.example.com", "-long".repeat(9));
-    status(&host, 0, lines.collect(), &[("drift", "warning", &message)])
+    status(&host, 0, &lines.collect::<Vec<_>>(), &[("drift", "warning", &message)])
 }
 
 /// Lists the scenes, each with the statuses that its page is made of.
@@ -100,18 +100,18 @@ pub(super) fn all() -> Vec<(&'static str, Vec<Value>)> {
             well("system", "offsite", seed + 1),
             well("shop", "vault", seed + 2),
         ];
-        status(host, 0, lines, &[])
+        status(host, 0, &lines, &[])
     };
     let mut many: Vec<Value> = (1..=24_u64).map(|number| calm(&format!("web{number:02}"), number)).collect();
     many[3] = broken("web04");
     many[11]["time"] = ago(24 * 20).into();
-    many[17] = status("web18", 0, vec![bad("system", "vault", "overdue", "warning", "3 days late")], &[]);
+    many[17] = status("web18", 0, &[bad("system", "vault", "overdue", "warning", "3 days late")], &[]);
     let scene = |name, status| (name, vec![status]);
     vec![
         scene("well", calm("web01", 1)),
         scene("broken", broken("web01")),
         scene("long", long()),
-        scene("empty", status("web01", 0, Vec::new(), &[])),
+        scene("empty", status("web01", 0, &[], &[])),
         ("many", many),
     ]
 }
