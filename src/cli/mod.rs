@@ -20,6 +20,8 @@ mod plan;
 mod progress;
 mod prune;
 mod records;
+mod report;
+mod rescue;
 mod restic;
 mod restore;
 mod run;
@@ -173,6 +175,8 @@ enum Verb {
     Mount(mount::MountVerb),
     #[command(subcommand)]
     Notify(notify::NotifyVerb),
+    Report(report::ReportVerb),
+    RescueKit(rescue::RescueVerb),
     #[command(subcommand)]
     Secret(secret::SecretVerb),
     #[command(subcommand)]
@@ -236,6 +240,8 @@ fn run(cli: &Cli, environment: &Environment) -> Result<Exit> {
         Verb::Restore(verb) => verb.run(&context),
         Verb::Mount(verb) => verb.run(&context),
         Verb::Notify(verb) => verb.run(&context),
+        Verb::Report(verb) => verb.run(&context),
+        Verb::RescueKit(verb) => verb.run(&context),
         Verb::Secret(verb) => verb.run(&context),
         Verb::Ssh(verb) => verb.run(&context),
         Verb::SshAgent(verb) => verb.run(&context),

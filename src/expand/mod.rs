@@ -21,6 +21,7 @@ mod units;
 mod unsupported;
 mod verify;
 
+pub use engine::published;
 pub use prune::prunes;
 pub use repositories::repository_of;
 pub use resources::{Declared, Expanded};

@@ -168,6 +168,8 @@ fn help_of_every_verb() {
         &["notify"],
         &["notify", "test"],
         &["notify", "watch"],
+        &["report"],
+        &["rescue-kit"],
         &["run"],
         &["sweep"],
         &["why"],

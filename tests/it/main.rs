@@ -19,6 +19,8 @@ mod personal;
 mod prune;
 mod real_tools;
 mod restore;
+mod report;
+mod rescue;
 mod run;
 mod safety;
 mod server;
