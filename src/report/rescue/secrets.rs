@@ -84,6 +84,7 @@ fn of_secret(secret: &Secret, state: &State, ledger: Option<&Ledger>) -> Wanted 
         Role::Environment => format!("variables that restic needs to get at {destination}"),
         Role::Credential => format!("a credential that restic needs to get at {destination}"),
         Role::Configuration => format!("rclone's configuration, for {destination}"),
+        Role::Notifier => format!("what the notifier {destination} is reached by; restoring needs it not"),
         Role::Certificate => format!("the certificate that {destination} is known by; no secret"),
     };
     let entry = ledger.and_then(|it| it.entries.get(&Address::new(Secret::NAME, file.0.as_str())));
