@@ -337,15 +337,14 @@ fn fetch(paper: &mut Paper, url: &FetchUrl, sha256: Option<&Sha256>) {
     let packed = url.rsplit_once('.').is_some_and(|(_, last)| last == "bz2");
     paper.assign("", "url", &url);
     paper.shell(&["curl -fsSL -o restic.new \"$url\""]);
+    // One command with what follows: what is pasted goes on after one that failed.
     if let Some(sha256) = sha256 {
-        paper.shell(&[&format!("sum={sha256}"), "echo \"$sum  restic.new\" | sha256sum -c"]);
+        paper.shell(&[&format!("sum={sha256}"), "echo \"$sum  restic.new\" | sha256sum -c &&"]);
     } else {
-        paper.shell(&["sha256sum restic.new"]);
+        paper.shell(&["sha256sum restic.new &&"]);
     }
-    paper.shell(&[
-        if packed { "bunzip2 < restic.new > restic" } else { "cp restic.new restic" },
-        "chmod 0755 restic && restic version",
-    ]);
+    let unpack = if packed { "bunzip2 < restic.new > restic &&" } else { "cp restic.new restic &&" };
+    paper.shell(&[&format!("  {unpack}"), "  chmod 0755 restic && restic version"]);
 }
 
 /// Names a source.

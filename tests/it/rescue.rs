@@ -226,6 +226,26 @@ fn places_elsewhere_are_reached_with_the_kit_alone() {
 }
 
 #[test]
+fn a_pinned_restic_is_fetched_and_checked() {
+    let lab = Lab::new();
+    let packed = "/srv/mirror/restic.bz2";
+    lab.dir("/srv/mirror", 0, 0o755);
+    lab.ok(&["sh", "-euc", &format!("bzip2 -1 -c /opt/restics/0.18.0/restic > {packed}")]);
+    let digest = sha256(&fs::read(lab.at(packed)).unwrap());
+    lab.state(&format!("restic: {{ version: 0.18.0, sha256: {digest}, url: 'file://{packed}' }}\n"));
+    let script = commands(&lab.expect(0, &["rescue-kit"]).stdout, &[2, 3]);
+    // As it is pasted: what comes behind a command that has failed comes all the same.
+    let paste = || lab.run(&["sh", "-c", &format!("KIT=/var/tmp/rescue\n{script}")]);
+    let ran = paste();
+    assert!(ran.code == Some(0) && ran.stdout.contains("\nrestic 0.18.0 "), "{ran:?}");
+    assert!(lab.at("/var/tmp/rescue/restic").exists());
+    lab.ok(&["sh", "-euc", &format!("rm /var/tmp/rescue/restic; echo >> {packed}")]);
+    let ran = paste();
+    assert!(ran.code != Some(0) && ran.stdout.contains("restic.new: FAILED"), "{ran:?}");
+    assert!(!lab.at("/var/tmp/rescue/restic").exists(), "{ran:?}");
+}
+
+#[test]
 fn what_is_applied_counts_and_a_state_that_is_named() {
     let on = Scratch::new();
     on.state(&format!("destinations:{LOCAL}{}", job("[near]")));
