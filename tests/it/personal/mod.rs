@@ -12,6 +12,7 @@ mod logs;
 mod places;
 mod prune;
 mod refused;
+mod verify;
 
 use std::{
     fs,
