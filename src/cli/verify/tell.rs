@@ -2,11 +2,14 @@
 
 use anyhow::{Context as _, Result};
 
-use super::place::Place;
+use super::{
+    place::Place,
+    world::{making, private},
+};
 use crate::{
     cli::{context::Context, exit::Exit},
-    effect::{Op, Owner, STAGING},
-    model::{GroupName, HostPath, Mode, RunId},
+    effect::{Op, Owner},
+    model::{HostPath, RunId},
     verify::{Checked, DrillRecord, Outcome, Read},
 };
 
@@ -85,17 +88,13 @@ pub(super) fn show(
 ) -> Result<Exit> {
     let own = context.scope()?.personal().map(Owner::of);
     for (number, (place, read)) in places.iter().enumerate() {
-        let (access, user) = (place.repository.access(), place.repository.user.clone());
-        let path = cache.join(&format!("{STAGING}{run}-{number}"))?;
-        let owner = own.clone().unwrap_or_else(|| Owner { user, group: GroupName::root() });
-        let above = match &own {
-            None => Op::EnsureDir { path: cache.clone(), owner: Owner::root(), mode: Mode::new(0o711) },
-            Some(own) => Op::EnsureDir { path: cache.clone(), owner: own.clone(), mode: Mode::new(0o700) },
-        };
-        let make = Op::MakeDir { path: path.clone(), owner, mode: Mode::new(0o700) };
+        let (access, repository) = (place.repository.access(), &place.repository);
+        let path = private(cache, run, number)?;
+        let make = making(cache, &path, &repository.user, own.as_ref());
+        let make: String = make.iter().map(|op| format!("{op}\n")).collect();
         let check = access.check(read.flag().as_deref(), &path);
         let remove = Op::RemoveStaging { path };
-        let text = format!("# {}: {}\n{above}\n{make}\n{check}\n{remove}\n", place.name, read.words());
+        let text = format!("# {}: {}\n{make}{check}\n{remove}\n", place.name, read.words());
         context.printer.print(&text)?;
         for part in &place.jobs {
             let Some(files) = part.files else { continue };

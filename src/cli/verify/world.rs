@@ -71,7 +71,7 @@ impl World<'_> {
         user: &UserName,
         work: impl FnOnce(&HostPath) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
-        let path = self.private(self.count.fetch_add(1, Ordering::Relaxed))?;
+        let path = private(&self.place, self.run, self.count.fetch_add(1, Ordering::Relaxed))?;
         let undo = Op::RemoveStaging { path: path.clone() };
         let number = {
             let mut journal = self.journal();
@@ -80,8 +80,8 @@ impl World<'_> {
             journal.sync()?;
             number
         };
-        let made =
-            self.above().iter().chain([&self.making(&path, user)]).try_for_each(|op| self.host.act(op));
+        let ops = making(&self.place, &path, user, self.own.as_ref());
+        let made = ops.iter().try_for_each(|op| self.host.act(op));
         let done = made.map_err(Trouble::from).and_then(|()| work(&path));
         let removed = self.host.act(&undo);
         match &removed {
@@ -93,33 +93,32 @@ impl World<'_> {
         Ok(done)
     }
 
-    /// Names the private directory of this number.
-    pub(super) fn private(&self, number: usize) -> Result<HostPath> {
-        Ok(self.place.join(&format!("{STAGING}{}-{number}", self.run))?)
-    }
-
-    /// Says what makes a private directory.
-    pub(super) fn making(&self, path: &HostPath, user: &UserName) -> Op {
-        let owner = || Owner { user: user.clone(), group: GroupName::root() };
-        let owner = self.own.clone().unwrap_or_else(owner);
-        Op::MakeDir { path: path.clone(), owner, mode: Mode::new(0o700) }
-    }
-
-    /// Says what makes the directory where they are, if it is not there.
-    pub(super) fn above(&self) -> Vec<Op> {
-        let ensure =
-            |path: HostPath, owner: Owner, mode| Op::EnsureDir { path, owner, mode: Mode::new(mode) };
-        match &self.own {
-            // As a run makes it, which has its users' caches there.
-            None => vec![ensure(self.place.clone(), Owner::root(), 0o711)],
-            Some(own) => {
-                let above = self.place.parent().into_iter().chain([self.place.clone()]);
-                above.map(|path| ensure(path, own.clone(), 0o700)).collect()
-            }
-        }
-    }
-
     fn journal(&self) -> MutexGuard<'_, Journal> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Names the private directory of this number.
+pub(super) fn private(place: &HostPath, run: &RunId, number: usize) -> Result<HostPath> {
+    Ok(place.join(&format!("{STAGING}{run}-{number}"))?)
+}
+
+/// Says what makes a private directory, and what it is in, as a run makes that for its caches.
+pub(super) fn making(place: &HostPath, path: &HostPath, user: &UserName, own: Option<&Owner>) -> Vec<Op> {
+    let ensure = |path: HostPath, owner: &Owner, mode| Op::EnsureDir {
+        path,
+        owner: owner.clone(),
+        mode: Mode::new(mode),
+    };
+    let mut ops = match own {
+        None => vec![ensure(place.clone(), &Owner::root(), 0o711)],
+        Some(own) => {
+            let above = place.parent().into_iter().chain([place.clone()]);
+            above.map(|path| ensure(path, own, 0o700)).collect()
+        }
+    };
+    let theirs = || Owner { user: user.clone(), group: GroupName::root() };
+    let owner = own.cloned().unwrap_or_else(theirs);
+    ops.push(Op::MakeDir { path: path.clone(), owner, mode: Mode::new(0o700) });
+    ops
 }

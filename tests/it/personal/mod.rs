@@ -14,6 +14,7 @@ mod prune;
 mod refused;
 mod restore;
 mod status;
+mod verify;
 
 use std::{
     fs,
