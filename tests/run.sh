@@ -19,7 +19,7 @@ wanted=(
     restic:restic logrotate:logrotate cron:cron git:git setpriv:util-linux setsid:util-linux runuser:util-linux script:bsdutils
     cc:gcc ssh:openssh-client ssh-keygen:openssh-client ssh-keyscan:openssh-client sshd:openssh-server rclone:rclone
     openssl:openssl ip:iproute2 unshare:util-linux nsenter:util-linux bunzip2:bzip2 python3:python3 curl:curl
-    systemctl:systemd systemd-analyze:systemd
+    systemctl:systemd systemd-analyze:systemd fusermount:fuse3 pgrep:procps
 )
 missing=()
 for pair in "${wanted[@]}"; do
