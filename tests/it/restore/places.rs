@@ -1,6 +1,6 @@
 //! Where from: the nearest place that has it, the next one if it fails, and never half of it in silence.
 
-#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the machine")]
+#![expect(clippy::disallowed_methods, reason = "tests look at the machine")]
 
 use super::{FAR, NEAR, left, record, site, site_on, stored, tell};
 use crate::{
