@@ -117,7 +117,7 @@ impl Placing<'_> {
         };
         let is = there(&old);
         if new.sort == Sort::Directory && (is.sort == Sort::Directory || is.sort == Sort::Link) {
-            let below = enter(real, live, name, &old, path, base)?;
+            let below = enter(real, (live, name, &old), new.uid, (path, base))?;
             let inner = open_dir(staged, name).map_err(said)?;
             self.merge(real, &inner, &below, path, base);
             if !self.only_missing && (self.asked)(path) {
@@ -167,14 +167,13 @@ impl Placing<'_> {
     }
 }
 
-/// Opens a directory that is there, unless somebody could have put it there to lead elsewhere.
+/// Opens a directory that is there, unless somebody could have put it there to lead elsewhere: one that lies in another
+/// user's belongs to whom it did when it was stored. Nobody moves a directory that they cannot write (rename(2)).
 fn enter(
     real: &Real,
-    live: &OwnedFd,
-    name: &[u8],
-    old: &FileStat,
-    path: &str,
-    base: &str,
+    (live, name, old): (&OwnedFd, &[u8], &FileStat),
+    was: u32,
+    (path, base): (&str, &str),
 ) -> Result<OwnedFd, String> {
     let said = |errno: Errno| errno.desc().to_owned();
     if there(old).sort == Sort::Link {
@@ -191,7 +190,7 @@ fn enter(
     let above = fstat(live.as_fd()).map_err(said)?;
     let below = open_dir(live, name).map_err(said)?;
     let stat = fstat(&below).map_err(said)?;
-    if !trusted(above.st_uid) && stat.st_uid != above.st_uid {
+    if !trusted(above.st_uid) && stat.st_uid != above.st_uid && stat.st_uid != was {
         let (owner, other) = (real.accounts.user_name(stat.st_uid), real.accounts.user_name(above.st_uid));
         return Err(format!(
             "it belongs to {owner}, but lies in a directory of {other}, who could have put it there"

@@ -89,8 +89,15 @@ impl Standings<'_> {
                 }
             },
             Way::Absent => return Ok(Standing::Absent),
-            // A file, or a link of somebody's, where a directory was.
-            Way::Blocked(why) => return Ok(Standing::Blocked(why)),
+            // Only looked at: whose directories lie in whose does not matter, as long as no link is on the way.
+            Way::Blocked(why) => {
+                match plain_way(self.real, &parent).and_then(|fd| look(fd, path.name().as_bytes())) {
+                    Ok(stat) => return Ok(Standing::There(there(&stat))),
+                    Err(Errno::ENOENT) => return Ok(Standing::Absent),
+                    // A file, or a link of somebody's, where a directory was.
+                    Err(_) => return Ok(Standing::Blocked(why)),
+                }
+            }
         };
         if kind(&stat) == SFlag::S_IFLNK
             && let Way::There(fd) = self.cursor.go(self.real, path)?
@@ -99,6 +106,15 @@ impl Standings<'_> {
         }
         Ok(Standing::There(there(&stat)))
     }
+}
+
+/// Opens a directory, no link followed.
+fn plain_way(real: &Real, dir: &HostPath) -> nix::Result<OwnedFd> {
+    let mut fd = open_dir(&real.root_fd, b".")?;
+    for part in dir.parts() {
+        fd = open_dir(&fd, part.as_bytes())?;
+    }
+    Ok(fd)
 }
 
 impl Real {

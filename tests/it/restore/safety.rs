@@ -3,7 +3,10 @@
 use std::{process::Stdio, time::Duration};
 
 use super::{left, site, tell};
-use crate::{lab::Lab, support::BACKUP};
+use crate::{
+    lab::Lab,
+    support::{BACKUP, require},
+};
 
 #[test]
 fn a_target_is_always_named_and_never_written_over() {
@@ -122,6 +125,7 @@ fn begun(lab: &Lab, words: &[&str]) -> std::process::Child {
 #[test]
 fn killed_or_stopped_it_leaves_nothing() {
     // R56
+    require("/usr/bin", "pgrep", "procps");
     let mut lab = site();
     let before = tell(&lab, "/srv/www");
     slow(&mut lab);

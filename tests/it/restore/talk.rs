@@ -3,7 +3,10 @@
 use std::{process::Stdio, time::Duration};
 
 use super::{left, site};
-use crate::{lab::Lab, support::Ran};
+use crate::{
+    lab::Lab,
+    support::{Ran, require},
+};
 
 const TERMINAL: &str = include_str!("terminal.py");
 
@@ -74,6 +77,8 @@ fn a_look_around_is_unmounted_at_the_end() {
         assert!(ran.stderr.contains("there is no FUSE here"), "{ran:?}");
         return;
     }
+    require("/usr/bin:/bin", "fusermount", "fuse3");
+    require("/usr/bin", "pgrep", "procps");
     let mut command = lab.command(&["mount", "/srv/mnt"]);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let file = "/srv/mnt/hosts/web01/latest/srv/www/index.html";
