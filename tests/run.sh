@@ -18,8 +18,7 @@ as_root=()
 wanted=(
     restic:restic logrotate:logrotate cron:cron git:git setpriv:util-linux setsid:util-linux runuser:util-linux script:bsdutils
     cc:gcc ssh:openssh-client ssh-keygen:openssh-client ssh-keyscan:openssh-client sshd:openssh-server rclone:rclone
-    openssl:openssl ip:iproute2 unshare:util-linux nsenter:util-linux bunzip2:bzip2 python3:python3 curl:curl msmtp:msmtp
-    systemctl:systemd systemd-analyze:systemd promtool:prometheus
+    openssl:openssl ip:iproute2 unshare:util-linux nsenter:util-linux bunzip2:bzip2 python3:python3 curl:curl systemctl:systemd systemd-analyze:systemd pgrep:procps promtool:prometheus msmtp:msmtp chromium:chromium
 )
 missing=()
 for pair in "${wanted[@]}"; do

@@ -8,10 +8,12 @@ use std::{
 
 use anyhow::Result;
 
+use super::{context::Context, progress::LookingBar};
 use crate::{
     expand::{Expanded, repository_of},
     host::{Host as _, Real},
     model::{HostName, Name},
+    plan::Progress,
     report::judge::Said,
     resource::{Kind as _, Look, Looks, Repository, RepositoryState},
     restic::{Found, late, listed},
@@ -24,6 +26,7 @@ pub(super) const LIMIT: u64 = 30;
 /// Asks the repositories of these destinations for what they have of these hosts (of all if none is named), each within so
 /// many seconds. Changes nothing, and takes no lock.
 pub(super) fn ask(
+    context: &Context<'_>,
     host: &Real,
     expanded: &Expanded,
     destinations: &BTreeSet<&Name>,
@@ -32,17 +35,22 @@ pub(super) fn ask(
 ) -> BTreeMap<Name, Said> {
     let all = destinations.iter().filter_map(|name| Some((*name, repository_of(expanded, name)?)));
     let (here, elsewhere): (Vec<_>, Vec<_>) = all.partition(|(_, repository)| repository.path().is_some());
+    let bar = LookingBar::new(context.environment.err_terminal && !context.global.quiet);
+    bar.show(Progress::Slow(here.len() + elsewhere.len()));
     let one = |(name, repository): &(&Name, &Repository)| {
         let said = ask_one(host, repository, hosts, limit);
+        bar.show(Progress::Done(name.as_str()));
         ((*name).clone(), said.unwrap_or_else(|err| Err(Found::Unreachable(format!("{err:#}")))))
     };
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    thread::scope(|scope| {
+    let said = thread::scope(|scope| {
         let waits = scope.spawn(|| side_by_side(&elsewhere, elsewhere.len(), one));
         let mut said: BTreeMap<Name, Said> = side_by_side(&here, cores, one).into_iter().collect();
         said.extend(waits.join().unwrap_or_default());
         said
-    })
+    });
+    bar.end();
+    said
 }
 
 fn ask_one(host: &Real, repository: &Repository, hosts: &[HostName], limit: u64) -> Result<Said> {

@@ -29,6 +29,8 @@ use crate::{
 const HOME: &str = "/var/lib/rlvm";
 /// Where a host's state is kept.
 const ETC: &str = "/etc/rlvm/state";
+/// Where caches are, if it is the host's set-up.
+const CACHE: &str = "/var/cache/rlvm";
 /// Where its lock is.
 pub(super) const RUN: &str = "/run/rlvm";
 /// The kept state's name.
@@ -162,6 +164,20 @@ impl<'a> Context<'a> {
         match (&self.environment.home, self.scope()?) {
             (None, Scope::Host) => Ok(RUN.parse()?),
             _ => self.home(),
+        }
+    }
+
+    /// Returns where restic's caches are, one a user.
+    ///
+    /// # Errors
+    ///
+    /// If `RLVM_HOME` is no absolute path.
+    pub(super) fn cache(&self) -> Result<HostPath> {
+        match (&self.environment.home, self.scope()?) {
+            // A home of its own has a cache of its own, as it has a lock.
+            (Some(_), _) => Ok(self.home()?.join("cache")?),
+            (None, Scope::Host) => Ok(CACHE.parse()?),
+            (None, Scope::User(own)) => Ok(own.cache.join("rlvm")?),
         }
     }
 

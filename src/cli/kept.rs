@@ -18,9 +18,9 @@ pub(super) struct Kept {
     format_version: u32,
     rlvm_version: String,
     /// Where the state's file was.
-    source: String,
+    pub(super) source: String,
     /// The revision that it was at.
-    revision: Option<Revision>,
+    pub(super) revision: Option<Revision>,
     /// The state, resolved.
     pub(super) state: State,
 }

@@ -6,10 +6,12 @@ mod ask;
 mod context;
 mod exit;
 mod extras;
+mod free;
 mod kept;
 mod ledger;
 mod list;
 mod metrics;
+mod mount;
 mod notify;
 mod observe;
 mod output;
@@ -18,7 +20,10 @@ mod plan;
 mod progress;
 mod prune;
 mod records;
+mod report;
+mod rescue;
 mod restic;
+mod restore;
 mod run;
 mod secret;
 mod show;
@@ -28,6 +33,7 @@ mod ssh_agent;
 mod status;
 mod sweep;
 mod validate;
+mod verify;
 mod why;
 
 use std::{ffi::OsString, path::PathBuf, time::SystemTime};
@@ -164,8 +170,13 @@ enum Verb {
     Snapshots(snapshots::SnapshotsVerb),
     Status(status::StatusVerb),
     Prune(prune::PruneVerb),
+    Verify(verify::VerifyVerb),
+    Restore(restore::RestoreVerb),
+    Mount(mount::MountVerb),
     #[command(subcommand)]
     Notify(notify::NotifyVerb),
+    Report(report::ReportVerb),
+    RescueKit(rescue::RescueVerb),
     #[command(subcommand)]
     Secret(secret::SecretVerb),
     #[command(subcommand)]
@@ -225,7 +236,12 @@ fn run(cli: &Cli, environment: &Environment) -> Result<Exit> {
         Verb::Snapshots(verb) => verb.run(&context),
         Verb::Status(verb) => verb.run(&context),
         Verb::Prune(verb) => verb.run(&context),
+        Verb::Verify(verb) => verb.run(&context),
+        Verb::Restore(verb) => verb.run(&context),
+        Verb::Mount(verb) => verb.run(&context),
         Verb::Notify(verb) => verb.run(&context),
+        Verb::Report(verb) => verb.run(&context),
+        Verb::RescueKit(verb) => verb.run(&context),
         Verb::Secret(verb) => verb.run(&context),
         Verb::Ssh(verb) => verb.run(&context),
         Verb::SshAgent(verb) => verb.run(&context),

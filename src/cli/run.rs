@@ -238,7 +238,7 @@ fn exit_of(record: &Record) -> Exit {
 }
 
 /// Adds what has passed to when it began: a clock that is set meanwhile makes no run take years.
-fn at(start: SystemTime, elapsed: Duration) -> jiff::Timestamp {
+pub(super) fn at(start: SystemTime, elapsed: Duration) -> jiff::Timestamp {
     let now = start.checked_add(elapsed).unwrap_or(start);
     let stamp = jiff::Timestamp::try_from(now).unwrap_or_default();
     stamp.round(jiff::Unit::Second).unwrap_or(stamp)

@@ -106,7 +106,7 @@ impl SnapshotsVerb {
         let expanded = expand(&state, &context.homes(&host, &state)?, &context.scope()?);
         let own: Vec<HostName> = std::iter::once(&state.host).chain(&state.was).cloned().collect();
         let hosts = if self.all_hosts { &[][..] } else { &own };
-        let said = ask(&host, &expanded, &destinations, hosts, self.timeout.seconds());
+        let said = ask(context, &host, &expanded, &destinations, hosts, self.timeout.seconds());
         // Only sizes are taken from them.
         let runs = records::all(context, &host).map(|all| all.runs).unwrap_or_default();
         let all = self.sorted(&state, &said, &runs);

@@ -108,7 +108,7 @@ impl StatusVerb {
 ///
 /// # Errors
 ///
-/// If the records cannot be read. A repository that cannot be is a verdict.
+/// If the host cannot be looked at. A repository that cannot be read is a verdict, records that cannot be a remark.
 pub(super) fn look(context: &Context<'_>, host: &Real, state: &State) -> Result<Status> {
     look_within(context, host, state, LIMIT)
 }
@@ -116,14 +116,21 @@ pub(super) fn look(context: &Context<'_>, host: &Real, state: &State) -> Result<
 fn look_within(context: &Context<'_>, host: &Real, state: &State, limit: u64) -> Result<Status> {
     let now = context.now()?;
     let expanded = expand(state, &context.homes(host, state)?, &context.scope()?);
-    let records = records::all(context, host)?;
+    let (records, lost) = match records::all(context, host) {
+        Ok(records) => (records, None),
+        Err(err) => {
+            (records::Records::default(), Some(format!("the records of runs cannot be read: {err:#}")))
+        }
+    };
     let used: BTreeSet<&Name> =
         state.jobs.values().flat_map(|job| job.to.iter().chain(job.copy.keys())).collect();
     let hosts: Vec<HostName> = std::iter::once(&state.host).chain(&state.was).cloned().collect();
     let ledger = context.ledger(&Store::new(host, &context.home()?));
     let (said, remarks) = thread::scope(|scope| {
-        let said = scope.spawn(|| ask(host, &expanded, &used, &hosts, limit));
-        let remarks: Vec<Remark> = beside::remarks(context, host, state, &ledger);
+        let said = scope.spawn(|| ask(context, host, &expanded, &used, &hosts, limit));
+        let mut remarks: Vec<Remark> = beside::remarks(context, host, state, &ledger);
+        let lost = lost.map(|message| Remark { about: "records".into(), level: Level::Warning, message });
+        remarks.extend(lost);
         (said.join(), remarks)
     });
     let said = said.map_err(|_| anyhow::anyhow!("asking the repositories failed"))?;

@@ -156,6 +156,12 @@ pub enum Op {
         /// Which.
         path: HostPath,
     },
+    /// Removes the private directory of a restore with all that is in it, unless there is none. Its name says that it is one
+    /// ([`STAGING`]); nothing else is ever removed by the tree.
+    RemoveStaging {
+        /// Which.
+        path: HostPath,
+    },
     /// Removes a btrfs subvolume, unless there is none.
     DeleteSubvolume {
         /// Which.
@@ -187,6 +193,7 @@ impl Op {
             | Self::RemoveFile { path }
             | Self::RemoveTemporary { path }
             | Self::RemoveDir { path }
+            | Self::RemoveStaging { path }
             | Self::DeleteSubvolume { path } => Some(path),
             Self::Install(install) => Some(&install.path),
             Self::ConfigureSshd(sshd) => Some(&sshd.path),
@@ -241,6 +248,7 @@ impl fmt::Display for Op {
             }
             Self::RemoveTemporary { path } => write!(f, "rm -df {}", quote(&temporary(path))),
             Self::RemoveDir { path } => write!(f, "rmdir {}", quote(path.as_str())),
+            Self::RemoveStaging { path } => write!(f, "rm -rf --one-file-system {}", quote(path.as_str())),
             Self::DeleteSubvolume { path } => write!(f, "btrfs subvolume delete {}", quote(path.as_str())),
             Self::EditCrontab(edit) => edit.fmt(f),
             Self::Install(install) => install.fmt(f),
@@ -249,6 +257,9 @@ impl fmt::Display for Op {
         }
     }
 }
+
+/// How the name of the private directory of a restore begins; the run's follows.
+pub const STAGING: &str = ".rlvm-restore-";
 
 /// What a file or directory is called until it is in place: cron and logrotate both leave such a file alone.
 pub fn temporary(path: &HostPath) -> String {

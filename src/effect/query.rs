@@ -40,6 +40,7 @@ const READ_ONLY: &[(&str, &[&str], &[&str])] = &[
     ("restic", &["list", "locks"], &["--no-lock", "--no-cache"]),
     ("restic", &["cat", "lock"], &["--no-lock", "--no-cache"]),
     ("restic", &["snapshots", "--json"], &["--no-lock", "--no-cache"]),
+    ("restic", &["ls", "--json"], &["--no-lock", "--no-cache"]),
     // Says what would go (tried with 0.14, 0.18 and 0.19: the repository is the same to the byte).
     ("restic", &["forget", "--dry-run", "--json"], &["--no-lock", "--no-cache"]),
     // Lists a directory; there is no other word in its input (see `Repository::has_keys`).

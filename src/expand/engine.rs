@@ -15,7 +15,11 @@ pub(super) fn add(state: &State, scope: &Scope, expanded: &mut Expanded) {
 }
 
 /// Returns where restic publishes a version for machines like this one.
-fn published(version: Release) -> Result<FetchUrl, BadText> {
+///
+/// # Errors
+///
+/// Never, as long as a version is three numbers.
+pub fn published(version: Release) -> Result<FetchUrl, BadText> {
     // As Go calls them.
     let architecture = match () {
         () if cfg!(target_arch = "aarch64") => "arm64",

@@ -19,7 +19,9 @@ mod ssh;
 mod undeclared;
 mod units;
 mod unsupported;
+mod verify;
 
+pub use engine::published;
 pub use prune::prunes;
 pub use repositories::repository_of;
 pub use resources::{Declared, Expanded};

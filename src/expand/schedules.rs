@@ -1,6 +1,6 @@
 //! What is started when it is time: the jobs, and the user's own entries. Each scheduler writes them its own way.
 
-use super::{Declared, Expanded, crontab, logs, notify, prune, units};
+use super::{Declared, Expanded, crontab, logs, notify, prune, units, verify};
 use crate::{
     effect::quote,
     model::{Address, HostPath, Name, Schedule, Scope, Span, UserName},
@@ -43,6 +43,8 @@ pub(super) enum Starts {
     Job(Name),
     /// Old backups of a job are removed.
     PruneOf(Name),
+    /// The destinations of a job are verified.
+    VerifyOf(Name),
     /// Old backups of a client are removed.
     Prune(UserName),
     /// What dead runs have left is ended.
@@ -118,8 +120,10 @@ pub(super) fn timed(state: &State, scope: &Scope) -> Vec<Timed> {
     });
     let logs = scope.personal().and_then(|personal| logs::rotation(state, personal));
     let prunes = prune::of_jobs(state, &keeper).chain(prune::timed(state));
+    let verifies = verify::of_jobs(state, &keeper);
     let watch = notify::watch(state, &keeper);
-    jobs.chain(sweep(state, &keeper)).chain(watch).chain(own).chain(prunes).chain(logs).collect()
+    let after_boot = sweep(state, &keeper).into_iter().chain(watch);
+    jobs.chain(after_boot).chain(own).chain(prunes).chain(verifies).chain(logs).collect()
 }
 
 /// Returns what ends at boot what runs have left that a power cut, say, has ended; nothing if nothing runs.

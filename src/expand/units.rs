@@ -40,8 +40,11 @@ pub(super) fn add(state: &State, all: &[Timed], scope: &Scope, expanded: &mut Ex
 
 /// Says whether an entry is for another user than the one whose set-up it is. Who is not said is `root` in the state.
 fn is_another(timed: &Timed, own: &Personal) -> bool {
-    !matches!(timed.starts, Starts::Job(_) | Starts::PruneOf(_) | Starts::Sweep | Starts::Watch)
-        && timed.user != own.user
+    let ours = matches!(
+        timed.starts,
+        Starts::Job(_) | Starts::PruneOf(_) | Starts::VerifyOf(_) | Starts::Sweep | Starts::Watch
+    );
+    !ours && timed.user != own.user
         && timed.user != UserName::root()
 }
 
@@ -112,7 +115,8 @@ fn service(state: &State, timed: &Timed, at_boot: bool, own: Option<&Personal>) 
         Starts::Job(name) | Starts::PruneOf(name) => state.jobs.get(name),
         _ => None,
     };
-    if job.is_some() || timed.starts == Starts::Sweep {
+    // A drill restores what belongs to anybody, set-id files too: it is as free as the sweep.
+    if job.is_some() || matches!(timed.starts, Starts::VerifyOf(_) | Starts::Sweep) {
         // It takes a SIGTERM as a wish to unwind, and ends what it has started itself: snapshots go, services come
         // back, hooks have ten minutes each. No limit to the run: that is the job's `timeout`.
         text.push_str("KillMode=mixed\nTimeoutStopSec=15min\n");
@@ -142,6 +146,7 @@ fn command(state: &State, timed: &Timed) -> String {
     let (program, words) = match &timed.starts {
         Starts::Job(job) => (rlvm, vec!["run", job.as_str()]),
         Starts::PruneOf(job) => (rlvm, vec!["prune", job.as_str()]),
+        Starts::VerifyOf(job) => (rlvm, vec!["verify", job.as_str()]),
         Starts::Prune(client) => (rlvm, vec!["prune", "--client", client.as_str()]),
         Starts::Sweep => (rlvm, vec!["sweep"]),
         Starts::Watch => (rlvm, vec!["notify", "watch"]),

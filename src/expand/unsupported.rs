@@ -6,7 +6,7 @@ use super::Expanded;
 use crate::{
     resource::{Finding, Severity},
     source::Source,
-    state::{State, Verify},
+    state::State,
 };
 
 pub(super) fn add(state: &State, expanded: &mut Expanded) {
@@ -22,9 +22,6 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
                 format!("jobs.{name}.sources"),
                 &format!("sources of the kind `{kind}`; the job fails until then"),
             );
-        }
-        if job.verify != Verify::default() {
-            say(format!("jobs.{name}.verify"), "`rlvm verify` and its schedule");
         }
     }
 }

@@ -11,6 +11,7 @@ mod log;
 mod mount;
 mod private;
 mod real;
+mod standing;
 mod store;
 mod trust;
 mod work;
@@ -21,7 +22,8 @@ pub use entry::{Entry, KeyHead, Meta, Quota, Stamp, UserEntry};
 pub use lock::{Busy, Lock};
 pub use log::Log;
 pub use mount::{Mount, Mounts};
-pub use real::{Agent, Real, Telling, Told, Tries, Web, interrupted, watch_signals};
+pub use real::{Agent, Placing, Real, Standings, Telling, Told, Tries, Web, interrupted, watch_signals};
+pub use standing::{Left, Sort, Staged, Standing, There};
 pub use store::{Appender, Held, Store};
 pub use trust::{
     Caller, CallersFiles, Revision, Untrusted, caller, host_name, is_denied, is_root, lexical, random_id,

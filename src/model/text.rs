@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use super::{
     FetchUrl, FromPatterns, GroupName, HostName, HostPath, Line, LvName, Mode, Name, PathPattern, PublicKey,
-    Release, Schedule, Script, Server, Sha256, Size, Span, Url, UserName,
+    ReadData, Release, Schedule, Script, Server, Sha256, Size, Span, Url, UserName,
 };
 
 /// Why a text is not the word it should be: the text, what is wrong with it, and what to write instead.
@@ -72,6 +72,7 @@ pub const FORMATS: &[Format] = &[
     format::<FromPatterns>("rlvm-from"),
     format::<LvName>("rlvm-lv"),
     format::<PathPattern>("rlvm-path-pattern"),
+    format::<ReadData>("rlvm-read-data"),
 ];
 
 /// Gives a word that parses from text its serde, `Display` for a plain inner string, and its place in the schema.

@@ -194,7 +194,10 @@ impl<'a> Case<'a> {
             match newest {
                 _ if !self.job.enabled => {}
                 None => self.say(Verdict::NeverStored, Level::Warning, "nothing was ever stored"),
-                Some(_) => self.say(Verdict::Unscheduled, Level::Ok, "it runs by hand"),
+                Some(_) => {
+                    let how = if self.job.schedule.is_some() { "at boot" } else { "by hand" };
+                    self.say(Verdict::Unscheduled, Level::Ok, format!("it runs {how}"));
+                }
             }
             return false;
         };

@@ -27,7 +27,7 @@ const USUAL: [&str; 2] = ["authorized_keys", "authorized_keys2"];
 pub struct AuthorizedKeys {
     /// Whose.
     pub user: UserName,
-    file: ManagedFile,
+    file: Box<ManagedFile>,
     /// The keys that may log in, without comments.
     keys: BTreeSet<String>,
     /// Where the account is, and what it may do there.
@@ -84,7 +84,7 @@ impl AuthorizedKeys {
         }
         let keys = spec.authorized_keys.iter().map(|key| key.key.identity().to_owned()).collect();
         let (directory, access) = (spec.directory.clone(), spec.access);
-        Ok(Self { user, file: ManagedFile::of_root(path, text), keys, directory, access })
+        Ok(Self { user, file: Box::new(ManagedFile::of_root(path, text)), keys, directory, access })
     }
 
     fn address(&self) -> Address {

@@ -21,10 +21,18 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unit {
     file: ManagedFile,
-    /// The target that it is pulled in by when it is enabled.
-    target: String,
     /// Whether it is enabled.
     enabled: bool,
+    /// Boxed: there are more of all other kinds, and each is as large as the largest.
+    #[serde(flatten)]
+    run: Box<Running>,
+}
+
+/// What has a unit run, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Running {
+    /// The target that it is pulled in by when it is enabled.
+    target: String,
     /// The service that it starts, if it is a timer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     service: Option<String>,
@@ -133,8 +141,9 @@ impl Unit {
     ///
     /// If the name is no file's.
     pub fn timer(name: &str, text: String, own: Option<&Personal>) -> Result<Self> {
-        let it = Self::new(&format!("{name}.timer"), text, "timers.target", Some(name.into()), own)?;
-        Ok(Self { service: Some(format!("{name}.service")), ..it })
+        let mut it = Self::new(&format!("{name}.timer"), text, "timers.target", Some(name.into()), own)?;
+        it.run.service = Some(format!("{name}.service"));
+        Ok(it)
     }
 
     fn new(
@@ -150,12 +159,14 @@ impl Unit {
         let state = own.map_or_else(|| HostPath::fixed("/var/lib"), |own| own.data.clone());
         Ok(Self {
             file: ManagedFile { path: directory.join(file)?, owner, mode: Mode::new(0o644), text },
-            target: target.into(),
             enabled: schedule.is_some(),
-            service: None,
-            schedule,
-            stamp: format!("{state}/systemd/timers/stamp-{file}").parse()?,
-            own: own.map(|own| OwnManager { user: own.user.clone(), runtime: own.runtime.clone() }),
+            run: Box::new(Running {
+                target: target.into(),
+                service: None,
+                schedule,
+                stamp: format!("{state}/systemd/timers/stamp-{file}").parse()?,
+                own: own.map(|own| OwnManager { user: own.user.clone(), runtime: own.runtime.clone() }),
+            }),
         })
     }
 
@@ -176,13 +187,13 @@ impl Unit {
     }
 
     fn is(&self) -> Is {
-        if self.service.is_some() { Is::Timer } else { Is::Service }
+        if self.run.service.is_some() { Is::Timer } else { Is::Service }
     }
 
     /// Prepares a call of the unit's manager.
     fn systemctl(&self, words: &[&str]) -> Cmd {
         let cmd = Cmd::new("systemctl").rooted();
-        let cmd = match &self.own {
+        let cmd = match &self.run.own {
             None => cmd,
             Some(own) => cmd.arg("--user").env("XDG_RUNTIME_DIR", Arg::Path(own.runtime.clone())),
         };
@@ -198,7 +209,7 @@ impl Unit {
         if !waits {
             // Else it would at once make up for what it thinks it missed: a run at noon, since the schedule was changed.
             // Where there is no such file systemd makes one, and counts from now (252, timer_start).
-            edit.ops.push(Op::Run(Cmd::new("touch").arg("-c").path(&self.stamp)));
+            edit.ops.push(Op::Run(Cmd::new("touch").arg("-c").path(&self.run.stamp)));
         }
         match (enabled, waits) {
             (true, true) => {}
@@ -247,7 +258,7 @@ impl Kind for Unit {
     }
 
     fn needs(&self) -> Vec<Address> {
-        self.service.iter().map(|service| Address::new(Self::NAME, service)).collect()
+        self.run.service.iter().map(|service| Address::new(Self::NAME, service)).collect()
     }
 
     fn cost(&self) -> Cost {
@@ -302,7 +313,7 @@ impl Kind for Unit {
         // Said once, not of each unit.
         let say = |severity, message: String| Finding::new(severity, "scheduler", message);
         let mut findings = Vec::new();
-        match (&seen.manager, &self.own) {
+        match (&seen.manager, &self.run.own) {
             (Manager::Absent, _) => {
                 let message = "`scheduler: systemd`, and systemd does not run here".to_owned();
                 let remedy = "write `scheduler: cron`, or boot with systemd";
@@ -327,7 +338,7 @@ impl Kind for Unit {
             }
             _ => {}
         }
-        if let (Some(OwnManager { user, .. }), Some(false)) = (&self.own, seen.lingers) {
+        if let (Some(OwnManager { user, .. }), Some(false)) = (&self.run.own, seen.lingers) {
             let message = format!("its timers run only while {user} is logged in");
             let remedy = format!("`loginctl enable-linger {user}`");
             findings.push(say(Severity::Warning, message).remedy(remedy));
@@ -355,7 +366,7 @@ impl Kind for Unit {
         }
         if seen.stamp {
             // Else one of this name would later make up for what it missed in between.
-            ops.push(Op::RemoveFile { path: self.stamp.clone() });
+            ops.push(Op::RemoveFile { path: self.run.stamp.clone() });
         }
         if there || !ops.is_empty() {
             ops.push(Op::RemoveFile { path: self.file.path.clone() });
@@ -376,11 +387,11 @@ impl Kind for Unit {
 
     fn is_asked_for(&self) -> bool {
         // A timer's service comes and goes with the timer.
-        self.schedule.is_some()
+        self.run.schedule.is_some()
     }
 
     fn slots(&self) -> Vec<String> {
         // R45: a file in /etc/cron.d takes its place, or it takes that file's.
-        self.schedule.as_ref().map(|name| format!("schedule/{name}")).into_iter().collect()
+        self.run.schedule.as_ref().map(|name| format!("schedule/{name}")).into_iter().collect()
     }
 }

@@ -5,8 +5,12 @@
 //! code that is not listed is a failure, says restic's manual.
 
 mod call;
+mod check;
+mod choose;
 mod forget;
 mod locks;
+mod ls;
+mod restore;
 mod said;
 mod snapshots;
 mod version;
@@ -15,8 +19,12 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 pub use call::{Access, Backup, Means, Original, forget_older};
+pub use check::{Complaints, Verdict};
+pub use choose::Wanted;
 pub use forget::{Ended, Foreseen, Policy, Snapshot, ended, foreseen, tag};
 pub use locks::{LockInfo, lock_ids};
+pub use ls::{Node, NodeSort};
+pub use restore::{Came, Heard as RestoreHeard, Restore, Restoring, SPARSE, Unrestored};
 pub use said::{Heard, Progress, Summary};
 pub use snapshots::{Counts, Listed, listed};
 pub use version::{OLDEST, Version};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
-        Line, Name, Retention, Schedule, Script, Size, Span, UserName,
+        Line, Name, ReadData, Retention, Schedule, Script, Span, UserName,
         field::{is_default, is_yes, keyed, yes},
     },
     source::Source,
@@ -216,10 +216,11 @@ pub struct Verify {
     /// When, in cron's words: `"0 6 1 * *"`. Default: only by hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
-    /// How much of the data is read back, another part each time: `5%`, `2G`. Default: none, only its structure.
+    /// How much of the data is read back: `5%` is another part each time, until all was read; `all within 90d` such parts
+    /// as `schedule` needs for that; `2G` is read by chance; `all` is all each time. Default: none, only its structure.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub read_data: Option<Size>,
-    /// Restores a sample and compares it. Default: none.
+    pub read_data: Option<ReadData>,
+    /// Restores files of the newest backup at each destination, drawn by chance, and compares them. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drill: Option<Drill>,
 }

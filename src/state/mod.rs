@@ -215,8 +215,8 @@ pub struct Ssh {
 #[serde(default, deny_unknown_fields)]
 #[schemars(inline)]
 pub struct Metrics {
-    /// A file for node-exporter's textfile collector, written after each run: an absolute path that ends in `.prom`.
-    /// Default: none.
+    /// A file for node-exporter's textfile collector, written after each run, prune and verification: an absolute path
+    /// that ends in `.prom`. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub textfile: Option<HostPath>,
 }

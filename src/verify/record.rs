@@ -97,12 +97,20 @@ pub struct DrillRecord {
     pub bytes: u64,
     /// How many of them were compared with the live file, which has not changed since.
     pub compared: u64,
+    /// How many machine images qemu-img has looked at.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub images: u64,
     /// Which are not as they should be, and why: the first of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unlike: Vec<(String, String)>,
     /// Why it failed, beside those.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Checked {

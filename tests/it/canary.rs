@@ -75,6 +75,7 @@ fn no_secret_in_anything_said_or_kept() {
         &["show", "--json"],
         &["validate", "--json"],
         &["ledger", "list", "--json"],
+        &["rescue-kit"],
     ] {
         say(args);
     }

@@ -184,7 +184,8 @@ fn half(real: &Real, op: &Op) {
         | Op::RemoveFile { .. }
         | Op::RemoveTemporary { .. }
         | Op::DeleteSubvolume { .. }
-        | Op::RemoveDir { .. } => {}
+        | Op::RemoveDir { .. }
+        | Op::RemoveStaging { .. } => {}
     }
 }
 

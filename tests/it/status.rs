@@ -318,6 +318,9 @@ fn what_else_is_to_be_said() {
         "{text}"
     );
     assert_eq!(lab.tree_hash(), before);
+    // What somebody else could have written is not read, and said; the repositories are asked all the same.
+    lab.file_of("/var/lib/rlvm/records/2026-01.jsonl", "", 0, 0o666);
+    assert_eq!(about(9), ["drift", "secret", "journal", "records"]);
 }
 
 #[test]

@@ -35,7 +35,7 @@ if [ "$(id -u)" != 0 ]; then
     export "CARGO_TARGET_${triple}_RUNNER=sudo -E"
 fi
 cargo test --locked --quiet --test it --no-run
-# Those of `tree` are about the tree that image.sh makes. One at a time: each would wait for the others anyway.
+# Those of `tree` are about the tree that image.sh makes. Two at a time: no more machines run at once.
 filter=(vm:: tree::)
 [ $# = 0 ] || filter=("$@")
-timeout --kill-after=10 1200 cargo test --locked --quiet --test it -- --test-threads=1 --format=pretty "${filter[@]}"
+timeout --kill-after=10 1200 cargo test --locked --quiet --test it -- --test-threads=2 --format=pretty "${filter[@]}"

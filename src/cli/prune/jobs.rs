@@ -1,12 +1,11 @@
 //! Old backups of this host's own jobs, at one destination after the other's work: look, judge, forget, look again.
 
-use std::{thread, time::Duration};
-
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
+    cli::free::{Tried, Waiting},
     effect::Cmd,
     expand::{Expanded, repository_of},
     host::{Host as _, Real, interrupted},
@@ -15,9 +14,6 @@ use crate::{
     restic::{self, Ended, Foreseen, Policy, Snapshot},
     state::State,
 };
-
-/// How long between two tries where somebody else has a lock, in seconds.
-const PAUSE: u64 = 5;
 
 /// A destination with the jobs whose backups go there. One after the other: each takes the repository for itself.
 pub(super) struct Place {
@@ -215,33 +211,16 @@ impl Place {
     /// Runs what needs the repository for itself, once nobody else's lock is in the way; returns what it printed, or why
     /// it failed.
     fn alone(&self, world: &World<'_>, cmd: &Cmd) -> Result<Result<String, String>> {
-        let (mut waited, mut unlocked) = (0, false);
-        loop {
-            let output = match world.host.run(cmd) {
-                Ok(output) => output,
-                Err(err) => return Ok(Err(format!("{err:#}"))),
-            };
-            let by = match restic::ended(&output) {
-                Ended::Done => return Ok(Ok(output.stdout)),
-                Ended::Failed(why) => return Ok(Err(why)),
-                Ended::Locked(by) => by,
-            };
-            if !unlocked && self.repository.has_only_left_locks(world.host.looker().as_ref(), &world.here)? {
-                world.host.run(&self.repository.access().unlock())?;
-                unlocked = true;
-                continue;
-            }
-            if waited >= world.patience || interrupted().is_some() {
-                let help = "wait for it, longer with --wait; if that process is no more: restic unlock";
-                return Ok(Err(format!("the repository is locked {by}\nhelp: {help}")));
-            }
-            for _ in 0..PAUSE {
-                if interrupted().is_none() {
-                    thread::sleep(Duration::from_secs(1));
-                }
-            }
-            waited += PAUSE;
-        }
+        let waiting = Waiting { host: world.host, here: &world.here, patience: world.patience };
+        let ran = waiting.alone(&self.repository, || {
+            Ok(match world.host.run(cmd).map(|output| (restic::ended(&output), output)) {
+                Ok((Ended::Done, output)) => Tried::Done(Ok(output.stdout)),
+                Ok((Ended::Failed(why), _)) => Tried::Done(Err(why)),
+                Ok((Ended::Locked(by), _)) => Tried::Locked(by),
+                Err(err) => Tried::Done(Err(format!("{err:#}"))),
+            })
+        })?;
+        Ok(ran.and_then(std::convert::identity))
     }
 }
 

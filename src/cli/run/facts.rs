@@ -11,14 +11,11 @@ use crate::{
     host::{Host as _, Real, Store, host_name},
     job::Facts,
     ledger::Ledger,
-    model::{Address, HostPath, Name, Scope},
+    model::{Address, Name},
     resource::{Kind as _, Location, Look, Looks, Repository, Resource, Seen, Severity},
     source::Ground,
     state::{Job, State},
 };
-
-/// Where caches are, if it is the host's set-up.
-const CACHE: &str = "/var/cache/rlvm";
 
 /// What a run knows of the host.
 pub(in crate::cli) struct Known {
@@ -73,12 +70,7 @@ impl Known {
         }
         let store = Store::new(host, &context.home()?);
         let ledger = context.ledger(&store)?.map(|(ledger, _)| ledger);
-        let cache: HostPath = match &scope {
-            // A home of its own has a cache of its own, as it has a lock.
-            _ if context.environment.home.is_some() => context.home()?.join("cache")?,
-            Scope::Host => CACHE.parse()?,
-            Scope::User(own) => own.cache.join("rlvm")?,
-        };
+        let cache = context.cache()?;
         let runs = context.lock_dir()?.join("run")?;
         let own = scope.personal().map(Owner::of);
         let nests = looker.kernel() >= (6, 8);

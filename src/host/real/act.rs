@@ -122,6 +122,7 @@ impl Act for Real {
                     Way::Blocked(why) => bail!("cannot get to {path}: {why}"),
                 }
             }
+            Op::RemoveStaging { path } => self.remove_staging(path)?,
             Op::DeleteSubvolume { path } => {
                 let there = self.looker().entry(path)?.directory().is_some();
                 let cmd = Cmd::new("btrfs").args(["subvolume", "delete"]).path(path).timeout(120).whole();

@@ -328,7 +328,7 @@ pub(super) fn stamp(stat: &FileStat) -> Stamp {
 }
 
 /// Computes the digest of a file, piece by piece.
-fn digest_of(mut file: File) -> Result<Sha256> {
+pub(super) fn digest_of(mut file: File) -> Result<Sha256> {
     let mut hash = sha2::Sha256::new();
     let mut piece = vec![0; 1 << 16];
     loop {

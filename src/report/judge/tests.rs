@@ -161,7 +161,7 @@ fn how_fresh() {
         // By hand, at boot, and on no day of any calendar.
         ("", &["2020-11-20T01:30:05Z"], NOW, "Ok unscheduled: it runs by hand"),
         ("", &[], NOW, "Warning never_stored: nothing was ever stored"),
-        (", schedule: '@reboot'", &["2020-11-20T01:30:05Z"], NOW, "Ok unscheduled: it runs by hand"),
+        (", schedule: '@reboot'", &["2020-11-20T01:30:05Z"], NOW, "Ok unscheduled: it runs at boot"),
         (&disabled, &["2020-11-20T01:30:05Z"], NOW, "Ok unscheduled: the job is disabled"),
         (&disabled, &[], NOW, "Ok unscheduled: the job is disabled"),
         // A clock was wrong: what is there beside counts.

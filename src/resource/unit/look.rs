@@ -39,14 +39,15 @@ impl Unit {
                 )
             })
         };
-        let lingers = match &self.own {
+        let lingers = match &self.run.own {
             Some(own) if !host.is_tree() => {
                 let path: HostPath = format!("/var/lib/systemd/linger/{}", own.user).parse()?;
                 Some(matches!(host.entry(&path)?, Entry::File(_)))
             }
             _ => None,
         };
-        let stamp = leaving && self.is() == Is::Timer && matches!(host.entry(&self.stamp)?, Entry::File(_));
+        let stamp =
+            leaving && self.is() == Is::Timer && matches!(host.entry(&self.run.stamp)?, Entry::File(_));
         Ok(UnitSeen { file, wants: self.wants(host)?, taken, manager, stamp, lingers })
     }
 
@@ -54,7 +55,7 @@ impl Unit {
     fn wants(&self, host: &dyn Observe) -> Result<Wants> {
         let (path, name) = (&self.file.path, self.name());
         let Some(directory) = path.parent() else { return Ok(Wants::Absent) };
-        let at = directory.join(&format!("{}.wants", self.target))?.join(name)?;
+        let at = directory.join(&format!("{}.wants", self.run.target))?.join(name)?;
         Ok(match host.link(&at)? {
             Some(target) if target == path.as_str() || target == format!("../{name}") => Wants::Ours,
             Some(target) => Wants::Other(format!("{at} is a link to {target}, not to {path}")),
@@ -68,7 +69,7 @@ impl Unit {
 
     /// Finds one of this name that a package brought.
     fn shipped(&self, host: &dyn Observe) -> Result<Option<String>> {
-        let directories = if self.own.is_some() { USER } else { SYSTEM };
+        let directories = if self.run.own.is_some() { USER } else { SYSTEM };
         for directory in directories {
             let path = directory.parse::<HostPath>()?.join(self.name())?;
             if !matches!(host.entry(&path)?, Entry::Absent | Entry::Blocked(_)) {

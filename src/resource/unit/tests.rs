@@ -225,7 +225,7 @@ fn a_users_own_are_the_users() {
     assert!(told.contains("touch -c /home/ann/.local/share/systemd/timers/stamp-a.timer"), "{told}");
     assert_eq!(timer.systemctl(&["enable"]).to_string(), format!("{call} enable"));
     let service = Unit::service("a", String::new(), true, Some(&own)).unwrap();
-    assert_eq!(service.target, "default.target");
+    assert_eq!(service.run.target, "default.target");
 }
 
 #[test]

@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use jiff::civil::{DateTime, datetime};
+
 use super::Check;
 use crate::{
-    model::{Name, Retention},
+    model::{Name, ReadData, Retention},
     state::Job,
 };
+
+/// A day from which schedules are counted: what is said of a state does not depend on when.
+const SOME_DAY: DateTime = datetime(2026, 1, 1, 0, 0, 0, 0);
 
 /// Flags of `restic backup` that rlvm sets itself, and where their value belongs.
 const REFUSED: [(&str, &str); 14] = [
@@ -39,11 +44,33 @@ impl Check<'_> {
             self.schedule(&path("schedule"), job.schedule.as_ref());
             self.schedule(&["jobs", name.as_str(), "prune", "schedule"], job.prune.schedule.as_ref());
             self.schedule(&["jobs", name.as_str(), "verify", "schedule"], job.verify.schedule.as_ref());
+            self.read_data(name, job);
             if let Some(retention) = &job.retention {
                 self.retention(name, retention);
             } else if job.prune.schedule.is_some() && !self.pruned.holds(&path("retention")) {
                 let message = format!("job `{name}` is pruned on schedule, and keeps everything");
                 self.warning(&["jobs", name.as_str(), "prune"], message, "write `retention`");
+            }
+        }
+    }
+
+    /// A time within which all is read is shared out among the schedule's.
+    fn read_data(&mut self, name: &Name, job: &Job) {
+        let path = ["jobs", name.as_str(), "verify", "read_data"];
+        if let Some(ReadData::Within(span)) = job.verify.read_data {
+            match &job.verify.schedule {
+                None => self.error(
+                    &path,
+                    format!("nothing says when the job `{name}` is verified, so all is read within {span} by no part of it"),
+                    "write `verify: { schedule: \"0 6 * * 0\" }`, or how much is read each time: `5%`",
+                ),
+                Some(schedule) => {
+                    let often = schedule.longest_gap(SOME_DAY).is_some_and(|gap| gap <= span.seconds());
+                    if !often && !schedule.never_comes() {
+                        let message = format!("it is verified less often than once in {span}");
+                        self.warning(&path, message, "all is read each time, and later than that");
+                    }
+                }
             }
         }
     }

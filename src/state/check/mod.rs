@@ -95,7 +95,12 @@ impl Check<'_> {
     fn cron(&mut self) {
         for (name, entry) in &self.state.cron {
             self.schedule(&["cron", name.as_str(), "schedule"], Some(&entry.schedule));
-            for (prefix, what) in [("rlvm-", "job"), ("rlvm_prune-", "prune of the job")] {
+            let of_jobs = [
+                ("rlvm-", "job"),
+                ("rlvm_prune-", "prune of the job"),
+                ("rlvm_verify-", "verify of the job"),
+            ];
+            for (prefix, what) in of_jobs {
                 let of = name.as_str().strip_prefix(prefix);
                 if let Some(job) = of.filter(|of| self.state.jobs.keys().any(|it| it.as_str() == *of)) {
                     let message =

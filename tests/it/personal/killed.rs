@@ -1,7 +1,5 @@
 //! R48, without root: killed at any moment, applied again, the same end, and the user's own lines are there.
 
-use std::{thread, time::Duration};
-
 use super::{FOREIGN, STATE, apply, as_me, crontab, lab, nothing_to_do, rlvm, set_crontab, state};
 
 #[test]
@@ -22,12 +20,13 @@ fn a_set_up_that_was_cut_short_is_finished() {
             &[
                 "sh",
                 "-c",
-                "rlvm apply --yes >/dev/null 2>&1 & sleep \"$0\"; kill -KILL $!",
+                // Its restic is told to end with it, and has it done a moment later; nobody waits for it.
+                "rlvm apply --yes >/dev/null 2>&1 & sleep \"$0\"; kill -KILL $!; wait $!; \
+                 while pgrep --runstates D,R,S -x restic >/dev/null; do sleep 0.05; done",
                 &format!("{}", f64::from(moment) / 1000.0),
             ],
         );
         killed.status().unwrap();
-        thread::sleep(Duration::from_millis(300));
         assert!(crontab(&lab).unwrap().ends_with(FOREIGN), "{moment} ms");
         let ran = rlvm(&lab, &["apply", "--yes"]);
         assert_eq!(ran.code, Some(0), "{moment} ms: {ran:?}");

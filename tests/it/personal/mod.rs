@@ -13,6 +13,7 @@ mod places;
 mod prune;
 mod refused;
 mod status;
+mod restore;
 
 use std::{
     fs,

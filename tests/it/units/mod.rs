@@ -76,7 +76,7 @@ fn systemd_itself_finds_nothing_wrong() {
     let scratch = tree();
     let yaml = format!(
         "{}jobs:\n  plain: {{ sources: [{{ path: /etc }}], to: [vault], schedule: \"30 2 * * *\", jitter: 5m, \
-         retention: {{ daily: 7 }}, prune: {{ schedule: \"0 5 * * 0\" }} }}\n  \
+         retention: {{ daily: 7 }}, prune: {{ schedule: \"0 5 * * 0\" }}, verify: {{ schedule: \"0 6 1 * *\" }} }}\n  \
          more: {{ sources: [{{ path: /etc }}], to: [vault], schedule: \"0 4 13 * FRI\", stop: [{{ systemd: shop.service }}], \
          hooks: {{ before: [{{ run: sync }}] }} }}\n  \
          boot: {{ sources: [{{ path: /etc }}], to: [vault], schedule: \"@reboot\" }}\n\
@@ -90,7 +90,7 @@ fn systemd_itself_finds_nothing_wrong() {
     scratch.plan_is_empty();
     let files: Vec<String> =
         units(&scratch).into_iter().filter(|name| !name.ends_with("target.wants")).collect();
-    assert_eq!(files.len(), 11, "{files:?}");
+    assert_eq!(files.len(), 13, "{files:?}");
     let at: Vec<String> = files
         .iter()
         .map(|name| scratch.at(&format!("/etc/systemd/system/{name}")).to_str().unwrap().to_owned())

@@ -4,27 +4,33 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
 };
 
 use tempfile::TempDir;
 
 use super::{
-    disks::{Disks, LVM, Layout, MOVING, STANDARD},
-    qemu,
+    command,
+    disks::{Disks, LVM, Layout, MOVING, ROOT, STANDARD},
+    qemu, word,
 };
 use crate::{support::sha256, tree::image};
 
+/// What a root file system lies on, beside it: the whole may be moved.
+const BASE: &str = "../disk";
 /// What lays the logical volumes out.
 const LVM_SCRIPT: &str = include_str!("../../vm/lvm.sh");
 
-/// Makes the disks of a standard machine to wake up, and says where its memory is. Whoever calls has the turn.
+/// Makes the disks of a standard machine to wake up, and says where its memory is.
 pub(super) fn standard() -> (Disks, PathBuf) {
-    wake("asleep", "", &STANDARD, Disks::new)
+    static MAKING: Mutex<()> = Mutex::new(());
+    wake(&MAKING, "asleep", "", &STANDARD, Disks::new)
 }
 
 /// Does the same for one whose `/` is on a logical volume.
 pub(super) fn lvm() -> (Disks, PathBuf) {
-    wake("asleep-lvm", LVM_SCRIPT, &LVM, || {
+    static MAKING: Mutex<()> = Mutex::new(());
+    wake(&MAKING, "asleep-lvm", LVM_SCRIPT, &LVM, || {
         let disks = Disks::blank(&MOVING);
         let mut qemu = qemu::boot(&disks);
         let ran = qemu.ask(LVM_SCRIPT, &[]);
@@ -34,17 +40,20 @@ pub(super) fn lvm() -> (Disks, PathBuf) {
     })
 }
 
-/// Makes copies of a machine's disks; the machine is made first if it is not there.
+/// Makes copies of a machine's disks; the machine is made first if it is not there, once for all that wait for it.
 fn wake(
+    making: &Mutex<()>,
     name: &str,
     made_by: &str,
     layout: &'static Layout,
     make: impl FnOnce() -> Disks,
 ) -> (Disks, PathBuf) {
     let at = place(name, made_by, layout);
+    let making = making.lock().unwrap_or_else(PoisonError::into_inner);
     if !at.is_dir() {
         fall_asleep(&make(), &at);
     }
+    drop(making);
     (Disks::over(&at, layout), at.join("memory"))
 }
 
@@ -52,7 +61,8 @@ fn wake(
 fn place(name: &str, made_by: &str, layout: &Layout) -> PathBuf {
     let version = Command::new(qemu::PROGRAM).arg("--version").output();
     let version = version.expect("this test needs QEMU: ./tests/vm/image.sh").stdout;
-    let machine = [&qemu::MACHINE.join(" "), &*qemu::append(layout), &format!("{:?}", layout.disks), made_by];
+    let machine =
+        [&qemu::MACHINE.join(" "), &*qemu::append(layout), &format!("{:?}", layout.disks), made_by, BASE];
     let key = sha256(&[version, machine.join("\n").into_bytes()].concat());
     image().canonicalize().unwrap().join(format!("{name}-{}", &key[..12]))
 }
@@ -63,9 +73,13 @@ fn fall_asleep(disks: &Disks, at: &Path) {
     qemu.ask("systemctl is-system-running; install --version; lvs; restic version; sync", &[]);
     let new = TempDir::with_prefix_in("asleep-new-", at.parent().unwrap()).unwrap();
     qemu.save(&new.path().join("memory"));
-    // What one lies on has an absolute name.
     for (name, _) in disks.layout().disks {
-        fs::copy(disks.at(name), new.path().join(name)).unwrap();
+        let copy = new.path().join(name);
+        fs::copy(disks.at(name), &copy).unwrap();
+        if *name == ROOT {
+            let words = ["rebase", "-u", "-f", "qcow2", "-F", "raw", "-b", BASE, word(&copy)];
+            command("qemu-img", "qemu-utils", &words);
+        }
     }
     // Another test binary may have been first: then this one is removed.
     let _ = fs::rename(new.path(), at);

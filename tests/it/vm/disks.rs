@@ -26,7 +26,8 @@ pub(super) const MOVING: Layout =
 /// `/` on a logical volume, as tests/vm/lvm.sh lays it out.
 pub(super) const LVM: Layout = Layout { disks: &[VG0, DATA, BTRFS, VAULT], root: "/dev/mapper/vg0-root" };
 
-const ROOT: &str = "root.qcow2";
+/// The file of the root file system, which lies on the image of tests/vm/image.sh.
+pub(super) const ROOT: &str = "root.qcow2";
 const VG0: (&str, &str) = ("vg0.qcow2", "5G");
 const DATA: (&str, &str) = ("data.qcow2", "260M");
 const BTRFS: (&str, &str) = ("btrfs.qcow2", "256M");

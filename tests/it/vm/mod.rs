@@ -2,8 +2,8 @@
 //!
 //! A machine is a Debian 13 (tests/vm/image.sh) under plain emulation, with rlvm in it. [`Vm::new`] takes a second and
 //! not a boot's fifteen: the first one is put to sleep when it has started, and all others wake up from its memory, each
-//! on a copy of its disk. What is about starting boots one, [`Vm::boot`]. One machine runs at a time, whoever asks: two
-//! emulators on two cores would run into each other's time limits. A machine ends with its test, however that ends.
+//! on a copy of its disk. What is about starting boots one, [`Vm::boot`]. Two machines run at a time, whoever asks, if
+//! there are two cores. A machine ends with its test, however that ends.
 
 #![expect(
     clippy::disallowed_methods,
@@ -22,6 +22,7 @@ mod server;
 mod services;
 mod standin;
 mod timers;
+mod turns;
 mod user;
 
 use std::{
@@ -29,7 +30,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::OnceLock,
 };
 
 pub(crate) use disks::Disks;
@@ -37,14 +38,11 @@ use qemu::Qemu;
 
 use crate::support::{RLVM, Ran};
 
-/// Whose turn it is to run a machine.
-static TURN: Mutex<()> = Mutex::new(());
-
 /// A machine that runs. All that is done in it is done as root.
 pub(crate) struct Vm {
     qemu: RefCell<Qemu>,
     disks: Disks,
-    turn: MutexGuard<'static, ()>,
+    turn: turns::Turn,
 }
 
 impl Vm {
@@ -59,7 +57,7 @@ impl Vm {
     }
 
     fn wake(asleep: impl FnOnce() -> (Disks, PathBuf)) -> Self {
-        let turn = turn();
+        let turn = turns::take();
         let (disks, memory) = asleep();
         let vm = Self { qemu: Qemu::start(&disks, Some(&memory)).into(), disks, turn };
         vm.give_rlvm();
@@ -68,7 +66,7 @@ impl Vm {
 
     /// Starts a machine from its disks, and waits until it has. Rlvm is in it if it was on the disk.
     pub(crate) fn boot(disks: Disks) -> Self {
-        let turn = turn();
+        let turn = turns::take();
         Self { qemu: qemu::boot(&disks).into(), disks, turn }
     }
 
@@ -150,11 +148,6 @@ impl Vm {
     fn give_rlvm(&self) {
         self.put("/usr/bin/rlvm", rlvm(), 0o755);
     }
-}
-
-fn turn() -> MutexGuard<'static, ()> {
-    // A test that failed has broken nothing: its machine is gone.
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A word as a shell reads it.

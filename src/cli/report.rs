@@ -1,0 +1,86 @@
+//! `rlvm report`: one page of HTML about this host's backups, or several hosts'.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+
+use super::{
+    context::Context,
+    exit::{Exit, Failure},
+    kept::applied,
+    status::look,
+};
+use crate::{
+    host::Host as _,
+    report::{
+        page::{latest, page},
+        read::read,
+        status::Status,
+    },
+};
+
+/// Write a page about the backups: of this host, or of several from their `status --json`
+///
+/// One file of HTML that needs nothing else: no network, no script; light and dark, for screens, phones and paper. It is
+/// of the moment when it was made, and says so.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rlvm report --html backups.html
+  rlvm report --html - > /srv/www/backups.html
+  for host in web01 db01; do ssh $host rlvm status --json > $host.json; done
+  rlvm report --html fleet.html --from web01.json db01.json
+
+FILE is written whole or not at all, and readable by its owner alone (0600): it names hosts, jobs and places. Where a
+web server is to show it, write to - and choose its mode yourself. The exit code says that the page was written, not
+that all is well: that is status's.")]
+pub(super) struct ReportVerb {
+    /// Write the page to FILE; - is standard output
+    #[arg(long, value_name = "FILE", required = true)]
+    html: PathBuf,
+    /// Read what `status --json` printed, of one host or several, and ask nobody
+    #[arg(long, value_name = "STATUS.json", num_args = 1..)]
+    from: Vec<PathBuf>,
+}
+
+impl ReportVerb {
+    pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
+        let all = if self.from.is_empty() { vec![own(context)?] } else { given(context, &self.from)? };
+        let text = page(&all, context.now()?);
+        if self.html == Path::new("-") {
+            context.printer.print(&text)?;
+        } else {
+            context.files.write(&self.html, &text)?;
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+/// Reads statuses; of those of one host the latest counts.
+fn given(context: &Context<'_>, files: &[PathBuf]) -> Result<Vec<Status>> {
+    let mut all = Vec::new();
+    for file in files {
+        let text = context.files.read(file)?;
+        all.push(
+            read(&text).map_err(|bad| Failure::new(Exit::Failed, format!("{}: {bad}", file.display())))?,
+        );
+    }
+    let (all, twice) = latest(all);
+    for host in twice {
+        context.printer.note(&format!("warning: several statuses of {host}: the latest counts\n"));
+    }
+    Ok(all)
+}
+
+/// Asks this host.
+fn own(context: &Context<'_>) -> Result<Status> {
+    let host = context.host()?;
+    if host.looker().is_tree() {
+        let message = "backups are looked at by the running system, not below --root";
+        return Err(Failure::new(Exit::Usage, message)
+            .help("--from makes a page of what others have said")
+            .into());
+    }
+    look(context, &host, &applied(context, &host)?)
+}

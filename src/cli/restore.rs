@@ -1,0 +1,302 @@
+//! `rlvm restore`: gives back what a job stored.
+
+mod ask;
+mod attempt;
+mod carry;
+mod compare;
+mod guide;
+mod nodes;
+mod places;
+mod stage;
+mod tell;
+mod world;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use self::{
+    attempt::{Goal, version},
+    places::{Candidate, Candidates, Has, ask, candidates, order, when},
+    tell::Teller,
+};
+pub(super) use self::{
+    places::{Place, places},
+    stage::Stage,
+    world::World,
+};
+use super::{
+    context::Context,
+    exit::{Exit, Failure},
+    kept::applied,
+    run::named,
+};
+use crate::{
+    effect::{Op, Owner},
+    host::Host as _,
+    model::{HostPath, Mode, Name, UserName},
+    restic::{Restore, Wanted},
+    source::Source,
+    state::Job,
+};
+
+/// Restore: give back what a job stored, into a directory or in place
+///
+/// From the nearest place that has the snapshot: one on this host, else in the job's order, copies last; if it fails, or
+/// not all of it can be read there, from the next one. Only snapshots of this host and this job are taken. What was stored
+/// stands below the target as it stood: /srv/www in TARGET/srv/www, with owners, modes, times, ACLs, extended attributes,
+/// hard links and holes. restic works in a private directory, where nobody else can write; what it has restored is
+/// checked there and then renamed into place, so nothing is half there if it is stopped. What was not restored is listed.
+///
+/// In place nothing is removed, and a file that is there as it was stays. What differs is shown before, and overwritten
+/// after a `yes`, or with --yes.
+///
+/// Without a job, or without a word where to, it asks on a terminal.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+#[command(after_help = "\
+Examples:
+  rlvm restore                                      ask: which job, snapshot, path, and where to
+  rlvm restore web --target /var/tmp/web            all of the newest snapshot
+  rlvm restore web --path /srv/www/shop --target /var/tmp/shop
+  rlvm restore web --snapshot '2026-11-20 14:00' --target /var/tmp/web
+                                                    the newest not after that time, in the host's zone
+  rlvm restore web --in-place --only-missing        put back what was deleted
+  rlvm restore web --from vault --in-place          show what differs, ask, overwrite it
+  rlvm restore web --target /x --dry-run            print the command, ready to paste
+
+Exit codes:
+  0  all that was asked for stands there     6  refused: no room, not empty, not safe
+  1  failed: nothing is restored             8  some of it was not restored: it is listed
+  64  wrong usage; no terminal and no --yes  130, 143  ended by a signal, after cleaning up")]
+pub(super) struct RestoreVerb {
+    /// The job
+    #[arg(value_name = "JOB")]
+    job: Option<Name>,
+    /// Which: `latest`, an id or how it begins, a day (to its end), a time (the newest not after it)
+    #[arg(long, value_name = "SNAPSHOT")]
+    snapshot: Option<String>,
+    /// From this destination alone
+    #[arg(long, value_name = "DESTINATION")]
+    from: Option<Name>,
+    /// Only this file or directory, as it stood when it was stored (more than once for several)
+    #[arg(long = "path", value_name = "PATH")]
+    paths: Vec<HostPath>,
+    /// Below this directory, which is made if it is not there
+    #[arg(long, value_name = "DIR", conflicts_with = "in_place")]
+    target: Option<HostPath>,
+    /// Back to where it was
+    #[arg(long)]
+    in_place: bool,
+    /// Only what is not there: overwrite nothing
+    #[arg(long, conflicts_with = "target")]
+    only_missing: bool,
+    /// Also into a target that is not empty; what is there is not overwritten
+    #[arg(long, conflicts_with = "in_place")]
+    into_existing: bool,
+    /// Take the snapshot with this very id whatever host and job it is of
+    #[arg(long, requires = "snapshot")]
+    any_host: bool,
+    /// Try it even where there seems to be too little room
+    #[arg(long)]
+    ignore_space: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Print the command, and run none
+    #[arg(long = "dry-run")]
+    printed: bool,
+    /// Print JSON: one event a line, the record last
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is to be done, whoever said it.
+struct Asked {
+    job: Name,
+    wanted: Wanted,
+    from: Option<Name>,
+    paths: Vec<HostPath>,
+    goal: Goal,
+}
+
+impl RestoreVerb {
+    pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
+        let host = context.host()?;
+        if host.looker().is_tree() {
+            let message =
+                "backups are restored by the running system, not below --root; --target names another place";
+            return Err(Failure::new(Exit::Usage, message).into());
+        }
+        let guided = self.is_guided(context)?;
+        let state = applied(context, &host)?;
+        let world = World { context, host: &host, state: &state };
+        let job = match &self.job {
+            Some(name) => named(&state, name)?.0.clone(),
+            None => guide::job(&world)?,
+        };
+        let declared = &state.jobs[&job];
+        let teller = Teller::new(context, self.json);
+        self.tell_unsupported(declared, &teller);
+        let places = self.places(&world, &job, declared)?;
+        let has = ask(&world, places);
+        let Some(asked) = self.asked(&world, &job, declared, &has, guided)? else {
+            let found = self.candidates(&world, (&job, declared), &has, &Wanted::Latest)?;
+            bail!(none(&job, &found));
+        };
+        let found = self.candidates(&world, (&job, declared), &has, &asked.wanted)?;
+        let all: Vec<&Candidate<'_>> = found
+            .all
+            .iter()
+            .filter(|it| asked.from.as_ref().is_none_or(|from| it.place.name == *from))
+            .collect();
+        if all.is_empty() {
+            bail!(none(&job, &found));
+        }
+        found.said.iter().for_each(|why| teller.warn(why));
+        if self.printed {
+            return show(&world, all[0], &asked);
+        }
+        self.carry_out(&world, &all, &asked, &teller)
+    }
+
+    /// Says whether a person is asked for what is left out; refuses to guess where nobody can be asked.
+    fn is_guided(&self, context: &Context<'_>) -> Result<bool> {
+        let whereto = self.target.is_some() || self.in_place;
+        if whereto && self.job.is_some() {
+            return Ok(false);
+        }
+        let environment = context.environment;
+        if environment.in_terminal && environment.err_terminal && !self.json && !self.yes {
+            return Ok(true);
+        }
+        let message = if self.job.is_none() {
+            "which job? there is no terminal to ask on"
+        } else {
+            "where to? exactly one of --target DIR and --in-place is needed"
+        };
+        let help = "rlvm restore JOB --target DIR (below which paths stand as they were), or --in-place (back to where they were)";
+        Err(Failure::new(Exit::Usage, message).help(help).into())
+    }
+
+    /// Says what this rlvm does not store, and so does not give back.
+    fn tell_unsupported(&self, job: &Job, teller: &Teller) {
+        let kinds: Vec<&str> = job.sources.iter().filter(|it| !it.is_supported()).map(Source::key).collect();
+        if !kinds.is_empty() {
+            let kinds = kinds.join(", ");
+            teller.warn(&format!(
+                "this rlvm stores files alone: nothing of the job's {kinds} sources can be restored"
+            ));
+        }
+    }
+
+    fn places(&self, world: &World<'_>, job: &Name, declared: &Job) -> Result<Vec<Place>> {
+        let mut names = order(world.state, declared);
+        if let Some(from) = &self.from {
+            if !names.contains(from) {
+                let all: Vec<&str> = names.iter().map(Name::as_str).collect();
+                let message = format!("job {job} stores nothing at {from}");
+                bail!(Failure::new(Exit::Usage, message).help(format!("there are: {}", all.join(", "))));
+            }
+            names.retain(|name| name == from);
+        }
+        places(world, &names)
+    }
+
+    fn candidates<'a>(
+        &self,
+        world: &World<'_>,
+        job: (&Name, &Job),
+        has: &'a [Has],
+        wanted: &Wanted,
+    ) -> Result<Candidates<'a>> {
+        if self.any_host && !matches!(wanted, Wanted::Id(_)) {
+            bail!(Failure::new(Exit::Usage, "--any-host needs an id: --snapshot ID"));
+        }
+        candidates(world, job, has, wanted, self.any_host)
+    }
+
+    /// Puts together what is to be done, asking for what was left out; nothing if there is no snapshot to choose.
+    fn asked(
+        &self,
+        world: &World<'_>,
+        job: &Name,
+        declared: &Job,
+        has: &[Has],
+        guided: bool,
+    ) -> Result<Option<Asked>> {
+        let mut from = self.from.clone();
+        let wanted = match &self.snapshot {
+            Some(text) => Wanted::read(text, &world.context.environment.zone)
+                .map_err(|why| Failure::new(Exit::Usage, format!("--snapshot: {why}")))?,
+            None if guided => match guide::snapshot(world, (job, declared), has, from.as_ref())? {
+                Some((place, id)) => {
+                    from = Some(place);
+                    Wanted::Id(id)
+                }
+                None => return Ok(None),
+            },
+            None => Wanted::Latest,
+        };
+        let (mut paths, mut target) = (self.paths.clone(), self.target.clone());
+        if guided {
+            let found = self.candidates(world, (job, declared), has, &wanted)?;
+            let chosen = found.all.iter().find(|it| from.as_ref().is_none_or(|from| it.place.name == *from));
+            let Some(chosen) = chosen else { return Ok(None) };
+            if paths.is_empty() {
+                paths = guide::path(world, chosen)?;
+            }
+            if target.is_none() && !self.in_place {
+                target = guide::target(world, job, chosen.snapshot)?;
+            }
+        }
+        let goal = Goal {
+            in_place: target.is_none(),
+            base: target.unwrap_or_else(|| HostPath::fixed("/")),
+            only_missing: self.only_missing,
+            ignore_space: self.ignore_space,
+        };
+        Ok(Some(Asked { job: job.clone(), wanted, from, paths, goal }))
+    }
+}
+
+/// Says that no place has what was asked for.
+fn none(job: &Name, found: &Candidates<'_>) -> Failure {
+    let all: Vec<&str> = found.said.iter().chain(&found.without).map(String::as_str).collect();
+    let message = format!("job {job}: no place has what was asked for\n  {}", all.join("\n  "));
+    Failure::new(Exit::Failed, message).help("rlvm snapshots shows what there is")
+}
+
+/// Prints what would be run.
+fn show(world: &World<'_>, from: &Candidate<'_>, asked: &Asked) -> Result<Exit> {
+    let root = UserName::root();
+    let access = from.place.access(&root);
+    let paths: Vec<String> = asked.paths.iter().map(ToString::to_string).collect();
+    let goal = &asked.goal;
+    // In place rlvm takes a private directory on the same file system, and renames what is in it.
+    let target = if goal.in_place { HostPath::fixed("/var/tmp/restored") } else { goal.base.clone() };
+    let restore = Restore {
+        snapshot: &from.snapshot.id,
+        paths: &paths,
+        target: &target,
+        version: version(world, &access)?,
+        seconds: 1,
+    };
+    let make = Op::MakeDir { path: target.clone(), owner: Owner::root(), mode: Mode::new(0o700) };
+    let mut text = format!(
+        "# {}: snapshot of {}, from {}\n{make}\n{}\n",
+        asked.job,
+        when(world, from.snapshot),
+        from.place.name,
+        access.restore(&restore)
+    );
+    if goal.in_place {
+        text.push_str("# then what is in there is renamed to where it was, name by name\n");
+    }
+    world.context.printer.print(&text)?;
+    Ok(Exit::Ok)
+}
+
+/// What a file is called moves no cursor.
+pub(super) fn safe(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}

@@ -1,0 +1,73 @@
+//! Asks on a terminal, line by line, so that it works anywhere: a number, a path, a word. Nothing is begun before the end.
+
+use std::io::BufRead;
+
+use anyhow::{Result, bail};
+
+use super::safe;
+use crate::cli::{
+    context::Context,
+    exit::{Exit, Failure},
+};
+
+/// How many choices are shown at once.
+const SHOWN: usize = 20;
+
+/// Asks for a line; an empty one takes what is proposed.
+pub(super) fn line(context: &Context<'_>, question: &str, proposed: Option<&str>) -> Result<String> {
+    let hint = proposed.map(|it| format!(" [{it}]")).unwrap_or_default();
+    context.printer.note(&format!("{question}{hint}: "));
+    let mut answer = String::new();
+    if std::io::stdin().lock().read_line(&mut answer)? == 0 {
+        bail!(Failure::new(Exit::Usage, "no answer came: nothing was restored"));
+    }
+    let answer = answer.trim();
+    Ok(if answer.is_empty() { proposed.unwrap_or_default().to_owned() } else { answer.to_owned() })
+}
+
+/// Has one of several chosen by its number.
+pub(super) fn choice(context: &Context<'_>, question: &str, all: &[String]) -> Result<usize> {
+    let mut shown = 0;
+    loop {
+        if shown < all.len() {
+            let until = (shown + SHOWN).min(all.len());
+            for (number, text) in all.iter().enumerate().take(until).skip(shown) {
+                context.printer.note(&format!("  {:>3}  {}\n", number + 1, safe(text)));
+            }
+            shown = until;
+        }
+        let more =
+            if shown < all.len() { format!(" (m: {} more)", all.len() - shown) } else { String::new() };
+        let answer = line(context, &format!("{question}{more}"), Some("1"))?;
+        match number(&answer, all.len()) {
+            Some(index) => return Ok(index),
+            None if answer == "m" && shown < all.len() => {}
+            None => context.printer.note(&format!("  a number from 1 to {} is needed\n", all.len())),
+        }
+    }
+}
+
+/// Reads a number of a list.
+fn number(answer: &str, count: usize) -> Option<usize> {
+    let number: usize = answer.parse().ok()?;
+    (1..=count).contains(&number).then(|| number - 1)
+}
+
+/// Asks for a yes. Only the whole word is one.
+pub(super) fn confirmed(context: &Context<'_>, question: &str) -> Result<bool> {
+    Ok(line(context, &format!("{question} Only `yes` is taken for yes"), None)? == "yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_a_list() {
+        for (answer, expected) in
+            [("1", Some(0)), ("3", Some(2)), ("0", None), ("4", None), ("", None), ("-1", None)]
+        {
+            assert_eq!(number(answer, 3), expected, "{answer}");
+        }
+    }
+}

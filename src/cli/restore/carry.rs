@@ -1,0 +1,328 @@
+//! Carries a restore out: one place after the other, until one has all of it.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use super::{
+    Asked, RestoreVerb,
+    ask::confirmed,
+    attempt::{Fetched, Goal, Prepared, Put, fetch, has_room, places_to_work, prepare, put},
+    compare::{Comparison, files},
+    places::{Candidate, when},
+    stage::Stage,
+    tell::{Record, Teller},
+    world::World,
+};
+use crate::{
+    cli::{
+        context::Context,
+        exit::{Exit, Failure},
+        sweep,
+    },
+    effect::{Op, Owner},
+    host::{Act as _, Host as _, Sort, Standing, interrupted, watch_signals},
+    model::{Mode, UserName},
+    source::Source,
+};
+
+/// What came of one place.
+enum Turn {
+    /// All is there as it was.
+    Nothing,
+    /// A person said no.
+    Declined,
+    /// It was restored into a private directory.
+    Fetched(Box<(Prepared, Fetched)>),
+}
+
+/// What came of all places.
+enum Best<'a> {
+    /// All is there as it was.
+    Nothing,
+    /// A person said no.
+    Declined,
+    /// The best that there is.
+    Fetched(Box<(&'a Candidate<'a>, Prepared, Fetched)>),
+}
+
+impl RestoreVerb {
+    /// Tries one place after the other, and keeps the best.
+    pub(super) fn carry_out(
+        &self,
+        world: &World<'_>,
+        all: &[&Candidate<'_>],
+        asked: &Asked,
+        teller: &Teller,
+    ) -> Result<Exit> {
+        // What a dead restore has left may fill what is needed now; that it stays is no reason not to restore.
+        if let Err(err) = sweep::sweep_all(world.context, world.host, !self.json) {
+            teller.warn(&format!("what dead runs have left cannot be swept: {err:#}"));
+        }
+        let since = Instant::now();
+        let goal = &asked.goal;
+        self.is_free(world, goal)?;
+        let sources = world.state.jobs.values().flat_map(|job| &job.sources).flat_map(Source::paths);
+        if !goal.in_place && sources.into_iter().any(|path| goal.base.is_within(path)) {
+            teller.warn(&format!("{} is in what is backed up: the next backup stores it again", goal.base));
+        }
+        let stage = Stage::begin(world)?;
+        let best = self.best(world, &stage, all, asked, teller);
+        let declined = matches!(best, Ok(Best::Declined));
+        let mut made = false;
+        let done = match best {
+            Ok(Best::Fetched(fetched)) => {
+                let (from, what, fetched) = *fetched;
+                made = stage.keep(&Op::RemoveDir { path: goal.base.clone() })?;
+                let put = put(world, &what, fetched, goal);
+                put.map(|put| Some(record(asked, from, &what, put, since)))
+            }
+            Ok(Best::Nothing | Best::Declined) => Ok(None),
+            Err(err) => Err(err),
+        };
+        let ended = stage.end();
+        // Whom restic worked as has gone through it.
+        if made {
+            world.host.act(&Op::SetMode { path: goal.base.clone(), mode: Mode::new(0o700) })?;
+        }
+        let done = match done {
+            Err(_) if interrupted().is_some() => None,
+            other => other?,
+        };
+        ended?;
+        let Some(record) = done else {
+            if interrupted().is_some() {
+                world.context.printer.note("Stopped by a signal: nothing was restored.\n");
+                return Ok(Exit::of_signal(interrupted()));
+            }
+            teller.line("Nothing was restored.");
+            return Ok(if declined { Exit::Failed } else { Exit::Ok });
+        };
+        teller.end(&record)?;
+        Ok(match record.status {
+            "success" => Exit::Ok,
+            "interrupted" => Exit::of_signal(interrupted()),
+            _ => Exit::Incomplete,
+        })
+    }
+
+    /// Restores from the first place that has all of it, else from the one that has most of it.
+    fn best<'a>(
+        &self,
+        world: &World<'_>,
+        stage: &Stage<'_>,
+        all: &[&'a Candidate<'a>],
+        asked: &Asked,
+        teller: &Teller,
+    ) -> Result<Best<'a>> {
+        let mut best: Option<(&Candidate<'_>, Prepared, Fetched)> = None;
+        let mut last = None;
+        for (number, from) in all.iter().enumerate() {
+            let name = &from.place.name;
+            let time = when(world, from.snapshot);
+            let id = from.snapshot.id.get(..8).unwrap_or_default();
+            teller.line(&format!("{}: snapshot {id} of {time}, from {name}", asked.job));
+            let tried = self.once(world, stage, from, asked, teller);
+            match tried {
+                Ok(Turn::Nothing | Turn::Declined) if best.is_some() => break,
+                Ok(Turn::Nothing) => return Ok(Best::Nothing),
+                Ok(Turn::Declined) => return Ok(Best::Declined),
+                Ok(Turn::Fetched(fetched)) => {
+                    let (what, fetched) = *fetched;
+                    let lacking = fetched.unrestored.len();
+                    let better = best.as_ref().is_none_or(|(_, _, best)| lacking < best.unrestored.len());
+                    let worse = if better {
+                        best.replace((from, what, fetched)).map(|it| it.2)
+                    } else {
+                        Some(fetched)
+                    };
+                    if let Some(worse) = worse {
+                        stage.close(&Op::RemoveStaging { path: worse.staging })?;
+                    }
+                    if lacking == 0 {
+                        break;
+                    }
+                    teller.warn(&format!(
+                        "{name}: {lacking} of what was asked for cannot be restored from there"
+                    ));
+                }
+                Err(err) if interrupted().is_some() || is_final(&err) && best.is_none() => return Err(err),
+                Err(err) => {
+                    teller.warn(&format!("{name}: not restored from there: {err:#}"));
+                    last = Some(err);
+                }
+            }
+            if let Some(next) = all.get(number + 1) {
+                teller.line(&format!("going on with {}", next.place.name));
+            }
+        }
+        match (best, last) {
+            (Some(best), _) => Ok(Best::Fetched(Box::new(best))),
+            (None, Some(err)) => Err(err.context("nothing was restored")),
+            (None, None) => Ok(Best::Nothing),
+        }
+    }
+
+    /// Restores from one place into a private directory.
+    fn once(
+        &self,
+        world: &World<'_>,
+        stage: &Stage<'_>,
+        from: &Candidate<'_>,
+        asked: &Asked,
+        teller: &Teller,
+    ) -> Result<Turn> {
+        let goal = &asked.goal;
+        let what = prepare(world, from, &asked.paths, goal)?;
+        let comparison = &what.comparison;
+        if goal.in_place {
+            let of = files(comparison.files, "file");
+            let head = format!("{of} of {} in the snapshot:\n", indicatif::HumanBytes(comparison.bytes));
+            teller.compared(comparison, &format!("{head}{}", comparison.text(goal.only_missing)))?;
+            if comparison.is_empty(goal.only_missing) && comparison.blocked.is_empty() {
+                teller.line("All of it is there as it was.");
+                return Ok(Turn::Nothing);
+            }
+            self.may_be_overwritten(world, from, &what)?;
+            if !self.confirmed(world.context, goal, comparison)? {
+                return Ok(Turn::Declined);
+            }
+        } else if let Some(user) = gives_to_nobody(world, from, &what)? {
+            let name = &from.place.name;
+            teller.warn(&format!(
+                "{name} is reached as {user}, who can give no file to others: all will be {user}'s"
+            ));
+        }
+        if !goal.in_place && comparison.same + comparison.differing > 0 {
+            let count = comparison.same + comparison.differing;
+            let message = format!("{count} of the files are in {} already", goal.base);
+            bail!(
+                Failure::new(Exit::Refused, message)
+                    .help("nothing in a target is overwritten: name another one")
+            );
+        }
+        // From here on a signal ends it in order.
+        watch_signals()?;
+        if !goal.in_place {
+            self.make_target(world, stage, from, goal)?;
+        }
+        let dirs = places_to_work(world, goal, &what.paths)?;
+        let Some(dir) = dirs.first() else { bail!("there is nowhere to work") };
+        has_room(world, dir, comparison.needed(goal.only_missing), goal)?;
+        let fetched = fetch(world, stage, from, &what, (dir, goal), teller)?;
+        Ok(Turn::Fetched(Box::new((what, fetched))))
+    }
+
+    /// Refuses in place what would give files to somebody else.
+    fn may_be_overwritten(&self, world: &World<'_>, from: &Candidate<'_>, what: &Prepared) -> Result<()> {
+        let Some(user) = gives_to_nobody(world, from, what)? else { return Ok(()) };
+        let message =
+            format!("{} is reached as {user}, who can give no file to others: not in place", from.place.name);
+        bail!(Failure::new(Exit::Refused, message).help("restore to a --target, set the owners, and copy"));
+    }
+
+    fn confirmed(&self, context: &Context<'_>, goal: &Goal, comparison: &Comparison) -> Result<bool> {
+        if self.yes {
+            return Ok(true);
+        }
+        let environment = context.environment;
+        if !environment.in_terminal || !environment.err_terminal || self.json {
+            let message = "files would be put in place, and there is no terminal to ask on";
+            bail!(Failure::new(Exit::Usage, message).help("look at what was said, and add --yes"));
+        }
+        let question = match comparison.differing {
+            count if count > 0 && !goal.only_missing => {
+                format!("Overwrite {}?", files(count, "file"))
+            }
+            _ => "Put it back?".into(),
+        };
+        confirmed(context, &question)
+    }
+
+    /// Refuses a target that is not empty, unless that is meant.
+    fn is_free(&self, world: &World<'_>, goal: &Goal) -> Result<()> {
+        if goal.in_place {
+            return Ok(());
+        }
+        let base = &goal.base;
+        match world.host.standings().at(base)? {
+            Standing::Absent => Ok(()),
+            Standing::Blocked(why) => {
+                bail!(Failure::new(Exit::Refused, format!("not restored into {base}: {why}")))
+            }
+            Standing::There(there) if there.sort != Sort::Directory => {
+                bail!(Failure::new(Exit::Refused, format!("{base} is there, and is no directory")))
+            }
+            Standing::There(_) if self.into_existing => Ok(()),
+            Standing::There(_) => match world.host.looker().names(base)?.len() {
+                0 => Ok(()),
+                count => {
+                    let message = format!("{base} is not empty: {}", files(count as u64, "name"));
+                    let help = "name another directory; --into-existing adds to it, and overwrites nothing";
+                    bail!(Failure::new(Exit::Refused, message).help(help))
+                }
+            },
+        }
+    }
+
+    /// Makes the target, for nobody else to look into, unless it is there.
+    fn make_target(
+        &self,
+        world: &World<'_>,
+        stage: &Stage<'_>,
+        from: &Candidate<'_>,
+        goal: &Goal,
+    ) -> Result<()> {
+        let path = &goal.base;
+        if world.host.standings().at(path)? != Standing::Absent {
+            return Ok(());
+        }
+        let owner = world.context.scope()?.personal().map_or_else(Owner::root, Owner::of);
+        // Whom restic works as goes through it.
+        let mode = Mode::new(if from.place.works_as().is_some() { 0o711 } else { 0o700 });
+        stage.open(None, &Op::RemoveTemporary { path: path.clone() })?;
+        let make = Op::MakeDir { path: path.clone(), owner, mode };
+        stage.open(Some(&make), &Op::RemoveDir { path: path.clone() })
+    }
+}
+
+/// Names who restic works as, if not all of it can be given back to its owners by that user.
+fn gives_to_nobody<'a>(
+    world: &World<'_>,
+    from: &Candidate<'a>,
+    what: &Prepared,
+) -> Result<Option<&'a UserName>> {
+    let Some(user) = from.place.works_as() else { return Ok(None) };
+    let uid = world.host.looker().user(user)?.map(|entry| entry.uid);
+    Ok((!what.nodes.iter().all(|node| Some(node.uid) == uid)).then_some(user))
+}
+
+/// Says whether another place would end in the same way: what was asked for is wrong, not where it comes from.
+fn is_final(err: &anyhow::Error) -> bool {
+    matches!(Exit::of(err), Exit::Refused | Exit::Usage)
+}
+
+fn record(asked: &Asked, from: &Candidate<'_>, what: &Prepared, put: Put, since: Instant) -> Record {
+    let status = match () {
+        () if interrupted().is_some() => "interrupted",
+        () if put.unrestored.is_empty() => "success",
+        () => "incomplete",
+    };
+    Record {
+        format_version: 1,
+        job: asked.job.clone(),
+        destination: from.place.name.clone(),
+        snapshot: from.snapshot.id.clone(),
+        time: from.snapshot.time.clone(),
+        hostname: from.snapshot.hostname.clone(),
+        paths: what.paths.iter().map(ToString::to_string).collect(),
+        below: asked.goal.base.clone(),
+        status,
+        files: what.comparison.files,
+        bytes: what.comparison.bytes,
+        placed: put.placed,
+        unchanged: put.unchanged,
+        unrestored: put.unrestored,
+        seconds: since.elapsed().as_secs_f64(),
+    }
+}

@@ -1,0 +1,340 @@
+//! What a restore would change: the snapshot's files held against what stands there. Pure.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::nodes::Node;
+use crate::{
+    host::{Sort, Staged, Standing},
+    restic::Unrestored,
+};
+
+/// How many are named.
+const NAMED: usize = 10;
+/// How many names restic is given in place of the paths that were asked for, and how long they may be together.
+const MOST: (usize, usize) = (500, 60_000);
+
+/// What would become of one of the snapshot's files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing is there.
+    New,
+    /// It is there as it was: by type, size, time, owner and mode.
+    Same,
+    /// Something else is there.
+    Differs,
+    /// It cannot be put there: why.
+    Blocked(String),
+}
+
+/// Holds a file of the snapshot against what stands there.
+pub(super) fn verdict(node: &Node, standing: &Standing) -> Verdict {
+    let there = match standing {
+        Standing::Absent => return Verdict::New,
+        Standing::Blocked(why) => return Verdict::Blocked(why.clone()),
+        Standing::There(there) => there,
+    };
+    if there.sort != node.sort {
+        return match there.sort {
+            Sort::Directory => Verdict::Blocked("a directory is there now, and is not replaced".into()),
+            _ => Verdict::Differs,
+        };
+    }
+    let owned = (there.uid, there.gid) == (node.uid, node.gid);
+    let same = match node.sort {
+        // Its time moves with each file that comes and goes.
+        Sort::Directory => owned && there.mode == node.mode,
+        Sort::Link => owned && there.mtime == node.mtime,
+        Sort::File | Sort::Special => {
+            owned && there.mode == node.mode && there.size == node.size && there.mtime == node.mtime
+        }
+    };
+    if same { Verdict::Same } else { Verdict::Differs }
+}
+
+/// What a restore would change.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Comparison {
+    /// How many files there are in all that was asked for: of any kind, directories apart.
+    pub(super) files: u64,
+    /// How many bytes they have.
+    pub(super) bytes: u64,
+    /// How many directories.
+    pub(super) directories: u64,
+    /// How many are not there.
+    pub(super) new: u64,
+    /// How many bytes these have.
+    pub(super) new_bytes: u64,
+    /// How many are there, and differ: they would be overwritten.
+    pub(super) differing: u64,
+    /// How many bytes are written for these.
+    pub(super) differing_bytes: u64,
+    /// How many are there as they were.
+    pub(super) same: u64,
+    /// How many directories are there with another owner or mode.
+    pub(super) directories_differing: u64,
+    /// The first that differ.
+    pub(super) first_differing: Vec<String>,
+    /// What cannot be put there, and why.
+    pub(super) blocked: Vec<Unrestored>,
+    /// What restic is given, if that is little: what is new, and what differs.
+    #[serde(skip)]
+    few: Vec<String>,
+    #[serde(skip)]
+    many: bool,
+    #[serde(skip)]
+    length: usize,
+}
+
+impl Comparison {
+    /// Takes in one of the snapshot's files.
+    pub(super) fn add(&mut self, node: &Node, verdict: &Verdict, only_missing: bool) {
+        let is_dir = node.sort == Sort::Directory;
+        if is_dir {
+            self.directories += 1;
+        } else {
+            self.files += 1;
+            self.bytes += node.size;
+        }
+        match verdict {
+            Verdict::New => {
+                if !is_dir {
+                    self.new += 1;
+                    self.new_bytes += node.size;
+                }
+                self.wants(node);
+            }
+            Verdict::Differs if is_dir => self.directories_differing += 1,
+            Verdict::Differs => {
+                self.differing += 1;
+                self.differing_bytes += node.size;
+                if self.first_differing.len() < NAMED {
+                    self.first_differing.push(node.path.clone());
+                }
+                if !only_missing {
+                    self.wants(node);
+                }
+            }
+            Verdict::Same if is_dir => {}
+            Verdict::Same => self.same += 1,
+            Verdict::Blocked(why) => {
+                self.blocked.push(Unrestored { path: node.path.clone(), why: why.clone() });
+            }
+        }
+    }
+
+    fn wants(&mut self, node: &Node) {
+        // A directory brings along what is in it, which comes right behind it.
+        if self.few.last().is_some_and(|last| within(&node.path, last)) {
+            return;
+        }
+        self.length += node.path.len();
+        // What restic writes anew is not what the name was.
+        self.many |= self.few.len() >= MOST.0 || self.length > MOST.1 || !node.is_plain();
+        if !self.many {
+            self.few.push(node.path.clone());
+        }
+    }
+
+    /// Says how many bytes are written.
+    pub(super) fn needed(&self, only_missing: bool) -> u64 {
+        self.new_bytes + if only_missing { 0 } else { self.differing_bytes }
+    }
+
+    /// Says what restic is to restore, if that is less than what was asked for.
+    pub(super) fn few(&self, only_missing: bool) -> Option<&[String]> {
+        let dirs = !only_missing && self.directories_differing > 0;
+        (!self.many && !dirs && !self.few.is_empty()).then_some(&self.few)
+    }
+
+    /// Says whether there is nothing to do.
+    pub(super) fn is_empty(&self, only_missing: bool) -> bool {
+        let differing = self.differing + self.directories_differing;
+        !self.many && self.few.is_empty() && (only_missing || differing == 0)
+    }
+
+    /// Says it to a person.
+    pub(super) fn text(&self, only_missing: bool) -> String {
+        let bytes = |bytes| indicatif::HumanBytes(bytes).to_string();
+        let mut text = match self.new {
+            0 => "  no file is missing\n".to_owned(),
+            new => format!("  {} of {}, to be made\n", files(new, "new file"), bytes(self.new_bytes)),
+        };
+        let fate = if only_missing { "left as they are (--only-missing)" } else { "TO BE OVERWRITTEN" };
+        let differing = files(self.differing, "file");
+        // Writing into a String cannot fail.
+        let _ = match self.differing {
+            0 => writeln!(text, "  no file differs"),
+            _ => writeln!(text, "  {differing} of {} that differ, {fate}:", bytes(self.differing_bytes)),
+        };
+        for path in &self.first_differing {
+            let _ = writeln!(text, "      {}", super::safe(path));
+        }
+        let named = u64::try_from(self.first_differing.len()).unwrap_or(u64::MAX);
+        if self.differing > named {
+            let _ = writeln!(text, "      and {} more", self.differing - named);
+        }
+        let _ = writeln!(text, "  {} as they were, left alone", files(self.same, "file"));
+        if self.directories_differing > 0 && !only_missing {
+            let count = self.directories_differing;
+            let _ = writeln!(text, "  {count} with another owner or mode, set back: directories");
+        }
+        if let Some(first) = self.blocked.first() {
+            let count = self.blocked.len();
+            let _ = writeln!(
+                text,
+                "  {count} that cannot be put back: {}: {}",
+                super::safe(&first.path),
+                first.why
+            );
+        }
+        text
+    }
+}
+
+/// Counts something.
+pub(super) fn files(count: u64, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Says whether a path is another one, or in it, by whole parts.
+pub(super) fn within(path: &str, dir: &str) -> bool {
+    dir == "/" || path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Finds what was asked for, did not fail, and yet is not there, or is not as long as it was. Of names that are the same but
+/// for bytes that are no UTF-8 each counts.
+pub(super) fn lacking<'a>(
+    wanted: impl Iterator<Item = &'a Node>,
+    staged: &[Staged],
+    failed: &[Unrestored],
+) -> Vec<Unrestored> {
+    let mut there: std::collections::BTreeMap<&str, Vec<&Staged>> = std::collections::BTreeMap::new();
+    for it in staged {
+        there.entry(&it.path).or_default().push(it);
+    }
+    let failed: std::collections::BTreeSet<&str> = failed.iter().map(|it| it.path.as_str()).collect();
+    let mut lacking = Vec::new();
+    for node in wanted.filter(|node| !failed.contains(node.path.as_str())) {
+        let all = there.get_mut(node.path.as_str());
+        let fits = |it: &&Staged| it.sort == node.sort && it.size == node.size;
+        let why = match all {
+            None => "it is not there, and restic does not say why".into(),
+            Some(all) => match all.iter().position(fits) {
+                Some(at) => {
+                    all.remove(at);
+                    continue;
+                }
+                None => match all.first() {
+                    Some(it) if it.sort == node.sort => {
+                        format!("it has {} bytes, and had {}", it.size, node.size)
+                    }
+                    _ => "it is not what it was".into(),
+                },
+            },
+        };
+        lacking.push(Unrestored { path: node.path.clone(), why });
+    }
+    lacking
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::There;
+
+    fn node(path: &str, sort: Sort, size: u64) -> Node {
+        Node { path: path.into(), sort, size, mode: 0o644, uid: 0, gid: 0, mtime: 7 }
+    }
+
+    fn standing(node: &Node) -> There {
+        let Node { sort, size, mode, uid, gid, mtime, .. } = *node;
+        There { sort, size, mode, uid, gid, mtime }
+    }
+
+    #[test]
+    fn what_is_overwritten_and_what_is_not() {
+        let file = node("/a", Sort::File, 3);
+        let there = standing(&file);
+        let at = |there: There| verdict(&file, &Standing::There(there));
+        assert_eq!(verdict(&file, &Standing::Absent), Verdict::New);
+        assert_eq!(at(there), Verdict::Same);
+        for other in [
+            There { size: 4, ..there },
+            There { mtime: 8, ..there },
+            There { mode: 0o600, ..there },
+            There { uid: 1, ..there },
+            There { gid: 1, ..there },
+            There { sort: Sort::Link, ..there },
+        ] {
+            assert_eq!(at(other), Verdict::Differs, "{other:?}");
+        }
+        assert!(matches!(at(There { sort: Sort::Directory, ..there }), Verdict::Blocked(_)));
+        let dir = node("/d", Sort::Directory, 0);
+        let touched = There { mtime: 9, ..standing(&dir) };
+        assert_eq!(verdict(&dir, &Standing::There(touched)), Verdict::Same);
+        let theirs = There { mode: 0o777, ..touched };
+        assert_eq!(verdict(&dir, &Standing::There(theirs)), Verdict::Differs);
+        assert_eq!(verdict(&dir, &Standing::Blocked("x".into())), Verdict::Blocked("x".into()));
+    }
+
+    #[test]
+    fn only_what_is_wanted_is_fetched() {
+        let mut all = Comparison::default();
+        for (path, sort, size, verdict) in [
+            ("/s", Sort::Directory, 0, Verdict::Same),
+            ("/s/a", Sort::File, 3, Verdict::Same),
+            ("/s/b", Sort::File, 5, Verdict::Differs),
+            ("/s/new", Sort::Directory, 0, Verdict::New),
+            ("/s/new/c", Sort::File, 7, Verdict::New),
+            ("/s/newer", Sort::File, 11, Verdict::New),
+        ] {
+            all.add(&node(path, sort, size), &verdict, false);
+        }
+        assert_eq!((all.files, all.directories, all.bytes), (4, 2, 26));
+        assert_eq!((all.new, all.differing, all.same), (2, 1, 1));
+        assert_eq!((all.needed(false), all.needed(true)), (23, 18));
+        let few: Vec<String> = ["/s/b", "/s/new", "/s/newer"].map(Into::into).into();
+        assert_eq!(all.few(false), Some(few.as_slice()));
+        assert!(!all.is_empty(false) && Comparison::default().is_empty(false));
+        // A name that cannot be passed on: all that was asked for is fetched.
+        all.add(&node("/s/\u{fffd}", Sort::File, 1), &Verdict::New, false);
+        assert_eq!(all.few(false), None);
+    }
+
+    #[test]
+    fn nothing_is_missing_in_silence() {
+        let wanted = [
+            node("/a", Sort::File, 3),
+            node("/b", Sort::File, 3),
+            node("/c", Sort::File, 3),
+            node("/d", Sort::Special, 0),
+            node("/x\u{fffd}", Sort::File, 1),
+            node("/x\u{fffd}", Sort::File, 2),
+        ];
+        let staged = |path: &str, sort, size| Staged { path: path.into(), sort, size };
+        let there = [
+            staged("/a", Sort::File, 3),
+            staged("/b", Sort::File, 2),
+            staged("/x\u{fffd}", Sort::File, 2),
+            staged("/x\u{fffd}", Sort::File, 1),
+        ];
+        let failed = [Unrestored { path: "/c".into(), why: "x".into() }];
+        let lacking = lacking(wanted.iter(), &there, &failed);
+        let said: Vec<String> = lacking.iter().map(|it| format!("{}: {}", it.path, it.why)).collect();
+        assert_eq!(
+            said,
+            ["/b: it has 2 bytes, and had 3", "/d: it is not there, and restic does not say why"]
+        );
+    }
+
+    #[test]
+    fn by_whole_parts() {
+        for (path, dir, expected) in
+            [("/a/b", "/a", true), ("/a", "/a", true), ("/ab", "/a", false), ("/x", "/", true)]
+        {
+            assert_eq!(within(path, dir), expected, "{path} {dir}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What a snapshot holds, of what was asked for.
+
+use anyhow::{Result, bail};
+
+use super::{compare::within, world::World};
+use crate::{
+    host::{Sort, Stream, Task, Work as _, interrupted},
+    model::HostPath,
+    restic::{self, Access, Came, NodeSort, RestoreHeard},
+};
+
+/// A file or directory of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Node {
+    /// Its path; bytes that are no UTF-8 are lost.
+    pub(super) path: String,
+    /// What it is.
+    pub(super) sort: Sort,
+    /// How many bytes it has.
+    pub(super) size: u64,
+    /// Permission bits.
+    pub(super) mode: u32,
+    /// To whom it belongs.
+    pub(super) uid: u32,
+    /// To which group.
+    pub(super) gid: u32,
+    /// Last write, in nanoseconds since 1970.
+    pub(super) mtime: i64,
+}
+
+impl Node {
+    fn of(node: restic::Node) -> Self {
+        let sort = match node.sort {
+            NodeSort::File => Sort::File,
+            NodeSort::Dir => Sort::Directory,
+            NodeSort::Symlink => Sort::Link,
+            NodeSort::Special => Sort::Special,
+        };
+        let (mode, mtime) = (node.bits(), node.mtime().unwrap_or_default());
+        let size = if sort == Sort::File { node.size } else { 0 };
+        Self { path: node.path, sort, size, mode, uid: node.uid, gid: node.gid, mtime }
+    }
+
+    /// Says whether its path is all that there is to its name, and can be passed on.
+    pub(super) fn is_plain(&self) -> bool {
+        !self.path.chars().any(|letter| letter == '\u{fffd}' || letter.is_control())
+    }
+}
+
+/// What a snapshot holds of what was asked for.
+pub(super) struct Held {
+    /// All of it, each directory before what is in it.
+    pub(super) nodes: Vec<Node>,
+    /// Which of the paths are not in it.
+    pub(super) without: Vec<HostPath>,
+}
+
+/// Lists what a snapshot holds of some paths; of all if there are none.
+pub(super) fn held(
+    world: &World<'_>,
+    access: &Access<'_>,
+    snapshot: &str,
+    paths: &[HostPath],
+) -> Result<Held> {
+    let query = access.ls(snapshot)?;
+    let cmd = query.cmd();
+    let (mut nodes, mut said) = (Vec::new(), RestoreHeard::default());
+    let mut heard = |stream: Stream, line: &str| match stream {
+        Stream::Out => {
+            let asked = |path: &str| paths.is_empty() || paths.iter().any(|it| within(path, it.as_str()));
+            nodes.extend(restic::Node::read(line).filter(|it| asked(&it.path)).map(Node::of));
+        }
+        Stream::Err => {
+            said.line(line);
+        }
+    };
+    let stop = || interrupted().is_some();
+    let ended =
+        world.host.work(cmd, &mut Task { started: &mut |_, _| {}, heard: &mut heard, stop: &stop })?;
+    if ended.timed_out {
+        bail!("listing it took longer than {} s", cmd.time_limit());
+    }
+    match said.came(ended.code) {
+        Came::Whole => {}
+        Came::Incomplete => bail!("not all of what it holds can be listed"),
+        Came::Failed(why) => bail!("{why}"),
+    }
+    let has = |path: &HostPath| path.as_str() == "/" || nodes.iter().any(|node| node.path == path.as_str());
+    let without = paths.iter().filter(|path| !has(path)).cloned().collect();
+    Ok(Held { nodes, without })
+}

@@ -1,0 +1,215 @@
+//! Where a job's backups are, the nearest place first, and which of them has what was asked for.
+
+use anyhow::Result;
+use jiff::{Timestamp, Unit, Zoned};
+
+use super::world::World;
+use crate::{
+    cli::exit::{Exit, Failure},
+    destination::Kind,
+    expand::{expand, repository_of},
+    host::{Host as _, is_root},
+    model::{Name, UserName},
+    resource::{Location, Repository},
+    restic::{Access, Listed, SILENT, Wanted, listed},
+    side_by_side::side_by_side,
+    state::{Job, State},
+};
+
+/// How long listing snapshots may take, in seconds.
+const LISTING: u64 = 60;
+/// How many repositories are asked at once.
+const AT_ONCE: usize = 8;
+/// How much newer a snapshot elsewhere must be to be told of: a run's own are some minutes apart.
+const NEWER: i64 = 3600;
+
+/// A place that backups of a job are in.
+pub(in crate::cli) struct Place {
+    /// The destination.
+    pub(in crate::cli) name: Name,
+    /// Its repository.
+    pub(in crate::cli) repository: Repository,
+}
+
+/// Lists the destinations of a job, the nearest first: those on this host, then the others in the job's order, then those
+/// that it is copied to.
+pub(super) fn order(state: &State, job: &Job) -> Vec<Name> {
+    let local =
+        |name: &&Name| state.destinations.get(*name).is_some_and(|it| matches!(it.kind, Kind::Local(_)));
+    let mut names: Vec<Name> = job.to.iter().filter(local).cloned().collect();
+    names.extend(job.to.iter().filter(|name| !local(name)).cloned());
+    names.extend(job.copy.keys().filter(local).cloned());
+    names.extend(job.copy.keys().filter(|name| !local(name)).cloned());
+    names
+}
+
+/// Finds the places of some destinations.
+pub(in crate::cli) fn places(world: &World<'_>, names: &[Name]) -> Result<Vec<Place>> {
+    let context = world.context;
+    let expanded = expand(world.state, &context.homes(world.host, world.state)?, &context.scope()?);
+    let place =
+        |name: &Name| Some(Place { name: name.clone(), repository: repository_of(&expanded, name)?.clone() });
+    Ok(names.iter().filter_map(place).collect())
+}
+
+impl Place {
+    /// Says how restic gets at it. What is on this host root reads itself: only root gives files back to their owners.
+    pub(in crate::cli) fn access<'a>(&'a self, root: &'a UserName) -> Access<'a> {
+        let access = self.repository.access();
+        match &self.repository.location {
+            Location::Local(_) if is_root() => Access { user: root, ..access },
+            _ => access,
+        }
+    }
+
+    /// Says as whom restic works, if that is not the caller.
+    pub(in crate::cli) fn works_as(&self) -> Option<&UserName> {
+        let local = matches!(self.repository.location, Location::Local(_));
+        let user = &self.repository.user;
+        (is_root() && !local && *user != UserName::root()).then_some(user)
+    }
+
+    /// Lists all its snapshots, the oldest first; else says why they cannot be told.
+    pub(in crate::cli) fn listed(&self, world: &World<'_>) -> Result<Vec<Listed>, String> {
+        let looker = world.host.looker();
+        let root = UserName::root();
+        let words = |err: &dyn std::fmt::Display| err.to_string();
+        if let Some(why) = self.repository.unfit(looker.as_ref()).map_err(|err| format!("{err:#}"))? {
+            return Err(why);
+        }
+        let query = self.access(&root).snapshots(LISTING).map_err(|err| words(&err))?;
+        let output = looker.query(&query).map_err(|err| format!("{err:#}"))?;
+        if output.timed_out {
+            return Err(format!("{SILENT} {LISTING} s"));
+        }
+        listed(&output).map_err(|found| found.sentence())
+    }
+}
+
+/// What a place has of a job.
+pub(super) struct Has {
+    /// Where.
+    pub(super) place: Place,
+    /// All snapshots there, the oldest first; or why they cannot be told.
+    pub(super) all: Result<Vec<Listed>, String>,
+}
+
+/// Asks all places side by side what they have.
+pub(super) fn ask(world: &World<'_>, places: Vec<Place>) -> Vec<Has> {
+    let all = side_by_side(&places, AT_ONCE, |place| place.listed(world));
+    places.into_iter().zip(all).map(|(place, all)| Has { place, all }).collect()
+}
+
+/// A snapshot that what was asked for can be taken from.
+pub(super) struct Candidate<'a> {
+    /// Where it is.
+    pub(super) place: &'a Place,
+    /// Which one it is.
+    pub(super) snapshot: &'a Listed,
+}
+
+/// What was found of what was asked for.
+#[derive(Default)]
+pub(super) struct Candidates<'a> {
+    /// The nearest first.
+    pub(super) all: Vec<Candidate<'a>>,
+    /// What is to be said: places that cannot be asked, or have something newer.
+    pub(super) said: Vec<String>,
+    /// Why a place has it not.
+    pub(super) without: Vec<String>,
+}
+
+/// Picks what was asked for at each place, of this host and job alone unless any host will do.
+pub(super) fn candidates<'a>(
+    world: &World<'_>,
+    (name, job): (&Name, &Job),
+    has: &'a [Has],
+    wanted: &Wanted,
+    any_host: bool,
+) -> Result<Candidates<'a>> {
+    let (hosts, jobs) = (world.hosts(), World::jobs(name, job));
+    let mut found = Candidates::default();
+    for Has { place, all } in has {
+        let all = match all {
+            Ok(all) => all,
+            Err(why) => {
+                found.said.push(format!("{}: {why}", place.name));
+                continue;
+            }
+        };
+        let ours: Vec<&Listed> = all.iter().filter(|it| any_host || it.is_of(&hosts, &jobs)).collect();
+        let picked =
+            wanted.pick(&ours).map_err(|why| Failure::new(Exit::Usage, format!("{}: {why}", place.name)))?;
+        match picked {
+            Some(snapshot) => found.all.push(Candidate { place, snapshot }),
+            None => found.without.push(why_not(place, all, &ours, wanted, world)),
+        }
+    }
+    if *wanted == Wanted::Latest {
+        found.said.extend(newer(world, &found.all));
+    }
+    Ok(found)
+}
+
+/// Says why a place has not what was asked for.
+fn why_not(place: &Place, all: &[Listed], ours: &[&Listed], wanted: &Wanted, world: &World<'_>) -> String {
+    let name = &place.name;
+    if let (Wanted::Id(_), Ok(Some(other))) = (wanted, wanted.pick(&all.iter().collect::<Vec<_>>())) {
+        let host = super::safe(&other.hostname);
+        let job = other.job().map_or_else(|| "no job".into(), |job| format!("job {job}"));
+        return format!("{name}: that one is of host {host} and {job}: --any-host takes it all the same");
+    }
+    match (ours.first(), ours.last()) {
+        (Some(first), Some(last)) => format!(
+            "{name}: has {}, from {} to {}",
+            super::compare::files(ours.len() as u64, "snapshot"),
+            when(world, first),
+            when(world, last)
+        ),
+        _ => format!("{name}: has none of this host and job"),
+    }
+}
+
+/// Warns of what is newer than what the nearest place has.
+fn newer(world: &World<'_>, all: &[Candidate<'_>]) -> Option<String> {
+    let seconds = |it: &Candidate<'_>| it.snapshot.time().map_or(0, Timestamp::as_second);
+    let first = all.first()?;
+    let newest = all.iter().max_by_key(|it| seconds(it))?;
+    let is_newer = seconds(newest) - seconds(first) > NEWER;
+    is_newer.then(|| {
+        let (here, there) = (&first.place.name, &newest.place.name);
+        let time = when(world, newest.snapshot);
+        format!("{there} has a newer one than {here}, of {time}: --from {there} takes it")
+    })
+}
+
+/// Writes of when a snapshot is, in the host's zone.
+pub(super) fn when(world: &World<'_>, snapshot: &Listed) -> String {
+    let zone = &world.context.environment.zone;
+    let time = snapshot.time().map(|time| Zoned::new(time, zone.clone()));
+    let time = time.and_then(|time| time.round(Unit::Second).ok());
+    time.map_or_else(|| snapshot.time.clone(), |time| time.strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_first() {
+        let of = |kind: &str| format!("{{ {kind}, password_file: /p }}");
+        let (local, far) = (of("local: { path: /r }"), of("sftp: { host: nas, path: /r }"));
+        let yaml = format!(
+            "destinations:\n  a: {far}\n  b: {local}\n  c: {far}\n  d: {}\n  e: {far}\n  f: {}\n\
+             jobs:\n  web: {{ sources: [{{ path: /srv }}], to: [c, a, b, d], copy: {{ e: {{ from: a }}, f: {{ from: a }} }} }}\n",
+            local.replace("/r", "/s"),
+            local.replace("/r", "/t"),
+        );
+        let value: serde_json::Value =
+            serde_yaml::from_str(&format!("version: 1\nhost: web01\n{yaml}")).unwrap();
+        let state: State = serde_json::from_value(value).unwrap();
+        let names: Vec<String> =
+            order(&state, state.jobs.values().next().unwrap()).iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["b", "d", "c", "a", "f", "e"]);
+    }
+}

@@ -1,0 +1,223 @@
+//! Tells how a restore goes: a bar on a terminal, lines elsewhere, JSON for machines.
+
+use std::{cell::RefCell, time::Duration};
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::safe;
+use crate::{
+    cli::{context::Context, output::Printer},
+    model::{HostPath, Name},
+    plan::show::Paint,
+    restic::{Restoring, Unrestored},
+};
+
+/// How many that failed are named to a person.
+const NAMED: usize = 50;
+
+/// How a restore went, for machines.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Record {
+    /// 1.
+    pub(super) format_version: u32,
+    /// The job.
+    pub(super) job: Name,
+    /// Where it came from.
+    pub(super) destination: Name,
+    /// The snapshot.
+    pub(super) snapshot: String,
+    /// Of when it is.
+    pub(super) time: String,
+    /// Of which host.
+    pub(super) hostname: String,
+    /// What was asked for.
+    pub(super) paths: Vec<String>,
+    /// Below which directory it stands; `/` if it was put back in place.
+    pub(super) below: HostPath,
+    /// `success`, `incomplete` or `interrupted`.
+    pub(super) status: &'static str,
+    /// How many files there were to be restored: of any kind, directories apart.
+    pub(super) files: u64,
+    /// How many bytes they have.
+    pub(super) bytes: u64,
+    /// How many files and directories were put in place.
+    pub(super) placed: u64,
+    /// How many were left as they are.
+    pub(super) unchanged: u64,
+    /// What was not restored, or not in full.
+    pub(super) unrestored: Vec<Unrestored>,
+    /// How long it took.
+    pub(super) seconds: f64,
+}
+
+/// Tells how a restore goes.
+pub(super) struct Teller {
+    printer: Printer,
+    json: bool,
+    quiet: bool,
+    terminal: bool,
+    bar: RefCell<ProgressBar>,
+}
+
+impl Teller {
+    pub(super) fn new(context: &Context<'_>, json: bool) -> Self {
+        let terminal = context.environment.err_terminal && !json && !context.global.quiet;
+        let bar = RefCell::new(ProgressBar::hidden());
+        let teller = Self { printer: context.printer, json, quiet: context.global.quiet, terminal, bar };
+        teller.object(&json!({ "type": "version", "format_version": 1 }));
+        teller
+    }
+
+    fn object(&self, value: &Value) {
+        if self.json {
+            // Who does not listen any more does not stop a restore.
+            drop(self.printer.print(&format!("{value}\n")));
+        }
+    }
+
+    /// Tells what a person may skip.
+    pub(super) fn line(&self, text: &str) {
+        if !self.json && !self.quiet {
+            let line = format!("{}\n", safe(text));
+            self.bar.borrow().suspend(|| drop(self.printer.print(&line)));
+        }
+    }
+
+    /// Tells what a person should know.
+    pub(super) fn warn(&self, text: &str) {
+        if self.json {
+            return self.object(&json!({ "type": "warning", "message": text }));
+        }
+        self.problem(Paint::Changed, "warning", text);
+    }
+
+    fn problem(&self, paint: Paint, word: &str, text: &str) {
+        let line = format!("{}: {}\n", self.printer.err_style().paint(paint, word), safe(text));
+        self.bar.borrow().suspend(|| self.printer.note(&line));
+    }
+
+    /// Tells what is to be changed.
+    pub(super) fn compared(&self, value: &impl Serialize, text: &str) -> Result<()> {
+        if self.json {
+            let value = serde_json::to_value(value)?;
+            self.object(&json!({ "type": "comparison", "comparison": value }));
+            return Ok(());
+        }
+        self.printer.say(text)
+    }
+
+    /// Begins to restore.
+    pub(super) fn begin(&self, destination: &Name, snapshot: &str, bytes: u64, files: u64) {
+        self.object(&json!({ "type": "restoring", "destination": destination, "snapshot": snapshot,
+                             "total_bytes": bytes, "total_files": files }));
+        if self.terminal {
+            let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
+            let template = "{spinner} {prefix} [{bar:30}] {bytes}/{total_bytes} {elapsed}";
+            let style =
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            let bar = bar.with_style(style).with_prefix(destination.to_string());
+            bar.enable_steady_tick(Duration::from_millis(120));
+            self.bar.replace(bar);
+        }
+    }
+
+    /// Tells how far it is; 0.14 does not say.
+    pub(super) fn progress(&self, far: &Restoring) {
+        if far.total_bytes > 0 {
+            self.bar.borrow().set_length(far.total_bytes);
+            self.bar.borrow().set_position(far.bytes_restored);
+        }
+        if self.json
+            && let Ok(Value::Object(mut fields)) = serde_json::to_value(far)
+        {
+            fields.insert("type".into(), "progress".into());
+            self.object(&Value::Object(fields));
+        }
+    }
+
+    /// Takes the bar off the screen.
+    pub(super) fn rest(&self) {
+        self.bar.replace(ProgressBar::hidden()).finish_and_clear();
+    }
+
+    /// Tells how it ended.
+    pub(super) fn end(&self, record: &Record) -> Result<()> {
+        if self.json {
+            let mut value = serde_json::to_value(record)?;
+            if let Value::Object(fields) = &mut value {
+                fields.insert("type".into(), "record".into());
+            }
+            self.object(&value);
+            return Ok(());
+        }
+        for Unrestored { path, why } in record.unrestored.iter().take(NAMED) {
+            self.problem(Paint::Removed, "not restored", &format!("{path}: {}", why.trim()));
+        }
+        if record.unrestored.len() > NAMED {
+            let more = record.unrestored.len() - NAMED;
+            self.problem(Paint::Removed, "not restored", &format!("and {more} more; --json names all"));
+        }
+        let line = last(record);
+        if record.status == "success" {
+            self.printer.print(&line)
+        } else {
+            self.printer.note(&line);
+            Ok(())
+        }
+    }
+}
+
+/// The last line: loud if anything is missing.
+fn last(record: &Record) -> String {
+    let Record { files, bytes, seconds, below, destination, .. } = record;
+    let whole = format!("{} of {}", super::compare::files(*files, "file"), indicatif::HumanBytes(*bytes));
+    let place = if below.as_str() == "/" { "put back in place".into() } else { format!("below {below}") };
+    let unchanged = match record.unchanged {
+        0 => String::new(),
+        count => format!(", {count} of them left as they are"),
+    };
+    let tail = format!("{whole} from {destination}{unchanged}, {place}, in {seconds:.1} s");
+    match (record.status, record.unrestored.len()) {
+        ("success", _) => format!("Restore complete: {tail}.\n"),
+        ("interrupted", _) => format!("RESTORE INTERRUPTED: {} of {tail}.\n", record.placed),
+        (_, lacking) => {
+            // In place, what is not whole takes nothing's place.
+            let half = if below.as_str() == "/" { "" } else { ", and not whole where it stands" };
+            format!("RESTORE INCOMPLETE: {lacking} not restored in full{half}; {tail}.\n")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_is_loud_if_anything_is_missing() {
+        let record = |status, unrestored: usize| Record {
+            format_version: 1,
+            job: "web".parse().unwrap(),
+            destination: "near".parse().unwrap(),
+            snapshot: "ab".into(),
+            time: String::new(),
+            hostname: "web01".into(),
+            paths: Vec::new(),
+            below: "/x".parse().unwrap(),
+            status,
+            files: 2,
+            bytes: 2048,
+            placed: 2,
+            unchanged: 0,
+            unrestored: vec![Unrestored { path: "/a".into(), why: "x".into() }; unrestored],
+            seconds: 1.0,
+        };
+        assert_eq!(
+            last(&record("success", 0)),
+            "Restore complete: 2 files of 2.00 KiB from near, below /x, in 1.0 s.\n"
+        );
+        assert!(last(&record("incomplete", 1)).starts_with("RESTORE INCOMPLETE: 1 not restored in full"));
+    }
+}

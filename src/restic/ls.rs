@@ -1,0 +1,129 @@
+//! The list of what a snapshot holds.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{Access, forget};
+use crate::{
+    effect::{NotReadOnly, Query},
+    model::{HostName, Name},
+};
+
+/// How long it may take, in seconds: without a cache restic reads each directory over the network.
+const LIST: u64 = 3600;
+/// How long it may take to find the newest ones, in seconds: without a cache restic reads each snapshot.
+const NEWEST: u64 = 900;
+/// The bits of Go's `os.FileMode` for what Unix has above the permission bits, each with Unix's own.
+const ABOVE: [(u32, u32); 3] = [(1 << 23, 0o4000), (1 << 22, 0o2000), (1 << 20, 0o1000)];
+
+/// Something that a snapshot holds, under restic's own names.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Node {
+    /// Where it stood. Bytes that are no UTF-8 have become U+FFFD: such a path cannot be asked for.
+    pub path: String,
+    /// What it is.
+    #[serde(rename = "type")]
+    pub sort: NodeSort,
+    /// How many bytes a file has.
+    #[serde(default)]
+    pub size: u64,
+    /// Go's `os.FileMode`: [`Node::bits`] has it as Unix does.
+    #[serde(default)]
+    pub mode: u32,
+    /// To whom it belongs.
+    #[serde(default)]
+    pub uid: u32,
+    /// To which group.
+    #[serde(default)]
+    pub gid: u32,
+    /// Of when it is, as RFC 3339 has it: [`Node::mtime`].
+    #[serde(default, rename = "mtime")]
+    written: String,
+}
+
+/// What sort of thing it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeSort {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symbolic link. Where it leads no version lists.
+    Symlink,
+    /// A device, a FIFO, a socket.
+    #[serde(other)]
+    Special,
+}
+
+impl Access<'_> {
+    /// Lists the newest snapshots of these hosts and jobs, one of each host and each set of paths, and takes no lock: of a
+    /// long list more is printed than a look keeps. What it says reads [`super::listed`].
+    ///
+    /// # Errors
+    ///
+    /// Never, as long as the call stands in the reviewed list.
+    pub fn newest(&self, hosts: &[HostName], jobs: &[Name]) -> Result<Query, NotReadOnly> {
+        let cmd = self.call(&["snapshots", "--json", "--no-lock", "--no-cache", "--latest", "1"]);
+        let cmd = hosts.iter().fold(cmd, |cmd, host| cmd.arg("--host").arg(host.as_str()));
+        let cmd = jobs.iter().fold(cmd, |cmd, job| cmd.arg("--tag").arg(forget::tag(job)));
+        Query::new(cmd.ok(&[0, 1, 10, 11, 12]).timeout(NEWEST))
+    }
+
+    /// Lists all that a snapshot holds, a line each, and takes no lock. A large one prints more than a look keeps: it is
+    /// heard line by line.
+    ///
+    /// # Errors
+    ///
+    /// Never, as long as the call stands in the reviewed list.
+    pub fn ls(&self, snapshot: &str) -> Result<Query, NotReadOnly> {
+        let cmd = self.call(&["ls", "--json", "--no-lock", "--no-cache"]).args(["--", snapshot]);
+        Query::new(cmd.ok(&[0, 1, 10, 11, 12]).timeout(LIST).stoppable())
+    }
+}
+
+impl Node {
+    /// Reads a line; nothing of the first one, which is the snapshot itself, and of what is no JSON.
+    pub fn read(line: &str) -> Option<Self> {
+        if line.starts_with('{') { serde_json::from_str(line).ok() } else { None }
+    }
+
+    /// Returns the permission bits as Unix has them.
+    pub fn bits(&self) -> u32 {
+        let above = ABOVE.iter().filter(|(go, _)| self.mode & go != 0).map(|(_, unix)| unix);
+        above.fold(self.mode & 0o777, |bits, bit| bits | bit)
+    }
+
+    /// Returns its last write, in nanoseconds since 1970; nothing if restic's date makes no sense.
+    pub fn mtime(&self) -> Option<i64> {
+        let time: Timestamp = self.written.parse().ok()?;
+        i64::try_from(time.as_nanosecond()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_all_versions() {
+        // Copied from 0.14.0, 0.18.0 and 0.19.1.
+        let first = r#"{"time":"2026-11-21T17:32:25.94Z","tree":"9e","paths":["/s"],"hostname":"vm","id":"8d","short_id":"8d","struct_type":"snapshot"}"#;
+        assert_eq!(Node::read(first), None);
+        assert_eq!(Node::read("subprocess ssh: {a banner}"), None);
+        let old = r#"{"name":"big","type":"file","path":"/s/a/big","uid":0,"gid":4,"size":300000,"mode":420,"permissions":"-rw-r--r--","mtime":"2026-11-21T17:32:22.637478348Z","atime":"2026-11-21T17:32:22Z","ctime":"2026-11-21T17:32:22Z","struct_type":"node"}"#;
+        let node = Node::read(old).unwrap();
+        assert_eq!((node.path.as_str(), node.sort, node.size), ("/s/a/big", NodeSort::File, 300_000));
+        assert_eq!((node.uid, node.gid, node.bits()), (0, 4, 0o644));
+        assert_eq!(node.mtime(), Some(1_795_282_342_637_478_348));
+        let new = r#"{"name":"s","type":"dir","path":"/s","uid":0,"gid":0,"mode":2147484141,"permissions":"drwxr-xr-x","mtime":"2026-11-21T18:32:25.91+01:00","inode":10010877,"message_type":"node","struct_type":"node"}"#;
+        let node = Node::read(new).unwrap();
+        assert_eq!((node.sort, node.bits(), node.size), (NodeSort::Dir, 0o755, 0));
+        for (mode, bits) in [(0o4755, 0o755), (1 << 23 | 0o755, 0o4755), (1 << 20 | 1 << 22 | 0o777, 0o3777)]
+        {
+            let line = format!(r#"{{"type":"socket","path":"/s/n","mode":{mode}}}"#);
+            let node = Node::read(&line).unwrap();
+            assert_eq!((node.sort, node.bits(), node.mtime()), (NodeSort::Special, bits, None));
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Restoring: how restic is called, what it says meanwhile, and what it came to.
+//!
+//! All versions (tried with 0.14.0, 0.18.0 and 0.19.1) end with 1 if only one file failed, and leave what they have of it at
+//! its full length; and all end with 0 if nothing is there to be restored. So neither the code nor the size alone tells.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Access, Found, Version, call, found};
+use crate::{
+    effect::Cmd,
+    host::Output,
+    model::{HostName, HostPath},
+};
+
+/// Since which version holes are written as holes.
+pub const SPARSE: Version = Version(0, 15, 0);
+/// How 0.14 begins what it says of a file that failed.
+const IGNORING: &str = "ignoring error for ";
+/// How long one may look around, in seconds: a month.
+const LOOKING: u64 = 31 * 24 * 3600;
+/// How many of its last words are kept.
+const LAST: usize = 20;
+
+/// What is restored, and where to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restore<'a> {
+    /// The snapshot's id.
+    pub snapshot: &'a str,
+    /// The paths; all if there are none. One that is a directory is restored with all that is in it.
+    pub paths: &'a [String],
+    /// The directory below which paths stand as they were.
+    pub target: &'a HostPath,
+    /// Which restic it is.
+    pub version: Version,
+    /// How long it may take.
+    pub seconds: u64,
+}
+
+/// A file that was not restored, or not in full.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Unrestored {
+    /// Its path in the snapshot; bytes that are no UTF-8 are lost.
+    pub path: String,
+    /// Why.
+    pub why: String,
+}
+
+/// How far a restore is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Restoring {
+    /// How many bytes are restored.
+    pub bytes_restored: u64,
+    /// How many there are.
+    pub total_bytes: u64,
+    /// How many files are restored.
+    pub files_restored: u64,
+    /// How many there are.
+    pub total_files: u64,
+}
+
+/// What restic says of a restore.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// What failed, each path once.
+    pub failed: Vec<Unrestored>,
+    /// Its last words beside.
+    last: Vec<String>,
+    /// Whether the last words were of a file, whose name may go on in the next line.
+    open: bool,
+}
+
+/// What a restore came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// restic says that all of it is there.
+    Whole,
+    /// Some files failed: [`Heard::failed`].
+    Incomplete,
+    /// It ended before its end, or could not begin: why.
+    Failed(String),
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Line {
+    message_type: String,
+    item: String,
+    error: Why,
+    message: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Why {
+    message: String,
+}
+
+impl Access<'_> {
+    /// Restores a snapshot, or some of its paths, below a directory that is there.
+    ///
+    /// It takes no lock: what a dead run has locked, or a disk that can only be read, is no reason not to restore; if
+    /// something is removed from the repository meanwhile, that fails, and is said. It keeps no cache.
+    pub fn restore(&self, of: &Restore<'_>) -> Cmd {
+        let cmd = self.call(&["restore", "--json", "--no-lock", "--no-cache"]);
+        let cmd = if of.version >= SPARSE { cmd.arg("--sparse") } else { cmd };
+        let cmd = cmd.arg("--target").path(of.target);
+        let cmd = of.paths.iter().fold(cmd, |cmd, path| cmd.arg(format!("--include={}", pattern(path))));
+        cmd.args(["--", of.snapshot]).timeout(of.seconds).stoppable()
+    }
+}
+
+impl Access<'_> {
+    /// Mounts the snapshots of some hosts, to be read alone, in the foreground; it ends, and unmounts, on SIGINT.
+    pub fn mount(&self, at: &HostPath, hosts: &[HostName]) -> Cmd {
+        let cmd = self.call(&["mount", "--no-lock", "--no-cache"]);
+        let cmd = hosts.iter().fold(cmd, |cmd, host| cmd.args(["--host", host.as_str()]));
+        cmd.arg("--").path(at).timeout(LOOKING).stoppable()
+    }
+}
+
+/// Writes a path as a pattern that matches it alone: restic takes `*`, `?`, `[` and `\` for more (Go's filepath.Match).
+fn pattern(path: &str) -> String {
+    let mut pattern = String::with_capacity(path.len());
+    for letter in path.chars() {
+        if matches!(letter, '*' | '?' | '[' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    pattern
+}
+
+impl Found {
+    /// Says it to a person.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::WrongPassword => "wrong password: the password file does not open it".into(),
+            Self::Absent => "there is no repository".into(),
+            Self::Locked => "locked by something else".into(),
+            Self::Damaged(why) => format!("damaged: {why}"),
+            Self::Unreachable(why) => why.clone(),
+            Self::Ready { .. } => "restic failed".into(),
+        }
+    }
+}
+
+impl Heard {
+    /// Hears a line of either stream; returns how far it is, if it says so.
+    pub fn line(&mut self, line: &str) -> Option<Restoring> {
+        let said = if line.starts_with('{') { serde_json::from_str::<Line>(line).ok() } else { None };
+        let Some(said) = said else {
+            self.words(line);
+            return None;
+        };
+        self.open = false;
+        match said.message_type.as_str() {
+            "status" | "summary" => return serde_json::from_str(line).ok(),
+            "error" => self.fail(said.item, said.error.message),
+            "exit_error" => self.keep(said.message.trim()),
+            _ => {}
+        }
+        None
+    }
+
+    /// Hears what is no JSON: 0.14's words, and what is said of the connection.
+    fn words(&mut self, line: &str) {
+        if let Some(rest) = line.strip_prefix(IGNORING) {
+            // Of a name with `: ` or a newline in it only the beginning is known.
+            let (path, why) = rest.split_once(": ").unwrap_or((rest, ""));
+            self.open = why.is_empty();
+            return self.fail(path.into(), why.into());
+        }
+        let mut last = self.failed.last_mut().filter(|_| self.open);
+        if let Some(last) = &mut last {
+            let (name, why) = line.split_once(": ").unwrap_or((line, ""));
+            last.path = format!("{}\n{name}", last.path);
+            why.clone_into(&mut last.why);
+            self.open = why.is_empty();
+            return;
+        }
+        // How 0.14 begins.
+        if !line.trim().is_empty() && !line.starts_with("restoring <Snapshot ") {
+            self.keep(line);
+        }
+    }
+
+    fn keep(&mut self, line: &str) {
+        if self.last.len() == LAST {
+            self.last.remove(0);
+        }
+        self.last.push(line.into());
+    }
+
+    fn fail(&mut self, path: String, why: String) {
+        // 0.14 and later say it again for each piece.
+        if !self.failed.iter().rev().take(100).any(|it| it.path == path) {
+            self.failed.push(Unrestored { path, why });
+        }
+    }
+
+    /// Says what it came to, by its exit code: none if a signal ended it.
+    pub fn came(&self, code: Option<i32>) -> Came {
+        match code {
+            Some(0) if self.failed.is_empty() => Came::Whole,
+            Some(0 | 1) if !self.failed.is_empty() => Came::Incomplete,
+            None => Came::Failed("restic was ended by a signal".into()),
+            code => {
+                let stderr = call::plain(&self.last.join("\n"));
+                Came::Failed(found(&Output { code, stderr, ..Output::default() }).sentence())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        effect::Arg,
+        model::{SecretFile, UserName},
+        restic::Means,
+    };
+
+    #[test]
+    fn names_stand_for_themselves() {
+        let (password, user, means) = (SecretFile("/p".parse().unwrap()), UserName::root(), Means::default());
+        let access = Access {
+            location: Arg::Path("/r".parse().unwrap()),
+            password: &password,
+            user: &user,
+            means: &means,
+        };
+        let (paths, target) = (vec![r"/a b/*[x]?\'".to_owned(), "/-c".into()], "/t x".parse().unwrap());
+        let of = Restore {
+            snapshot: "ab12",
+            paths: &paths,
+            target: &target,
+            version: Version(0, 14, 0),
+            seconds: 9,
+        };
+        assert_eq!(
+            access.restore(&of).to_string(),
+            r"restic restore --json --no-lock --no-cache --repo /r --password-file /p --target '/t x' '--include=/a b/\*\[x]\?\\'\''' --include=/-c -- ab12"
+        );
+        let sparse = access.restore(&Restore { version: Version(0, 18, 0), ..of }).to_string();
+        assert!(sparse.contains(" --sparse --target "), "{sparse}");
+    }
+
+    fn heard(lines: &[&str]) -> Heard {
+        let mut heard = Heard::default();
+        for line in lines {
+            heard.line(line);
+        }
+        heard
+    }
+
+    #[test]
+    fn what_each_version_says() {
+        // Copied from 0.14.0, 0.18.0 and 0.19.1, paths apart.
+        let old = heard(&[
+            "restoring <Snapshot dff38fea of [/s] at 2026-11-21 17:33:45 +0000 UTC by root@web01> to t",
+            "ignoring error for /s/rand1: ciphertext verification failed",
+            "ignoring error for /s/new",
+            "line: StreamPack: open /r/data/6f: no such file or directory",
+            "ignoring error for /s/rand2: write /t/s/rand2: no space left on device",
+            "ignoring error for /s/rand2: write /t/s/rand2: no space left on device",
+            "Fatal: There were 4 errors",
+            "",
+        ]);
+        let failed: Vec<_> = old.failed.iter().map(|it| (it.path.as_str(), it.why.as_str())).collect();
+        assert_eq!(
+            failed,
+            [
+                ("/s/rand1", "ciphertext verification failed"),
+                ("/s/new\nline", "StreamPack: open /r/data/6f: no such file or directory"),
+                ("/s/rand2", "write /t/s/rand2: no space left on device"),
+            ]
+        );
+        assert_eq!(old.came(Some(1)), Came::Incomplete);
+        let mut new = heard(&[
+            r#"{"message_type":"summary","total_files":19,"files_restored":18,"total_bytes":11242896,"bytes_restored":9850685}"#,
+            r#"{"message_type":"error","error":{"message":"mknod /t/s/n: operation not permitted"},"during":"restore","item":"/s/n"}"#,
+            r#"{"message_type":"exit_error","code":1,"message":"Fatal: There were 1 errors\n"}"#,
+        ]);
+        assert_eq!(
+            new.failed,
+            [Unrestored { path: "/s/n".into(), why: "mknod /t/s/n: operation not permitted".into() }]
+        );
+        assert_eq!(new.came(Some(1)), Came::Incomplete);
+        let status = r#"{"message_type":"status","percent_done":0.3,"total_files":19,"files_restored":1,"total_bytes":9,"bytes_restored":4}"#;
+        let far = Restoring { bytes_restored: 4, total_bytes: 9, files_restored: 1, total_files: 19 };
+        assert_eq!(new.line(status), Some(far));
+    }
+
+    #[test]
+    fn only_nothing_said_and_a_zero_is_well() {
+        let said = heard(&[r#"{"message_type":"summary"}"#]);
+        assert_eq!(said.came(Some(0)), Came::Whole);
+        // "An unknown one is a failure": restic's manual.
+        for code in [Some(1), Some(3), Some(7), Some(130), None] {
+            assert!(matches!(said.came(code), Came::Failed(_)), "{code:?}");
+        }
+        let failed = heard(&["ignoring error for /a: x"]);
+        assert_eq!(failed.came(Some(0)), Came::Incomplete);
+        assert!(matches!(failed.came(Some(3)), Came::Failed(_)));
+        let json =
+            r#"{"message_type":"exit_error","code":12,"message":"Fatal: wrong password or no key found"}"#;
+        let why = "wrong password: the password file does not open it";
+        assert_eq!(heard(&[json]).came(Some(12)), Came::Failed(why.into()));
+        assert_eq!(heard(&["Fatal: wrong password or no key found"]).came(Some(1)), Came::Failed(why.into()));
+    }
+}

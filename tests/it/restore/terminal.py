@@ -1,0 +1,29 @@
+"""Runs a program on a terminal of its own, answers each question by the next line, and prints what a person sees."""
+
+import os, pty, select, sys, time
+
+answers = sys.argv[1].split("|") if sys.argv[1] else []
+pid, fd = pty.fork()
+if pid == 0:
+    os.environ["TERM"] = "dumb"
+    os.execvp(sys.argv[2], sys.argv[2:])
+seen = b""
+asked = 0
+end = time.time() + 120
+while time.time() < end:
+    ready, _, _ = select.select([fd], [], [], 0.2)
+    if ready:
+        try:
+            data = os.read(fd, 65536)
+        except OSError:
+            break
+        if not data:
+            break
+        seen += data
+    elif seen[asked:].rstrip(b"\x1b[0m").endswith(b": ") and answers:
+        asked = len(seen)
+        answer = answers.pop(0)
+        os.write(fd, b"\x03" if answer == "^C" else answer.encode() + b"\n")
+_, status = os.waitpid(pid, 0)
+sys.stdout.write(seen.decode(errors="replace").replace("\r\n", "\n"))
+sys.exit(os.waitstatus_to_exitcode(status) % 256)
