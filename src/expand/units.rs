@@ -44,8 +44,7 @@ fn is_another(timed: &Timed, own: &Personal) -> bool {
         timed.starts,
         Starts::Job(_) | Starts::PruneOf(_) | Starts::VerifyOf(_) | Starts::Sweep | Starts::Watch
     );
-    !ours && timed.user != own.user
-        && timed.user != UserName::root()
+    !ours && timed.user != own.user && timed.user != UserName::root()
 }
 
 /// Lists the directories that units stand in: the system's, or a user's own with those above it.

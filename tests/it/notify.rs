@@ -418,3 +418,30 @@ fn a_signal_is_told_and_waits_for_nobody() {
     );
     assert!(at(&on.heard(), "ops")["body"].as_str().unwrap().contains("backup failed: web"));
 }
+
+#[test]
+fn damage_that_a_verification_finds_is_told_and_its_end() {
+    let on = servers();
+    on.apply("  ops: { webhook: { url: 'http://mirror.lan:8080/ok/ops' } }\n", "");
+    on.rlvm(0, &["run", "web"]);
+    on.rlvm(0, &["verify"]);
+    assert!(on.heard().is_empty());
+    on.lab.ok(&[
+        "sh",
+        "-c",
+        "cp -a /srv/far /srv/whole; truncate -s 10 $(find /srv/far/data -type f | head -1)",
+    ]);
+    on.rlvm(9, &["verify"]);
+    let heard = on.heard();
+    let told: Value = serde_json::from_str(at(&heard, "ops")["body"].as_str().unwrap()).unwrap();
+    assert_eq!(told["message"]["subject"], "web01: verification failed: far", "{told}");
+    assert_eq!(
+        (&told["items"][0]["occasion"], &told["checks"][0]["kind"]),
+        (&"verify".into(), &"verify".into())
+    );
+    on.rlvm(9, &["verify"]);
+    assert!(on.heard().is_empty());
+    on.lab.ok(&["sh", "-c", "rm -r /srv/far && mv /srv/whole /srv/far"]);
+    on.rlvm(0, &["verify"]);
+    assert!(at(&on.heard(), "ops")["body"].as_str().unwrap().contains("backup works again: far"));
+}

@@ -12,8 +12,8 @@ mod logs;
 mod places;
 mod prune;
 mod refused;
-mod status;
 mod restore;
+mod status;
 
 use std::{
     fs,
