@@ -3,15 +3,13 @@
 //! Nothing here fails a run, or changes how it ends: a notifier that cannot be told anything is a warning, and is kept for
 //! `status` to say.
 
-use std::{thread, time::Duration};
-
 use anyhow::Result;
 use jiff::Timestamp;
 
 use super::{context::Context, records};
 use crate::{
     effect::Letter,
-    host::{self, Busy, Held, Log, Real, Store, Telling, Tries, random_id},
+    host::{self, Log, Real, Store, Telling, Tries, random_id},
     job::Record,
     model::Name,
     plan::show::Paint,
@@ -186,25 +184,12 @@ pub(super) fn keep(
 /// Changes what is kept, one process after the other.
 fn change(context: &Context<'_>, host: &Real, change: impl FnOnce(&mut Told)) -> Result<()> {
     let store = Store::new(host, &context.home()?.join(NOTIFY)?);
-    let _held = hold(&store)?;
+    let _held = records::held(&store, LOCK)?;
     let before = store.read(TOLD)?;
     let mut told = before.as_deref().map(Told::read).unwrap_or_default();
     change(&mut told);
     let bytes = told.bytes()?;
     if before.as_deref() == Some(&bytes) { Ok(()) } else { store.replace(TOLD, &bytes) }
-}
-
-fn hold(store: &Store<'_>) -> Result<Held> {
-    let mut tries = 0;
-    loop {
-        match store.hold(LOCK) {
-            Err(err) if err.downcast_ref::<Busy>().is_some() && tries < 100 => {
-                tries += 1;
-                thread::sleep(Duration::from_millis(20));
-            }
-            other => return other,
-        }
-    }
 }
 
 fn message(host: &Real, state: &State, notifier: &Notifier, items: &[Item], what: What<'_>) -> Message {

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::context::Context;
 use crate::{
-    host::{Busy, Real, Store},
+    host::{Busy, Held, Real, Store},
     job::Record,
     model::{HostPath, Name},
     state::State,
@@ -34,18 +34,7 @@ pub(super) fn keep(
     let store = Store::new(host, &records(context)?);
     let month = |text: &str| format!("{}.jsonl", text.get(..7).unwrap_or_default());
     let name = month(started);
-    // Two runs may end at once.
-    let mut tries = 0;
-    let mut file = loop {
-        match store.hold(&name) {
-            Ok(file) => break file,
-            Err(err) if err.downcast_ref::<Busy>().is_some() && tries < 100 => {
-                tries += 1;
-                thread::sleep(Duration::from_millis(20));
-            }
-            Err(err) => return Err(err),
-        }
-    };
+    let mut file = held(&store, &name)?;
     file.add(line.as_bytes())?;
     file.sync()?;
     let now: Timestamp = started.parse().context("a record without a time")?;
@@ -58,6 +47,20 @@ pub(super) fn keep(
         store.remove(old)?;
     }
     Ok(())
+}
+
+/// Holds a file of rlvm's own for a moment: two runs may end at once.
+pub(super) fn held(store: &Store<'_>, name: &str) -> Result<Held> {
+    let mut tries = 0;
+    loop {
+        match store.hold(name) {
+            Err(err) if err.downcast_ref::<Busy>().is_some() && tries < 100 => {
+                tries += 1;
+                thread::sleep(Duration::from_millis(20));
+            }
+            other => return other,
+        }
+    }
 }
 
 /// All that is kept, the oldest first. What is of another format, or cut short by a crash, is passed over.

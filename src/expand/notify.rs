@@ -8,28 +8,23 @@ use super::{
 use crate::{
     effect::quote,
     model::{HostName, Mode, Name, SecretFile, UserName},
-    resource::{Finding, Program, Role, Secret, Severity},
+    resource::{Program, Role, Secret},
     state::{Notifier, Occasion, State},
 };
 
 /// The entry that looks: a job's own begins with `rlvm-`, and a job may be called `watch`.
 const WATCH: &str = "rlvm_watch";
 
-/// Declares what it takes to tell somebody.
+/// Declares what it takes to tell somebody. Of a notifier that no job names, which a policy of many hosts may declare,
+/// nothing is asked.
 pub(super) fn add(state: &State, expanded: &mut Expanded) {
-    for (name, notifier) in &state.notify {
+    let is_named = |name: &Name| state.jobs.values().any(|job| job.enabled && job.notify.contains(name));
+    for (name, notifier) in state.notify.iter().filter(|(name, _)| is_named(name)) {
         for file in files(notifier) {
             secret(expanded, name, file);
         }
         if notifier.email.as_ref().is_some_and(|email| email.smtp.is_none()) {
             expanded.add(Declared::plain(Program::mailer()));
-        }
-        if !state.jobs.values().any(|job| job.enabled && job.notify.contains(name)) {
-            let message = format!("no job that is enabled names the notifier {name}: it is told nothing");
-            let finding = Finding::new(Severity::Notice, format!("notify.{name}"), message);
-            expanded
-                .findings
-                .push(finding.remedy(format!("write `notify: [{name}]` into a job or `defaults`")));
         }
     }
 }
@@ -124,12 +119,14 @@ mod tests {
 
     #[test]
     fn secrets_and_the_mailer_are_looked_at() {
-        let of = |notify: &str, scope: &Scope| -> Vec<String> {
-            let expanded = expand(&state(notify, ", notify: [ops]"), &Homes::default(), scope);
+        let of_job = |notify: &str, job: &str, scope: &Scope| -> Vec<String> {
+            let expanded = expand(&state(notify, job), &Homes::default(), scope);
             let own = |it: &&String| it.starts_with("secret:/n") || it.ends_with("/sendmail");
             expanded.resources.keys().map(ToString::to_string).filter(|it| own(&it)).collect()
         };
+        let of = |notify: &str, scope: &Scope| of_job(notify, ", notify: [ops]", scope);
         let host = Scope::Host;
+        assert!(of_job("{ email: { to: root } }", "", &host).is_empty());
         assert_eq!(
             of("{ webhook: { url_file: /n/u, token_file: /n/t } }", &host),
             ["secret:/n/t", "secret:/n/u"]

@@ -233,6 +233,22 @@ mod tests {
     }
 
     #[test]
+    fn what_tells_of_overdue_jobs_is_a_service_of_its_own() {
+        let yaml = "destinations: { a: { local: { path: /a }, password_file: /p } }\n\
+             notify: { ops: { webhook: { url_file: /n } } }\n\
+             jobs: { home: { to: [a], sources: [{ path: /home }], schedule: '@daily', notify: [ops] } }\n";
+        let (state, timed) = (state(yaml), super::tests::timed(yaml));
+        let watch = timed.iter().find(|it| it.starts == Starts::Watch).unwrap();
+        let host = service(&state, watch, false, None);
+        assert!(
+            host.contains("\nExecStart=/usr/bin/rlvm notify watch\n") && host.contains("\nUser=root\n"),
+            "{host}"
+        );
+        assert_eq!(units(&state, watch, Some(&Personal::ann())).len(), 2);
+        assert!(timer(watch, &watch.schedule.on_calendar().unwrap()).contains("\nPersistent=true\n"));
+    }
+
+    #[test]
     fn a_jobs_units_as_the_hosts_and_as_a_users_own() {
         let yaml = "rlvm_path: /opt/my rlvm/100%\ndestinations: { a: { local: { path: /a }, password_file: /p } }\n\
              jobs: { home: { to: [a], sources: [{ path: /home }], schedule: '@daily', user: backup, \

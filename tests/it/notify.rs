@@ -218,6 +218,7 @@ fn a_dead_notifier_fails_no_backup_and_is_a_warning_until_it_works() {
         |name: &str| format!("  {name}: {{ on: [success], webhook: {{ url_file: /etc/rlvm/{name} }} }}\n");
     let dead = "  dead: { on: [success], webhook: { url: 'http://mirror.lan:81/x' } }\n  \
                 gone: { on: [success], webhook: { url: 'http://mirror.lan:8080/nothing' } }\n  \
+                stranger: { on: [success], webhook: { url: 'https://nas.lan:8443/ok/x' } }\n  \
                 unknown: { on: [success], webhook: { url: 'http://nobody.lan/x' } }\n";
     on.apply(&(file("busy") + &file("moved") + dead), "");
     // What cannot pass is not tried again, and nobody is sent elsewhere.
@@ -229,6 +230,7 @@ fn a_dead_notifier_fails_no_backup_and_is_a_warning_until_it_works() {
         "warning: dead could not be told: http://mirror.lan:81: ",
         "warning: gone could not be told: http://mirror.lan:8080: answered 404",
         "warning: moved could not be told: http://mirror.lan:8080: answered 302",
+        "warning: stranger could not be told: https://nas.lan:8443: invalid peer certificate",
         "warning: unknown could not be told: http://nobody.lan: ",
     ] {
         assert!(ran.stderr.contains(why), "{why}\n{}", ran.stderr);
@@ -393,4 +395,53 @@ fn what_could_not_even_begin_is_told_and_old_backups_that_stay() {
     on.far(true);
     on.rlvm(0, &["prune"]);
     assert!(at(&on.heard(), "ops")["body"].as_str().unwrap().contains("old backups are removed again"));
+}
+
+#[test]
+fn a_signal_is_told_and_waits_for_nobody() {
+    let on = servers();
+    let notify = "  ops: { webhook: { url: 'http://mirror.lan:8080/ok/ops' } }\n  \
+                  silent: { webhook: { url: 'http://mirror.lan:8080/silent' } }\n";
+    on.apply(notify, ", hooks: { before: [{ run: 'touch /srv/began; sleep 60' }] }");
+    let run = on.lab.command(&["run", "web"]).spawn().unwrap();
+    while !on.lab.at("/srv/began").exists() {
+        thread::sleep(Duration::from_millis(50));
+    }
+    on.lab.ok(&["sh", "-c", "kill -TERM $(grep -lx rlvm /proc/[0-9]*/comm | head -1 | cut -d/ -f3)"]);
+    let start = Instant::now();
+    let output = run.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(143) && start.elapsed() < Duration::from_secs(25), "{stderr}");
+    assert!(
+        stderr.contains("warning: silent could not be told: http://mirror.lan:8080: no answer in time"),
+        "{stderr}"
+    );
+    assert!(at(&on.heard(), "ops")["body"].as_str().unwrap().contains("backup failed: web"));
+}
+
+#[test]
+fn damage_that_a_verification_finds_is_told_and_its_end() {
+    let on = servers();
+    on.apply("  ops: { webhook: { url: 'http://mirror.lan:8080/ok/ops' } }\n", "");
+    on.rlvm(0, &["run", "web"]);
+    on.rlvm(0, &["verify"]);
+    assert!(on.heard().is_empty());
+    on.lab.ok(&[
+        "sh",
+        "-c",
+        "cp -a /srv/far /srv/whole; truncate -s 10 $(find /srv/far/data -type f | head -1)",
+    ]);
+    on.rlvm(9, &["verify"]);
+    let heard = on.heard();
+    let told: Value = serde_json::from_str(at(&heard, "ops")["body"].as_str().unwrap()).unwrap();
+    assert_eq!(told["message"]["subject"], "web01: verification failed: far", "{told}");
+    assert_eq!(
+        (&told["items"][0]["occasion"], &told["checks"][0]["kind"]),
+        (&"verify".into(), &"verify".into())
+    );
+    on.rlvm(9, &["verify"]);
+    assert!(on.heard().is_empty());
+    on.lab.ok(&["sh", "-c", "rm -r /srv/far && mv /srv/whole /srv/far"]);
+    on.rlvm(0, &["verify"]);
+    assert!(at(&on.heard(), "ops")["body"].as_str().unwrap().contains("backup works again: far"));
 }

@@ -20,6 +20,7 @@ use self::{
     world::World,
 };
 use super::{
+    after::after,
     context::Context,
     exit::{Exit, Failure},
     free::Waiting,
@@ -34,6 +35,7 @@ use crate::{
     host::{Busy, Host as _, Lock, Real, Store, host_name, interrupted, random_id, watch_signals},
     job::Journal,
     model::{Name, ReadData, RunId, Span},
+    report::notice::What,
     side_by_side::side_by_side,
     state::State,
     verify::{Checked, Outcome, Read},
@@ -219,9 +221,11 @@ impl VerifyVerb {
         let destinations: Vec<Checked> =
             done.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
         let unwell = destinations.iter().filter(|it| it.outcome != Outcome::Well).count();
+        let verified = Verified { format_version: "1.0", destinations };
         if self.json {
-            context.printer.json(&Verified { format_version: "1.0", destinations })?;
+            context.printer.json(&verified)?;
         }
+        after(context, world.host, state, What::Verified(&verified.destinations));
         match (interrupted(), unwell) {
             (Some(signal), _) => Ok(Exit::of_signal(Some(signal))),
             (None, 0) => Ok(Exit::Ok),

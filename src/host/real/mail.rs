@@ -90,10 +90,27 @@ fn failed(err: &Error) -> Tried {
         Some(code) if err.is_transient() => Tried::Passes(format!("answered {code}"), None),
         Some(code) => Tried::Fails(format!("answered {code}")),
         None if err.is_timeout() => Tried::Passes("no answer in time".into(), None),
-        None if err.is_tls() => Tried::Fails(format!("TLS: {err}")),
-        None if err.is_client() => Tried::Fails(err.to_string()),
-        None => Tried::Passes(format!("no connection: {}", cause(err)), None),
+        None if err.is_client() => {
+            Tried::Fails(err.to_string().trim_start_matches("internal client error: ").to_owned())
+        }
+        None => match tls(err) {
+            Some(why) => Tried::Fails(format!("TLS: {why}")),
+            None => Tried::Passes(format!("no connection: {}", cause(err)), None),
+        },
     }
+}
+
+/// Says what rustls said: a certificate that is not trusted, say. lettre 0.11 calls that an error of the connection.
+fn tls(err: &Error) -> Option<String> {
+    let mut cause: Option<&dyn std::error::Error> = Some(err);
+    while let Some(one) = cause {
+        let inner = one.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(said) = inner.and_then(|it| it.downcast_ref::<rustls::Error>()) {
+            return Some(said.to_string());
+        }
+        cause = one.source();
+    }
+    err.is_tls().then(|| err.to_string())
 }
 
 /// Names what is at the bottom of an error.

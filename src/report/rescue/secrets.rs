@@ -48,8 +48,8 @@ pub fn wanted(state: &State, expanded: &Expanded, ledger: Option<&Ledger>) -> Ve
     let mut all: Vec<Wanted> = Vec::new();
     for declared in expanded.resources.values() {
         match &declared.resource {
-            // A client's password is that client's: this host only tidies up there.
-            Resource::Secret(secret) if secret.role != Role::Theirs => {
+            // A client's password is that client's: this host only tidies up there. Whoever is told needs no backup.
+            Resource::Secret(secret) if !matches!(secret.role, Role::Theirs | Role::Notifier) => {
                 all.push(of_secret(secret, state, ledger));
             }
             Resource::SshKey(key) => all.extend(of_key(key, state)),
@@ -84,7 +84,7 @@ fn of_secret(secret: &Secret, state: &State, ledger: Option<&Ledger>) -> Wanted 
         Role::Environment => format!("variables that restic needs to get at {destination}"),
         Role::Credential => format!("a credential that restic needs to get at {destination}"),
         Role::Configuration => format!("rclone's configuration, for {destination}"),
-        Role::Notifier => format!("what the notifier {destination} is reached by; restoring needs it not"),
+        Role::Notifier => format!("what the notifier {destination} takes; no backup needs it"),
         Role::Certificate => format!("the certificate that {destination} is known by; no secret"),
     };
     let entry = ledger.and_then(|it| it.entries.get(&Address::new(Secret::NAME, file.0.as_str())));
