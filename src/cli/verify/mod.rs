@@ -25,7 +25,7 @@ use super::{
     exit::{Exit, Failure},
     free::Waiting,
     kept::applied,
-    records,
+    metrics, records,
     run::named,
     sweep,
 };
@@ -226,6 +226,7 @@ impl VerifyVerb {
             context.printer.json(&verified)?;
         }
         after(context, world.host, state, What::Verified(&verified.destinations));
+        metrics::after(context, world.host, state);
         match (interrupted(), unwell) {
             (Some(signal), _) => Ok(Exit::of_signal(Some(signal))),
             (None, 0) => Ok(Exit::Ok),
