@@ -234,7 +234,7 @@ fn each_failure_by_its_own_name() {
 }
 
 #[test]
-fn metrics_after_each_run_and_prune() {
+fn metrics_after_each_run_prune_and_verification() {
     const FILE: &str = "/var/lib/metrics/rlvm.prom";
     let lab = prepared();
     lab.dir("/var/lib/metrics", 0, 0o755);
@@ -252,6 +252,11 @@ fn metrics_after_each_run_and_prune() {
     );
     let meta = fs::metadata(lab.at(FILE)).unwrap();
     assert_eq!((meta.mode() & 0o7777, meta.uid()), (0o644, 0));
+    lab.expect(0, &["verify", "system"]);
+    let text = lab.read(FILE);
+    lints(&text);
+    let verified = "rlvm_backup_verified_timestamp_seconds{job_name=\"system\",destination=\"offsite\"} ";
+    assert!(text.contains(verified), "{text}");
 
     // By hand it is that file and nothing else; what stands in its place is not followed.
     fs::remove_file(lab.at(FILE)).unwrap();
