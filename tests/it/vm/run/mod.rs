@@ -1,9 +1,8 @@
 //! `rlvm run` on a machine whose `/` is on a logical volume: what it stores, and what it leaves.
 //!
-//! Compiled once there is that verb: `mod run;` in tests/it/vm/mod.rs switches them on.
-//!
 //! What is about bytes has the real restic, what is about order, failure and being killed the stand-in.
 
+mod afterwards;
 mod bytes;
 mod ends;
 mod freeze;
