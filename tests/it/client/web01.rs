@@ -33,6 +33,7 @@ fn prepare(lab: &Lab) {
     for name in ["nas", "worm", "offsite"] {
         lab.file_of(&format!("/etc/rlvm/secrets/{name}.pass"), &format!("of {name}\n"), 0, 0o600);
     }
+    lab.file_of("/etc/rlvm/secrets/webhook.url", "https://chat.lan/hooks/web01\n", 0, 0o600);
     lab.file_of(
         "/etc/rlvm/secrets/offsite.env",
         "AWS_ACCESS_KEY_ID=web\nAWS_SECRET_ACCESS_KEY=web\n",
