@@ -124,6 +124,20 @@ impl<'a> Context<'a> {
         Ok(host.with_private(private))
     }
 
+    /// Opens the host that runs. `what` is done by it, and not for a tree below `--root`: `jobs are run`.
+    ///
+    /// # Errors
+    ///
+    /// If it is such a tree, or cannot be opened.
+    pub(super) fn running(&self, what: &str) -> Result<Real> {
+        let host = self.host()?;
+        if host.looker().is_tree() {
+            let message = format!("{what} by the running system, not below --root");
+            return Err(Failure::new(Exit::Usage, message).into());
+        }
+        Ok(host)
+    }
+
     /// Names the host that is meant.
     ///
     /// # Errors

@@ -39,11 +39,7 @@ pub(super) struct MountVerb {
 
 impl MountVerb {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
-        let host = context.host()?;
-        if host.looker().is_tree() {
-            let message = "backups are mounted by the running system, not below --root";
-            return Err(Failure::new(Exit::Usage, message).into());
-        }
+        let host = context.running("backups are mounted")?;
         let state = applied(context, &host)?;
         let world = World { context, host: &host, state: &state };
         let unmount = Cmd::new(fuse(&world)?).args(["-u", "-z"]).path(&self.dir).ok(&[0, 1]).timeout(30);

@@ -11,7 +11,7 @@ use super::{
     kept::applied,
 };
 use crate::{
-    host::{Host as _, Real, random_id},
+    host::{Real, random_id},
     model::Name,
     report::{
         letter::{Facts, Sender, letter},
@@ -92,11 +92,7 @@ struct Tested {
 
 impl NotifyVerb {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
-        let host = context.host()?;
-        if host.looker().is_tree() {
-            let message = "it is told by the running system, not below --root";
-            return Err(Failure::new(Exit::Usage, message).into());
-        }
+        let host = context.running("it is told")?;
         let state = applied(context, &host)?;
         match self {
             Self::Test(verb) => verb.run(context, &host, &state),

@@ -23,7 +23,7 @@ use super::{
     metrics, records, sweep,
 };
 use crate::{
-    host::{Busy, Host as _, Lock, Real, Store, interrupted, random_id, watch_signals},
+    host::{Busy, Lock, Real, Store, interrupted, random_id, watch_signals},
     job::{self, JobRecord, Journal, Night, Record, Run, Status, VERSION, script, together},
     model::{Name, RunId},
     report::notice::What,
@@ -78,11 +78,7 @@ pub(super) struct RunVerb {
 
 impl RunVerb {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
-        let host = context.host()?;
-        if host.looker().is_tree() {
-            let message = "jobs are run by the running system, not below --root";
-            return Err(Failure::new(Exit::Usage, message).into());
-        }
+        let host = context.running("jobs are run")?;
         let state = applied(context, &host)?;
         let jobs = self.choose(&state)?;
         let id: RunId = random_id()?[..RunId::LENGTH].parse()?;

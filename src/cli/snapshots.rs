@@ -17,7 +17,6 @@ use super::{
 };
 use crate::{
     expand::expand,
-    host::Host as _,
     job::Record,
     model::{HostName, Name, Span},
     plan::show::{Paint, visible},
@@ -96,11 +95,7 @@ struct Unread {
 
 impl SnapshotsVerb {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
-        let host = context.host()?;
-        if host.looker().is_tree() {
-            let message = "repositories are read by the running system, not below --root";
-            return Err(Failure::new(Exit::Usage, message).into());
-        }
+        let host = context.running("repositories are read")?;
         let state = applied(context, &host)?;
         let destinations = self.destinations(&state)?;
         let expanded = expand(&state, &context.homes(&host, &state)?, &context.scope()?);

@@ -10,13 +10,13 @@ use clap::{Args, ValueEnum};
 use super::{
     ask::{LIMIT, ask},
     context::Context,
-    exit::{Exit, Failure},
+    exit::Exit,
     kept::applied,
     metrics, records,
 };
 use crate::{
     expand::expand,
-    host::{Host as _, Real, Store},
+    host::{Real, Store},
     model::{HostName, HostPath, Name, Span},
     report::{
         judge::{Asked, judge},
@@ -85,11 +85,7 @@ impl FailOn {
 
 impl StatusVerb {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
-        let host = context.host()?;
-        if host.looker().is_tree() {
-            let message = "backups are looked at by the running system, not below --root";
-            return Err(Failure::new(Exit::Usage, message).into());
-        }
+        let host = context.running("backups are looked at")?;
         let state = applied(context, &host)?;
         let status = look_within(context, &host, &state, self.timeout.seconds())?;
         if let Some(file) = &self.metrics {

@@ -6,15 +6,10 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use serde::Serialize;
 
-use super::{
-    context::Context,
-    exit::{Exit, Failure},
-    kept::applied,
-    run::unlock,
-};
+use super::{context::Context, exit::Exit, kept::applied, run::unlock};
 use crate::{
     expand::{expand, repository_of},
-    host::{Busy, Host as _, Real, Store},
+    host::{Busy, Real, Store},
     job::{Left, sweep},
     model::{Name, RunId},
 };
@@ -53,11 +48,7 @@ pub(super) struct Ended {
 
 impl SweepVerb {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
-        let host = context.host()?;
-        if host.looker().is_tree() {
-            let message = "what runs have left is swept by the running system, not below --root";
-            return Err(Failure::new(Exit::Usage, message).into());
-        }
+        let host = context.running("what runs have left is swept")?;
         let runs = sweep_all(context, &host, !self.json)?;
         let left = runs.iter().any(|run| !run.left.is_empty());
         if self.json {

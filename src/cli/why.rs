@@ -10,14 +10,14 @@ use serde::Serialize;
 
 use super::{
     context::Context,
-    exit::{Exit, Failure},
+    exit::Exit,
     kept::applied,
     list::{When, now, short},
     records::{last_of, records},
     run::{Known, named},
 };
 use crate::{
-    host::{Host as _, Real},
+    host::Real,
     job::{Facts, Record, Run, environment},
     model::{HostName, HostPath, Name, Retention, RunId, Schedule},
     resource::CRON_PATH,
@@ -122,11 +122,7 @@ impl std::convert::From<Unfit> for Bad {
 
 impl WhyVerb {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
-        let host = context.host()?;
-        if host.looker().is_tree() {
-            let message = "jobs are run by the running system, not below --root";
-            return Err(Failure::new(Exit::Usage, message).into());
-        }
+        let host = context.running("jobs are run")?;
         let state = applied(context, &host)?;
         let (name, job) = named(&state, &self.job)?;
         let why = why(context, &host, &state, name, job)?;

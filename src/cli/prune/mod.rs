@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     expand::{expand, prunes},
-    host::{Host as _, Real, host_name, interrupted, watch_signals},
+    host::{Real, host_name, interrupted, watch_signals},
     model::{Name, Span, UserName},
     report::notice::{self, What},
     state::State,
@@ -91,11 +91,7 @@ struct Pruned {
 
 impl PruneVerb {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
-        let host = context.host()?;
-        if host.looker().is_tree() {
-            let message = "old backups are removed by the running system, not below --root";
-            return Err(Failure::new(Exit::Usage, message).into());
-        }
+        let host = context.running("old backups are removed")?;
         let state = applied(context, &host)?;
         let mut tasks = self.of_jobs(context, &host, &state)?;
         tasks.extend(self.of_clients(context, &state)?);

@@ -32,7 +32,7 @@ use super::{
 use crate::{
     effect::Owner,
     expand::expand,
-    host::{Busy, Host as _, Lock, Real, Store, host_name, interrupted, random_id, watch_signals},
+    host::{Busy, Lock, Real, Store, host_name, interrupted, random_id, watch_signals},
     job::Journal,
     model::{Name, ReadData, RunId, Span},
     report::notice::What,
@@ -108,11 +108,7 @@ struct Verified {
 
 impl VerifyVerb {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
-        let host = context.host()?;
-        if host.looker().is_tree() {
-            let message = "repositories are verified by the running system, not below --root";
-            return Err(Failure::new(Exit::Usage, message).into());
-        }
+        let host = context.running("repositories are verified")?;
         let state = applied(context, &host)?;
         let checks = records::all(context, &host)?.checks;
         let with_part = |place: Place| {
