@@ -118,26 +118,15 @@ fn after_every_step_and_a_sweep_brings_all_back() {
     let (vm, before) = machine();
     let all = calls(&vm, &before);
     assert!(all.len() > 30, "{all:?}");
-    for (index, call) in all.iter().enumerate() {
+    for call in &all {
         killed(&vm, &before, call, "after");
-        if index % 12 == 11 {
-            calls(&vm, &before);
-        }
     }
     calls(&vm, &before);
 }
 
-/// What changes the machine. Of the mounts of the view those are enough that are of snapshots.
-const CHANGES: [&str; 8] = [
-    "fsfreeze",
-    "hook before",
-    "lvcreate",
-    "lvremove",
-    "mount --types",
-    "restic backup",
-    "systemctl st",
-    "umount",
-];
+/// What changes the machine for others too. The view's mounts are nobody else's, and go with the last that sees them:
+/// that they are gone after any step is enough.
+const CHANGES: [&str; 5] = ["fsfreeze", "lvcreate", "lvremove", "restic backup", "systemctl st"];
 
 #[test]
 fn before_and_amid_what_changes_the_machine_and_a_sweep_brings_all_back() {
@@ -145,7 +134,7 @@ fn before_and_amid_what_changes_the_machine_and_a_sweep_brings_all_back() {
     let (vm, before) = machine();
     let mut all = calls(&vm, &before);
     all.retain(|(_, words)| CHANGES.iter().any(|change| words.starts_with(change)));
-    assert!(all.len() > 12, "{all:?}");
+    assert!(all.len() >= 10, "{all:?}");
     for call in &all {
         killed(&vm, &before, call, "before");
         killed(&vm, &before, call, "amid");
