@@ -18,7 +18,7 @@ use super::{
 use crate::{
     expand::expand,
     job::Record,
-    model::{HostName, Name, Span},
+    model::{Name, Span},
     plan::show::{Paint, visible},
     report::{judge::Said, words},
     restic::Listed,
@@ -99,7 +99,7 @@ impl SnapshotsVerb {
         let state = applied(context, &host)?;
         let destinations = self.destinations(&state)?;
         let expanded = expand(&state, &context.homes(&host, &state)?, &context.scope()?);
-        let own: Vec<HostName> = std::iter::once(&state.host).chain(&state.was).cloned().collect();
+        let own = state.hosts();
         let hosts = if self.all_hosts { &[][..] } else { &own };
         let said = ask(context, &host, &expanded, &destinations, hosts, self.timeout.seconds());
         // Only sizes are taken from them.
@@ -148,7 +148,7 @@ impl SnapshotsVerb {
     /// Takes what was asked for, sorted by job, destination, host and time.
     fn sorted(&self, state: &State, said: &BTreeMap<Name, Said>, runs: &[Record]) -> Listing {
         let mut all = Listing { format_version: "1.0", snapshots: Vec::new(), unreadable: Vec::new() };
-        let hosts = std::iter::once(&state.host).chain(&state.was);
+        let hosts = state.hosts();
         for (destination, said) in said {
             let listed = match said {
                 Ok(listed) => listed,
@@ -158,8 +158,7 @@ impl SnapshotsVerb {
                     continue;
                 }
             };
-            let here =
-                |it: &&Listed| self.all_hosts || hosts.clone().any(|host| host.as_str() == it.hostname);
+            let here = |it: &&Listed| self.all_hosts || hosts.iter().any(|host| host.as_str() == it.hostname);
             let shown = listed.iter().filter(here).filter_map(|it| {
                 let (job, bytes) = (job_of(state, it), bytes(it, runs));
                 Some(Shown {
@@ -203,7 +202,7 @@ fn bytes(it: &Listed, runs: &[Record]) -> Option<u64> {
     let stored =
         runs.iter().flat_map(|run| &run.jobs).flat_map(|job| job.destinations.iter().chain(&job.copies));
     let mut summaries = stored.filter_map(|stored| stored.summary.as_ref());
-    Some(summaries.find(|summary| it.is_called(&summary.snapshot_id))?.total_bytes_processed)
+    Some(summaries.find(|summary| it.is_called(&summary.snapshot_id))?.counts.total_bytes_processed)
 }
 
 /// Says whether two are of one job and host at one destination.

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     expand::expand,
     host::{Real, Store},
-    model::{HostName, HostPath, Name, Span},
+    model::{HostPath, Name, Span},
     report::{
         judge::{Asked, judge},
         show,
@@ -120,7 +120,7 @@ fn look_within(context: &Context<'_>, host: &Real, state: &State, limit: u64) ->
     };
     let used: BTreeSet<&Name> =
         state.jobs.values().flat_map(|job| job.to.iter().chain(job.copy.keys())).collect();
-    let hosts: Vec<HostName> = std::iter::once(&state.host).chain(&state.was).cloned().collect();
+    let hosts = state.hosts();
     let ledger = context.ledger(&Store::new(host, &context.home()?));
     let (said, remarks) = thread::scope(|scope| {
         let said = scope.spawn(|| ask(context, host, &expanded, &used, &hosts, limit));

@@ -107,8 +107,8 @@ impl<'a> Case<'a> {
     fn new(asked: &'a Asked<'a>, name: &'a Name, job: &'a Job, destination: &'a Name) -> Self {
         let state = asked.state;
         let were = state.destinations.get(destination).map_or(&[][..], |it| &it.was);
-        let hosts = std::iter::once(&state.host).chain(&state.was).cloned().collect();
-        let jobs: Vec<Name> = std::iter::once(name).chain(&job.was).cloned().collect();
+        let hosts = state.hosts();
+        let jobs = job.names(name);
         let destinations: Vec<Name> = std::iter::once(destination).chain(were).cloned().collect();
         let history = History::of(asked.runs, &jobs, &destinations);
         Self { asked, name, job, destination, hosts, jobs, destinations, history, judged: Vec::new() }
@@ -235,7 +235,7 @@ impl<'a> Case<'a> {
     fn failing(&self, newest: Option<Timestamp>, line: &mut Line) -> Option<String> {
         if let Some(last) = self.history.last() {
             line.seconds = last.seconds;
-            line.added = last.summary.map(|summary| summary.data_added);
+            line.added = last.summary.map(|summary| summary.counts.data_added);
         }
         let Failing { since, runs, why } = self.history.failing(newest)?;
         let s = if runs == 1 { "" } else { "s" };

@@ -2,24 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Counts;
+
 /// What a backup came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Summary {
     /// The snapshot's full id.
     pub snapshot_id: String,
-    /// How many files were not in the one before.
-    pub files_new: u64,
-    /// How many files differ from the one before.
-    pub files_changed: u64,
-    /// How many files are as in the one before.
-    pub files_unmodified: u64,
-    /// How many bytes were added to the repository, before they were compressed.
-    pub data_added: u64,
-    /// How many files were looked at.
-    pub total_files_processed: u64,
-    /// How many bytes they have.
-    pub total_bytes_processed: u64,
+    /// What it counted.
+    #[serde(flatten)]
+    pub counts: Counts,
 }
 
 /// How far a backup is.
@@ -107,7 +100,10 @@ mod tests {
         // Copied from 0.14.0, 0.18.0 and 0.19.1.
         let summary = r#"{"message_type":"summary","files_new":3,"files_changed":0,"files_unmodified":1,"dirs_new":1,"data_added":704,"total_files_processed":4,"total_bytes_processed":12,"total_duration":0.2,"snapshot_id":"7a8f"}"#;
         let Heard::Summary(summary) = Heard::read(summary) else { panic!() };
-        assert_eq!((summary.snapshot_id.as_str(), summary.files_new, summary.data_added), ("7a8f", 3, 704));
+        assert_eq!(
+            (summary.snapshot_id.as_str(), summary.counts.files_new, summary.counts.data_added),
+            ("7a8f", 3, 704)
+        );
         let status = r#"{"message_type":"status","percent_done":0.5,"total_files":2,"files_done":1,"total_bytes":8,"bytes_done":4}"#;
         assert_eq!(
             Heard::read(status),

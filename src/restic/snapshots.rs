@@ -53,7 +53,7 @@ pub struct Listed {
     pub summary: Option<Counts>,
 }
 
-/// What a backup came to, as its snapshot keeps it.
+/// What restic counts in a backup: it prints that at the end, and the snapshot keeps it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counts {

@@ -96,6 +96,11 @@ impl Job {
     const fn parallel() -> u32 {
         4
     }
+
+    /// Lists what the job of this name is called, and was: its snapshots are tagged with any of these (R79).
+    pub fn names(&self, name: &Name) -> Vec<Name> {
+        std::iter::once(name).chain(&self.was).cloned().collect()
+    }
 }
 
 /// Where a copy comes from.

@@ -105,6 +105,21 @@ impl State {
     fn rlvm_path() -> HostPath {
         HostPath::fixed("/usr/bin/rlvm")
     }
+
+    /// Lists what the host is called, and was: its snapshots have any of these names (R79).
+    pub fn hosts(&self) -> Vec<HostName> {
+        std::iter::once(&self.host).chain(&self.was).cloned().collect()
+    }
+
+    /// Lists those of some jobs that store at a destination, by copies too.
+    pub fn storing_at<'a>(
+        &'a self,
+        destination: &'a Name,
+        jobs: &'a [&Name],
+    ) -> impl Iterator<Item = (&'a Name, &'a Job)> {
+        let there = |job: &Job| job.to.contains(destination) || job.copy.contains_key(destination);
+        self.jobs.iter().filter(move |(name, job)| jobs.contains(name) && there(job))
+    }
 }
 
 /// The version of the format, 1.

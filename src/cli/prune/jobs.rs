@@ -108,16 +108,9 @@ struct Pruned {
 pub(super) fn places(state: &State, expanded: &Expanded, jobs: &[&Name]) -> Vec<Place> {
     let place = |(name, _): (&Name, _)| {
         let repository = repository_of(expanded, name)?.clone();
-        let stored = state
-            .jobs
-            .iter()
-            .filter(|(job, of)| jobs.contains(job) && (of.to.contains(name) || of.copy.contains_key(name)));
-        let parts = stored.filter_map(|(job, of)| {
-            let policy = Policy {
-                hosts: std::iter::once(&state.host).chain(&state.was).cloned().collect(),
-                jobs: std::iter::once(job).chain(&of.was).cloned().collect(),
-                retention: of.retention.clone()?,
-            };
+        let parts = state.storing_at(name, jobs).filter_map(|(job, of)| {
+            let policy =
+                Policy { hosts: state.hosts(), jobs: of.names(job), retention: of.retention.clone()? };
             Some(Part { name: job.clone(), policy, schedule: of.schedule.clone() })
         });
         let parts: Vec<Part> = parts.collect();

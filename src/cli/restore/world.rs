@@ -21,12 +21,12 @@ pub(in crate::cli) struct World<'a> {
 impl World<'_> {
     /// Lists the host's names: this one and those before (R79).
     pub(in crate::cli) fn hosts(&self) -> Vec<HostName> {
-        std::iter::once(&self.state.host).chain(&self.state.was).cloned().collect()
+        self.state.hosts()
     }
 
     /// Lists a job's names: this one and those before (R79).
     pub(in crate::cli) fn jobs(name: &Name, job: &Job) -> Vec<Name> {
-        std::iter::once(name).chain(&job.was).cloned().collect()
+        job.names(name)
     }
 
     /// Lists all destinations, those on this host first.

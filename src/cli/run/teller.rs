@@ -149,10 +149,10 @@ impl Teller {
             Some(it) => format!(
                 "{job}: stored at {destination} as {} in {took}: {} new, {} changed, {} unchanged files; {} added",
                 it.snapshot_id.get(..8).unwrap_or_default(),
-                it.files_new,
-                it.files_changed,
-                it.files_unmodified,
-                indicatif::HumanBytes(it.data_added),
+                it.counts.files_new,
+                it.counts.files_changed,
+                it.counts.files_unmodified,
+                indicatif::HumanBytes(it.counts.data_added),
             ),
             None => format!("{job}: done at {destination} in {took}"),
         };

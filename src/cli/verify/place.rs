@@ -68,12 +68,8 @@ pub(super) fn places(
 ) -> Vec<Place> {
     let place = |(name, _): (&Name, _)| {
         let repository = repository_of(expanded, name)?.clone();
-        let stored = state
-            .jobs
-            .iter()
-            .filter(|(job, of)| jobs.contains(job) && (of.to.contains(name) || of.copy.contains_key(name)));
         let (mut parts, mut amount) = (Vec::new(), Amount::Nothing);
-        for (job, of) in stored {
+        for (job, of) in state.storing_at(name, jobs) {
             let period = of.verify.schedule.as_ref().and_then(|schedule| schedule.longest_gap(today));
             let wanted = asked.read.or(of.verify.read_data).map(|wanted| Amount::of(wanted, period));
             // Of two jobs that share it the one that asks for more counts.
@@ -81,8 +77,8 @@ pub(super) fn places(
             let declared = of.verify.drill.as_ref().map(|Drill { files }| *files);
             parts.push(Part {
                 name: job.clone(),
-                hosts: std::iter::once(&state.host).chain(&state.was).cloned().collect(),
-                names: std::iter::once(job).chain(&of.was).cloned().collect(),
+                hosts: state.hosts(),
+                names: of.names(job),
                 files: match asked.drill {
                     Drilled::Declared => declared,
                     Drilled::Asked => declared.or(Some(FILES)),

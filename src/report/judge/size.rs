@@ -52,7 +52,7 @@ impl Case<'_> {
         let own = it.summary.map(|counts| counts.total_bytes_processed);
         let summaries = || self.history.0.iter().rev().filter_map(|went| went.summary);
         own.or_else(|| {
-            Some(summaries().find(|summary| it.is_called(&summary.snapshot_id))?.total_bytes_processed)
+            Some(summaries().find(|summary| it.is_called(&summary.snapshot_id))?.counts.total_bytes_processed)
         })
     }
 }
