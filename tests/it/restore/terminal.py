@@ -1,10 +1,17 @@
-"""Runs a program on a terminal of its own, answers each question by the next line, and prints what a person sees."""
+"""Runs a program on a terminal of its own, answers each question by the next line, and prints what a person sees.
 
-import os, pty, select, sys, time
+The program starts with default signals, as from a login shell: a test run in the background of a shell is started with
+SIGINT ignored, and would hand that on. The program has two minutes.
+"""
+
+import os, pty, select, signal, sys, time
 
 answers = sys.argv[1].split("|") if sys.argv[1] else []
 pid, fd = pty.fork()
 if pid == 0:
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
     os.environ["TERM"] = "dumb"
     os.execvp(sys.argv[2], sys.argv[2:])
 seen = b""
@@ -24,6 +31,9 @@ while time.time() < end:
         asked = len(seen)
         answer = answers.pop(0)
         os.write(fd, b"\x03" if answer == "^C" else answer.encode() + b"\n")
-_, status = os.waitpid(pid, 0)
 sys.stdout.write(seen.decode(errors="replace").replace("\r\n", "\n"))
+if time.time() >= end:
+    os.kill(pid, signal.SIGKILL)
+    sys.exit("\nthe program did not end within 120 s")
+_, status = os.waitpid(pid, 0)
 sys.exit(os.waitstatus_to_exitcode(status) % 256)
