@@ -89,7 +89,7 @@ END");
     assert!(view.code == Some(1) && view.stderr.contains("Input/output error"), "{view:?}");
     let fill = vm.ok("lvs --noheadings -o lv_snapshot_invalid vg0/snap-srv");
     assert_eq!(fill.trim(), "snapshot invalid");
-    vm.until(10, "! mountpoint -q /run/snap/srv");
+    vm.until(60, "! mountpoint -q /run/snap/srv");
     assert_eq!(vm.ok("ls /run/snap/srv"), "");
     vm.ok("rm /run/view; umount /run/snap/root /run/snap/home; lvremove -q -y vg0/snap-root vg0/snap-srv vg0/snap-home; rm -r /run/snap");
     before.is_back(&vm);

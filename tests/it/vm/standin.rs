@@ -16,8 +16,14 @@ pub(super) fn knob(vm: &Vm, rules: &str) {
 }
 
 /// Lets one that waits go on.
+#[track_caller]
 pub(super) fn let_go(vm: &Vm) {
-    vm.ok("timeout 20 sh -c 'echo >/run/restic/gate'");
+    vm.ok("timeout 120 sh -c 'echo >/run/restic/gate'");
+}
+
+/// Lets one go on that may have been ended meanwhile: then nobody reads.
+pub(super) fn let_go_if_it_waits(vm: &Vm) {
+    vm.run("timeout 5 sh -c 'echo >/run/restic/gate'");
 }
 
 /// Waits until it was called so often with this verb.
@@ -81,9 +87,9 @@ fn it_answers_waits_fails_and_remembers() {
     until_called(&vm, "unlock", 1);
     assert_eq!(vm.ok("cat /run/out"), "");
     let_go(&vm);
-    vm.until(20, "grep -q removed /run/out");
+    vm.until(120, "grep -q removed /run/out");
     vm.ok("restic check --repo /r >/run/out 2>&1 & echo $! >/run/pid");
     until_called(&vm, "check", 1);
-    vm.until(20, "kill $(cat /run/pid); ! kill -0 $(cat /run/pid)");
+    vm.until(120, "kill $(cat /run/pid); ! kill -0 $(cat /run/pid)");
     assert_eq!(of_calls(&vm, "check", "ended"), ["TERM\n"]);
 }

@@ -92,7 +92,7 @@ fn they_go_off_as_the_state_says_and_not_else() {
 
     // An entry of one's own, on the minute, as its user, and to the letter.
     vm.ok("date -s 12:04:57");
-    vm.until(60, "test -s /var/tmp/ticks");
+    vm.until(120, "test -s /var/tmp/ticks");
     assert_eq!(vm.ok("head -1 /var/tmp/ticks"), "backup /var/backups 42%\n");
 
     // Another schedule, which lies between when it was enabled and now: nothing is made up for.
@@ -105,9 +105,9 @@ fn they_go_off_as_the_state_says_and_not_else() {
     assert!(next.contains(" 12:15:00 "), "{next}");
     // And when it is time, it is started.
     vm.ok("date -s '12:14:57 tomorrow'");
-    vm.until(60, "test $(systemctl show --value -p ExecMainStartTimestampMonotonic rlvm-web.service) != 0");
+    vm.until(120, "test $(systemctl show --value -p ExecMainStartTimestampMonotonic rlvm-web.service) != 0");
     // It stores, through all that the service may not do.
-    vm.until(60, "systemctl show -p ActiveState rlvm-web.service | grep -E 'failed|inactive'");
+    vm.until(120, "systemctl show -p ActiveState rlvm-web.service | grep -E 'failed|inactive'");
     let said = vm.ok(
         "systemctl show -p ExecMainStatus,Result rlvm-web.service; journalctl -q -o cat -u rlvm-web.service",
     );
@@ -122,7 +122,7 @@ fn they_go_off_as_the_state_says_and_not_else() {
     // What the boot starts is started by it, and the others wait again.
     assert!(vm.run("test -e /var/tmp/started").code == Some(1));
     let vm = vm.reboot();
-    vm.until(60, "test -s /var/tmp/started");
+    vm.until(120, "test -s /var/tmp/started");
     assert_eq!(vm.ok("cat /var/tmp/started"), "backup\n");
     they_wait(&vm);
     vm.plan_is_empty();

@@ -1,6 +1,6 @@
 //! Runs that are ended: by a signal, by a limit, by the power.
 
-use super::{Vm, ended, one_job, quick, standin, start};
+use super::{Before, Vm, ended, one_job, quick, standin, start};
 
 /// Starts a run and waits until restic reads.
 fn reading(vm: &Vm) {
@@ -19,33 +19,39 @@ fn works(vm: &Vm) {
 }
 
 #[test]
-fn signals_end_it_clean() {
-    // R56
+fn a_run_that_is_ended_leaves_nothing() {
     let (vm, before) = quick(&one_job(""));
-    for (signal, codes) in [("INT", &[130][..]), ("TERM", &[143]), ("HUP", &[129, 130, 143])] {
-        reading(&vm);
-        vm.ok(&format!("kill -{signal} $(pgrep -ox rlvm)"));
-        let ran = ended(&vm);
-        assert!(ran.code.is_some_and(|code| codes.contains(&code)), "{signal}: {ran:?}");
-        before.is_back(&vm);
-        assert!(standin::stored(&vm, "/vault/web01").is_empty(), "{signal}");
-    }
-    works(&vm);
-    before.is_back(&vm);
+    signals_end_it_clean(&vm, &before);
+    restic_killed_fails_its_destination(&vm, &before);
+    a_second_start_says_who_holds_it(&vm, &before);
 }
 
-#[test]
-fn restic_killed_fails_its_destination_and_nothing_is_left() {
-    // R56
-    let (vm, before) = quick(&one_job(""));
-    reading(&vm);
-    standin::knob(&vm, "backup * fail 1\n");
+/// R56
+#[track_caller]
+fn signals_end_it_clean(vm: &Vm, before: &Before) {
+    for (signal, codes) in [("INT", &[130][..]), ("TERM", &[143]), ("HUP", &[129, 130, 143])] {
+        reading(vm);
+        vm.ok(&format!("kill -{signal} $(pgrep -ox rlvm)"));
+        let ran = ended(vm);
+        assert!(ran.code.is_some_and(|code| codes.contains(&code)), "{signal}: {ran:?}");
+        before.is_back(vm);
+        assert!(standin::stored(vm, "/vault/web01").is_empty(), "{signal}");
+    }
+    works(vm);
+    before.is_back(vm);
+}
+
+/// R56
+#[track_caller]
+fn restic_killed_fails_its_destination(vm: &Vm, before: &Before) {
+    reading(vm);
+    standin::knob(vm, "backup * fail 1\n");
     vm.ok("kill -9 $(pgrep -ox restic)");
-    let ran = ended(&vm);
+    let ran = ended(vm);
     assert!(ran.code == Some(8) && ran.stdout.contains("vault"), "{ran:?}");
     // Its child, which nobody but rlvm could end, too.
-    before.is_back(&vm);
-    works(&vm);
+    before.is_back(vm);
+    works(vm);
 }
 
 #[test]
@@ -62,15 +68,15 @@ fn a_limit_ends_all_that_it_started() {
 const OTHERS: &str = "lvcreate -q -y -s -n rlvm-abc-0 -L 8M vg0/srv; lvcreate -q -y -n rlvm-abc-1 -L 8M vg0; lvcreate -q -y -n mine --addtag backup -L 8M vg0";
 
 #[test]
-fn killed_the_next_start_sweeps_its_own_and_nothing_else() {
+fn the_next_start_sweeps_what_a_dead_run_left_and_nothing_else() {
     // R56, R61
     let (vm, _) = quick(&one_job(""));
     vm.ok(OTHERS);
-    let before = super::Before::of(&vm);
+    let before = Before::of(&vm);
     for next in ["sweep", "run all"] {
         reading(&vm);
         vm.ok("kill -9 $(pgrep -x rlvm)");
-        vm.until(20, "test -e /run/code");
+        vm.until(120, "test -e /run/code");
         assert_ne!(vm.run("lvs --noheadings -o lv_tags | grep rlvm-run").stdout, "", "it had no time");
         standin::knob(&vm, "");
         vm.ok(&format!("rlvm {next}"));
@@ -80,14 +86,8 @@ fn killed_the_next_start_sweeps_its_own_and_nothing_else() {
     // Nothing to do is no error.
     vm.expect(0, &["sweep"]);
     works(&vm);
-}
 
-#[test]
-fn a_power_cut_leaves_what_the_next_start_sweeps() {
-    // R56
-    let (vm, _) = quick(&one_job(""));
-    vm.ok(OTHERS);
-    let before = super::Before::of(&vm);
+    // The power is cut: nobody has seen the run end.
     reading(&vm);
     vm.ok("sync");
     let vm = Vm::boot(vm.cut_power());
@@ -99,19 +99,18 @@ fn a_power_cut_leaves_what_the_next_start_sweeps() {
     before.is_back(&vm);
 }
 
-#[test]
-fn a_second_start_says_who_holds_it() {
-    // R61
-    let (vm, before) = quick(&one_job(""));
-    reading(&vm);
+/// R61
+#[track_caller]
+fn a_second_start_says_who_holds_it(vm: &Vm, before: &Before) {
+    reading(vm);
     let holder = vm.ok("pgrep -ox rlvm");
     let ran = vm.expect(4, &["run", "all"]);
     assert!(ran.stderr.contains(holder.trim()), "{ran:?}");
     // And a sweep leaves a run that lives.
     vm.run("rlvm sweep");
     assert_ne!(vm.run("lvs --noheadings -o lv_tags | grep rlvm-run").stdout, "");
-    standin::let_go(&vm);
-    let ran = ended(&vm);
+    standin::let_go(vm);
+    let ran = ended(vm);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    before.is_back(&vm);
+    before.is_back(vm);
 }

@@ -102,12 +102,13 @@ fn services_are_put_back_as_they_were_and_hooks_run_once() {
 fn cron_itself_starts_it() {
     // R43, R76
     let (vm, before) = quick(&one_job(""));
+    vm.before_the_minute();
     vm.state(&one_job(", schedule: \"* * * * *\""));
     vm.apply();
     vm.until(150, "grep -q . /var/lib/rlvm/records/*.jsonl");
     vm.state(&one_job(""));
     vm.apply();
-    vm.until(60, "! pgrep -x rlvm");
+    vm.until(120, "! pgrep -x rlvm");
     before.is_back(&vm);
     let stored: Vec<Value> = standin::stored(&vm, "/vault/web01");
     assert!(!stored.is_empty() && stored[0]["hostname"] == "web01", "{stored:?}");

@@ -73,7 +73,7 @@ fn start(vm: &Vm, words: &str) {
 fn ended(vm: &Vm) -> Ran {
     vm.until(180, "test -e /run/code");
     let code = vm.ok("cat /run/code").trim().parse().ok();
-    vm.until(20, "! systemctl is-active -q night");
+    vm.until(120, "! systemctl is-active -q night");
     let said = vm.ok("rm /run/start; cat /run/out");
     Ran { code, stdout: said, stderr: String::new() }
 }

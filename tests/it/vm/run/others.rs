@@ -3,7 +3,8 @@
 use super::{VAULT, machine, quick, restic, standin};
 
 #[test]
-fn a_btrfs_subvolume_is_frozen_and_its_snapshot_goes() {
+fn btrfs_is_frozen_by_a_subvolume_and_refused_on_a_logical_volume() {
+    // R52
     let (vm, before) = machine(&format!(
         "{VAULT}jobs:\n  all: {{ sources: [{{ btrfs: {{ subvolume: /btrfs/sub }} }}], to: [vault] }}\n"
     ));
@@ -13,13 +14,7 @@ fn a_btrfs_subvolume_is_frozen_and_its_snapshot_goes() {
     before.is_back(&vm);
     assert_eq!(vm.ok(list), subvolumes);
     assert!(restic(&vm, "ls latest").contains("/btrfs/sub/file\n"));
-}
 
-#[test]
-fn btrfs_on_a_logical_volume_is_refused_with_the_reason() {
-    // R52
-    let vm = super::Vm::lvm();
-    standin::install(&vm);
     vm.ok("lvcreate -q -y -n b -L 128M vg0; mkfs.btrfs -q /dev/vg0/b; mkdir /b; mount /dev/vg0/b /b");
     let before = super::Before::of(&vm);
     vm.state(&format!("{VAULT}jobs:\n  all: {{ sources: [{{ lvm: {{ volume: vg0/b }} }}], to: [vault] }}\n"));
@@ -37,17 +32,13 @@ fn a_volume_in_two_jobs_of_one_run_has_one_snapshot() {
         "{VAULT}jobs:\n  app: {{ sources: [{{ lvm: {{ volume: vg0/srv, paths: [/srv/app] }} }}], to: [vault] }}\n  data: {{ sources: [{{ lvm: {{ volume: vg0/srv, paths: [/srv/data] }} }}], to: [vault] }}\n"
     ));
     let volumes = super::made(&vm);
-    vm.expect(0, &["run", "--all"]);
-    assert_eq!(super::made(&vm) - volumes, 1);
-    before.is_back(&vm);
-    assert_eq!(standin::stored(&vm, "/vault/web01").len(), 2);
-}
-
-#[test]
-fn json_is_one_value() {
-    let (vm, _) = quick(&super::one_job(""));
-    let said = vm.expect(0, &["run", "all", "--json"]).stdout;
+    // JSON is one value a line, and names what was stored.
+    let said = vm.expect(0, &["run", "--all", "--json"]).stdout;
     let lines: Vec<serde_json::Value> =
         said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(said.contains(standin::stored(&vm, "/vault/web01")[0]["id"].as_str().unwrap()), "{lines:?}");
+    assert_eq!(super::made(&vm) - volumes, 1);
+    before.is_back(&vm);
+    let stored = standin::stored(&vm, "/vault/web01");
+    assert_eq!(stored.len(), 2);
+    assert!(stored.iter().all(|it| said.contains(it["id"].as_str().unwrap())), "{lines:?}");
 }

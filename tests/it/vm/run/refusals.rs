@@ -18,7 +18,7 @@ fn three(more: &str) -> String {
 }
 
 #[test]
-fn one_bad_destination_first_or_last() {
+fn one_destination_that_fails_or_is_incomplete_stops_no_other() {
     // R54, R60
     let (vm, before) = quick(&three(""));
     for (round, bad) in ["a", "c", "b"].into_iter().enumerate() {
@@ -41,12 +41,8 @@ fn one_bad_destination_first_or_last() {
     before.is_back(&vm);
     let records = vm.ok("cat /var/lib/rlvm/records/*.jsonl | wc -l");
     assert_eq!(records, "4\n");
-}
 
-#[test]
-fn what_could_not_be_read_in_full_is_no_good_backup() {
-    // R59
-    let (vm, before) = quick(&three(""));
+    // R59: what could not be read in full is no good backup.
     standin::knob(&vm, "backup /vault/b partial\n");
     let ran = vm.expect(8, &["run", "all"]);
     assert!(ran.stderr.contains('b'), "{ran:?}");

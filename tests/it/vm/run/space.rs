@@ -1,6 +1,6 @@
 //! Room that runs out: in a snapshot, in a volume group, in a destination.
 
-use super::{VAULT, ended, machine, one_job, quick, restic, snapshots, standin, start};
+use super::{VAULT, ended, one_job, quick, snapshots, standin, start};
 
 /// Two jobs, the first of a volume whose snapshot is small.
 fn two() -> String {
@@ -28,8 +28,9 @@ fn a_snapshot_that_is_full_is_never_a_good_backup() {
     start(&vm, "all");
     standin::until_called(&vm, "backup", 1);
     vm.ok("head -c 16M /dev/urandom >/srv/more; sync; echo 3 >/proc/sys/vm/drop_caches");
-    vm.until(20, "lvs --noheadings -o lv_snapshot_invalid vg0 | grep -q invalid");
-    standin::let_go(&vm);
+    vm.until(120, "lvs --noheadings -o lv_snapshot_invalid vg0 | grep -q invalid");
+    // rlvm looks at it every two seconds, and may have ended restic already.
+    standin::let_go_if_it_waits(&vm);
     let ran = ended(&vm);
     assert!(matches!(ran.code, Some(1 | 8)), "{ran:?}");
     assert!(ran.stdout.contains("full") && ran.stdout.contains("snapshot_size"), "{ran:?}");
@@ -81,13 +82,4 @@ fn a_full_destination_fails_and_the_other_has_its_backup() {
     assert!(ran.stderr.contains("small") && ran.stderr.contains("no space left on device"), "{ran:?}");
     before.is_back(&vm);
     assert_eq!(snapshots(&vm).len(), 1);
-}
-
-#[test]
-fn ten_per_cent_of_a_volume_are_enough_for_a_quiet_one() {
-    let (vm, before) =
-        machine(&one_job("").replace("volume: vg0/srv", "volume: vg0/srv, snapshot_size: \"10%\""));
-    vm.expect(0, &["run", "all"]);
-    before.is_back(&vm);
-    assert!(restic(&vm, "ls latest").contains("/srv/app/random\n"));
 }

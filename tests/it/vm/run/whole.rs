@@ -59,8 +59,10 @@ fn one_snapshot_a_volume_real_paths_and_a_parent_the_next_time() {
 }
 
 #[test]
-fn a_dry_run_prints_all_and_does_nothing() {
-    let (vm, before) = machine(&super::one_job(""));
+fn a_dry_run_does_nothing_and_does_what_the_run_would_when_pasted() {
+    let (vm, before) = machine(&super::one_job(
+        ", hooks: { before: [{ run: echo before >>/run/said }], finally: [{ run: echo finally >>/run/said }] }",
+    ));
     let volumes = made(&vm);
     let said = vm.expect(0, &["run", "all", "--dry-run"]).stdout;
     for word in ["lvcreate", "lvremove", "nouuid", "restic", "umount", "--tag", "rlvm:job=all", "--host"] {
@@ -68,16 +70,9 @@ fn a_dry_run_prints_all_and_does_nothing() {
     }
     before.is_back(&vm);
     assert_eq!((made(&vm), snapshots(&vm).len()), (volumes, 0));
-    assert_eq!(vm.run("ls /var/lib/rlvm/records /run/rlvm/run").code, Some(2));
-}
-
-#[test]
-fn a_dry_run_pasted_does_what_the_run_would() {
-    let (vm, before) = machine(&super::one_job(
-        ", hooks: { before: [{ run: echo before >>/run/said }], finally: [{ run: echo finally >>/run/said }] }",
-    ));
-    let volumes = made(&vm);
-    vm.ok("rlvm run all --dry-run >/run/script && sh -eu </run/script && rm /run/script");
+    assert_eq!(vm.run("ls /var/lib/rlvm/records /run/rlvm/run /run/said").code, Some(2));
+    vm.put("/run/script", said.as_bytes(), 0o600);
+    vm.ok("sh -eu </run/script && rm /run/script");
     before.is_back(&vm);
     assert_eq!(made(&vm) - volumes, 2);
     assert_eq!(vm.ok("cat /run/said; echo well >/srv/well; echo well >/home/well"), "before\nfinally\n");
