@@ -30,6 +30,7 @@ mod state;
 mod status;
 mod support;
 mod tree;
+mod turn;
 mod units;
 mod verbs;
 mod verify;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The tests that need a whole system, on a fresh Debian or Ubuntu machine with Rust: one line a test, 20 minutes at the
-# most. Asks nothing. Installs what is missing and makes the machine first (tests/vm/image.sh).
+# The tests that need a whole system, on a fresh Debian or Ubuntu machine with Rust. Asks nothing. Installs what is
+# missing and makes the machine first (tests/vm/image.sh).
 #
 #   ./tests/vm/run.sh           all of them
 #   ./tests/vm/run.sh WORD      those whose name has it
@@ -9,10 +9,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-./tests/vm/image.sh
-image=$(./tests/vm/image.sh --where)
-
 if [ "${1:-}" = --shell ]; then
+    ./tests/vm/image.sh
+    image=$(./tests/vm/image.sh --where)
     cargo build --locked --quiet
     dir=$(mktemp -d)
     trap 'rm -rf "$dir"' EXIT
@@ -30,12 +29,6 @@ if [ "${1:-}" = --shell ]; then
     exit
 fi
 
-if [ "$(id -u)" != 0 ]; then
-    triple=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
-    export "CARGO_TARGET_${triple}_RUNNER=sudo -E"
-fi
-cargo test --locked --quiet --test it --no-run
-# Those of `tree` are about the tree that image.sh makes. Two at a time: no more machines run at once.
 filter=(vm:: tree::)
 [ $# = 0 ] || filter=("$@")
-timeout --kill-after=10 1200 cargo test --locked --quiet --test it -- --test-threads=2 --format=pretty "${filter[@]}"
+exec ./tests/run.sh "${filter[@]}"

@@ -2,12 +2,13 @@
 
 #![expect(clippy::disallowed_methods, reason = "RLVM_TABLE asks for the table itself")]
 
-use std::sync::{Mutex, PoisonError};
-
 use rlvm::restic::Version;
 
 use super::{give_passwords, says};
-use crate::lab::{Lab, Restic, restics};
+use crate::{
+    lab::{Lab, Restic, restics},
+    turn,
+};
 
 const STATE: &str = "destinations:
   vault: { local: { path: /srv/r }, password_file: /etc/rlvm/vault.pass }
@@ -135,8 +136,7 @@ fn every_state_has_its_own_words_with_restic_0_19() {
 /// R22, R33
 fn every_state_has_its_own_words(of: Version) {
     // One after the other: a look has ten seconds, and derives a key.
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn::take("looks-in-time");
     let mut lab = Lab::new();
     let restic = restics().into_iter().find(|it| (it.version.0, it.version.1) == (of.0, of.1)).unwrap();
     lab.use_restic(&restic);

@@ -4,7 +4,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Mutex, PoisonError},
 };
 
 use tempfile::TempDir;
@@ -14,7 +13,7 @@ use super::{
     disks::{Disks, LVM, Layout, MOVING, ROOT, STANDARD},
     qemu, word,
 };
-use crate::{support::sha256, tree::image};
+use crate::{support::sha256, tree::image, turn};
 
 /// What a root file system lies on, beside it: the whole may be moved.
 const BASE: &str = "../disk";
@@ -23,14 +22,12 @@ const LVM_SCRIPT: &str = include_str!("../../vm/lvm.sh");
 
 /// Makes the disks of a standard machine to wake up, and says where its memory is.
 pub(super) fn standard() -> (Disks, PathBuf) {
-    static MAKING: Mutex<()> = Mutex::new(());
-    wake(&MAKING, "asleep", "", &STANDARD, Disks::new)
+    wake("asleep", "", &STANDARD, Disks::new)
 }
 
 /// Does the same for one whose `/` is on a logical volume.
 pub(super) fn lvm() -> (Disks, PathBuf) {
-    static MAKING: Mutex<()> = Mutex::new(());
-    wake(&MAKING, "asleep-lvm", LVM_SCRIPT, &LVM, || {
+    wake("asleep-lvm", LVM_SCRIPT, &LVM, || {
         let disks = Disks::blank(&MOVING);
         let mut qemu = qemu::boot(&disks);
         let ran = qemu.ask(LVM_SCRIPT, &[]);
@@ -42,14 +39,13 @@ pub(super) fn lvm() -> (Disks, PathBuf) {
 
 /// Makes copies of a machine's disks; the machine is made first if it is not there, once for all that wait for it.
 fn wake(
-    making: &Mutex<()>,
     name: &str,
     made_by: &str,
     layout: &'static Layout,
     make: impl FnOnce() -> Disks,
 ) -> (Disks, PathBuf) {
     let at = place(name, made_by, layout);
-    let making = making.lock().unwrap_or_else(PoisonError::into_inner);
+    let making = turn::take(name);
     if !at.is_dir() {
         fall_asleep(&make(), &at);
     }
@@ -81,6 +77,5 @@ fn fall_asleep(disks: &Disks, at: &Path) {
             command("qemu-img", "qemu-utils", &words);
         }
     }
-    // Another test binary may have been first: then this one is removed.
-    let _ = fs::rename(new.path(), at);
+    fs::rename(new.path(), at).unwrap();
 }

@@ -2,8 +2,8 @@
 //!
 //! A machine is a Debian 13 (tests/vm/image.sh) under plain emulation, with rlvm in it. [`Vm::new`] takes a second and
 //! not a boot's fifteen: the first one is put to sleep when it has started, and all others wake up from its memory, each
-//! on a copy of its disk. What is about starting boots one, [`Vm::boot`]. Two machines run at a time, whoever asks, if
-//! there are two cores. A machine ends with its test, however that ends.
+//! on a copy of its disk. What is about starting boots one, [`Vm::boot`]. At most two machines run at a time. A machine
+//! ends with its test, however that ends.
 
 #![expect(
     clippy::disallowed_methods,
@@ -22,7 +22,6 @@ mod server;
 mod services;
 mod standin;
 mod timers;
-mod turns;
 mod user;
 
 use std::{
@@ -30,19 +29,21 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
 };
 
 pub(crate) use disks::Disks;
 use qemu::Qemu;
 
-use crate::support::{RLVM, Ran};
+use crate::{
+    support::{RLVM, Ran},
+    turn::{self, Turn},
+};
 
 /// A machine that runs. All that is done in it is done as root.
 pub(crate) struct Vm {
     qemu: RefCell<Qemu>,
     disks: Disks,
-    turn: turns::Turn,
+    turn: Turn,
 }
 
 impl Vm {
@@ -57,7 +58,7 @@ impl Vm {
     }
 
     fn wake(asleep: impl FnOnce() -> (Disks, PathBuf)) -> Self {
-        let turn = turns::take();
+        let turn = turn();
         let (disks, memory) = asleep();
         let vm = Self { qemu: Qemu::start(&disks, Some(&memory)).into(), disks, turn };
         vm.give_rlvm();
@@ -66,7 +67,7 @@ impl Vm {
 
     /// Starts a machine from its disks, and waits until it has. Rlvm is in it if it was on the disk.
     pub(crate) fn boot(disks: Disks) -> Self {
-        let turn = turns::take();
+        let turn = turn();
         Self { qemu: qemu::boot(&disks).into(), disks, turn }
     }
 
@@ -109,6 +110,13 @@ impl Vm {
         assert_eq!(ran.code, Some(0), "{script}\n{}{}", ran.stdout, ran.stderr);
     }
 
+    /// Sets the clock to ten seconds before a minute, so that nobody waits for most of one. cron reads the clock when it
+    /// starts, and then sleeps by its own.
+    #[track_caller]
+    pub(crate) fn before_the_minute(&self) {
+        self.ok("date -s \"$(date +%H:%M):50\" && systemctl restart cron");
+    }
+
     /// Puts a file there, root's; its directories are made.
     #[track_caller]
     pub(crate) fn put(&self, path: &str, bytes: &[u8], mode: u32) {
@@ -146,8 +154,16 @@ impl Vm {
     }
 
     fn give_rlvm(&self) {
-        self.put("/usr/bin/rlvm", rlvm(), 0o755);
+        self.put("/usr/bin/rlvm", &rlvm(), 0o755);
     }
+}
+
+/// An emulated machine keeps one core busy, and more of them run into each other's time limits.
+const AT_MOST: usize = 2;
+
+/// Waits until a machine may run.
+fn turn() -> Turn {
+    turn::take_one_of("machine", AT_MOST)
 }
 
 /// A word as a shell reads it.
@@ -156,14 +172,18 @@ fn quoted(word: &str) -> String {
 }
 
 /// Returns the program that is tested, without what only a debugger reads: two thirds of it.
-pub(crate) fn rlvm() -> &'static [u8] {
-    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
-    BYTES.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
-        let at = dir.path().join("rlvm");
-        command("strip", "binutils", &["-o", at.to_str().unwrap(), RLVM]);
-        fs::read(at).unwrap()
-    })
+pub(crate) fn rlvm() -> Vec<u8> {
+    let built = fs::metadata(RLVM).unwrap().modified().unwrap();
+    let at = Path::new(RLVM).with_file_name("rlvm-stripped");
+    let _turn = turn::take("strip");
+    // It has the time of what it was made from.
+    if fs::metadata(&at).and_then(|it| it.modified()).ok() != Some(built) {
+        let new = at.with_extension("new");
+        command("strip", "binutils", &["-o", word(&new), RLVM]);
+        fs::File::options().append(true).open(&new).unwrap().set_modified(built).unwrap();
+        fs::rename(&new, &at).unwrap();
+    }
+    fs::read(at).unwrap()
 }
 
 /// Runs a program of this system, which must succeed.
