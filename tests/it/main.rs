@@ -19,6 +19,7 @@ mod personal;
 mod prune;
 mod real_tools;
 mod report;
+mod repository;
 mod rescue;
 mod restore;
 mod run;
