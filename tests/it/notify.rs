@@ -46,6 +46,8 @@ fn servers() -> Servers {
     lab.dir("/srv/heard", 0, 0o755);
     lab.file("/srv/notify.py", include_str!("notify.py"));
     lab.file("/srv/www/index.html", "hello\n");
+    lab.repository("/srv/near", "/etc/rlvm/pass");
+    lab.repository("/srv/far", "/etc/rlvm/pass");
     let words = ["setpriv", "--pdeathsig", "KILL", "/usr/bin/python3", "/srv/notify.py", "/srv/heard"];
     let mut command = lab.program(&[&words[..], &["/srv/tls/cert.pem", "/srv/tls/key.pem"]].concat());
     let log = fs::File::create(lab.beside("notify.log")).unwrap();

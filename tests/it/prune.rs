@@ -44,7 +44,7 @@ fn restic(lab: &Lab, words: &[&str]) -> String {
 fn backups(lab: &Lab, all: &[(&str, &str, &str)]) {
     lab.file_of(PASSWORD, "hunter22\n", 0, 0o600);
     lab.dir("/etc/rlvm/secrets", 0, 0o700);
-    restic(lab, &["init"]);
+    lab.repository_of(WORM, "hunter22", WORM_USER.1);
     for (day, host, tag) in all {
         lab.file("/srv/what", day);
         let time = format!("{day} 00:00:00");

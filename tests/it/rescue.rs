@@ -9,7 +9,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use crate::{
-    lab::{Lab, REST_PASSWORD, REST_USER, restics},
+    lab::{Lab, NAS, REST_PASSWORD, REST_USER, WORM, restics},
     support::{Ran, Scratch, sha256},
 };
 
@@ -82,6 +82,8 @@ fn a_kit_is_followed_with_each_restic() {
         lab.file_of("/etc/rlvm/far pass", "canary-far-0xBEEF\n", 0, 0o600);
         lab.state(&format!("destinations:{LOCAL}{}", job("[near], copy: { far-away: { from: near } }")));
         lab.apply();
+        lab.make_key_cheap("/srv/backup/near", "/etc/rlvm/near.pass");
+        lab.make_key_cheap("/srv/backup/far away", "/etc/rlvm/far pass");
         lab.expect(0, &["run", "web"]);
         // As it was applied, whatever has become of the file; and nothing of it is on the host any more but the backups.
         let by_cron = lab.run(&["rlvm", "rescue-kit", "--out", "/var/tmp/kit"]);
@@ -189,6 +191,14 @@ fn places_elsewhere_are_reached_with_the_kit_alone() {
         job("[nas, worm, rest, s3, drive]")
     ));
     lab.apply();
+    for (name, path) in [
+        ("nas", format!("{NAS}/repo")),
+        ("worm", format!("{WORM}/web01")),
+        ("rest", "/srv/rest/web01".into()),
+        ("drive", "/srv/drive".into()),
+    ] {
+        lab.make_key_cheap(&path, &format!("/etc/rlvm/pass/{name}"));
+    }
     lab.expect(0, &["run", "web"]);
     let kit = lab.expect(0, &["rescue-kit"]).stdout;
     for secret in [REST_PASSWORD, "canary-", "PRIVATE KEY", "type = local"] {

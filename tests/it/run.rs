@@ -26,9 +26,22 @@ fn state(lab: &Lab, job: &str) {
     ));
 }
 
+/// Puts both repositories on the machine.
+fn repositories(lab: &Lab) {
+    lab.repository(NEAR, "/etc/rlvm/near.pass");
+    lab.repository(FAR, "/etc/rlvm/far.pass");
+}
+
+/// Replaces the keys of both repositories, which rlvm has made.
+fn make_keys_cheap(lab: &Lab) {
+    lab.make_key_cheap(NEAR, "/etc/rlvm/near.pass");
+    lab.make_key_cheap(FAR, "/etc/rlvm/far.pass");
+}
+
 fn applied(job: &str) -> Lab {
     let lab = Lab::new();
     lab.file("/srv/www/index.html", "hello\n");
+    repositories(&lab);
     state(&lab, job);
     lab.apply();
     lab
@@ -66,6 +79,7 @@ fn stored_at_all_with_a_parent_a_record_and_a_log() {
         lab.file("/srv/www/index.html", "hello\n");
         state(&lab, "");
         lab.apply();
+        make_keys_cheap(&lab);
         let said = lab.expect(0, &["run", "web"]).stdout;
         assert!(said.contains("Backup complete: 1 job"), "{said}");
         let of = |repository| snapshots(&lab, repository);
@@ -105,6 +119,7 @@ fn a_missing_source_stores_nothing_whatever_restic_says() {
         let mut lab = Lab::new();
         lab.use_restic(&version);
         lab.file("/srv/www/index.html", "hello\n");
+        repositories(&lab);
         state(&lab, "");
         lab.apply();
         lab.ok(&["mv", "/srv/www", "/srv/gone"]);
@@ -128,6 +143,7 @@ fn a_file_that_cannot_be_read_is_named() {
         lab.file_of("/srv/www/secret", "x\n", 0, 0o600);
         state(&lab, ", user: backup");
         lab.apply();
+        make_keys_cheap(&lab);
         let ran = lab.expect(8, &["run", "web"]);
         assert!(
             ran.stderr.contains("/srv/www/secret") && ran.stderr.contains("1 file could not be read"),

@@ -68,6 +68,13 @@ fn backup(lab: &Lab, name: &str, hours: i64, host: &str, tag: &str) {
     restic(lab, &format!("/srv/{name}"), &words);
 }
 
+/// Puts repositories with these names on the machine.
+fn repositories(lab: &Lab, names: &[&str]) {
+    for name in names {
+        lab.repository(&format!("/srv/{name}"), PASSWORD);
+    }
+}
+
 /// Returns what is said of each job at each destination, the worst first, and the status itself.
 #[track_caller]
 fn status(lab: &Lab, code: i32, more: &[&str]) -> (BTreeMap<String, String>, Value) {
@@ -92,6 +99,7 @@ fn judged_by_what_is_there() {
     for version in restics() {
         let mut lab = prepared();
         lab.use_restic(&version);
+        repositories(&lab, &["vault", "offsite", "third"]);
         state(&lab, "");
         lab.apply();
         for (name, hours, host, tag) in [
@@ -189,6 +197,7 @@ fn each_failure_by_its_own_name() {
             ));
         };
         places("local: { path: /srv/vault }");
+        repositories(&lab, &["vault", "other"]);
         lab.apply();
         backup(&lab, "vault", 2, "web01", "rlvm:job=web");
         backup(&lab, "other", 2, "web01", "rlvm:job=web");
@@ -238,6 +247,7 @@ fn metrics_after_each_run_prune_and_verification() {
     const FILE: &str = "/var/lib/metrics/rlvm.prom";
     let lab = prepared();
     lab.dir("/var/lib/metrics", 0, 0o755);
+    repositories(&lab, &["vault", "offsite", "third"]);
     state(&lab, &format!("metrics: {{ textfile: {FILE} }}\n"));
     lab.apply();
     let plan = lab.expect(0, &["plan"]);
@@ -294,6 +304,7 @@ fn what_else_is_to_be_said() {
          web: {{ sources: [{{ path: /srv/data }}], to: [vault], schedule: \"{schedule}\" }}\n"
     ));
     lab.apply();
+    lab.make_key_cheap("/srv/vault", password);
     lab.expect(0, &["run", "web"]);
     let about = |code: i32| -> Vec<String> {
         let (_, json) = status(&lab, code, &["--fail-on", "warning"]);
@@ -331,6 +342,7 @@ fn what_else_is_to_be_said() {
 #[test]
 fn a_run_that_fails_and_one_that_recovers() {
     let lab = prepared();
+    repositories(&lab, &["vault", "offsite", "third"]);
     state(&lab, "");
     lab.apply();
     lab.expect(0, &["run", "system", "db"]);

@@ -41,9 +41,16 @@ fn tree(lab: &Lab) {
     lab.ok(&["sh", "-euc", script]);
 }
 
+/// Puts both repositories on the machine.
+fn repositories(lab: &Lab) {
+    lab.repository(VAULT, "/etc/rlvm/vault.pass");
+    lab.repository(OFFSITE, "/etc/rlvm/offsite.pass");
+}
+
 /// A laboratory with a backup of both jobs at both destinations.
 fn backed_up(lab: &Lab, system: &str) {
     tree(lab);
+    repositories(lab);
     state(lab, system);
     lab.apply();
     lab.expect(0, &["run", "--all"]);
@@ -145,6 +152,7 @@ fn as_another_user() {
         lab.file_of("/srv/data/a", "hello\n", BACKUP, 0o600);
         lab.file_of("/srv/data/set", "hello\n", 0, 0o6755);
         lab.file_of("/etc/rlvm/vault.pass", "hunter22\n", BACKUP, 0o600);
+        lab.repository(VAULT, "/etc/rlvm/vault.pass");
         lab.state(&format!(
             "destinations:\n  vault: {{ local: {{ path: {VAULT} }}, password_file: /etc/rlvm/vault.pass }}\n\
              jobs:\n  system: {{ sources: [{{ path: /srv/data }}], to: [vault], user: backup }}\n"
@@ -166,6 +174,7 @@ fn its_schedule_comes_and_goes() {
     // R77
     let lab = Lab::new();
     tree(&lab);
+    repositories(&lab);
     state(&lab, ", verify: { schedule: \"0 6 * * 0\", read_data: all within 90d }");
     let applied = lab.apply();
     assert!(!(applied.stdout + &applied.stderr).contains("not yet supported"));

@@ -35,6 +35,8 @@ fn has(text: &str, lines: &[&str]) {
 fn all_about_a_job_and_how_its_last_run_went() {
     let lab = Lab::new();
     lab.file("/srv/data/a", "a");
+    lab.repository("/srv/backup/vault", "/etc/rlvm/vault.pass");
+    lab.repository("/srv/backup/offsite", "/etc/rlvm/offsite.pass");
     lab.state(STATE);
     lab.apply();
     let (text, json) = why(&lab, "data");

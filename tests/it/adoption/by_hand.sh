@@ -55,6 +55,5 @@ done
 echo destinations:
 for n in $(seq 5); do
     install -d -m 0700 repositories/r$n
-    restic -q --no-cache -r repositories/r$n -p /etc/rlvm/secrets/pass init
     echo "  r$n: { local: { path: /srv/repositories/r$n }, password_file: /etc/rlvm/secrets/pass }"
 done

@@ -24,6 +24,9 @@ fn by_hand() -> (Lab, String) {
     lab.ok(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/etc/ssh/ssh_host_ed25519_key"]);
     lab.file("/etc/group", &(lab.read("/etc/group") + "users:x:100:\n"));
     let state = lab.ok(&["bash", "-euc", include_str!("by_hand.sh")]);
+    for number in 1..=5 {
+        lab.repository(&format!("/srv/repositories/r{number}"), "/etc/rlvm/secrets/pass");
+    }
     lab.state(&state);
     (lab, state)
 }

@@ -1,7 +1,7 @@
 //! Over SSH, against one sshd: an account shut in by SFTP, and one whose forced command cannot delete.
 
 use super::{give_passwords, says};
-use crate::lab::{Lab, NAS, NAS_USER, WORM};
+use crate::lab::{Lab, NAS, NAS_USER, WORM, WORM_USER};
 
 /// A client with two destinations on nas.lan, whose host key is this.
 pub(super) fn state(host_key: &str) -> String {
@@ -16,6 +16,12 @@ jobs:
   home: {{ sources: [{{ path: /home }}], to: [nas, worm], schedule: \"@daily\" }}
 "
     )
+}
+
+/// Puts both repositories on nas.lan.
+fn repositories(lab: &Lab) {
+    lab.repository_of(&format!("{NAS}/repo/r"), "password of nas", NAS_USER.1);
+    lab.repository_of(WORM, "password of worm", WORM_USER.1);
 }
 
 /// The fingerprint of a public key, by ssh's own tool.
@@ -103,6 +109,7 @@ fn a_repository_that_was_made_anew_is_refused() {
     // R33
     let lab = Lab::new();
     give_passwords(&lab);
+    repositories(&lab);
     let sshd = lab.sshd();
     lab.state(&state(&sshd.host_key()));
     lab.apply();
@@ -128,6 +135,7 @@ fn a_repository_that_was_made_anew_is_refused() {
 fn an_apply_that_cuts_off_what_was_reached_is_no_success() {
     let lab = Lab::new();
     give_passwords(&lab);
+    repositories(&lab);
     let sshd = lab.sshd();
     lab.state(&state(&sshd.host_key()));
     lab.apply();
@@ -152,6 +160,7 @@ fn a_path_that_the_chroot_does_not_show_is_told() {
     // R32
     let lab = Lab::new();
     give_passwords(&lab);
+    repositories(&lab);
     let sshd = lab.sshd();
     let state = state(&sshd.host_key());
     lab.state(&state);
@@ -200,6 +209,7 @@ fn a_second_host_takes_part_in_a_repository() {
     // R79
     let lab = Lab::new();
     give_passwords(&lab);
+    repositories(&lab);
     let sshd = lab.sshd();
     lab.state(&state(&sshd.host_key()));
     lab.apply();

@@ -85,9 +85,14 @@ jobs:
 
 /// Restic's words for a destination, as somebody would write them who has rlvm's configuration of ssh.
 fn restic(web: &Lab, place: &str, to: &str, words: &[&str]) -> Ran {
+    restic_within(web, "90", place, to, words)
+}
+
+/// Calls restic as [`restic`] does, for so many seconds at most.
+fn restic_within(web: &Lab, seconds: &str, place: &str, to: &str, words: &[&str]) -> Ran {
     let program = format!("{place}/restic");
     let password = format!("/etc/rlvm/secrets/{to}.pass");
-    let start = ["timeout", "90", program.as_str(), "--no-cache", "-q", "-p", &password];
+    let start = ["timeout", seconds, program.as_str(), "--no-cache", "-q", "-p", &password];
     let there: &[&str] = match to {
         "nas" => &["-r", "sftp:backup-web01@nas.lan:/repo"],
         _ => &["-r", "rclone:repo", "-o", "rclone.program=ssh backup-web01-worm@nas.lan rclone"],

@@ -40,7 +40,6 @@ const STATES: &[(&str, &str, [&str; 2])] = &[
 const PREPARE: &str = r#"
 mkdir /srv/table && cd /srv/table
 export RESTIC_PASSWORD_FILE=/etc/rlvm/v
-restic init --no-cache -r /srv/good
 restic backup --no-cache -r /srv/good /etc/hosts
 garble() { printf 'UUUU' | dd of="$1" bs=1 seek=40 conv=notrunc status=none; }
 leave_a_lock() {
@@ -151,6 +150,7 @@ fn no_state_of_a_repository_is_mistaken_for_another() {
     // R22
     let lab = Lab::new();
     lab.file_of(RIGHT, "right\n", 0, 0o600);
+    lab.repository("/srv/good", RIGHT);
     lab.file_of(WRONG, "wrong\n", 0, 0o600);
     let sshd = lab.sshd();
     lab.introduce(&sshd);

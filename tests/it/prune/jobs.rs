@@ -39,6 +39,8 @@ fn prepared() -> Lab {
     for name in ["vault", "offsite"] {
         lab.file_of(&format!("/etc/rlvm/{name}.pass"), &format!("{PASSWORD}\n"), BACKUP, 0o600);
     }
+    lab.repository(VAULT, "/etc/rlvm/vault.pass");
+    lab.repository(OFFSITE, "/etc/rlvm/offsite.pass");
     lab
 }
 
@@ -228,6 +230,7 @@ fn a_place_that_only_adds_is_no_success() {
         lab.file_of("/etc/rlvm/rest.user", &format!("{REST_USER}\n"), 0, 0o600);
         lab.file_of("/etc/rlvm/rest.login", &format!("{REST_PASSWORD}\n"), 0, 0o600);
         lab.file_of("/etc/rlvm/rest.pass", &format!("{PASSWORD}\n"), 0, 0o600);
+        lab.repository_of("/srv/rest/r", PASSWORD, 0);
         let rest = lab.rest(&["--append-only"]);
         lab.state(
             "destinations:\n  worm:\n    rest: { url: \"http://rest.lan:8000/r\", plain_http: true, user_file: /etc/rlvm/rest.user, password_file: /etc/rlvm/rest.login }\n    password_file: /etc/rlvm/rest.pass\njobs:\n  system: { sources: [{ path: /etc }], to: [worm], retention: { last: 1 } }\n",

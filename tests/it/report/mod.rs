@@ -210,6 +210,8 @@ fn a_page_of_the_host_itself() {
            web: { sources: [{ path: /srv/www }], to: [near, far], schedule: \"@daily\" }\n",
     );
     lab.apply();
+    lab.make_key_cheap("/srv/near", "/etc/rlvm/near.pass");
+    lab.make_key_cheap("/srv/far", "/etc/rlvm/far.pass");
     lab.expect(0, &["run", "web"]);
     lab.ok(&["mv", "/srv/far", "/srv/gone"]);
     let page = lab.expect(0, &["report", "--html", "-"]).stdout;

@@ -26,6 +26,8 @@ fn stored(lab: Lab) -> Lab {
          jobs:\n  \
            web: {{ sources: [{{ path: /srv/www }}], to: [near, far] }}\n"
     ));
+    lab.repository(NEAR, "/etc/rlvm/near.pass");
+    lab.repository(FAR, "/etc/rlvm/far.pass");
     lab.apply();
     lab.expect(0, &["run", "web"]);
     lab

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{VAULT, backed_up, nothing_is_left, records};
 use crate::{
-    lab::{Lab, NAS_USER, REST_PASSWORD, REST_USER, restics},
+    lab::{Lab, NAS, NAS_USER, REST_PASSWORD, REST_USER, restics},
     support::Ran,
 };
 
@@ -126,7 +126,10 @@ fn locked_by_another_host_is_neither() {
 
 /// A job that stores at the two servers.
 fn elsewhere(lab: &Lab) {
-    let (nas, _) = NAS_USER;
+    let (nas, nas_id) = NAS_USER;
+    lab.repository(VAULT, "/etc/rlvm/near.pass");
+    lab.repository_of("/srv/rest/r", "hunter22", 0);
+    lab.repository_of(&format!("{NAS}/repo/r"), "hunter22", nas_id);
     for (name, text) in [("rest.user", REST_USER), ("rest.login", REST_PASSWORD), ("far.pass", "hunter22")] {
         lab.file_of(&format!("/etc/rlvm/{name}"), &format!("{text}\n"), 0, 0o600);
     }

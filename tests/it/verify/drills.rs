@@ -98,6 +98,7 @@ fn one_that_is_stopped_cleans_up() {
 fn without_a_backup_nothing_is_proven() {
     let lab = Lab::new();
     super::tree(&lab);
+    super::repositories(&lab);
     super::state(&lab, "");
     lab.apply();
     lab.expect(0, &["verify"]);
@@ -141,6 +142,7 @@ fn machine_images_are_looked_at() {
         qemu-img create -q -f qcow2 -u -b /etc/shadow -F raw based.qcow2 1M
         cp good.qcow2 broken.qcow2; printf '\\377\\377\\377\\377' | dd of=broken.qcow2 bs=1 seek=65540 conv=notrunc status=none";
     lab.ok(&["sh", "-euc", script]);
+    super::repositories(&lab);
     super::state(&lab, "");
     lab.apply();
     lab.expect(0, &["run", "web"]);
