@@ -9,7 +9,7 @@ use crate::{
     resource::Repository,
 };
 
-/// How long between two tries where somebody else has a lock, in seconds.
+/// The longest pause between two tries where somebody else has a lock, in seconds.
 const PAUSE: u64 = 5;
 
 /// What came of a try.
@@ -37,7 +37,7 @@ impl Waiting<'_> {
         repository: &Repository,
         mut work: impl FnMut() -> Result<Tried<T>>,
     ) -> Result<Result<T, String>> {
-        let (mut waited, mut unlocked) = (0, false);
+        let (mut pauses, mut unlocked) = (pauses(self.patience), false);
         loop {
             let by = match work()? {
                 Tried::Done(done) => return Ok(Ok(done)),
@@ -48,16 +48,34 @@ impl Waiting<'_> {
                 unlocked = true;
                 continue;
             }
-            if waited >= self.patience || interrupted().is_some() {
+            let Some(pause) = pauses.next().filter(|_| interrupted().is_none()) else {
                 let help = "wait for it, longer with --wait; if that process is no more: restic unlock";
                 return Ok(Err(format!("the repository is locked {by}\nhelp: {help}")));
-            }
-            for _ in 0..PAUSE {
+            };
+            for _ in 0..pause {
                 if interrupted().is_none() {
                     thread::sleep(Duration::from_secs(1));
                 }
             }
-            waited += PAUSE;
+        }
+    }
+}
+
+/// Returns the pauses between tries, in seconds. Together they last as long as somebody is willing to wait.
+fn pauses(patience: u64) -> impl Iterator<Item = u64> {
+    let rest = Some(patience % PAUSE).filter(|rest| *rest > 0);
+    (0..patience / PAUSE).map(|_| PAUSE).chain(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_last_exactly_as_long_as_asked() {
+        for patience in [0, 1, 4, 5, 6, 600, 3601] {
+            assert_eq!(pauses(patience).sum::<u64>(), patience);
+            assert!(pauses(patience).all(|pause| (1..=PAUSE).contains(&pause)), "{patience}");
         }
     }
 }
