@@ -1,14 +1,10 @@
 //! Ends what a dead run has left: its programs, what it held still, what it had open; nothing of anybody else.
 
-use std::{thread, time::Duration};
-
-use super::{Left, Machine};
+use super::{
+    Left, Machine,
+    undo::{NAP, persist},
+};
 use crate::effect::{Cmd, Op};
-
-/// How often an undo is tried.
-const TRIES: u32 = 20;
-/// How long to wait between.
-const NAP: Duration = Duration::from_millis(250);
 
 /// What sweeping came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,18 +33,9 @@ pub fn sweep(left: &Left, host: &dyn Machine) -> Swept {
         swept.left.push(format!("{err:#}"));
     }
     for (_, op) in &left.undo {
-        let mut tries = 1;
-        loop {
-            match host.act(op) {
-                Ok(()) => swept.done.push(op.to_string()),
-                Err(_) if tries < TRIES => {
-                    tries += 1;
-                    thread::sleep(NAP);
-                    continue;
-                }
-                Err(err) => swept.left.push(format!("`{op}`: {err:#}")),
-            }
-            break;
+        match persist(NAP, || host.act(op)) {
+            Ok(()) => swept.done.push(op.to_string()),
+            Err(err) => swept.left.push(format!("`{op}`: {err:#}")),
         }
     }
     swept

@@ -13,8 +13,8 @@ use crate::effect::Op;
 
 /// How often an undo is tried: udev may still have the device of a volume open (lvremove).
 const TRIES: u32 = 20;
-/// How long to wait between.
-const NAP: Duration = Duration::from_millis(250);
+/// How long to wait between two tries.
+pub(super) const NAP: Duration = Duration::from_millis(250);
 
 /// Something that is open, by its number in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) struct Undo<'a> {
     /// Carries out an op.
     act: &'a (dyn Fn(&Op) -> Result<()> + Sync),
     open: Mutex<Vec<(usize, Op)>>,
+    /// How long to wait between two tries.
+    nap: Duration,
 }
 
 impl<'a> Undo<'a> {
@@ -34,7 +36,7 @@ impl<'a> Undo<'a> {
         journal: Option<&'a Mutex<Journal>>,
         act: &'a (dyn Fn(&Op) -> Result<()> + Sync),
     ) -> Self {
-        Self { journal, act, open: Mutex::default() }
+        Self { journal, act, open: Mutex::default(), nap: NAP }
     }
 
     /// Takes down what undoes something that is about to be done.
@@ -69,14 +71,7 @@ impl<'a> Undo<'a> {
     pub(super) fn one(&self, which: Open) -> Result<()> {
         let found = lock(&self.open).iter().find(|(number, _)| *number == which.0).cloned();
         let Some((number, op)) = found else { return Ok(()) };
-        let mut tries = 1;
-        while let Err(err) = (self.act)(&op) {
-            if tries >= TRIES {
-                return Err(err);
-            }
-            tries += 1;
-            thread::sleep(NAP);
-        }
+        persist(self.nap, || (self.act)(&op))?;
         lock(&self.open).retain(|(other, _)| *other != number);
         self.journal.map_or(Ok(()), |journal| lock(journal).undone(number))
     }
@@ -87,6 +82,23 @@ impl<'a> Undo<'a> {
         let failed = open.into_iter().filter_map(|(number, op)| Some((op, self.one(Open(number)).err()?)));
         failed.collect()
     }
+}
+
+/// Carries out an undo, and tries again after a nap while it fails.
+///
+/// # Errors
+///
+/// If the last try fails.
+pub(super) fn persist(nap: Duration, mut undo: impl FnMut() -> Result<()>) -> Result<()> {
+    let mut tries = 1;
+    while let Err(err) = undo() {
+        if tries >= TRIES {
+            return Err(err);
+        }
+        tries += 1;
+        thread::sleep(nap);
+    }
+    Ok(())
 }
 
 /// Takes a lock. Whoever held it when it failed has left a value that is whole.
@@ -128,7 +140,7 @@ mod tests {
             anyhow::ensure!(op.to_string() != "b", "busy");
             Ok(())
         };
-        let undo = Undo::new(None, &act);
+        let undo = Undo { nap: Duration::ZERO, ..Undo::new(None, &act) };
         for name in ["a", "b", "c"] {
             undo.will(&op(name)).unwrap();
         }
