@@ -193,7 +193,7 @@ fn places_elsewhere_are_reached_with_the_kit_alone() {
     lab.apply();
     for (name, path) in [
         ("nas", format!("{NAS}/repo")),
-        ("worm", format!("{WORM}/web01")),
+        ("worm", WORM.into()),
         ("rest", "/srv/rest/web01".into()),
         ("drive", "/srv/drive".into()),
     ] {

@@ -58,7 +58,7 @@ remake() {
 leave_a_lock() {
     restic backup --no-cache -r . --password-file "$password" --stdin </dev/zero >/dev/null 2>&1 & pid=$!
     # Written under another name first.
-    while ! ls locks | grep -qx '[0-9a-f]\{64\}'; do sleep 0.02; done
+    while [ -z "$(find locks -type f -perm 400)" ]; do sleep 0.02; done
     kill -KILL $pid
     rm -rf data index
 }

@@ -147,7 +147,7 @@ fn a_client_stores_and_only_the_server_forgets() {
     // What cannot be forgotten: tried by each restic, whose exit codes differ. 0.14 would try for 45 s each.
     let before = hosts.data();
     for it in &all {
-        restic_within(web, "20", &it.dir, "worm", &["forget", "--keep-last", "1", "--prune"]);
+        restic_within(web, "90", &it.dir, "worm", &["forget", "--keep-last", "1", "--prune"]);
         assert_eq!(snapshots(web, "worm"), all.len(), "{}", it.version);
     }
     for line in before.lines() {

@@ -150,10 +150,10 @@ fn locked(scratch: &Scratch) {
     let mut backup = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     backup.stdin.as_mut().unwrap().write_all(b"x").unwrap();
     let start = Instant::now();
-    // Written under another name first, which goes on while a plan looks.
+    // Written under another name first, and made read-only last: until then a look sees something change.
     let is_there = || {
-        let mut locks = fs::read_dir(scratch.at("/srv/r/locks")).unwrap();
-        locks.any(|lock| lock.unwrap().file_name().len() == 64)
+        let mut locks = fs::read_dir(scratch.at("/srv/r/locks")).unwrap().map(Result::unwrap);
+        locks.any(|lock| lock.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o222 == 0))
     };
     while !is_there() {
         if start.elapsed() > Duration::from_secs(60) {
