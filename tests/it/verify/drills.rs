@@ -10,10 +10,11 @@ use crate::{
     support::require,
 };
 
-/// Puts a restic before the real one that does as it, and then goes on for ever.
+/// Puts a restic before the real one that does as it, says so in /srv/done, and then goes on for ever.
 fn hangs_after(lab: &mut Lab, dir: &str, verb: &str) {
-    let script =
-        format!("#!/bin/sh\n{dir}/restic \"$@\" || exit\ncase $1 in {verb}) exec sleep 600;; esac\n");
+    let script = format!(
+        "#!/bin/sh\n{dir}/restic \"$@\" || exit\ncase $1 in {verb}) touch /srv/done; exec sleep 600;; esac\n"
+    );
     lab.file_of("/srv/bin/restic", &script, 0, 0o755);
     lab.find_by(&format!("/srv/bin:{dir}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
 }
@@ -33,7 +34,7 @@ fn one_that_is_killed_leaves_nothing_after_a_sweep() {
         hangs_after(&mut lab, &dir, "restore");
         let mut verify = lab.command(&["verify", "system", "--to", "vault", "--drill=100"]);
         let mut verify = verify.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        while find(&lab, "large").is_empty() {
+        while !lab.at("/srv/done").exists() {
             assert_eq!(verify.try_wait().unwrap(), None, "{}", version.version);
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -86,7 +87,7 @@ fn one_that_is_stopped_cleans_up() {
     hangs_after(&mut lab, "/usr/bin", "restore");
     let mut verify = lab.command(&["verify", "system", "--to", "vault", "--drill"]);
     let mut verify = verify.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    while find(&lab, "*").is_empty() {
+    while !lab.at("/srv/done").exists() {
         std::thread::sleep(Duration::from_millis(50));
     }
     lab.ok(&["sh", "-c", "kill -TERM $(grep -lx rlvm /proc/[0-9]*/comm | head -1 | cut -d/ -f3)"]);
