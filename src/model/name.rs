@@ -1,10 +1,10 @@
 //! Names: of jobs, destinations and entries, of users, groups and hosts.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, ops::Deref};
 
 use serde::{Deserialize, Serialize};
 
-use super::text::{BadText, word};
+use super::text::{BadText, plain_word};
 
 /// The name of a job, destination, profile, notifier, cron entry or logrotate rule.
 ///
@@ -14,51 +14,79 @@ use super::text::{BadText, word};
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
 
-word!(Name, "rlvm-name", "A name: letters, digits, `-` and `_`, starting with a letter or digit.", "vault");
+plain_word!(
+    Name,
+    check_name,
+    "rlvm-name",
+    "A name: letters, digits, `-` and `_`, starting with a letter or digit.",
+    "vault"
+);
 
 /// A user of the managed host, by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct UserName(String);
+pub struct UserName(AccountText);
 
-word!(UserName, "rlvm-user", "A user of the host, by name.", "root");
+plain_word!(UserName, check_account, "rlvm-user", "A user of the host, by name.", "root");
 
 /// A group of the managed host, by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct GroupName(String);
+pub struct GroupName(AccountText);
 
-word!(GroupName, "rlvm-group", "A group of the host, by name.", "root");
+plain_word!(GroupName, check_account, "rlvm-group", "A group of the host, by name.", "root");
 
 /// A host's own name, as `hostname` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HostName(String);
 
-word!(HostName, "rlvm-host", "A host's name, as `hostname` prints it.", "web01");
+plain_word!(HostName, check_host_name, "rlvm-host", "A host's name, as `hostname` prints it.", "web01");
+
+/// The text of a user's or group's name. Nearly everything is root's, so that name is never copied.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct AccountText(Cow<'static, str>);
+
+const ROOT: &str = "root";
+
+impl From<String> for AccountText {
+    fn from(text: String) -> Self {
+        Self(if text == ROOT { ROOT.into() } else { text.into() })
+    }
+}
+
+impl From<AccountText> for String {
+    fn from(text: AccountText) -> Self {
+        text.0.into()
+    }
+}
+
+impl Deref for AccountText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
 
 const LONGEST_NAME: usize = 63;
 /// useradd(8) refuses longer ones.
 const LONGEST_ACCOUNT: usize = 32;
 
-impl FromStr for Name {
-    type Err = BadText;
-
-    fn from_str(text: &str) -> Result<Self, BadText> {
-        let inner = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) || !text.chars().all(inner) {
-            let why = "must be letters, digits, `-` and `_`, starting with a letter or digit";
-            return Err(BadText::new(text, why));
-        }
-        if text.len() > LONGEST_NAME {
-            return Err(BadText::new(text, format!("is longer than {LONGEST_NAME} characters")));
-        }
-        Ok(Self(text.into()))
+fn check_name(text: &str) -> Result<(), BadText> {
+    let inner = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) || !text.chars().all(inner) {
+        let why = "must be letters, digits, `-` and `_`, starting with a letter or digit";
+        return Err(BadText::new(text, why));
     }
+    if text.len() > LONGEST_NAME {
+        return Err(BadText::new(text, format!("is longer than {LONGEST_NAME} characters")));
+    }
+    Ok(())
 }
 
 /// Checks a user's or group's name by what useradd(8) and systemd accept in their laxer modes.
-fn account(text: &str) -> Result<String, BadText> {
+fn check_account(text: &str) -> Result<(), BadText> {
     let start = |c: char| c.is_ascii_alphabetic() || c == '_';
     let inner = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     let body = text.strip_suffix('$').unwrap_or(text);
@@ -69,73 +97,33 @@ fn account(text: &str) -> Result<String, BadText> {
     if text.len() > LONGEST_ACCOUNT {
         return Err(BadText::new(text, format!("is longer than {LONGEST_ACCOUNT} characters")));
     }
-    Ok(text.into())
+    Ok(())
 }
 
-impl FromStr for UserName {
-    type Err = BadText;
-
-    fn from_str(text: &str) -> Result<Self, BadText> {
-        account(text).map(Self)
+fn check_host_name(text: &str) -> Result<(), BadText> {
+    let part = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('-')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    };
+    if text.len() > 253 || !text.split('.').all(part) {
+        let why = "is no host name: letters, digits and `-`, in parts divided by `.`";
+        return Err(BadText::new(text, why));
     }
+    Ok(())
 }
-
-impl FromStr for GroupName {
-    type Err = BadText;
-
-    fn from_str(text: &str) -> Result<Self, BadText> {
-        account(text).map(Self)
-    }
-}
-
-impl FromStr for HostName {
-    type Err = BadText;
-
-    fn from_str(text: &str) -> Result<Self, BadText> {
-        let part = |part: &str| {
-            !part.is_empty()
-                && !part.starts_with('-')
-                && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
-        };
-        if text.len() > 253 || !text.split('.').all(part) {
-            return Err(BadText::new(
-                text,
-                "is no host name: letters, digits and `-`, in parts divided by `.`",
-            ));
-        }
-        Ok(Self(text.into()))
-    }
-}
-
-macro_rules! plain {
-    ($($Word:ident),*) => {$(
-        impl $Word {
-            /// Returns the name as text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $Word {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    )*};
-}
-plain!(Name, UserName, GroupName, HostName);
 
 impl UserName {
     /// Returns `root`.
     pub fn root() -> Self {
-        Self("root".into())
+        Self(AccountText(ROOT.into()))
     }
 }
 
 impl GroupName {
     /// Returns `root`.
     pub fn root() -> Self {
-        Self("root".into())
+        Self(AccountText(ROOT.into()))
     }
 }
 

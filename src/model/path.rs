@@ -1,10 +1,10 @@
 //! Absolute paths of the managed host.
 
-use std::{fmt, str::FromStr};
+use std::borrow::Borrow;
 
 use serde::{Deserialize, Serialize};
 
-use super::text::{BadText, word};
+use super::text::{BadText, plain_word};
 
 /// An absolute path as the managed host sees it, without `.`, `..`, `//` or a trailing `/`.
 ///
@@ -13,8 +13,9 @@ use super::text::{BadText, word};
 #[serde(try_from = "String", into = "String")]
 pub struct HostPath(String);
 
-word!(
+plain_word!(
     HostPath,
+    check_path,
     "rlvm-path",
     "An absolute path on the host, without `.`, `..` or a trailing `/`.",
     "/srv/backup"
@@ -27,23 +28,24 @@ impl HostPath {
         Self(text.into())
     }
 
-    /// Returns the path as text, with its leading `/`.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// Returns the directory that holds it; `None` for `/`.
     pub fn parent(&self) -> Option<Self> {
-        match self.0.rsplit_once('/')? {
-            (_, "") => None,
-            ("", _) => Some(Self("/".into())),
-            (dir, _) => Some(Self(dir.into())),
-        }
+        self.parent_str().map(|dir| Self(dir.into()))
+    }
+
+    /// Returns the directory that holds it as text; `None` for `/`.
+    pub fn parent_str(&self) -> Option<&str> {
+        above(&self.0)
     }
 
     /// Lists the directories above it, nearest first, without `/`.
     pub fn ancestors(&self) -> impl Iterator<Item = Self> {
-        std::iter::successors(self.parent(), Self::parent).filter(|dir| dir.as_str() != "/")
+        self.ancestors_str().map(|dir| Self(dir.into()))
+    }
+
+    /// Lists the directories above it as text, nearest first, without `/`.
+    pub fn ancestors_str(&self) -> impl Iterator<Item = &str> {
+        std::iter::successors(above(&self.0), |dir| above(dir)).filter(|dir| *dir != "/")
     }
 
     /// Returns its last part; empty for `/`.
@@ -86,42 +88,48 @@ impl HostPath {
             return Err(BadText::new(name, "must be one name, without `/`"));
         }
         let dir = if self.0 == "/" { "" } else { &self.0 };
-        format!("{dir}/{name}").parse()
+        [dir, "/", name].concat().try_into()
     }
 }
 
-impl FromStr for HostPath {
-    type Err = BadText;
-
-    fn from_str(text: &str) -> Result<Self, BadText> {
-        let bad = |why| Err(BadText::new(text, why));
-        if text == "/" {
-            return Ok(Self(text.into()));
-        }
-        if text.is_empty() {
-            return bad("must not be empty: an absolute path is needed");
-        }
-        let Some(rest) = text.strip_prefix('/') else {
-            return bad("must be an absolute path, starting with `/`");
-        };
-        if text.contains(|c: char| c.is_control()) {
-            return bad("must have no control character");
-        }
-        if let Some(clean) = rest.strip_suffix('/').filter(|clean| !clean.ends_with('/')) {
-            let remedy = format!("write `/{clean}`");
-            return Err(BadText::new(text, "must not end in `/`").remedy(remedy));
-        }
-        if rest.split('/').any(|part| matches!(part, "" | "." | "..")) {
-            return bad("must have no empty, `.` or `..` part");
-        }
-        Ok(Self(text.into()))
+/// Returns the directory that holds a path; `None` for `/`.
+fn above(path: &str) -> Option<&str> {
+    match path.rsplit_once('/')? {
+        (_, "") => None,
+        ("", _) => Some("/"),
+        (dir, _) => Some(dir),
     }
 }
 
-impl fmt::Display for HostPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+/// A map by paths can be asked with text.
+impl Borrow<str> for HostPath {
+    fn borrow(&self) -> &str {
+        &self.0
     }
+}
+
+fn check_path(text: &str) -> Result<(), BadText> {
+    let bad = |why| Err(BadText::new(text, why));
+    if text == "/" {
+        return Ok(());
+    }
+    if text.is_empty() {
+        return bad("must not be empty: an absolute path is needed");
+    }
+    let Some(rest) = text.strip_prefix('/') else {
+        return bad("must be an absolute path, starting with `/`");
+    };
+    if text.contains(|c: char| c.is_control()) {
+        return bad("must have no control character");
+    }
+    if let Some(clean) = rest.strip_suffix('/').filter(|clean| !clean.ends_with('/')) {
+        let remedy = format!("write `/{clean}`");
+        return Err(BadText::new(text, "must not end in `/`").remedy(remedy));
+    }
+    if rest.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return bad("must have no empty, `.` or `..` part");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,48 +1,35 @@
 //! Paths that stand for several.
 
-use std::{fmt, str::FromStr};
-
 use serde::{Deserialize, Serialize};
 
-use super::text::{BadText, word};
+use super::text::{BadText, plain_word};
 
 /// An absolute path in which `*`, `?` and `[…]` stand for several, as logrotate reads it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PathPattern(String);
 
-word!(PathPattern, "rlvm-path-pattern", "An absolute path; `*` and `?` allowed.", "/var/log/shop/*.log");
+plain_word!(
+    PathPattern,
+    check_pattern,
+    "rlvm-path-pattern",
+    "An absolute path; `*` and `?` allowed.",
+    "/var/log/shop/*.log"
+);
 
-impl PathPattern {
-    /// Returns the pattern as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
+fn check_pattern(text: &str) -> Result<(), BadText> {
+    let bad = |why| Err(BadText::new(text, why));
+    let Some(rest) = text.strip_prefix('/').filter(|rest| !rest.is_empty()) else {
+        return bad("must be an absolute path, starting with `/`");
+    };
+    // In a rule these would end the name or open a block.
+    if text.contains(|c: char| c.is_control() || "\"'{}\\#".contains(c)) {
+        return bad("must have no quotes, braces, backslashes, `#` or control characters");
     }
-}
-
-impl FromStr for PathPattern {
-    type Err = BadText;
-
-    fn from_str(text: &str) -> Result<Self, BadText> {
-        let bad = |why| Err(BadText::new(text, why));
-        let Some(rest) = text.strip_prefix('/').filter(|rest| !rest.is_empty()) else {
-            return bad("must be an absolute path, starting with `/`");
-        };
-        // In a rule these would end the name or open a block.
-        if text.contains(|c: char| c.is_control() || "\"'{}\\#".contains(c)) {
-            return bad("must have no quotes, braces, backslashes, `#` or control characters");
-        }
-        if rest.split('/').any(|part| matches!(part, "" | "." | "..")) {
-            return bad("must have no empty, `.` or `..` part");
-        }
-        Ok(Self(text.into()))
+    if rest.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return bad("must have no empty, `.` or `..` part");
     }
-}
-
-impl fmt::Display for PathPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+    Ok(())
 }
 
 #[cfg(test)]
