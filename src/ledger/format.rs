@@ -92,8 +92,7 @@ fn read_snapshot(dir: &str, bytes: &[u8]) -> Result<Ledger, Unreadable> {
     if format_version != FORMAT {
         return Err(newer(dir, &Version { format_version, rlvm_version }));
     }
-    if let Some((address, _)) = entries.iter().find(|(address, entry)| entry.resource.address() != **address)
-    {
+    if let Some((address, _)) = entries.iter().find(|(address, entry)| !entry.resource.has_address(address)) {
         return Err(damaged(dir, format!("{dir}/{SNAPSHOT}: {address} stands for something else")));
     }
     Ok(Ledger { host, lineage, serial, entries })

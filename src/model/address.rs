@@ -14,7 +14,7 @@ pub struct Address(String);
 impl Address {
     /// Makes the address of `key` among `kind`.
     pub fn new(kind: &str, key: &str) -> Self {
-        Self(format!("{kind}:{key}"))
+        Self([kind, ":", key].concat())
     }
 
     /// Returns the address as text.

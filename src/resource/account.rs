@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
@@ -121,9 +123,9 @@ impl Kind for Account {
     const NAME: &'static str = "account";
     type Seen = AccountSeen;
 
-    fn key(&self) -> String {
+    fn key(&self) -> Cow<'_, str> {
         let (noun, name, _) = self.noun();
-        format!("{noun}/{name}")
+        format!("{noun}/{name}").into()
     }
 
     fn path(&self) -> Option<&HostPath> {

@@ -3,7 +3,7 @@
 //! They lie in a place of root's and not in the account's home: there the account could add to them. What stands in its
 //! home is left alone, and is told, since sshd no longer reads it.
 
-use std::{collections::BTreeSet, fmt::Write};
+use std::{borrow::Cow, collections::BTreeSet, fmt::Write};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -155,8 +155,8 @@ impl Kind for AuthorizedKeys {
     const NAME: &'static str = "authorized_keys";
     type Seen = AuthorizedKeysSeen;
 
-    fn key(&self) -> String {
-        self.user.to_string()
+    fn key(&self) -> Cow<'_, str> {
+        self.user.as_str().into()
     }
 
     fn path(&self) -> Option<&HostPath> {
@@ -305,7 +305,7 @@ mod tests {
             let it = declared(dir, access, from);
             let line = it.file.text.lines().nth(1).unwrap();
             assert_eq!(line, format!("{options} {KEY} a b"));
-            assert_eq!((it.file.path.as_str(), it.key().as_str()), ("/etc/ssh/rlvm/keys/web01", "web01"));
+            assert_eq!((it.file.path.as_str(), &*it.key()), ("/etc/ssh/rlvm/keys/web01", "web01"));
         }
     }
 

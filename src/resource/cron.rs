@@ -1,5 +1,7 @@
 //! Cron entries, one file each in /etc/cron.d.
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -54,7 +56,7 @@ impl CronFile {
     /// If the name is none that cron reads.
     pub fn new(name: &str, whose: &str, line: &CronLine<'_>) -> Result<Self, BadText> {
         let name: Name = name.parse()?;
-        let path = format!("/etc/cron.d/{name}").parse()?;
+        let path = format!("/etc/cron.d/{name}").try_into()?;
         // In a command cron takes `%` for a newline (crontab(5)).
         let command = line.command.replace('%', "\\%");
         let CronLine { schedule, user, .. } = line;
@@ -70,8 +72,8 @@ impl Kind for CronFile {
     const NAME: &'static str = "cron";
     type Seen = FileSeen;
 
-    fn key(&self) -> String {
-        self.0.path.name().to_owned()
+    fn key(&self) -> Cow<'_, str> {
+        self.0.path.name().into()
     }
 
     fn path(&self) -> Option<&HostPath> {
@@ -133,6 +135,6 @@ mod tests {
         assert!(CronFile::new("a.b", "x", &line).is_err());
         let file = CronFile::new("rlvm-web", "x", &line).unwrap();
         // `web` never matches `web2`: the file is named whole.
-        assert_eq!((file.key().as_str(), file.0.path.as_str()), ("rlvm-web", "/etc/cron.d/rlvm-web"));
+        assert_eq!((&*file.key(), file.0.path.as_str()), ("rlvm-web", "/etc/cron.d/rlvm-web"));
     }
 }

@@ -4,6 +4,8 @@
 //! and the block sets none. What stands below is the user's, is kept byte for byte, and is looked at by its digest
 //! alone: people write passwords into crontabs.
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
@@ -129,8 +131,8 @@ impl Kind for Crontab {
         self.names.iter().map(|name| format!("schedule/{name}")).collect()
     }
 
-    fn key(&self) -> String {
-        self.user.to_string()
+    fn key(&self) -> Cow<'_, str> {
+        self.user.as_str().into()
     }
 
     fn path(&self) -> Option<&HostPath> {

@@ -1,5 +1,7 @@
 //! A directory with its owner, group and mode; one that must be a mount point, if said.
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -106,8 +108,8 @@ impl Kind for Directory {
     const NAME: &'static str = "directory";
     type Seen = DirectorySeen;
 
-    fn key(&self) -> String {
-        self.path.to_string()
+    fn key(&self) -> Cow<'_, str> {
+        self.path.as_str().into()
     }
 
     fn path(&self) -> Option<&HostPath> {

@@ -5,6 +5,8 @@
 
 mod trust;
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
@@ -175,8 +177,8 @@ impl Kind for Engine {
     const NAME: &'static str = "restic";
     type Seen = EngineSeen;
 
-    fn key(&self) -> String {
-        self.version.to_string()
+    fn key(&self) -> Cow<'_, str> {
+        self.version.to_string().into()
     }
 
     fn path(&self) -> Option<&HostPath> {

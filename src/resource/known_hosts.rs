@@ -4,7 +4,7 @@
 //! error: rlvm does not decide which of the two is right. A foreign `@cert-authority` is none, since the block in the
 //! configuration asks for no certificate.
 
-use std::fmt::Write;
+use std::{borrow::Cow, fmt::Write};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -90,8 +90,8 @@ impl Kind for KnownHosts {
     const NAME: &'static str = "known_hosts";
     type Seen = FileSeen;
 
-    fn key(&self) -> String {
-        self.block.path.to_string()
+    fn key(&self) -> Cow<'_, str> {
+        self.block.path.as_str().into()
     }
 
     fn path(&self) -> Option<&HostPath> {

@@ -1,5 +1,7 @@
 //! Logrotate rules, one file each in /etc/logrotate.d.
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -197,8 +199,8 @@ impl Kind for LogrotateFile {
     const NAME: &'static str = "logrotate";
     type Seen = LogrotateSeen;
 
-    fn key(&self) -> String {
-        self.file.path.name().to_owned()
+    fn key(&self) -> Cow<'_, str> {
+        self.file.path.name().into()
     }
 
     fn path(&self) -> Option<&HostPath> {
@@ -252,7 +254,7 @@ mod tests {
 
     fn text(json: serde_json::Value) -> String {
         let file = LogrotateFile::new(&"shop".parse().unwrap(), "rule shop", &spec(json)).unwrap();
-        assert_eq!((file.key().as_str(), file.file.path.as_str()), ("shop", "/etc/logrotate.d/shop"));
+        assert_eq!((&*file.key(), file.file.path.as_str()), ("shop", "/etc/logrotate.d/shop"));
         file.file.text
     }
 

@@ -33,6 +33,8 @@ mod undeclared;
 mod unit;
 mod writable;
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -92,7 +94,7 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
     type Seen: Clone + PartialEq + Serialize + DeserializeOwned;
 
     /// Tells it from others of its kind.
-    fn key(&self) -> String;
+    fn key(&self) -> Cow<'_, str>;
 
     /// Where it stands in the file system; the directories above are needed, and nothing is made below a mount
     /// point that is not mounted.
@@ -235,6 +237,11 @@ macro_rules! kinds {
             /// Returns its address.
             pub fn address(&self) -> Address {
                 match self { $(Self::$Kind(it) => Address::new($Kind::NAME, &it.key()),)* }
+            }
+
+            /// Says whether this is its address.
+            pub fn has_address(&self, address: &Address) -> bool {
+                match self { $(Self::$Kind(it) => address.kind() == $Kind::NAME && address.key() == it.key(),)* }
             }
 
             /// See [`Kind::path`].

@@ -3,6 +3,8 @@
 //! Two tools that both freeze the same volumes, or prune the same repository, are found out at night, so they are
 //! said by day. What a line holds beside the tool's name is not kept: people write passwords into crontabs.
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
@@ -75,7 +77,7 @@ impl Kind for OtherBackups {
     const NAME: &'static str = "other_backups";
     type Seen = Vec<OtherBackup>;
 
-    fn key(&self) -> String {
+    fn key(&self) -> Cow<'_, str> {
         "schedules".into()
     }
 

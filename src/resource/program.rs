@@ -1,5 +1,7 @@
 //! A program that the night calls. It is looked at, not installed.
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
@@ -62,8 +64,8 @@ impl Kind for Program {
     /// Whether it is there, and can be run. In a tree it may come later: then nothing is asked.
     type Seen = bool;
 
-    fn key(&self) -> String {
-        self.at.to_string()
+    fn key(&self) -> Cow<'_, str> {
+        self.at.as_str().into()
     }
 
     fn path(&self) -> Option<&HostPath> {

@@ -1,5 +1,7 @@
 //! How much of its file system a client's account may fill. It is looked at, not set.
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +28,8 @@ impl Kind for Quota {
     /// In bytes; nothing where the file system has no quotas.
     type Seen = Option<host::Quota>;
 
-    fn key(&self) -> String {
-        self.user.to_string()
+    fn key(&self) -> Cow<'_, str> {
+        self.user.as_str().into()
     }
 
     fn path(&self) -> Option<&HostPath> {

@@ -5,6 +5,8 @@ mod look;
 mod remote;
 mod state;
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
@@ -58,8 +60,8 @@ impl Kind for Repository {
     const NAME: &'static str = "repository";
     type Seen = RepositorySeen;
 
-    fn key(&self) -> String {
-        self.name.to_string()
+    fn key(&self) -> Cow<'_, str> {
+        self.name.as_str().into()
     }
 
     fn path(&self) -> Option<&HostPath> {

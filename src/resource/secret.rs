@@ -1,5 +1,7 @@
 //! A file that holds a secret: a repository's password, an environment file. Its content is never looked at.
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
@@ -74,8 +76,8 @@ impl Kind for Secret {
     const NAME: &'static str = "secret";
     type Seen = SecretSeen;
 
-    fn key(&self) -> String {
-        self.file.0.to_string()
+    fn key(&self) -> Cow<'_, str> {
+        self.file.0.as_str().into()
     }
 
     fn path(&self) -> Option<&HostPath> {

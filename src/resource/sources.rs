@@ -4,7 +4,7 @@
 //! A host may be set up before its data is there. So what is missing is a warning, and the run refuses it; what cannot
 //! come right by itself is an error. All jobs are one resource, so that volumes are asked for once.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -52,7 +52,7 @@ impl Kind for Sources {
     /// What is wrong. In a tree nothing is: it is another machine's ground.
     type Seen = Vec<Unsound>;
 
-    fn key(&self) -> String {
+    fn key(&self) -> Cow<'_, str> {
         "jobs".into()
     }
 

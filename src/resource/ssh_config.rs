@@ -4,7 +4,7 @@
 //! person wrote below for all hosts does not weaken it. It ends in `Match all`, so that what follows it is read as if
 //! the block were not there.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -173,8 +173,8 @@ impl Kind for SshConfig {
     const NAME: &'static str = "ssh_config";
     type Seen = FileSeen;
 
-    fn key(&self) -> String {
-        self.block.path.to_string()
+    fn key(&self) -> Cow<'_, str> {
+        self.block.path.as_str().into()
     }
 
     fn path(&self) -> Option<&HostPath> {

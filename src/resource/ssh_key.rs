@@ -1,5 +1,7 @@
 //! An SSH key pair: made where there is none, and never written over; or a person's own, that is only looked at.
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
@@ -203,8 +205,8 @@ impl Kind for SshKey {
     const NAME: &'static str = "ssh_key";
     type Seen = SshKeySeen;
 
-    fn key(&self) -> String {
-        self.path.to_string()
+    fn key(&self) -> Cow<'_, str> {
+        self.path.as_str().into()
     }
 
     fn path(&self) -> Option<&HostPath> {

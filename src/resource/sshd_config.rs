@@ -6,7 +6,7 @@
 
 mod words;
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -181,8 +181,8 @@ impl Kind for SshdConfig {
     const NAME: &'static str = "sshd_config";
     type Seen = SshdSeen;
 
-    fn key(&self) -> String {
-        self.file.path.to_string()
+    fn key(&self) -> Cow<'_, str> {
+        self.file.path.as_str().into()
     }
 
     fn path(&self) -> Option<&HostPath> {

@@ -1,7 +1,7 @@
 //! What stands beside that which is declared, and is not: repositories, and accounts of clients. On a host that was set up
 //! by hand it is what a state has still to be told of, or what may go. It is looked for, and never touched.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -75,8 +75,8 @@ impl Kind for Undeclared {
     const NAME: &'static str = "undeclared";
     type Seen = UndeclaredSeen;
 
-    fn key(&self) -> String {
-        self.directory.to_string()
+    fn key(&self) -> Cow<'_, str> {
+        self.directory.as_str().into()
     }
 
     fn path(&self) -> Option<&HostPath> {

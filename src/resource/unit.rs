@@ -8,6 +8,8 @@ mod look;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
@@ -249,8 +251,8 @@ impl Kind for Unit {
     const NAME: &'static str = "unit";
     type Seen = UnitSeen;
 
-    fn key(&self) -> String {
-        self.name().to_owned()
+    fn key(&self) -> Cow<'_, str> {
+        self.name().into()
     }
 
     fn path(&self) -> Option<&HostPath> {

@@ -1,6 +1,8 @@
 //! Whether a user who is not root can make and keep something where it is declared. It is looked at, before apply would
 //! find it out half-way.
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +31,8 @@ impl Kind for Writable {
     /// What only root could do; nothing, if all is well.
     type Seen = Option<String>;
 
-    fn key(&self) -> String {
-        self.of.to_string()
+    fn key(&self) -> Cow<'_, str> {
+        self.of.to_string().into()
     }
 
     fn path(&self) -> Option<&HostPath> {

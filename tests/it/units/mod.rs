@@ -263,7 +263,7 @@ fn a_users_units_are_fine_too() {
             lingers: None,
         };
         let Diff::Create(Edit { text: Some((_, text)), .. }) = unit.diff(&seen) else { panic!("{unit:?}") };
-        let file = scratch.beside("user").join(unit.key());
+        let file = scratch.beside("user").join(&*unit.key());
         fs::write(&file, text).unwrap();
         files.push(file.to_str().unwrap().to_owned());
     }
