@@ -1,11 +1,11 @@
 //! Resources as they are declared, each once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, btree_map::Entry};
 
 use crate::{
     effect::Owner,
     model::{Address, GroupName, HostPath, Mode, UserName},
-    resource::{Directory, Finding, OnRemove, Resource, Severity},
+    resource::{Directory, Finding, Kind as _, OnRemove, Resource, Severity},
 };
 
 /// A resource with what the state says of how to treat it.
@@ -45,13 +45,12 @@ pub struct Expanded {
 impl Expanded {
     /// Declares a resource. The same one twice is one; two that differ are an error.
     pub(super) fn add(&mut self, declared: Declared) {
-        let address = declared.resource.address();
-        match self.resources.get(&address) {
-            None => drop(self.resources.insert(address, declared)),
-            Some(there) if there.resource == declared.resource => {}
-            Some(_) => {
+        match self.resources.entry(declared.resource.address()) {
+            Entry::Vacant(place) => drop(place.insert(declared)),
+            Entry::Occupied(there) if there.get().resource == declared.resource => {}
+            Entry::Occupied(there) => {
                 let message = "declared twice, and differently".to_owned();
-                self.findings.push(Finding::new(Severity::Error, address, message));
+                self.findings.push(Finding::new(Severity::Error, there.key(), message));
             }
         }
     }
@@ -83,52 +82,61 @@ impl Expanded {
 
     /// Declares the directories above all that is declared: made where there are none, else left as they are.
     pub(super) fn add_directories_above(&mut self) {
-        let mut missing = BTreeMap::new();
-        for declared in self.resources.values() {
-            for dir in declared.resource.path().into_iter().flat_map(HostPath::ancestors) {
-                let address = Address::new("directory", dir.as_str());
-                // Whatever is declared has had its own directories walked already, or will have.
-                if self.resources.contains_key(&address) || missing.contains_key(&address) {
-                    break;
-                }
+        let declared = self.directories();
+        let mut missing: BTreeMap<HostPath, Owner> = BTreeMap::new();
+        for path in self.resources.values().filter_map(|declared| declared.resource.path()) {
+            // Whatever is declared has had its own directories walked already, or will have.
+            let known = |dir: &&str| declared.contains_key(dir) || missing.contains_key(*dir);
+            let unknown = path.ancestors_str().take_while(|dir| !known(dir)).count();
+            for dir in path.ancestors().take(unknown) {
                 // Below a directory of a user's it is that user's too: nobody goes through one into another's.
-                let owner =
-                    self.directory_above(&dir).map_or_else(|| self.keeper(), |above| above.owner.clone());
-                let (mode, mounted) = (Mode::new(0o755), false);
-                let made = Directory { path: dir, owner, mode, mounted, implied: true };
-                missing.insert(address, Declared::plain(made));
+                let above = nearest_above(&dir, &declared);
+                let owner = above.map_or_else(|| self.keeper(), |above| above.owner.clone());
+                missing.insert(dir, owner);
             }
         }
-        self.resources.extend(missing);
+        for (path, owner) in missing {
+            let (mode, mounted) = (Mode::new(0o755), false);
+            let made = Declared::plain(Directory { path, owner, mode, mounted, implied: true });
+            self.resources.insert(made.resource.address(), made);
+        }
     }
 
     /// Refuses directories that lie in one of another, unprivileged user's: that user could put anything in their
     /// place, so `host` would not go there.
     pub(super) fn refuse_descents(&mut self) {
         let mut found = Vec::new();
-        for declared in self.resources.values() {
-            let Resource::Directory(directory) = &declared.resource else { continue };
-            let Some(above) = self.directory_above(&directory.path) else { continue };
+        let directories = self.directories();
+        for directory in directories.values() {
+            let Some(above) = nearest_above(&directory.path, &directories) else { continue };
             let (user, owner) = (&above.owner.user, &directory.owner.user);
             if *user != UserName::root() && user != owner {
                 let message = format!(
                     "it belongs to {owner}, and lies in {}, whose owner {user} could put anything in its place",
                     above.path
                 );
-                let finding = Finding::new(Severity::Error, declared.resource.address(), message);
+                let finding = Finding::new(
+                    Severity::Error,
+                    Address::new(Directory::NAME, directory.path.as_str()),
+                    message,
+                );
                 found.push(finding.remedy(format!("give both to {user}, or put it elsewhere")));
             }
         }
         self.findings.extend(found);
     }
 
-    /// Finds the nearest directory above that is declared.
-    fn directory_above(&self, path: &HostPath) -> Option<&Directory> {
-        path.ancestors().find_map(|dir| {
-            match &self.resources.get(&Address::new("directory", dir.as_str()))?.resource {
-                Resource::Directory(directory) => Some(directory),
-                _ => None,
-            }
-        })
+    /// Lists the directories that are declared, by path.
+    fn directories(&self) -> HashMap<&str, &Directory> {
+        let all = self.resources.values().filter_map(|declared| match &declared.resource {
+            Resource::Directory(directory) => Some((directory.path.as_str(), directory)),
+            _ => None,
+        });
+        all.collect()
     }
+}
+
+/// Finds the nearest directory above a path that is declared.
+fn nearest_above<'a>(path: &HostPath, directories: &HashMap<&str, &'a Directory>) -> Option<&'a Directory> {
+    path.ancestors_str().find_map(|dir| directories.get(dir).copied())
 }

@@ -12,10 +12,13 @@ use crate::{
 /// Refuses a plan that would stop managing more than half of what is managed, unless that is allowed: an include
 /// that went missing, or a wrong file, looks just like it.
 pub(super) fn mass_removal(survey: &Survey<'_>, ledger: Option<&Ledger>, options: &Options, plan: &mut Plan) {
-    // What is only needed by something else comes and goes with it: it would water the count down.
     let Some(ledger) = ledger else { return };
+    if options.allow_mass_removal || plan.changes.is_empty() {
+        return;
+    }
+    // What is only needed by something else comes and goes with it: it would water the count down.
     let counts = |address: &Address| ledger.entries.get(address).is_some_and(|it| it.resource.is_asked_for());
-    let managed = ledger.entries.keys().filter(|address| counts(address)).count();
+    let managed = ledger.entries.values().filter(|it| it.resource.is_asked_for()).count();
     let leaves = |change: &&super::Change| {
         change.actions.iter().any(|action| matches!(action, Action::Delete | Action::Forget))
     };
@@ -30,7 +33,7 @@ pub(super) fn mass_removal(survey: &Survey<'_>, ledger: Option<&Ledger>, options
     };
     let gone = |change: &&super::Change| counts(&change.address) && !replaced(&change.address);
     let going = plan.changes.iter().filter(leaves).filter(gone).count();
-    if options.allow_mass_removal || going * 2 <= managed || going == 0 {
+    if going * 2 <= managed || going == 0 {
         return;
     }
     let message = format!("{going} of the {managed} resources that rlvm manages here would go");

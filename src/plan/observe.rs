@@ -79,9 +79,13 @@ pub fn observe(survey: &Survey<'_>, looking: &Looking<'_>) -> Result<Vec<Seen>> 
         }
         work(&busy);
     });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_unstable_by_key(|(index, _)| *index);
-    done.into_iter().map(|(index, seen)| seen.with_context(|| format!("{}", items[index].address))).collect()
+    let mut seen: Vec<Option<Result<Seen>>> = items.iter().map(|_| None).collect();
+    for (index, look) in done.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        seen[index] = Some(look);
+    }
+    // Of several errors the first item's is told, whichever came first.
+    let seen = seen.into_iter().flatten().zip(items);
+    seen.map(|(look, item)| look.with_context(|| format!("{}", item.address))).collect()
 }
 
 /// Tasks that threads take one after the other.

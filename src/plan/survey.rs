@@ -64,18 +64,21 @@ impl<'a> Survey<'a> {
         let old_name: BTreeMap<&Address, &Address> =
             renamed.iter().map(|(was, address)| (*address, *was)).collect();
         let mut items = Vec::with_capacity(expanded.resources.len());
+        // Both are in the order of addresses: one pass puts them side by side.
+        let mut entries = ledger.entries.iter().peekable();
+        let undeclared = |(address, entry): (&'a Address, &'a Entry)| {
+            let item = Item { address, declared: None, entry: Some(entry), was: None };
+            (!renamed.contains_key(address)).then_some(item)
+        };
         for (address, declared) in &expanded.resources {
+            let before = std::iter::from_fn(|| entries.next_if(|(known, _)| *known < address));
+            items.extend(before.filter_map(undeclared));
+            let own = entries.next_if(|(known, _)| *known == address).map(|(_, entry)| entry);
             let was = old_name.get(address).copied();
-            let entry = ledger.entries.get(was.unwrap_or(address));
+            let entry = own.or_else(|| ledger.entries.get(was?));
             items.push(Item { address, declared: Some(declared), entry, was });
         }
-        let undeclared = |address: &&Address| {
-            !expanded.resources.contains_key(*address) && !renamed.contains_key(*address)
-        };
-        for address in ledger.entries.keys().filter(undeclared) {
-            items.push(Item { address, declared: None, entry: ledger.entries.get(address), was: None });
-        }
-        items.sort_unstable_by_key(|item| item.address);
+        items.extend(entries.filter_map(undeclared));
         let survey = Self { items };
         if targets.is_empty() { Ok(survey) } else { survey.only(targets) }
     }

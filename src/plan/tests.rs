@@ -346,3 +346,33 @@ fn the_restic_that_was_used_waits_for_the_one_that_is() {
     };
     assert_eq!(waits(&world.plan()), [("0.18.0", vec![]), ("0.17.3", vec!["0.18.0"])]);
 }
+
+#[test]
+fn declared_and_known_stand_side_by_side_in_order() {
+    let address = |path: &str| Address::new("directory", path);
+    let mut renamed = Declared::plain(directory("/c", 0o700));
+    renamed.was = vec![address("/z")];
+    let declared =
+        [Declared::plain(directory("/b", 0o700)), renamed, Declared::plain(directory("/d", 0o700))];
+    let resources = declared.into_iter().map(|it| (it.resource.address(), it)).collect();
+    let expanded = Expanded { resources, ..Expanded::default() };
+    let mut ledger = Ledger::new("web01".parse().unwrap(), "l".into());
+    for path in ["/a", "/aa", "/d", "/e", "/z"] {
+        ledger.entries.insert(address(path), entry(directory(path, 0o700), Origin::Made));
+    }
+    let survey = Survey::new(&expanded, &ledger, &[]).unwrap();
+    let shown: Vec<_> = survey
+        .items
+        .iter()
+        .map(|item| (item.address.key(), item.declared.is_some(), item.entry.is_some(), item.was.is_some()))
+        .collect();
+    let expected = [
+        ("/a", false, true, false),
+        ("/aa", false, true, false),
+        ("/b", true, false, false),
+        ("/c", true, true, true),
+        ("/d", true, true, false),
+        ("/e", false, true, false),
+    ];
+    assert_eq!(shown, expected);
+}
