@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     ffi::CString,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use anyhow::{Context, Result};
@@ -29,7 +29,7 @@ pub(super) struct Accounts {
     /// The tree whose files are read; `None` is the running system, with all its name services.
     tree: Option<PathBuf>,
     files: Mutex<Option<Arc<Files>>>,
-    names: Mutex<HashMap<(Of, u32), String>>,
+    names: RwLock<HashMap<(Of, u32), String>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,12 +48,12 @@ struct Files {
 impl Accounts {
     pub(super) fn new(running: bool, root: &Path) -> Self {
         let tree = if running { None } else { Some(root.to_owned()) };
-        Self { tree, files: Mutex::default(), names: Mutex::default() }
+        Self { tree, files: Mutex::default(), names: RwLock::default() }
     }
 
     /// Forgets what was looked up: a program may have made users since.
     pub(super) fn forget(&self) {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.names.write().unwrap_or_else(PoisonError::into_inner).clear();
         *self.files.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -139,11 +139,12 @@ impl Accounts {
     }
 
     fn name(&self, of: Of, id: u32) -> String {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        names
-            .entry((of, id))
-            .or_insert_with(|| self.look_up(of, id).unwrap_or_else(|| id.to_string()))
-            .clone()
+        let known = self.names.read().unwrap_or_else(PoisonError::into_inner).get(&(of, id)).cloned();
+        known.unwrap_or_else(|| {
+            let name = self.look_up(of, id).unwrap_or_else(|| id.to_string());
+            self.names.write().unwrap_or_else(PoisonError::into_inner).insert((of, id), name.clone());
+            name
+        })
     }
 
     fn look_up(&self, of: Of, id: u32) -> Option<String> {

@@ -79,11 +79,11 @@ impl<'a> Look<'a> {
 
     /// Opens a regular file to be read; else says what is there.
     fn open(&self, path: &HostPath) -> Result<(Entry, Option<File>)> {
-        let Some(parent) = path.parent() else {
+        if path.parent_str().is_none() {
             return Ok((self.entry(path)?, None));
-        };
+        }
         let mut cursor = self.cursor.borrow_mut();
-        let fd = match cursor.go(self.real, &parent)? {
+        let fd = match cursor.go_above(self.real, path)? {
             Way::There(fd) => fd,
             Way::Absent => return Ok((Entry::Absent, None)),
             Way::Blocked(why) => return Ok((Entry::Blocked(why), None)),
@@ -113,10 +113,10 @@ impl<'a> Look<'a> {
 
 impl Observe for Look<'_> {
     fn entry(&self, path: &HostPath) -> Result<Entry> {
-        let Some(parent) = path.parent() else {
+        if path.parent_str().is_none() {
             return Ok(self.of_stat(&fstat(&self.real.root_fd)?));
-        };
-        let stat = match self.cursor.borrow_mut().go(self.real, &parent)? {
+        }
+        let stat = match self.cursor.borrow_mut().go_above(self.real, path)? {
             Way::There(fd) => match fstatat(fd, path.name(), AtFlags::AT_SYMLINK_NOFOLLOW) {
                 Ok(stat) => stat,
                 Err(Errno::ENOENT) => return Ok(Entry::Absent),

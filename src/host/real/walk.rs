@@ -43,18 +43,27 @@ pub(in crate::host) enum Way<'a> {
 pub(in crate::host) struct Cursor {
     steps: Vec<Step>,
     /// The directory that was asked for, which a link may have led elsewhere.
-    asked: Option<HostPath>,
+    asked: Option<String>,
 }
 
 impl Cursor {
     /// Goes to a directory.
     pub(in crate::host) fn go<'a>(&'a mut self, real: &'a Real, dir: &HostPath) -> Result<Way<'a>> {
-        if self.asked.as_ref() != Some(dir) {
+        self.go_to(real, dir.as_str())
+    }
+
+    /// Goes to the directory that holds a path; `/` lies in itself.
+    pub(in crate::host) fn go_above<'a>(&'a mut self, real: &'a Real, path: &HostPath) -> Result<Way<'a>> {
+        self.go_to(real, path.parent_str().unwrap_or("/"))
+    }
+
+    fn go_to<'a>(&'a mut self, real: &'a Real, dir: &str) -> Result<Way<'a>> {
+        if self.asked.as_deref() != Some(dir) {
             self.asked = None;
             if let Some(stop) = self.walk(real, dir)? {
                 return Ok(stop);
             }
-            self.asked = Some(dir.clone());
+            self.asked = Some(dir.to_owned());
         }
         Ok(Way::There(self.here(real)))
     }
@@ -68,11 +77,12 @@ impl Cursor {
         self.steps.iter().map(|step| format!("/{}", step.name)).collect()
     }
 
-    fn walk(&mut self, real: &Real, dir: &HostPath) -> Result<Option<Way<'static>>> {
-        let same = self.steps.iter().zip(dir.parts()).take_while(|(step, part)| step.name == **part).count();
+    fn walk(&mut self, real: &Real, dir: &str) -> Result<Option<Way<'static>>> {
+        let parts = || dir.split('/').filter(|part| !part.is_empty());
+        let same = self.steps.iter().zip(parts()).take_while(|(step, part)| step.name == **part).count();
         self.steps.truncate(same);
         // Nearest last, so that a link's target can be put on top.
-        let mut left: Vec<String> = dir.parts().skip(same).map(Into::into).collect();
+        let mut left: Vec<String> = parts().skip(same).map(Into::into).collect();
         left.reverse();
         let mut links = 0;
         while let Some(part) = left.pop() {
