@@ -8,7 +8,8 @@ use super::{
     Defaults, State, check,
     include::Reader,
     problem::{Problem, Problems},
-    profile, schema, shape,
+    profile,
+    shape::{self, Rules},
     tree::{Files, Node},
     vars::Vars,
 };
@@ -59,13 +60,20 @@ pub fn load_with(
     read: &mut dyn FnMut(&str) -> anyhow::Result<String>,
 ) -> Result<Loaded, Problems> {
     let mut reader = Reader { read, files: Files::default(), problems: Vec::new(), holes: false };
-    let root = reader.load(entry);
+    // The schema takes some milliseconds, and needs nothing of the files.
+    let (root, rules) = std::thread::scope(|scope| {
+        let rules = scope.spawn(Rules::new);
+        let root = reader.load(entry);
+        (root, rules.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
     let Reader { files, mut problems, holes, .. } = reader;
     // Of what a missing file would have said, all else would be found missing.
     let Some(mut root) = root.filter(|_| !holes) else { return Err(Problems::new(problems)) };
     let known = replace_vars(&mut root, &files, &mut problems);
     profile::apply(&mut root, &files, &mut problems);
-    let state = match understand(&root, defaults, &files, &known, &mut problems) {
+    let understood =
+        rules.and_then(|rules| understand(&root, defaults, &rules, &files, &known, &mut problems));
+    let state = match understood {
         Ok(state) => state,
         Err(err) => {
             let message = format!("rlvm cannot make sense of this, which is a fault of rlvm: {err:#}");
@@ -98,12 +106,13 @@ fn replace_vars(root: &mut Node, files: &Files, problems: &mut Vec<Problem>) -> 
 fn understand(
     root: &Node,
     defaults: &Defaults,
+    rules: &Rules,
     files: &Files,
     known: &BTreeSet<super::tree::Place>,
     problems: &mut Vec<Problem>,
 ) -> anyhow::Result<State> {
     let mut value = root.to_value();
-    let (wrong, pruned) = shape::check(root, &mut value, &schema::schema(), files, known)?;
+    let (wrong, pruned) = shape::check(root, &mut value, rules, files, known);
     problems.extend(wrong);
     strip(&mut value);
     defaults.put_into(&mut value);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     explain::{self, Said},
     problem::Problem,
-    suggest,
+    schema, suggest,
     tree::{Files, Found, Node, Place},
 };
 use crate::model::FORMATS;
@@ -40,7 +40,22 @@ impl Pruned {
     }
 }
 
-/// The compiled schema; the words are checked by the very parsers that read them.
+/// The schema, and the validator made of it.
+pub(super) struct Rules {
+    schema: Value,
+    validator: Validator,
+}
+
+impl Rules {
+    /// Makes the schema and compiles it.
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let schema = schema::schema();
+        let validator = validator(&schema)?;
+        Ok(Self { schema, validator })
+    }
+}
+
+/// Compiles the schema; the words are checked by the very parsers that read them.
 pub(super) fn validator(schema: &Value) -> anyhow::Result<Validator> {
     let options = jsonschema::options().should_validate_formats(true);
     let options = FORMATS.iter().fold(options, |options, format| {
@@ -55,13 +70,12 @@ pub(super) fn validator(schema: &Value) -> anyhow::Result<Validator> {
 pub(super) fn check(
     root: &Node,
     value: &mut Value,
-    schema: &Value,
+    Rules { schema, validator }: &Rules,
     files: &Files,
     known: &BTreeSet<Place>,
-) -> anyhow::Result<(Vec<Problem>, Pruned)> {
-    let validator = validator(schema)?;
+) -> (Vec<Problem>, Pruned) {
     if validator.is_valid(value) {
-        return Ok((Vec::new(), Pruned::default()));
+        return (Vec::new(), Pruned::default());
     }
     let mut shape = Shape { root, schema, files, unknown: BTreeMap::new() };
     let errors: Vec<ValidationError<'_>> = validator.iter_errors(value).collect();
@@ -93,7 +107,7 @@ pub(super) fn check(
             break;
         }
     }
-    Ok((problems, pruned))
+    (problems, pruned)
 }
 
 struct Shape<'a> {

@@ -36,6 +36,22 @@ fn job(text: &str, name: &str) -> Job {
 }
 
 #[test]
+fn a_key_is_found_twice_in_small_and_large_maps_in_any_order() {
+    for count in [2, 3, 8, 9, 40] {
+        for falling in [false, true] {
+            let key = |n: u32| format!("v{:02}", if falling { count - n } else { n });
+            let vars: Vec<String> = (0..count).map(|n| format!("{}: a", key(n))).collect();
+            let whole =
+                |vars: &[String]| format!("version: 1\nhost: web01\nvars: {{ {} }}\n", vars.join(", "));
+            assert!(!problems(&whole(&vars)).contains("twice"), "{count} {falling}");
+            let again = format!("`{}` stands there twice", key(0));
+            let twice: Vec<String> = vars.iter().chain(&vars[..1]).cloned().collect();
+            assert!(problems(&whole(&twice)).contains(&again), "{count} {falling}");
+        }
+    }
+}
+
+#[test]
 fn a_job_is_its_own_words_over_the_profile_over_defaults() {
     let text = "
 defaults: { nice: 1, timeout: 1h, to: [disk], retention: { daily: 1 }, hooks: { after: [{ run: a }] } }

@@ -56,7 +56,7 @@ impl Vars {
         wrong: &mut dyn FnMut(Place, Problem),
     ) {
         match &mut node.what {
-            What::Scalar { text, .. } if !text.contains("${") => {}
+            What::Scalar { text, .. } if !text.as_bytes().windows(2).any(|two| two == b"${") => {}
             What::Scalar { text, plain } => {
                 let whole = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
                 // A number that stands for a whole plain word stays a number.
