@@ -6,7 +6,10 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{Environment, Global, When};
-use crate::plan::show::{Paint, Style};
+use crate::{
+    model::mask_passwords,
+    plan::show::{Paint, Style},
+};
 
 /// Prints.
 #[derive(Clone, Copy, Debug)]
@@ -64,10 +67,10 @@ impl Printer {
         self.print(&text)
     }
 
-    /// Prints to standard error.
+    /// Prints to standard error, passwords in addresses masked.
     pub(super) fn note(&self, text: &str) {
         // If that is closed there is nobody to tell.
-        drop(io::stderr().lock().write_all(text.as_bytes()));
+        drop(io::stderr().lock().write_all(mask_passwords(text).as_bytes()));
     }
 
     /// Prints to standard error what a person may skip.

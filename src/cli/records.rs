@@ -9,7 +9,7 @@ use super::context::Context;
 use crate::{
     host::{Busy, Held, Real, Store},
     job::Record,
-    model::{HostPath, Name},
+    model::{HostPath, Name, mask_passwords},
     state::State,
     verify::Checked,
 };
@@ -23,7 +23,7 @@ pub(super) fn records(context: &Context<'_>) -> Result<HostPath> {
 }
 
 /// Adds a record, a whole line, to those of the month that it `started` in (RFC 3339, UTC), and removes the months that
-/// are kept no longer.
+/// are kept no longer. Passwords in addresses are masked.
 pub(super) fn keep(
     context: &Context<'_>,
     host: &Real,
@@ -35,7 +35,7 @@ pub(super) fn keep(
     let month = |text: &str| format!("{}.jsonl", text.get(..7).unwrap_or_default());
     let name = month(started);
     let mut file = held(&store, &name)?;
-    file.add(line.as_bytes())?;
+    file.add(mask_passwords(line).as_bytes())?;
     file.sync()?;
     let now: Timestamp = started.parse().context("a record without a time")?;
     let kept =

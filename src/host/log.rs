@@ -13,7 +13,7 @@ use nix::{
 };
 
 use super::real::{Cursor, Real, Way, kind, trusted};
-use crate::model::HostPath;
+use crate::model::{HostPath, mask_passwords};
 
 /// A log that is written to; it may be rotated away meanwhile.
 pub struct Log {
@@ -80,14 +80,14 @@ impl Log {
         Ok(whole.to_owned())
     }
 
-    /// Adds a line.
+    /// Adds a line, passwords in addresses masked.
     ///
     /// # Errors
     ///
     /// If it cannot be written.
     pub fn line(&mut self, line: &str) -> Result<()> {
         self.file
-            .write_all(format!("{line}\n").as_bytes())
+            .write_all(format!("{}\n", mask_passwords(line)).as_bytes())
             .with_context(|| format!("cannot write the log {}", self.shown))
     }
 }

@@ -9,7 +9,7 @@ use super::{
     told::{About, Kind, minute},
 };
 use crate::{
-    model::{HostName, HostPath},
+    model::{HostName, HostPath, mask_passwords},
     state::Occasion,
 };
 
@@ -155,21 +155,10 @@ pub(super) fn cut(text: &str, characters: usize) -> String {
     text.chars().take(characters.saturating_sub(2)).chain(" …".chars()).collect()
 }
 
-/// Takes out what no message carries: users and passwords in addresses, control characters.
+/// Takes out what no message carries: passwords in addresses, control characters.
 fn scrub(text: &str) -> String {
-    let plain: String =
-        text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect();
-    let mut parts = plain.split("://");
-    let mut scrubbed = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let end =
-            part.find(|c: char| c == '/' || c.is_whitespace() || "\"'`<>".contains(c)).unwrap_or(part.len());
-        let host = part[..end].rfind('@').map_or(0, |at| at + 1);
-        scrubbed += "://";
-        scrubbed += if host > 0 { "***@" } else { "" };
-        scrubbed += &part[host..];
-    }
-    scrubbed
+    let plain = |c: char| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
+    mask_passwords(text).chars().map(plain).collect()
 }
 
 #[cfg(test)]
@@ -227,10 +216,9 @@ mod tests {
     #[test]
     fn no_password_of_an_address_and_no_control_character() {
         assert_eq!(
-            scrub("rest:https://me:pw@host/a and sftp://b@c"),
-            "rest:https://***@host/a and sftp://***@c"
+            scrub("rest:https://me:pw@host/a and https://v:q@b \u{1b}[31m"),
+            "rest:https://***@host/a and https://***@b \u{fffd}[31m"
         );
-        assert_eq!(scrub("https://host/a@b \u{1b}[31m"), "https://host/a@b \u{fffd}[31m");
         assert_eq!(scrub("https://u:p:q@r@host"), "https://***@host");
     }
 

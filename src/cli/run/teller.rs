@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     cli::{context::Context, output::Printer},
     job::{Event, JobRecord, Record, Run, Status, StoreRecord},
-    model::{Name, RunId},
+    model::{Name, RunId, mask_passwords},
     plan::show::Paint,
 };
 
@@ -187,7 +187,7 @@ impl Teller {
         if let Value::Object(fields) = &mut value {
             fields.entry("run").or_insert_with(|| json!(self.run));
         }
-        drop(self.printer.print(&format!("{value}\n")));
+        drop(self.printer.print(&mask_passwords(&format!("{value}\n"))));
     }
 
     fn bars(&self) -> MutexGuard<'_, BTreeMap<(Name, Name), ProgressBar>> {
