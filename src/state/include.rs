@@ -1,7 +1,11 @@
 //! Reads a state's files and lays them over one another.
 
+use std::{collections::BTreeSet, sync::LazyLock};
+
 use super::{
     problem::Problem,
+    shape::{self, Fragment, Rules},
+    size::SizeLimit,
     tree::{Files, Node, Place, merge},
     yaml,
 };
@@ -14,11 +18,31 @@ pub(super) struct Reader<'a> {
     pub(super) read: &'a mut dyn FnMut(&str) -> anyhow::Result<String>,
     pub(super) files: Files,
     pub(super) problems: Vec<Problem>,
-    /// Whether a file could not be read, so that what it declares is missing.
+    /// The places of problems that are not to be reported again.
+    pub(super) known: BTreeSet<Place>,
+    /// Whether declarations are missing: a file could not be read, or a part of a file has no meaning.
     pub(super) holes: bool,
+    pub(super) size: SizeLimit,
+    rules: &'a LazyLock<anyhow::Result<Rules>>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// Makes a reader that calls `read` for the text of each file.
+    pub(super) fn new(
+        read: &'a mut dyn FnMut(&str) -> anyhow::Result<String>,
+        rules: &'a LazyLock<anyhow::Result<Rules>>,
+    ) -> Self {
+        Self {
+            read,
+            files: Files::default(),
+            problems: Vec::new(),
+            known: BTreeSet::new(),
+            holes: false,
+            size: SizeLimit::default(),
+            rules,
+        }
+    }
+
     /// Reads the main file and all that it includes, merged; `None` if there is nothing to go on with.
     pub(super) fn load(&mut self, entry: &str) -> Option<Node> {
         match (self.read)(entry) {
@@ -34,10 +58,13 @@ impl Reader<'_> {
 
     fn file(&mut self, name: &str, text: String, open: &mut Vec<String>) -> Option<Node> {
         let file = self.files.add(name, text);
-        let Some(mut node) = yaml::parse(file, &self.files, &mut self.problems) else {
+        let Some(mut node) = yaml::parse(file, &self.files, &mut self.size, &mut self.problems) else {
             self.holes = true;
             return None;
         };
+        if !open.is_empty() {
+            self.check_included(&node);
+        }
         open.push(name.into());
         let mut base: Option<Node> = None;
         let includes: Vec<(String, Place)> = match node.get("include") {
@@ -56,11 +83,22 @@ impl Reader<'_> {
         }
         open.pop();
         if let Some(mut base) = base {
-            // Only the main file's list stays, to be checked for its shape.
+            // Each file's own list was checked with the file; the main file's is checked with the state.
             base.take("include");
             node = merge(base, node);
         }
         Some(node)
+    }
+
+    /// Reports what has the wrong shape in an included file. A file that is laid over it may replace the malformed part
+    /// as a whole, so nobody would see later that declarations are missing.
+    fn check_included(&mut self, node: &Node) {
+        // A broken schema is reported with the whole state.
+        let Ok(rules) = &**self.rules else { return };
+        let Fragment { problems, places, lost } = shape::check_fragment(node, rules, &self.files);
+        self.problems.extend(problems);
+        self.known.extend(places);
+        self.holes |= lost;
     }
 
     fn include(&mut self, name: &str, at: Place, open: &mut Vec<String>) -> Option<Node> {

@@ -1,6 +1,6 @@
 //! From YAML texts to a state, or to everything that is wrong with them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock, thread};
 
 use serde_json::Value;
 
@@ -10,7 +10,8 @@ use super::{
     problem::{Problem, Problems},
     profile,
     shape::{self, Rules},
-    tree::{Files, Node},
+    size::SizeLimit,
+    tree::{Files, Node, Place},
     vars::Vars,
 };
 
@@ -59,20 +60,25 @@ pub fn load_with(
     defaults: &Defaults,
     read: &mut dyn FnMut(&str) -> anyhow::Result<String>,
 ) -> Result<Loaded, Problems> {
-    let mut reader = Reader { read, files: Files::default(), problems: Vec::new(), holes: false };
     // The schema takes some milliseconds, and needs nothing of the files.
-    let (root, rules) = std::thread::scope(|scope| {
-        let rules = scope.spawn(Rules::new);
-        let root = reader.load(entry);
-        (root, rules.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    let rules = LazyLock::new(Rules::new as fn() -> anyhow::Result<Rules>);
+    let mut reader = Reader::new(read, &rules);
+    let root = thread::scope(|scope| {
+        scope.spawn(|| LazyLock::force(&rules).is_ok());
+        reader.load(entry)
     });
-    let Reader { files, mut problems, holes, .. } = reader;
-    // Of what a missing file would have said, all else would be found missing.
+    let Reader { files, mut problems, holes, mut known, mut size, .. } = reader;
+    // Without the declarations of a file that is missing or malformed, all that names them would be reported.
     let Some(mut root) = root.filter(|_| !holes) else { return Err(Problems::new(problems)) };
-    let known = replace_vars(&mut root, &files, &mut problems);
-    profile::apply(&mut root, &files, &mut problems);
-    let understood =
-        rules.and_then(|rules| understand(&root, defaults, &rules, &files, &known, &mut problems));
+    known.extend(replace_vars(&mut root, &files, &mut size, &mut problems));
+    profile::apply(&mut root, &files, &mut size, &mut problems);
+    if size.is_exceeded() {
+        return Err(Problems::new(problems));
+    }
+    let understood = match &*rules {
+        Ok(rules) => understand(&root, defaults, rules, &files, &known, &mut problems),
+        Err(err) => Err(anyhow::anyhow!("{err:#}")),
+    };
     let state = match understood {
         Ok(state) => state,
         Err(err) => {
@@ -89,8 +95,13 @@ pub fn load_with(
 }
 
 /// Replaces variables; returns the places where that failed.
-fn replace_vars(root: &mut Node, files: &Files, problems: &mut Vec<Problem>) -> BTreeSet<super::tree::Place> {
-    let mut vars = Vars::of(root, files, problems);
+fn replace_vars(
+    root: &mut Node,
+    files: &Files,
+    size: &mut SizeLimit,
+    problems: &mut Vec<Problem>,
+) -> BTreeSet<Place> {
+    let mut vars = Vars::of(root, files, size, problems);
     let mut failed = BTreeSet::new();
     for entry in root.entries_mut().iter_mut().filter(|entry| !matches!(&*entry.key, "vars" | "include")) {
         vars.replace(&mut entry.value, false, files, &mut |at, problem| {
@@ -108,7 +119,7 @@ fn understand(
     defaults: &Defaults,
     rules: &Rules,
     files: &Files,
-    known: &BTreeSet<super::tree::Place>,
+    known: &BTreeSet<Place>,
     problems: &mut Vec<Problem>,
 ) -> anyhow::Result<State> {
     let mut value = root.to_value();

@@ -15,6 +15,7 @@ mod profile;
 mod scalar;
 mod schema;
 mod shape;
+mod size;
 mod suggest;
 #[cfg(test)]
 mod tests;

@@ -31,8 +31,12 @@ pub struct Problem {
     pub message: String,
     /// What to do about it.
     pub remedy: Option<String>,
-    /// The line as it stands in the file; empty if the file could not be read.
+    /// The line as it stands in the file, of a long one only the part around the place, passwords in addresses masked;
+    /// empty if the file could not be read.
     pub source_line: String,
+    /// How many characters of the line stand before that part.
+    #[serde(skip)]
+    pub skipped: u32,
 }
 
 /// Everything that is wrong, in the order of the files' lines.
@@ -130,7 +134,7 @@ impl Problem {
             return ("\u{2026}".into(), String::new());
         }
         // A long line, as of JSON, is shown around the place.
-        let column = self.column.saturating_sub(1) as usize;
+        let column = self.column.saturating_sub(1).saturating_sub(self.skipped) as usize;
         let skipped =
             if self.source_line.chars().count() > WIDEST { column.saturating_sub(WIDEST / 2) } else { 0 };
         let safe = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
@@ -164,6 +168,7 @@ mod tests {
             message: "unknown key `excldue`".into(),
             remedy: Some("did you mean `exclude`?".into()),
             source_line: "    excldue: []\x1b".into(),
+            skipped: 0,
         };
         let text = Problems::new(vec![problem.clone(), problem]).to_string();
         assert_eq!(

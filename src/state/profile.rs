@@ -2,12 +2,13 @@
 
 use super::{
     problem::Problem,
+    size::SizeLimit,
     suggest,
     tree::{Files, Node, What, merge},
 };
 
 /// Gives each job what `defaults` and its `profile` say; the job's own words stand over both.
-pub(super) fn apply(root: &mut Node, files: &Files, problems: &mut Vec<Problem>) {
+pub(super) fn apply(root: &mut Node, files: &Files, size: &mut SizeLimit, problems: &mut Vec<Problem>) {
     let is_map = |node: &&Node| matches!(node.what, What::Map(_));
     let defaults = root.get("defaults").filter(is_map).cloned();
     let profiles = root.get("profiles").cloned();
@@ -17,11 +18,19 @@ pub(super) fn apply(root: &mut Node, files: &Files, problems: &mut Vec<Problem>)
     let Some(jobs) = entries.iter_mut().find(|entry| entry.key == "jobs") else { return };
     let What::Map(jobs) = &mut jobs.value.what else { return };
     for job in jobs.iter_mut().filter(|job| matches!(job.value.what, What::Map(_))) {
+        if let Err(too_large) = defaults.iter().try_for_each(|defaults| size.add_tree(defaults)) {
+            problems.push(too_large.at(job.at, files));
+            return;
+        }
         let mut base = defaults.clone();
         if let Some((name, node)) = job.value.get("profile").and_then(|node| Some((node.text()?, node))) {
             if let Some(index) = profiles.iter().position(|profile| profile.key == name) {
                 used[index] = true;
                 let profile = &profiles[index].value;
+                if let Err(too_large) = size.add_tree(profile) {
+                    problems.push(too_large.at(node.at, files));
+                    return;
+                }
                 if is_map(&profile) {
                     base = Some(base.map_or_else(|| profile.clone(), |base| merge(base, profile.clone())));
                 }

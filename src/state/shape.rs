@@ -110,6 +110,54 @@ pub(super) fn check(
     (problems, pruned)
 }
 
+/// What is wrong with a file by itself.
+#[derive(Debug, Default)]
+pub(super) struct Fragment {
+    pub(super) problems: Vec<Problem>,
+    /// Where the problems stand.
+    pub(super) places: Vec<Place>,
+    /// Whether a map or list, and so declarations, cannot be understood.
+    pub(super) lost: bool,
+}
+
+/// Checks a file that others are laid over: whatever they add, these problems stay. What a fragment may leave out (a
+/// key that a job needs) and what variables stand for is checked with the whole state.
+pub(super) fn check_fragment(
+    root: &Node,
+    Rules { schema, validator }: &Rules,
+    files: &Files,
+) -> Fragment {
+    let value = root.to_value();
+    let mut fragment = Fragment::default();
+    if validator.is_valid(&value) {
+        return fragment;
+    }
+    let shape = Shape { root, schema, files, unknown: BTreeMap::new() };
+    let may_change = |error: &ValidationError<'_>| {
+        matches!(
+            error.kind(),
+            Kind::Required { .. } | Kind::OneOfNotValid { .. } | Kind::MinProperties { .. }
+        ) || error.instance().as_str().is_some_and(|text| text.contains("${"))
+    };
+    let is_container = |value: &Value| value.is_object() || value.is_array();
+    let wants_container = |error: &ValidationError<'_>| {
+        let schema = explain::schema_at(schema, &path(error));
+        matches!(schema.get("type").and_then(Value::as_str), Some("object" | "array"))
+    };
+    for error in validator.iter_errors(&value) {
+        let wrong_type = matches!(error.kind(), Kind::Type { .. });
+        if may_change(&error) && !(wrong_type && wants_container(&error)) {
+            continue;
+        }
+        fragment.lost |= wrong_type && (is_container(error.instance()) || wants_container(&error));
+        for (at, said, _) in shape.error(&error) {
+            fragment.places.push(at);
+            fragment.problems.extend(said.map(|said| files.error(at, said.message).help_if(said.remedy)));
+        }
+    }
+    fragment
+}
+
 struct Shape<'a> {
     root: &'a Node,
     schema: &'a Value,

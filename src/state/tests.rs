@@ -1,5 +1,7 @@
 //! What a whole state means, and that schema and types agree.
 
+mod files;
+
 use std::sync::LazyLock;
 
 use jsonschema::{Validator, error::ValidationErrorKind as Kind};

@@ -8,6 +8,7 @@ use super::{
     problem::{Problem, Severity},
     scalar,
 };
+use crate::model::{mask_in_place, mask_passwords};
 
 /// Where a word stands. Small, since each node has one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,19 +114,6 @@ impl Node {
             ),
         }
     }
-
-    /// Counts the nodes, up to a limit.
-    pub(super) fn count(&self, limit: usize) -> usize {
-        let mut count = 1;
-        let values = self.items().iter().chain(self.entries().iter().map(|entry| &entry.value));
-        for value in values {
-            if count >= limit {
-                break;
-            }
-            count += value.count(limit - count);
-        }
-        count
-    }
 }
 
 /// What a path leads to.
@@ -218,15 +206,17 @@ impl Files {
         let word: String =
             line.chars().skip(at.column.saturating_sub(1) as usize).take(at.length as usize).collect();
         let length = u32::try_from(word.trim_end().chars().count()).unwrap_or(1);
+        let (source_line, skipped) = around(&mask_in_place(line), at.column);
         Problem {
             file: self.names.get(at.file as usize).cloned().unwrap_or_default(),
             line: at.line,
             column: at.column,
             length: length.max(1),
             severity: Severity::Error,
-            message: message.into(),
+            message: mask_passwords(&message.into()).into_owned(),
             remedy: None,
-            source_line: without_passwords(line),
+            source_line,
+            skipped,
         }
     }
 
@@ -236,15 +226,20 @@ impl Files {
     }
 }
 
-/// Hides what stands between `://` and `@`: a password that has no business there is not to reach a log as well.
-fn without_passwords(line: &str) -> String {
-    let Some((before, rest)) = line.split_once("://") else { return line.into() };
-    let end = rest.find(['/', ' ', '"', '\'']).unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => format!("{before}://{}{}", "*".repeat(rest[..at].chars().count()), &rest[at..]),
-        None => line.into(),
+/// Returns the part of a line that is kept with a problem, and how many characters stand before that part. Each of many
+/// problems keeps a line: of a long one, as of JSON, only what is around the place.
+fn around(line: &str, column: u32) -> (String, u32) {
+    if line.len() <= LONGEST_LINE {
+        return (line.into(), 0);
     }
+    let skipped = column.saturating_sub(1).saturating_sub(BEFORE);
+    (line.chars().skip(skipped as usize).take(2 * BEFORE as usize).collect(), skipped)
 }
+
+/// The longest line that is kept as a whole, in bytes.
+const LONGEST_LINE: usize = 400;
+/// How much of a longer line is kept before the place of a problem, and after, in characters.
+const BEFORE: u32 = 80;
 
 impl Problem {
     /// Adds what to do about it.

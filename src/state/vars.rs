@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 
 use super::{
     problem::Problem,
+    size::{SizeLimit, TooLarge},
     suggest,
     tree::{Files, Node, Place, What},
 };
 
 /// The declared variables, and which were used.
-pub(super) struct Vars {
+pub(super) struct Vars<'a> {
     values: BTreeMap<String, Var>,
+    size: &'a mut SizeLimit,
 }
 
 struct Var {
@@ -31,9 +33,14 @@ pub(super) fn is_shell(key: &str) -> bool {
     SHELL.contains(&key)
 }
 
-impl Vars {
+impl<'a> Vars<'a> {
     /// Takes the variables out of a state's tree. Their shape is checked with everything else's.
-    pub(super) fn of(root: &Node, files: &Files, problems: &mut Vec<Problem>) -> Self {
+    pub(super) fn of(
+        root: &Node,
+        files: &Files,
+        size: &'a mut SizeLimit,
+        problems: &mut Vec<Problem>,
+    ) -> Self {
         let mut values = BTreeMap::new();
         for entry in root.get("vars").map_or(&[][..], Node::entries) {
             let What::Scalar { text, plain } = &entry.value.what else { continue };
@@ -44,7 +51,7 @@ impl Vars {
             let var = Var { at: entry.at, text: text.clone(), plain: *plain, used: false };
             values.insert(entry.key.clone(), var);
         }
-        Self { values }
+        Self { values, size }
     }
 
     /// Replaces the variables in a tree; keys stay as they are.
@@ -56,11 +63,15 @@ impl Vars {
         wrong: &mut dyn FnMut(Place, Problem),
     ) {
         match &mut node.what {
+            // One problem says that the state is too large.
+            _ if self.size.is_exceeded() => {}
             What::Scalar { text, .. } if !text.as_bytes().windows(2).any(|two| two == b"${") => {}
             What::Scalar { text, plain } => {
                 let whole = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
                 // A number that stands for a whole plain word stays a number.
-                if let Some(var) = whole.filter(|_| *plain).and_then(|name| self.values.get_mut(name)) {
+                if let Some(var) = whole.filter(|_| *plain).and_then(|name| self.values.get_mut(name))
+                    && self.size.add_text(&var.text).is_ok()
+                {
                     var.used = true;
                     (*text, *plain) = (var.text.clone(), var.plain);
                     return;
@@ -104,6 +115,7 @@ impl Vars {
             let name = after.find('}').map(|end| &after[..end]);
             match name.and_then(|name| self.values.get_mut(name)) {
                 Some(var) => {
+                    self.size.add_text(&var.text).map_err(TooLarge::said)?;
                     var.used = true;
                     done.push_str(&var.text);
                     rest = &after[name.map_or(0, str::len) + 1..];

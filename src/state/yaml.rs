@@ -6,19 +6,22 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
 use super::{
     problem::Problem,
+    size::{SizeLimit, TooLarge},
     tree::{Entry, Files, Node, Place, What},
 };
 
 /// How deep values may be nested; nothing in a state needs a tenth of it.
 const DEEPEST: usize = 64;
-/// How many nodes all aliases together may stand for, so that a small file cannot fill the memory.
-const ALIASED: usize = 50_000;
 
 /// Reads a file's text. Without a tree the problems say why.
-pub(super) fn parse(file: u32, files: &Files, problems: &mut Vec<Problem>) -> Option<Node> {
+pub(super) fn parse(
+    file: u32,
+    files: &Files,
+    size: &mut SizeLimit,
+    problems: &mut Vec<Problem>,
+) -> Option<Node> {
     let text = files.texts.get(file as usize).map_or("", String::as_str);
-    let mut builder =
-        Builder { file, files, problems, stack: Vec::new(), anchors: HashMap::new(), aliased: 0 };
+    let mut builder = Builder { file, files, size, problems, stack: Vec::new(), anchors: HashMap::new() };
     let mut root = None;
     for event in Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)) {
         match event {
@@ -64,10 +67,10 @@ struct Stop;
 struct Builder<'a> {
     file: u32,
     files: &'a Files,
+    size: &'a mut SizeLimit,
     problems: &'a mut Vec<Problem>,
     stack: Vec<Frame>,
     anchors: HashMap<usize, Node>,
-    aliased: usize,
 }
 
 /// A list or map that is not at its end yet.
@@ -89,6 +92,8 @@ impl Builder<'_> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.no_tag(tag.is_some(), at);
+                let counted = self.size.add_value(&text);
+                self.within_limit(counted, at)?;
                 let plain = style == ScalarStyle::Plain;
                 let node = Node { at, what: What::Scalar { text: text.into_owned(), plain } };
                 self.value(node, anchor)
@@ -115,6 +120,8 @@ impl Builder<'_> {
 
     fn open(&mut self, at: Place, anchor: usize, tagged: bool, what: Open) -> Result<Option<Node>, Stop> {
         self.no_tag(tagged, at);
+        let counted = self.size.add_value("");
+        self.within_limit(counted, at)?;
         if self.stack.len() >= DEEPEST {
             self.say(at, format!("nested more than {DEEPEST} deep"), "no part of a state needs that");
             return Err(Stop);
@@ -130,6 +137,8 @@ impl Builder<'_> {
     /// Puts a complete value where it belongs.
     fn value(&mut self, node: Node, anchor: usize) -> Result<Option<Node>, Stop> {
         if anchor != 0 {
+            let counted = self.size.add_tree(&node);
+            self.within_limit(counted, node.at)?;
             self.anchors.insert(anchor, node.clone());
         }
         let Some(frame) = self.stack.last_mut() else { return Ok(Some(node)) };
@@ -154,17 +163,18 @@ impl Builder<'_> {
             self.say(at, "the anchor is not complete here: it would hold itself", "write the value out");
             return Err(Stop);
         };
-        self.aliased += node.count(ALIASED);
-        if self.aliased >= ALIASED {
-            self.say(
-                at,
-                "aliases stand for more than this file could mean",
-                "write the values out, or use a profile",
-            );
-            return Err(Stop);
-        }
+        let counted = self.size.add_tree(node).map(|()| node.clone());
+        let node = self.within_limit(counted, at)?;
         // A mistake in it is shown where it is written, at the anchor.
-        Ok(node.clone())
+        Ok(node)
+    }
+
+    /// Stops where the state becomes too large.
+    fn within_limit<T>(&mut self, counted: Result<T, TooLarge>, at: Place) -> Result<T, Stop> {
+        counted.map_err(|too_large| {
+            self.problems.push(too_large.at(at, self.files));
+            Stop
+        })
     }
 
     /// Drops the keys that stand there a second time, and merge keys, and says so.
