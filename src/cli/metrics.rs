@@ -1,11 +1,13 @@
 //! Metrics for Prometheus: the status as a file that node-exporter's textfile collector reads.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 
 use super::{context::Context, status};
 use crate::{
     effect::{Op, Owner},
-    host::{Act as _, Real, interrupted},
+    host::{Act as _, Entry, Host as _, Real, interrupted},
     model::{HostPath, Mode},
     report::{metrics, status::Status},
     state::State,
@@ -34,6 +36,10 @@ pub(super) fn after(context: &Context<'_>, host: &Real, state: &State) {
 /// Writes a file for everybody to read, new and then in place: the collector finds a whole one at any time. Its temporary
 /// name is none that it would read.
 pub(super) fn put(context: &Context<'_>, host: &Real, file: &HostPath, status: &Status) -> Result<()> {
+    if matches!(host.looker().entry(file)?, Entry::Other(_)) {
+        // A device or a FIFO: it is written into, and nothing takes its place.
+        return context.files.write(Path::new(file.as_str()), &metrics::text(status));
+    }
     let owner = context.scope()?.personal().map_or_else(Owner::root, Owner::of);
     let text = metrics::text(status);
     let write = Op::WriteFile { path: file.clone(), text, owner, mode: Mode::new(0o644) };

@@ -9,6 +9,7 @@ mod entry;
 mod lock;
 mod log;
 mod mount;
+mod output_file;
 mod private;
 mod real;
 mod standing;

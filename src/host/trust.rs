@@ -84,7 +84,7 @@ impl CallersFiles {
 
     /// Refuses a link that somebody else made, in a sticky directory, say: it could lead elsewhere by now.
     #[expect(clippy::disallowed_methods, reason = "host looks")]
-    fn check_link(&self, path: &Path) -> Result<()> {
+    pub(super) fn check_link(&self, path: &Path) -> Result<()> {
         let meta =
             std::fs::symlink_metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
         match &self.owners {
@@ -147,41 +147,6 @@ impl CallersFiles {
             names.filter_map(|name| name.strip_suffix(".yaml").map(Into::into)).collect();
         names.sort_unstable();
         names
-    }
-
-    /// Writes a file of the caller's, new and then in place, for nobody else to read.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be written.
-    #[expect(clippy::disallowed_methods, reason = "host writes")]
-    pub fn write(&self, path: &Path, text: &str) -> Result<()> {
-        use std::io::Write;
-        let shown = path.display();
-        let new = path.with_extension("rlvm-new");
-        drop(std::fs::remove_file(&new));
-        let written = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&new)
-            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-            .and_then(|()| std::fs::rename(&new, path));
-        written.with_context(|| format!("cannot write {shown}"))
-    }
-}
-
-impl CallersFiles {
-    /// Makes a file anew and returns what writes to it.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be made.
-    #[expect(clippy::disallowed_methods, reason = "host writes")]
-    pub fn create(&self, path: &Path) -> Result<Box<dyn std::io::Write>> {
-        drop(std::fs::remove_file(path));
-        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        Ok(Box::new(file.with_context(|| format!("cannot write {}", path.display()))?))
     }
 }
 

@@ -174,8 +174,7 @@ fn a_saved_plan_is_written_for_its_owner_alone_and_over_no_link() {
     let (victim, out) = (scratch.beside("victim"), scratch.beside("out.plan"));
     fs::write(&victim, "kept\n").unwrap();
     symlink(&victim, &out).unwrap();
-    symlink(&victim, scratch.beside("out.rlvm-new")).unwrap();
-    lchown(scratch.beside("out.rlvm-new"), Some(OTHER), Some(OTHER)).unwrap();
+    lchown(&out, Some(OTHER), Some(OTHER)).unwrap();
     scratch.expect(0, &["plan", "--out", out.to_str().unwrap()]);
     assert_eq!(fs::read_to_string(&victim).unwrap(), "kept\n");
     let meta = fs::symlink_metadata(&out).unwrap();
@@ -186,6 +185,85 @@ fn a_saved_plan_is_written_for_its_owner_alone_and_over_no_link() {
     scratch.expect(0, &["apply", "--yes", "--json-into", events.to_str().unwrap()]);
     assert_eq!(fs::read_to_string(&victim).unwrap(), "kept\n");
     assert_eq!(fs::symlink_metadata(&events).unwrap().permissions().mode() & 0o7777, 0o600);
+}
+
+/// A machine whose verbs can write each kind of output, with the arguments before the file's name.
+const OUTPUTS: [&[&str]; 4] = [
+    &["plan", "--out"],
+    &["apply", "--yes", "--json-into"],
+    &["rescue-kit", "--out"],
+    &["report", "--from", "status.json", "--html"],
+];
+
+/// What `status --json` of a host prints.
+const STATUS: &str = r#"{"format_version":"1.0","rlvm_version":"0.1.0","host":"web01","time":"2026-11-21T18:00:00Z","level":"ok","lines":[]}"#;
+
+/// Says what something is, without what it holds: a device stays the same device.
+fn kept(at: &Path) -> (u64, u32) {
+    use std::os::unix::fs::MetadataExt;
+    let meta = fs::symlink_metadata(at).unwrap();
+    (meta.ino(), meta.mode())
+}
+
+#[test]
+fn no_output_takes_the_place_of_a_device_or_fifo() {
+    let scratch = machine();
+    scratch.apply();
+    fs::write(scratch.beside("status.json"), STATUS).unwrap();
+    let (null, fifo, link) = (scratch.beside("null"), scratch.beside("fifo"), scratch.beside("link"));
+    let everybody = nix::sys::stat::Mode::from_bits_truncate(0o666);
+    let device = nix::sys::stat::makedev(1, 3);
+    nix::sys::stat::mknod(&null, nix::sys::stat::SFlag::S_IFCHR, everybody, device).unwrap();
+    nix::unistd::mkfifo(&fifo, everybody).unwrap();
+    symlink(&null, &link).unwrap();
+    for words in OUTPUTS {
+        for at in [&null, &link] {
+            let before = kept(at);
+            scratch.expect(0, &[words, &[at.to_str().unwrap()]].concat());
+            assert_eq!(kept(at), before, "{words:?} {}", at.display());
+        }
+        let before = kept(&fifo);
+        let reader = std::thread::spawn({
+            let fifo = fifo.clone();
+            move || fs::read_to_string(fifo).unwrap()
+        });
+        scratch.expect(0, &[words, &[fifo.to_str().unwrap()]].concat());
+        assert!(reader.join().unwrap().len() > 20, "{words:?}");
+        assert_eq!(kept(&fifo), before, "{words:?}");
+        // Standard output, as a pipe and as a file.
+        let before = kept(Path::new("/dev/stdout"));
+        let call = &[words, &["/dev/stdout"]].concat();
+        assert!(scratch.expect(0, call).stdout.len() > 20, "{words:?}");
+        let file = scratch.beside("stdout");
+        let mut command = scratch.command(call);
+        assert!(command.stdout(fs::File::create(&file).unwrap()).status().unwrap().success());
+        assert!(fs::read_to_string(&file).unwrap().len() > 20, "{words:?}");
+        assert_eq!(kept(Path::new("/dev/stdout")), before, "{words:?}");
+        // A directory is an error, and what cannot be written leaves nothing behind.
+        let ran = scratch.rlvm(&[words, &["state"]].concat());
+        assert!(
+            ran.code == Some(1) && ran.stderr.contains("cannot write state: it is a directory"),
+            "{ran:?}"
+        );
+    }
+    let names = fs::read_dir(scratch.beside("")).unwrap().map(|it| it.unwrap().file_name());
+    assert!(names.into_iter().all(|name| !name.to_string_lossy().starts_with('.')));
+}
+
+#[test]
+fn no_output_goes_where_somebody_elses_link_leads() {
+    let scratch = machine();
+    scratch.apply();
+    fs::write(scratch.beside("status.json"), STATUS).unwrap();
+    let (fifo, link) = (scratch.beside("fifo"), scratch.beside("link"));
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    symlink(&fifo, &link).unwrap();
+    lchown(&link, Some(OTHER), Some(OTHER)).unwrap();
+    for words in OUTPUTS {
+        let ran = super::soon(&scratch, &mut scratch.command(&[words, &["link"]].concat()));
+        assert!(ran.code == Some(6) || ran.code == Some(1), "{words:?} {ran:?}");
+        assert!(ran.stderr.contains("it is a link of user"), "{words:?} {ran:?}");
+    }
 }
 
 /// The same call without `--state`.
