@@ -135,6 +135,7 @@ impl<'a> Context<'a> {
             let message = format!("{what} by the running system, not below --root");
             return Err(Failure::new(Exit::Usage, message).into());
         }
+        host.check_starters()?;
         Ok(host)
     }
 
@@ -392,6 +393,7 @@ impl<'a> Context<'a> {
         options: &Options,
         looks: Looks,
     ) -> Result<Planned<'b>> {
+        host.check_starters()?;
         let survey = Survey::new(&of.expanded, &of.ledger, &options.targets)?;
         let looking = LookingBar::new(self.environment.err_terminal && !self.global.quiet);
         let seen = observe(&survey, &Looking { host, looks, progress: &|progress| looking.show(progress) })?;

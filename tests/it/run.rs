@@ -213,6 +213,27 @@ fn hooks_run_once_and_are_told() {
 }
 
 #[test]
+fn no_password_of_an_address_is_told_or_kept() {
+    let said = "echo rest:https://a:hunter22@one.lan/ https://b:hunter22@two.lan; \
+                echo s3:http://c:hunter22@three.lan and sftp://d:hunter22@four.lan >&2; exit 3";
+    let lab = applied(&format!(", hooks: {{ before: [{{ run: \"{said}\" }}] }}"));
+    let mut told = String::new();
+    for args in
+        [&["run", "web"][..], &["run", "--json", "web"], &["-vv", "run", "web"], &["status", "--json"]]
+    {
+        let ran = lab.rlvm(args);
+        assert!(ran.code != Some(0), "{args:?} {ran:?}");
+        told += &(ran.stdout + &ran.stderr);
+    }
+    let kept = ["cat /var/lib/rlvm/records/*.jsonl", "cat /var/log/rlvm/web.log"];
+    let kept = kept.map(|script| lab.ok(&["sh", "-c", script]));
+    for text in [&told, &kept[0], &kept[1]] {
+        assert!(!text.contains("hunter22"), "{text}");
+        assert!(text.contains("https://***@two.lan") && text.contains("sftp://***@four.lan"), "{text}");
+    }
+}
+
+#[test]
 fn a_hook_that_hangs_is_ended_with_all_that_it_started() {
     // R58
     let lab = applied(

@@ -58,5 +58,5 @@ fn guard(real: &Real, at: &[HostPath]) -> Result<Child> {
     command.args(["/bin/sh", "-c", GUARD, "rlvm-guard", &LONGEST.as_secs().to_string()]);
     command.args(at.iter().map(HostPath::as_str)).env_clear().env("PATH", &real.path);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().context("cannot start what lets file systems go again")
+    command.spawn().context("cannot start setsid, which starts what lets file systems go again")
 }

@@ -114,6 +114,15 @@ impl Real {
         Self { private, ..self }
     }
 
+    /// Checks that the programs are there with which every other program is started.
+    ///
+    /// # Errors
+    ///
+    /// If one is missing.
+    pub fn check_starters(&self) -> Result<()> {
+        process::check_starters(self)
+    }
+
     /// Returns where its `/` is.
     pub fn root(&self) -> &Path {
         &self.root

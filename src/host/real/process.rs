@@ -26,7 +26,7 @@ use super::{
 use crate::{
     effect::{Arg, Cmd},
     host::{Output, Stamp},
-    model::{HostPath, UserName},
+    model::{HostPath, UserName, mask_passwords},
 };
 
 /// How much of a program's output is kept, in bytes.
@@ -48,7 +48,7 @@ fn run_with(real: &Real, cmd: &Cmd, input: Stdio) -> Result<Output> {
 pub(super) fn to_its_end(mut command: Command, cmd: &Cmd, input: Stdio) -> Result<Output> {
     let start = Instant::now();
     command.stdin(input);
-    let mut child = command.spawn().with_context(|| format!("cannot start `{cmd}`"))?;
+    let mut child = spawn(&mut command, cmd)?;
     if let (Some(input), Some(mut pipe)) = (cmd.given(), child.stdin.take()) {
         // A few words fit into the pipe; whether they were read is told by how it ends.
         drop(pipe.write_all(input.as_bytes()));
@@ -67,7 +67,8 @@ pub(super) fn to_its_end(mut command: Command, cmd: &Cmd, input: Stdio) -> Resul
 /// Runs a program on the terminal that rlvm was called from, and waits for it; says whether it succeeded.
 pub(super) fn on_terminal(real: &Real, cmd: &Cmd) -> Result<bool> {
     // In this very process group: one in the background may not read a terminal.
-    let status = build(real, cmd, &["setpriv"])?.status().with_context(|| format!("cannot start `{cmd}`"))?;
+    let mut command = build(real, cmd, &["setpriv"])?;
+    let status = command.status().with_context(|| cannot_start(&command, cmd))?;
     Ok(status.code().is_some_and(|code| cmd.accepts(code)))
 }
 
@@ -113,8 +114,68 @@ pub(super) fn find(path: &str, name: &str) -> Option<(PathBuf, Stamp)> {
     None
 }
 
+/// Starts a program.
+pub(super) fn spawn(command: &mut Command, cmd: &Cmd) -> Result<Child> {
+    command.spawn().with_context(|| cannot_start(command, cmd))
+}
+
+/// Names the program that the kernel was asked to start: the first of a call is not the one that the call is for.
+fn cannot_start(command: &Command, cmd: &Cmd) -> String {
+    format!("cannot start {} for `{cmd}`", command.get_program().display())
+}
+
+/// Programs that start others, each with the package that brings it.
+const STARTERS: [(&str, &str); 5] = [
+    ("setsid", "util-linux"),
+    ("setpriv", "util-linux"),
+    ("ionice", "util-linux"),
+    ("nice", "coreutils"),
+    ("chroot", "coreutils"),
+];
+
+fn is_starter(name: &str) -> bool {
+    STARTERS.iter().any(|(starter, _)| *starter == name)
+}
+
+/// A program that starts others is not in `PATH`. Without it no other program can be started, whichever that is.
+#[derive(Debug)]
+struct MissingProgram {
+    name: String,
+    path: String,
+}
+
+impl MissingProgram {
+    fn new(name: &str, real: &Real) -> Self {
+        Self { name: name.into(), path: real.path.clone() }
+    }
+}
+
+impl std::fmt::Display for MissingProgram {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, path } = self;
+        let package = STARTERS.iter().find(|(starter, _)| starter == name).map_or("", |(_, package)| package);
+        write!(f, "there is no program {name} in PATH ({path})\nhelp: apt-get install {package}")
+    }
+}
+
+impl std::error::Error for MissingProgram {}
+
+/// Checks that the programs are there with which every other program is started.
+///
+/// # Errors
+///
+/// If one is missing.
+pub(super) fn check_starters(real: &Real) -> Result<()> {
+    let missing = ["setsid", "setpriv"].into_iter().find(|name| find(&real.path, name).is_none());
+    missing.map_or(Ok(()), |name| Err(MissingProgram::new(name, real).into()))
+}
+
 /// Builds a call that talks to nobody but rlvm: in a session of its own, without a terminal, by setsid(1) of util-linux,
 /// so that nothing below asks there for a password (ssh does, of /dev/tty) or takes it over (restic gives it to its ssh).
+///
+/// # Errors
+///
+/// If one of the programs that start the call is missing, or a secret cannot be read.
 pub(super) fn prepare(real: &Real, cmd: &Cmd) -> Result<Command> {
     let starters = cmd.starters().iter().map(String::as_str);
     let by: Vec<&str> = std::iter::once("setsid").chain(starters).chain(["setpriv"]).collect();
@@ -127,6 +188,9 @@ pub(super) fn prepare(real: &Real, cmd: &Cmd) -> Result<Command> {
 /// child dies with its parent, and a user's groups.
 #[expect(clippy::disallowed_methods, reason = "host runs programs")]
 fn build(real: &Real, cmd: &Cmd, by: &[&str]) -> Result<Command> {
+    if let Some(name) = by.iter().find(|name| is_starter(name) && find(&real.path, name).is_none()) {
+        return Err(MissingProgram::new(name, real)).with_context(|| format!("cannot start `{cmd}`"));
+    }
     let mut command = Command::new(by[0]);
     command.args(&by[1..]).arg(if cmd.is_whole() { "--pdeathsig=clear" } else { "--pdeathsig=KILL" });
     if let Some(user) = cmd.run_as() {
@@ -230,11 +294,57 @@ fn wait(child: &mut Child, cmd: &Cmd) -> Result<(Option<i32>, bool)> {
     }
 }
 
-pub(super) fn tail(bytes: &[u8]) -> String {
+/// Returns the end of what a program complained about. Passwords in addresses are masked before the text is cut: a cut
+/// could take away the scheme that tells an address.
+fn tail(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
+    let text = mask_passwords(&text);
     let mut from = text.len().saturating_sub(TAIL);
     while !text.is_char_boundary(from) {
         from += 1;
     }
     text[from..].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "stand-ins for programs are files")]
+    fn the_program_that_is_missing_is_named() {
+        for (missing, package) in STARTERS {
+            let dir = tempfile::tempdir().unwrap();
+            for (name, _) in STARTERS.iter().filter(|(name, _)| *name != missing) {
+                let file = dir.path().join(name);
+                std::fs::write(&file, "#!/bin/sh\n").unwrap();
+                std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            }
+            let real = Real { path: dir.path().display().to_string(), ..open() };
+            let cmd =
+                Cmd::new("restic").by(["chroot", "/"]).by(["ionice", "-c", "3"]).by(["nice", "-n", "1"]);
+            let said = format!("{:#}", prepare(&real, &cmd).unwrap_err());
+            assert!(said.contains(&format!("there is no program {missing} in PATH")), "{said}");
+            assert!(said.contains(&format!("help: apt-get install {package}")), "{said}");
+        }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "it is not there")]
+    fn what_the_kernel_does_not_start_is_named() {
+        let mut command = Command::new("/no/such/setsid");
+        let said = format!("{:#}", spawn(&mut command, &Cmd::new("restic")).unwrap_err());
+        assert!(said.starts_with("cannot start /no/such/setsid for `restic`: No such file"), "{said}");
+    }
+
+    #[test]
+    fn a_password_is_masked_before_the_end_is_cut() {
+        let long = format!("https://me:{}SECRET@host {}", "x".repeat(TAIL), "y".repeat(TAIL - 20));
+        assert!(!tail(long.as_bytes()).contains("SECRET"));
+        assert_eq!(tail(b"https://u:p@a and https://v:q@b"), "https://***@a and https://***@b");
+    }
+
+    fn open() -> Real {
+        Real::open(Path::new("/"), "").unwrap()
+    }
 }

@@ -21,7 +21,7 @@ use super::{Real, hold, process};
 use crate::{
     effect::Cmd,
     host::{Ended, RUN_VARIABLE, Stream, Task, WHOLE_VARIABLE, Work},
-    model::{HostPath, RunId},
+    model::{HostPath, RunId, mask_passwords},
 };
 
 /// How long a program has to end once it was asked to, before it is killed.
@@ -38,7 +38,7 @@ impl Work for Real {
         let start = Instant::now();
         let mut command = process::prepare(self, cmd)?;
         command.stdin(std::process::Stdio::null());
-        let mut child = command.spawn().with_context(|| format!("cannot start `{cmd}`"))?;
+        let mut child = process::spawn(&mut command, cmd)?;
         (task.started)(child.id(), session_of(child.id()).map_or(0, |(_, started)| started));
         let (send, lines) = mpsc::channel();
         listen(child.stdout.take(), Stream::Out, &send);
@@ -124,7 +124,8 @@ fn hear(lines: &Receiver<(Stream, String)>, task: &mut Task<'_>, patience: Durat
     }
 }
 
-/// Reads a pipe line by line, in a thread of its own.
+/// Reads a pipe line by line, in a thread of its own. Passwords in addresses end here: what a program prints goes into
+/// logs, records and messages.
 fn listen(pipe: Option<impl Read + Send + 'static>, stream: Stream, send: &Sender<(Stream, String)>) {
     let Some(pipe) = pipe else { return };
     let send = send.clone();
@@ -136,7 +137,7 @@ fn listen(pipe: Option<impl Read + Send + 'static>, stream: Stream, send: &Sende
             if line.last() == Some(&b'\n') {
                 line.pop();
             }
-            if send.send((stream, String::from_utf8_lossy(&line).into_owned())).is_err() {
+            if send.send((stream, mask_passwords(&String::from_utf8_lossy(&line)).into_owned())).is_err() {
                 break;
             }
             line.clear();

@@ -99,6 +99,30 @@ fn an_old_restic_and_none_are_reported_with_what_is_needed() {
 }
 
 #[test]
+fn a_missing_program_that_starts_others_is_named() {
+    let scratch = Scratch::new();
+    scratch.state(VAULT);
+    for missing in ["setsid", "setpriv"] {
+        let some = scratch.beside(&format!("without-{missing}"));
+        fs::create_dir(&some).unwrap();
+        for tool in ["setsid", "setpriv", "test"].into_iter().filter(|tool| *tool != missing) {
+            symlink(Path::new("/usr/bin").join(tool), some.join(tool)).unwrap();
+        }
+        symlink(scratch.beside("bin/restic"), some.join("restic")).unwrap();
+        for args in [&["plan"][..], &["apply", "--yes"]] {
+            let ran = scratch.ran(scratch.command(args).env("PATH", &some));
+            assert_eq!(ran.code, Some(1), "{ran:?}");
+            let words = format!("there is no program {missing} in PATH");
+            assert!(
+                ran.stderr.contains(&words) && ran.stderr.contains("apt-get install util-linux"),
+                "{ran:?}"
+            );
+            assert!(!ran.stderr.contains("restic"), "{ran:?}");
+        }
+    }
+}
+
+#[test]
 fn what_was_verified_and_has_not_moved_is_not_opened_again() {
     let scratch = Scratch::new();
     scratch.state(VAULT);
