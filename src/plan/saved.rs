@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use sha2::{Digest, Sha256};
 
 use super::{LedgerId, Options, Plan, Survey, json::PlanJson};
@@ -99,6 +99,9 @@ impl Saved {
             format_version: u32,
             rlvm_version: String,
         }
+        if let Some(other) = Document::read(text)?.other_than_saved_plan() {
+            bail!("{other}");
+        }
         let version: Version = serde_json::from_str(text).context("it is no saved plan")?;
         let Version { format_version, rlvm_version } = version;
         let same = format_version == FORMAT && rlvm_version == env!("CARGO_PKG_VERSION");
@@ -166,6 +169,47 @@ impl Saved {
             pairs.filter(|(again, saved)| again != saved).map(|(_, saved)| saved.address.to_string()).next();
         let differs = differs.unwrap_or_else(|| "the list of changes".into());
         bail!("the plan file was altered: {differs} is not what its state comes to");
+    }
+}
+
+/// The keys by which the JSON documents that rlvm writes are told from each other.
+#[derive(Debug, Deserialize)]
+struct Document {
+    version: Option<IgnoredAny>,
+    rlvm_version: Option<IgnoredAny>,
+    state: Option<IgnoredAny>,
+    plan: Option<IgnoredAny>,
+    seen: Option<IgnoredAny>,
+    changes: Option<IgnoredAny>,
+}
+
+impl Document {
+    fn read(text: &str) -> Result<Self> {
+        serde_json::from_str(text).context("it is no JSON document, so no saved plan")
+    }
+
+    /// Says what the document is, and what to do with it; nothing if it is a saved plan.
+    fn other_than_saved_plan(&self) -> Option<&'static str> {
+        let Self { version, rlvm_version, state, plan, seen, changes } = self;
+        if plan.is_some() && state.is_some() {
+            return None;
+        }
+        Some(if version.is_some() {
+            "it is a state as `rlvm show --json` prints it, not a saved plan\n\
+             help: write the state as YAML with `rlvm show`, and apply that file"
+        } else if changes.is_some() {
+            "it is a plan as `rlvm plan --json` prints it, not a saved plan\n\
+             help: save the plan: rlvm plan --out FILE"
+        } else if seen.is_some() {
+            "it is what `rlvm observe` printed, not a saved plan\n\
+             help: plan against it: rlvm plan --observed FILE"
+        } else if rlvm_version.is_some() {
+            "it is another document of rlvm's, not a saved plan\n\
+             help: save a plan: rlvm plan --out FILE"
+        } else {
+            "it is no document of rlvm's\n\
+             help: save a plan: rlvm plan --out FILE"
+        })
     }
 }
 

@@ -125,6 +125,33 @@ fn a_plan_of_another_host_tree_or_version_is_refused() {
 }
 
 #[test]
+fn another_document_given_as_a_saved_plan_is_named() {
+    let (scratch, file, _) = saved();
+    scratch.apply();
+    for (args, words) in [
+        (
+            &["show", "--json"][..],
+            ["it is a state as `rlvm show --json` prints it", "help: write the state as YAML"],
+        ),
+        (&["plan", "--json"], ["it is a plan as `rlvm plan --json` prints it", "help: save the plan"]),
+        (&["observe"], ["it is what `rlvm observe` printed", "--observed FILE"]),
+        (&["list", "--json"], ["not a saved plan", "help: save a plan"]),
+    ] {
+        fs::write(&file, scratch.expect(0, args).stdout.replace("[DIR]", "/x")).unwrap();
+        says(
+            &scratch,
+            &["apply", file.to_str().unwrap()],
+            1,
+            &[&["cannot apply", "night.plan"], &words[..]].concat(),
+        );
+    }
+    for text in ["{}", "{ \"a\": 1 }"] {
+        fs::write(&file, text).unwrap();
+        says(&scratch, &["apply", file.to_str().unwrap()], 1, &["it is no document of rlvm's"]);
+    }
+}
+
+#[test]
 fn a_plan_cut_short_anywhere_does_nothing() {
     let (scratch, file, _) = saved();
     let text = fs::read(&file).unwrap();
