@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     effect::quote,
-    model::{HostName, Mode, Name, SecretFile, UserName},
+    model::{HostName, Name, SecretFile, UserName},
     resource::{Program, Role, Secret},
     state::{Notifier, Occasion, State},
 };
@@ -39,10 +39,7 @@ fn files(notifier: &Notifier) -> impl Iterator<Item = &SecretFile> {
 fn secret(expanded: &mut Expanded, name: &Name, file: &SecretFile) {
     let (owner, role) = (expanded.keeper(), Role::Notifier);
     let secret = Secret { destination: name.clone(), file: file.clone(), owner, role, generate: false };
-    if let Some(dir) = file.0.parent().filter(|dir| dir.as_str() != "/") {
-        let made = expanded.implied(dir, Mode::new(0o700));
-        expanded.resources.entry(made.resource.address()).or_insert(made);
-    }
+    expanded.add_secret_directory(file);
     let declared = Declared::plain(secret);
     // Two notifiers may share an address or a password.
     expanded.resources.entry(declared.resource.address()).or_insert(declared);

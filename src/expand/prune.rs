@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     effect::{Cmd, Owner, quote},
-    model::{HostPath, Mode, Name, Scope, UserName},
+    model::{HostPath, Name, Scope, UserName},
     resource::{ClientPrune, Engine, Finding, Role, Secret, Severity, SshUserSpec},
     restic::forget_older,
     state::State,
@@ -41,10 +41,7 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
             continue;
         };
         let file = prune.password_file.clone();
-        if let Some(dir) = file.0.parent().filter(|dir| dir.as_str() != "/") {
-            let made = expanded.implied(dir, Mode::new(0o700));
-            expanded.resources.entry(made.resource.address()).or_insert(made);
-        }
+        expanded.add_secret_directory(&file);
         let (owner, role) = (Owner::root(), Role::Theirs);
         expanded.add(Declared::plain(Secret { destination, file, owner, role, generate: false }));
     }

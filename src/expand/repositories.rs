@@ -94,19 +94,8 @@ fn secret(
         }
         return;
     }
-    if secret.generate
-        && let Some(dir) = file.0.parent().filter(|dir| dir.as_str() != "/")
-    {
-        // Private, but a job's user must get through to its own file.
-        let mode = if *user == expanded.keeper().user { Mode::new(0o700) } else { Mode::new(0o711) };
-        let address = Address::new("directory", dir.as_str());
-        let wider = |there: &mut Declared| {
-            if let Resource::Directory(Directory { implied: true, mode: now, .. }) = &mut there.resource {
-                *now = Mode::new(now.bits() | mode.bits());
-            }
-        };
-        let made = expanded.implied(dir, mode);
-        expanded.resources.entry(address).and_modify(wider).or_insert(made);
+    if !matches!(role, Role::Configuration | Role::Certificate) {
+        expanded.add_secret_directory(file);
     }
     expanded.add(Declared { adopt: of.adopt, protect: of.protect, ..Declared::plain(secret) });
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, btree_map::Entry};
 
 use crate::{
     effect::Owner,
-    model::{Address, GroupName, HostPath, Mode, UserName},
+    model::{Address, GroupName, HostPath, Mode, SecretFile, UserName},
     resource::{Directory, Finding, Kind as _, OnRemove, Resource, Severity},
 };
 
@@ -74,6 +74,15 @@ impl Expanded {
         Declared::plain(Directory { path, owner, mode, mounted, implied: true })
     }
 
+    /// Declares the directory of a secret's file, private, unless it is declared. A person can write the file only when
+    /// its directory is there.
+    pub(super) fn add_secret_directory(&mut self, file: &SecretFile) {
+        if let Some(path) = file.0.parent().filter(|path| path.as_str() != "/") {
+            let made = self.implied(path, Mode::new(0o700));
+            self.resources.entry(made.resource.address()).or_insert(made);
+        }
+    }
+
     /// Declares a directory that is needed, unless it is declared.
     pub(super) fn add_needed(&mut self, path: HostPath) {
         let declared = self.implied(path, Mode::new(0o755));
@@ -99,6 +108,27 @@ impl Expanded {
             let (mode, mounted) = (Mode::new(0o755), false);
             let made = Declared::plain(Directory { path, owner, mode, mounted, implied: true });
             self.resources.insert(made.resource.address(), made);
+        }
+        self.let_users_through();
+    }
+
+    /// Lets other users than the keeper get through to their secrets, and list nothing.
+    fn let_users_through(&mut self) {
+        let keeper = self.keeper().user;
+        let mut ways = Vec::new();
+        for declared in self.resources.values() {
+            if let Resource::Secret(secret) = &declared.resource
+                && secret.owner.user != keeper
+            {
+                ways.extend(secret.file.0.ancestors().map(|dir| Address::new("directory", dir.as_str())));
+            }
+        }
+        for way in ways {
+            if let Some(Declared { resource: Resource::Directory(it), .. }) = self.resources.get_mut(&way)
+                && it.implied
+            {
+                it.mode = Mode::new(it.mode.bits() | 0o711);
+            }
         }
     }
 

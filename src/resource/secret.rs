@@ -48,6 +48,21 @@ pub enum Role {
     Certificate,
 }
 
+impl Role {
+    /// Says what a person must write into the file.
+    fn holds(self, of: &Name) -> String {
+        match self {
+            Self::Password => format!("the password of the repository at `{of}`"),
+            Self::Theirs => format!("the password with which client `{of}` opens its repository"),
+            Self::Environment => format!("the variables of `{of}`, one NAME=value in a line,"),
+            Self::Credential => format!("the credential of `{of}`"),
+            Self::Configuration => format!("the rclone configuration of `{of}`"),
+            Self::Notifier => format!("the address, token or password of notifier `{of}`"),
+            Self::Certificate => format!("the certificate of `{of}`"),
+        }
+    }
+}
+
 /// What was seen of a secret: never its content, nor a digest of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -156,16 +171,9 @@ impl Kind for Secret {
             // The first is made, the second refused, by `diff`.
             SecretSeen::Absent | SecretSeen::Other(_) if self.generate => Vec::new(),
             SecretSeen::Absent => {
-                let or = match self.role {
-                    Role::Password => ", or set `generate_password: true`",
-                    Role::Theirs => ": it is the one that the client opens its repository with",
-                    Role::Environment
-                    | Role::Credential
-                    | Role::Configuration
-                    | Role::Notifier
-                    | Role::Certificate => "",
-                };
-                let remedy = format!("write it, for {user} alone to read (mode 0600){or}");
+                let holds = self.role.holds(&self.destination);
+                let or = if self.role == Role::Password { ", or set `generate_password: true`" } else { "" };
+                let remedy = format!("write {holds} into {path}, readable by {user} alone (mode 0600){or}");
                 vec![say(Severity::Error, format!("{path} is not there"), remedy)]
             }
             SecretSeen::Other(what) => {

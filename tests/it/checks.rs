@@ -53,6 +53,39 @@ fn in_a_tree_what_needs_the_running_system_is_left_to_it() {
 }
 
 #[test]
+fn a_secret_that_a_person_writes_gets_its_directory() {
+    let jobs = "jobs:\n  home: { sources: [{ path: /home }], to: [vault], user: backup }\n";
+    for (words, holds, mode) in [
+        (
+            "s3: { bucket: b }, password_file: /p, env_file: /etc/rlvm/secrets/e",
+            "the variables of `vault`",
+            "0711",
+        ),
+        (
+            "local: { path: /r }, password_file: /etc/rlvm/secrets/p",
+            "the password of the repository at `vault`",
+            "0711",
+        ),
+        (
+            "rest: { url: 'https://a.lan/' }, password_file: /p, credentials: { A: { file: /etc/rlvm/secrets/c } }",
+            "the credential of `vault`",
+            "0711",
+        ),
+        ("local: { path: /r }, password_file: /etc/rlvm/secrets/p", "the password of the repository", "0700"),
+    ] {
+        let scratch = Scratch::new();
+        let jobs = if mode == "0711" { jobs } else { "" };
+        scratch.state(&format!("destinations:\n  vault: {{ {words} }}\n{jobs}"));
+        let plan = scratch.rlvm(&["plan"]).stdout;
+        let made = format!(
+            "+ directory:/etc/rlvm/secrets  it is not there\n    owner: root  group: root  mode: {mode}"
+        );
+        assert!(plan.contains(&made), "{made}\n{plan}");
+        assert!(plan.contains(holds) && plan.contains("alone (mode 0600)"), "{plan}");
+    }
+}
+
+#[test]
 fn a_copy_that_no_call_could_make_is_told() {
     // R41: restic has one environment and each option once.
     let scratch = Scratch::new();
