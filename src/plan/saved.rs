@@ -176,7 +176,7 @@ impl Saved {
 #[derive(Debug, Deserialize)]
 struct Document {
     version: Option<IgnoredAny>,
-    rlvm_version: Option<IgnoredAny>,
+    format_version: Option<IgnoredAny>,
     state: Option<IgnoredAny>,
     plan: Option<IgnoredAny>,
     seen: Option<IgnoredAny>,
@@ -190,7 +190,7 @@ impl Document {
 
     /// Says what the document is, and what to do with it; nothing if it is a saved plan.
     fn other_than_saved_plan(&self) -> Option<&'static str> {
-        let Self { version, rlvm_version, state, plan, seen, changes } = self;
+        let Self { version, format_version, state, plan, seen, changes } = self;
         if plan.is_some() && state.is_some() {
             return None;
         }
@@ -203,7 +203,7 @@ impl Document {
         } else if seen.is_some() {
             "it is what `rlvm observe` printed, not a saved plan\n\
              help: plan against it: rlvm plan --observed FILE"
-        } else if rlvm_version.is_some() {
+        } else if format_version.is_some() {
             "it is another document of rlvm's, not a saved plan\n\
              help: save a plan: rlvm plan --out FILE"
         } else {
