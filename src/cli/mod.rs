@@ -46,7 +46,7 @@ pub use self::personal::Xdg;
 use self::{
     context::Context,
     exit::{Exit, wants_root},
-    output::{Printer, is_broken_pipe},
+    output::{MaskedStderr, Printer, is_broken_pipe},
 };
 use crate::host::Web;
 
@@ -260,7 +260,7 @@ fn start_log(global: &Global, environment: &Environment) {
     };
     let Some(filter) = by_flag.or_else(|| environment.log.clone()) else { return };
     let filter = tracing_subscriber::EnvFilter::new(filter);
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| MaskedStderr);
     let colour = environment.err_terminal && !environment.no_color && global.color != When::Never;
     // A second start in one process (tests) keeps the first.
     drop(log.with_ansi(colour).without_time().try_init());

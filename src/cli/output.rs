@@ -94,6 +94,21 @@ impl Printer {
     }
 }
 
+/// Standard error for what is traced, passwords in addresses masked. Each event is one write.
+pub(super) struct MaskedStderr;
+
+impl Write for MaskedStderr {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        io::stderr().lock().write_all(mask_passwords(&text).as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().lock().flush()
+    }
+}
+
 /// Says whether an error is that the reader went away, as `head` does.
 pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
