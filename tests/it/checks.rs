@@ -67,7 +67,7 @@ fn a_secret_that_a_person_writes_gets_its_directory() {
             "0711",
         ),
         (
-            "rest: { url: 'https://a.lan/' }, password_file: /p, credentials: { A: { file: /etc/rlvm/secrets/c } }",
+            "s3: { bucket: b }, password_file: /p, credentials: { AWS_SECRET_ACCESS_KEY: { file: /etc/rlvm/secrets/c } }",
             "the credential of `vault`",
             "0711",
         ),
