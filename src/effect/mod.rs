@@ -261,14 +261,66 @@ impl fmt::Display for Op {
 /// How the name of the private directory of a restore begins; the run's follows.
 pub const STAGING: &str = ".rlvm-restore-";
 
-/// What a file or directory is called until it is in place: cron and logrotate both leave such a file alone.
+/// Returns the path under which a file or directory is prepared, beside its final place: `/etc/cron.d/.night.dpkg-new`.
+///
+/// No program may read a half-written file, and no program looks for the same marks. Debian's cron wants names without a
+/// dot. cronie and dcron skip a leading dot, and read `night.dpkg-new`. logrotate skips `.dpkg-new`, and reads `.night`.
+/// systemd-cron skips both. systemd and sshd read names with endings of their own only.
 pub fn temporary(path: &HostPath) -> String {
-    format!("{path}.dpkg-new")
+    let (above, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
+    format!("{above}/.{name}.dpkg-new")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What reads a directory of files says by the name alone which files it leaves out.
+    type Reader = (&'static str, fn(&str) -> bool);
+
+    fn ending(name: &str) -> &str {
+        name.rsplit('.').next().unwrap_or_default()
+    }
+
+    /// Every program that reads a directory in which rlvm prepares files, and whether it reads a file of this name.
+    const READERS: [Reader; 8] = [
+        // cron(8), valid_name() in database.c: run-parts' names alone (tried with 3.0pl1-137, -162, -197, -212).
+        ("Debian's cron", |name| name.chars().all(|it| it.is_ascii_alphanumeric() || it == '-' || it == '_')),
+        // not_a_crontab() in database.c (tried with 1.7.2).
+        ("cronie", |name| {
+            let endings = ["~", ".rpmsave", ".rpmorig", ".rpmnew"];
+            !name.starts_with(['.', '#']) && !endings.iter().any(|it| name.ends_with(it))
+        }),
+        // SynchronizeDir() in database.c.
+        ("dcron", |name| !name.starts_with('.')),
+        // systemd-crontab-generator says which files it ignores (tried with 2.5.1).
+        ("systemd-cron", |name| {
+            let marks = [".dpkg-", ".rpm", "~"];
+            !name.starts_with('.') && !marks.iter().any(|it| name.contains(it))
+        }),
+        // defTabooExts in config.c (tried with 3.21 and 3.22).
+        ("logrotate", |name| {
+            let endings = [".bak", ".dpkg-new", ".dpkg-old", ".rpmnew", ".rpmsave", ".swp", "~"];
+            !endings.iter().any(|it| name.ends_with(it))
+        }),
+        // systemd.unit(5)
+        ("systemd", |name| matches!(ending(name), "service" | "timer")),
+        // `Include /etc/ssh/sshd_config.d/*.conf`: a pattern of glob(7).
+        ("sshd", |name| !name.starts_with('.') && ending(name) == "conf"),
+        ("a shell's *", |name| !name.starts_with('.')),
+    ];
+
+    #[test]
+    fn nobody_reads_what_is_being_written() {
+        for place in ["/etc/cron.d/night", "/etc/logrotate.d/x.conf", "/x.service", "/a b/x.timer"] {
+            let path: HostPath = place.parse().unwrap();
+            let new: HostPath = temporary(&path).parse().unwrap();
+            assert_eq!(new.parent(), path.parent());
+            for (reader, reads) in READERS {
+                assert!(!reads(new.name()), "{reader} reads {new}");
+            }
+        }
+    }
 
     #[test]
     fn shown_as_commands() {
@@ -320,7 +372,7 @@ mod tests {
                  # 2 bytes, undone if sshd objects",
             ),
             (sshd(None), "rm /d.conf && sshd -t && systemctl reload ssh  # undone if sshd objects"),
-            (Op::RemoveTemporary { path: path.clone() }, "rm -df '/a b.dpkg-new'"),
+            (Op::RemoveTemporary { path: path.clone() }, "rm -df '/.a b.dpkg-new'"),
             (Op::RemoveDir { path }, "rmdir '/a b'"),
             (Op::Run(Cmd::new("true")), "true"),
         ] {

@@ -1,8 +1,10 @@
-//! What stands where rlvm puts things together before they are in place: `NAME.dpkg-new`.
+//! What stands where rlvm puts things together before they are in place: `.NAME.dpkg-new`.
 
 use std::fs;
 
 use nix::{sys::stat::Mode, unistd::mkfifo};
+
+use rlvm::effect::temporary;
 
 use super::{link, says};
 use crate::support::{BACKUP, Scratch};
@@ -46,7 +48,7 @@ fn what_somebody_planted_there_is_left_alone_and_named() {
     for (state, path, address) in MADE {
         for (plant, words) in plants {
             let scratch = machine(state);
-            let new = format!("{path}.dpkg-new");
+            let new = temporary(&path.parse().unwrap());
             plant(&scratch, &new);
             let planted = scratch.tree();
             let planted = planted.iter().filter(|(at, _)| at.starts_with(&new) || at.starts_with("/victim"));
@@ -69,7 +71,7 @@ fn what_a_crash_left_there_is_taken_away() {
             [|it, at| it.file(at, "half a fi"), |it, at| fs::create_dir(it.at(at)).unwrap()];
         for plant in plants {
             let scratch = machine(state);
-            let new = format!("{path}.dpkg-new");
+            let new = temporary(&path.parse().unwrap());
             plant(&scratch, &new);
             scratch.apply();
             assert!(scratch.at(path).exists() && !scratch.at(&new).exists(), "{path}");
