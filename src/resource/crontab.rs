@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Account, Attribute, Diff, Edit, Finding, Kind, Look, Removal, Severity,
+    cron::{CRON_PATH, for_cron},
     managed_block::{IN_A_FILE, framed, parts},
 };
 use crate::{
@@ -18,9 +19,6 @@ use crate::{
     host::LONGEST_TEXT,
     model::{Address, BadText, GroupName, HostPath, Line, Schedule, UserName},
 };
-
-/// What cron gives a job is poorer than anybody expects, so each command says it: sbin too.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Debian's crontab lists a carriage return as these two letters (cron 3.0pl1), so it would not be put back as it was.
 const CARRIAGE_RETURN: &str = "a line ends in `\\r`: a carriage return, which `crontab -l` does not print as it is; take it off (crontab -e)";
@@ -77,14 +75,14 @@ impl Crontab {
     ///
     /// # Errors
     ///
-    /// If a command is more than one line.
+    /// If a command is more than one line, or too long for cron.
     pub fn new(user: UserName, lines: &[CrontabLine<'_>]) -> Result<Self, BadText> {
         let mut text = String::new();
         for CrontabLine { whose, schedule, command, .. } in lines {
-            // In a command cron takes `%` for a newline (crontab(5)).
-            let command: Line = command.replace('%', "\\%").parse()?;
+            let command: Line = command.parse()?;
             // Before a command that is several, an assignment would hold for the first alone.
-            let entry = format!("# {whose}\n{schedule} export PATH={PATH}; {command}\n");
+            let command = for_cron(&format!("export PATH={CRON_PATH}; {command}"))?;
+            let entry = format!("# {whose}\n{schedule} {command}\n");
             text.push_str(&entry);
         }
         let names = lines.iter().map(|line| line.name.to_owned()).collect();

@@ -71,11 +71,20 @@ fn cron_itself_runs_what_was_applied() {
     let scratch = Scratch::new();
     require("/usr/sbin:/usr/bin", "cron", "cron");
     let ticked = scratch.beside("ticked");
+    let at = |name: &str| scratch.beside(name).display().to_string();
     // `%` unescaped would be a newline, `$HOME` shows whose entry it is, PATH must reach sbin.
     let command =
         format!("printf '\\%s %s 100%\\n' \"$HOME\" \"$PATH\" > {}", ticked.display()).replace('\\', "");
     let command = command.replace("100%n", "100%%");
-    scratch.state(&format!("cron:\n  tick: {{ schedule: \"* * * * *\", command: {command:?} }}\n"));
+    // What cron's parser would take apart reaches the shell as it is.
+    let exact = r"printf %s 'a\%b\\c%d\\\%'";
+    let (unquoted, quoted) =
+        (format!("echo +\\%F > {}", at("unquoted")), format!("{exact} > {}", at("quoted")));
+    scratch.state(&format!(
+        "cron:\n  tick: {{ schedule: \"* * * * *\", command: {command:?} }}\n  \
+         unquoted: {{ schedule: \"* * * * *\", command: {unquoted:?} }}\n  \
+         quoted: {{ schedule: \"* * * * *\", command: {quoted:?} }}\n"
+    ));
     scratch.apply();
     let applied = scratch.read("/etc/cron.d/tick");
     // What cron passes over, rlvm relies on: a file that is being written, one that others may write.
@@ -83,7 +92,7 @@ fn cron_itself_runs_what_was_applied() {
         let text = applied.replace("ticked", &format!("bad-{mode:o}"));
         scratch.file_of(&format!("/etc/cron.d/{name}"), &text, 0, mode);
     };
-    bad("tick.dpkg-new", 0o644);
+    bad(".tick.dpkg-new", 0o644);
     bad("open", 0o666);
     fs::create_dir_all(scratch.beside("empty/dir")).unwrap();
     fs::write(scratch.beside("empty/file"), "").unwrap();
@@ -104,8 +113,10 @@ fn cron_itself_runs_what_was_applied() {
     let mut cron = unshare.spawn().unwrap();
     let start = Instant::now();
     let ran = loop {
+        let others = [at("unquoted"), at("quoted")].map(|it| fs::read(it).is_ok_and(|text| !text.is_empty()));
         if let Ok(text) = fs::read_to_string(&ticked)
             && text.ends_with('%')
+            && others == [true, true]
         {
             break text;
         }
@@ -121,6 +132,8 @@ fn cron_itself_runs_what_was_applied() {
     cron.kill().unwrap();
     cron.wait().unwrap();
     assert_eq!(ran, "/root /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin 100%");
+    let read = |name: &str| fs::read_to_string(at(name)).unwrap();
+    assert_eq!((read("unquoted"), read("quoted")), ("+%F\n".into(), r"a\%b\\c%d\\\%".into()));
     let bad = ["bad-644", "bad-666"].map(|name| scratch.beside(name).exists());
     assert_eq!(bad, [false, false], "cron read what it should not");
 }
