@@ -24,6 +24,7 @@ mod rescue;
 mod restore;
 mod run;
 mod safety;
+mod selinux;
 mod server;
 mod shipped;
 mod space;

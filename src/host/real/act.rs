@@ -221,7 +221,7 @@ impl Real {
         }
         placed?;
         self.touch(path);
-        Ok(())
+        self.relabel(path)
     }
 
     /// Opens a directory, or a regular file that has no other name.
@@ -287,7 +287,7 @@ impl Real {
         let placed = fstatat(dir, path.name(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
         ensure!(placed.st_ino == fstat(&file)?.st_ino, "{path} was replaced while it was being written");
         self.touch(path);
-        Ok(())
+        self.relabel(path)
     }
 
     fn remove_file(&self, cursor: &mut Cursor, path: &HostPath) -> Result<()> {

@@ -90,7 +90,7 @@ impl Real {
             return Err(err);
         }
         self.touch(path);
-        Ok(())
+        self.relabel(path)
     }
 
     /// Lets the program say which version it is, before it takes the place of one that works.

@@ -9,6 +9,7 @@ mod fetch;
 mod hold;
 mod install;
 mod keys;
+mod label;
 mod look;
 mod mail;
 mod mounts;
