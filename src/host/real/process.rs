@@ -60,8 +60,18 @@ pub(super) fn to_its_end(mut command: Command, cmd: &Cmd, input: Stdio) -> Resul
     let patience = Duration::from_secs(2);
     let stdout = out.recv_timeout(patience).unwrap_or_default();
     let stderr = tail(&err.recv_timeout(patience).unwrap_or_default());
+    ensure!(!is_old_setpriv(&stderr), "{OLD_SETPRIV}");
     debug!(command = %cmd, ?code, timed_out, elapsed = ?start.elapsed(), "ran");
     Ok(Output { code, timed_out, stdout: String::from_utf8_lossy(&stdout).into_owned(), stderr })
+}
+
+/// What to do about a setpriv(1) that cannot start a program as rlvm does: busybox's, and that of RHEL 8.
+const OLD_SETPRIV: &str = "cannot start any program: setpriv on PATH does not know --pdeathsig; \
+    install that of util-linux 2.33 or later (Alpine: apk add setpriv)";
+
+/// Says whether a complaint is setpriv's, that it does not know the option (busybox 1.37, util-linux 2.32).
+fn is_old_setpriv(stderr: &str) -> bool {
+    stderr.lines().any(|line| line.starts_with("setpriv: unrecognized option") && line.contains("pdeathsig"))
 }
 
 /// Runs a program on the terminal that rlvm was called from, and waits for it; says whether it succeeded.
