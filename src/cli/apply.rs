@@ -16,6 +16,7 @@ use super::{
     output::is_broken_pipe,
     plan::{Allow, exit_of},
     progress::ApplyBar,
+    scheduler::settle,
 };
 use crate::{
     apply::{Event, Outcome, World, apply},
@@ -145,7 +146,7 @@ impl Apply {
         saved: Option<Saved>,
         found: Option<Found>,
     ) -> Result<Task> {
-        let (state, source, rev, options) = match (&saved, found) {
+        let (mut state, source, rev, options) = match (&saved, found) {
             (Some(saved), _) => {
                 self.check_saved(context, saved)?;
                 (saved.state.clone(), saved.source.clone(), saved.revision.clone(), saved.options.clone())
@@ -156,6 +157,7 @@ impl Apply {
             }
             (None, None) => bail!("neither a state nor a saved plan"),
         };
+        settle(context, host, &mut state)?;
         let looks = saved.as_ref().map_or(self.allow.looks(), Saved::looks);
         let store = &Store::new(host, &context.home()?);
         let ledger = context.ledger(store)?;

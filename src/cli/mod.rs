@@ -25,6 +25,7 @@ mod rescue;
 mod restic;
 mod restore;
 mod run;
+mod scheduler;
 mod secret;
 mod show;
 mod snapshots;

@@ -9,14 +9,16 @@ use serde::{Deserialize, Serialize};
 use super::{
     context::{Context, Planned, Search},
     exit::Exit,
+    scheduler::settle,
 };
 use crate::{
     expand::Homes,
     host::Store,
     ledger::Ledger,
-    model::{Address, HostName, Scope, field::is_default},
+    model::{Address, HostName, HostPath, Scope, field::is_default},
     plan::Options,
     resource::{Looks, Seen},
+    state::Scheduler,
 };
 
 /// Print as JSON what plan would look at, without secrets
@@ -53,6 +55,12 @@ pub(super) struct Observation {
     /// Whose set-up was meant.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) scope: Scope,
+    /// What starts schedules where the state does not say so.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) scheduler: Scheduler,
+    /// Where `RLVM_HOME` has moved rlvm's own files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) home: Option<HostPath>,
     /// What was seen.
     pub(super) seen: BTreeMap<Address, Seen>,
 }
@@ -72,7 +80,8 @@ impl ObserveVerb {
         let host = context.host()?;
         let home = context.home()?;
         let store = Store::new(&host, &home);
-        let (found, ledger) = context.state_and_ledger(self.state.as_deref(), Search::EtcOnly, &store)?;
+        let (mut found, ledger) = context.state_and_ledger(self.state.as_deref(), Search::EtcOnly, &store)?;
+        settle(context, &host, &mut found.state)?;
         let homes = context.homes(&host, &found.state)?;
         let scope = context.scope()?;
         let basis = Context::basis(found.state, &homes, &scope, ledger.map(|(ledger, _)| ledger));
@@ -89,6 +98,8 @@ impl ObserveVerb {
             ledger,
             homes,
             scope,
+            scheduler: basis.state.scheduler(),
+            home: basis.state.home.clone(),
             seen,
         })?;
         Ok(Exit::Ok)

@@ -9,6 +9,7 @@ use super::{
     context::{Context, Planned, Search},
     exit::{Exit, Failure},
     observe::Observation,
+    scheduler::settle,
 };
 use crate::{
     host::{Store, revision},
@@ -107,7 +108,8 @@ impl PlanVerb {
         let host = context.host()?;
         let home = context.home()?;
         let store = Store::new(&host, &home);
-        let (found, ledger) = context.state_and_ledger(self.state.as_deref(), Search::HereToo, &store)?;
+        let (mut found, ledger) = context.state_and_ledger(self.state.as_deref(), Search::HereToo, &store)?;
+        settle(context, &host, &mut found.state)?;
         let homes = context.homes(&host, &found.state)?;
         let scope = context.scope()?;
         let basis = Context::basis(found.state, &homes, &scope, ledger.map(|(ledger, _)| ledger));
@@ -139,12 +141,14 @@ impl PlanVerb {
     fn off_host(&self, context: &Context<'_>, file: &std::path::Path) -> Result<Exit> {
         let text = context.files.read(file)?;
         let observation = Observation::read(&text).with_context(|| format!("{}", file.display()))?;
-        let found = context.state_as(self.state.as_deref(), Search::HereToo, &observation.scope)?;
+        let mut found = context.state_as(self.state.as_deref(), Search::HereToo, &observation.scope)?;
         if observation.host != found.state.host {
             let (theirs, ours) = (&observation.host, &found.state.host);
             let message = format!("{} was observed on {theirs}, and the state is of {ours}", file.display());
             bail!(Failure::new(Exit::Refused, message));
         }
+        found.state.scheduler.get_or_insert(observation.scheduler);
+        found.state.home = observation.home;
         let basis = Context::basis(found.state, &observation.homes, &observation.scope, observation.ledger);
         let options = self.allow.options();
         let survey = Survey::new(&basis.expanded, &basis.ledger, &options.targets)?;

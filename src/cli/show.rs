@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::{
     context::{Context, Search},
     exit::Exit,
+    scheduler,
 };
 use crate::{
     expand::expand,
@@ -74,7 +75,10 @@ impl fmt::Display for Shown {
 
 impl Show {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
-        let found = context.state(self.state.as_deref(), Search::HereToo)?;
+        let mut found = context.state(self.state.as_deref(), Search::HereToo)?;
+        if is_here(context) {
+            scheduler::choose(context, &context.host()?, &mut found.state)?;
+        }
         let state = &found.state;
         let public_keys = public_keys(context, state)?;
         if self.json {
@@ -90,11 +94,15 @@ impl Show {
     }
 }
 
+/// Says whether the host that is meant is this machine, or the tree below `--root`.
+fn is_here(context: &Context<'_>) -> bool {
+    let named_here = || host_name().is_ok_and(|here| context.host_name().is_ok_and(|name| name == here));
+    context.global.root != Path::new("/") || named_here()
+}
+
 /// Looks at the declared keys, if there are any, and this is the host that they are of.
 fn public_keys(context: &Context<'_>, state: &State) -> Result<Option<BTreeMap<HostPath, Shown>>> {
-    let named_here = || host_name().is_ok_and(|here| context.host_name().is_ok_and(|name| name == here));
-    let here = context.global.root != Path::new("/") || named_here();
-    if state.ssh.keys.is_empty() || !here {
+    if state.ssh.keys.is_empty() || !is_here(context) {
         return Ok(None);
     }
     let host = context.host()?;

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     effect::{Owner, quote},
     model::{BadText, HostPath, Mode, Name, OneOrMore, Personal, Scope},
-    resource::{Frequency, LogrotateFile, LogrotateSpec, Program, Su},
+    resource::{Frequency, LOGROTATE, LogrotateFile, LogrotateSpec, Program, Su},
     state::State,
 };
 
@@ -16,8 +16,6 @@ const OWN: &str = "rlvm";
 
 /// What rotates a user's logs: the system's logrotate reads no rule of a user's.
 const ROTATION: &str = "rlvm-logrotate";
-/// Where every distribution has it; a user's PATH may lack the directory.
-const LOGROTATE: &str = "/usr/sbin/logrotate";
 
 pub(super) fn add(state: &State, scope: &Scope, expanded: &mut Expanded) {
     for (name, spec) in &state.logrotate {
@@ -29,8 +27,8 @@ pub(super) fn add(state: &State, scope: &Scope, expanded: &mut Expanded) {
     if scope.personal().is_none() || writes_logs(state) {
         own(state, scope, expanded);
     }
-    if scope.personal().is_some() && rotates(state) {
-        expanded.add(Declared::plain(Program::of_package(HostPath::fixed(LOGROTATE), "logrotate")));
+    if rotates(state) {
+        expanded.add(Declared::plain(Program::logrotate(!state.logrotate.is_empty())));
     }
 }
 

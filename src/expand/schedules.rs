@@ -1,10 +1,14 @@
 //! What is started when it is time: the jobs, and the user's own entries. Each scheduler writes them its own way.
 
+use std::collections::BTreeMap;
+
 use super::{Declared, Expanded, crontab, logs, notify, prune, units, verify};
 use crate::{
     effect::quote,
     model::{Address, HostPath, Name, Schedule, Scope, Span, UserName},
-    resource::{Account, CronFile, CronLine, Finding, Kind as _, Program, Severity},
+    resource::{
+        Account, CronFile, CronLine, Finding, Kind as _, Program, Resource, Scheduling, Severity, Starter,
+    },
     state::{Scheduler, State},
 };
 
@@ -57,9 +61,16 @@ pub(super) enum Starts {
     Entry,
 }
 
+impl Starts {
+    /// Says whether rlvm itself is started.
+    pub(super) fn is_rlvm(&self) -> bool {
+        !matches!(self, Self::Rotation | Self::Entry)
+    }
+}
+
 pub(super) fn add(state: &State, scope: &Scope, expanded: &mut Expanded) {
     let all = timed(state, scope);
-    if all.iter().any(|timed| !matches!(timed.starts, Starts::Rotation | Starts::Entry)) {
+    if all.iter().any(|timed| timed.starts.is_rlvm()) {
         expanded.add(Declared::plain(Program::rlvm(state.rlvm_path.clone())));
     }
     for user in all.iter().map(|timed| &timed.user).filter(|user| **user != UserName::root()) {
@@ -69,11 +80,34 @@ pub(super) fn add(state: &State, scope: &Scope, expanded: &mut Expanded) {
             expanded.add(Declared::plain(account));
         }
     }
-    match (state.scheduler, scope) {
+    starter(state, &all, scope, expanded);
+    match (state.scheduler(), scope) {
         (Scheduler::Cron, Scope::Host) => cron_files(&all, expanded),
         (Scheduler::Cron, Scope::User(personal)) => crontab::add(&all, personal, expanded),
         (Scheduler::Systemd, scope) => units::add(state, &all, scope, expanded),
     }
+}
+
+/// Declares what has to be there for the schedules to start anything.
+fn starter(state: &State, all: &[Timed], scope: &Scope, expanded: &mut Expanded) {
+    if all.is_empty() {
+        return;
+    }
+    let starter = match (state.scheduler(), scope) {
+        (Scheduler::Cron, Scope::Host) => Starter::CronFiles,
+        (Scheduler::Cron, Scope::User(_)) => {
+            Starter::Crontab { percent: all.iter().any(|timed| timed.command.contains('%')) }
+        }
+        (Scheduler::Systemd, _) => Starter::Systemd,
+    };
+    let mut programs = BTreeMap::new();
+    if all.iter().any(|timed| timed.starts.is_rlvm()) {
+        for declared in expanded.resources.values() {
+            let Resource::Repository(repository) = &declared.resource else { continue };
+            programs.extend(repository.tools());
+        }
+    }
+    expanded.add(Declared::plain(Scheduling { starter, programs }));
 }
 
 /// Declares a file each in `/etc/cron.d`.
@@ -123,7 +157,15 @@ pub(super) fn timed(state: &State, scope: &Scope) -> Vec<Timed> {
     let verifies = verify::of_jobs(state, &keeper);
     let watch = notify::watch(state, &keeper);
     let after_boot = sweep(state, &keeper).into_iter().chain(watch);
-    jobs.chain(after_boot).chain(own).chain(prunes).chain(verifies).chain(logs).collect()
+    let mut all: Vec<Timed> =
+        jobs.chain(after_boot).chain(own).chain(prunes).chain(verifies).chain(logs).collect();
+    if let Some(home) = &state.home {
+        for timed in all.iter_mut().filter(|timed| timed.starts.is_rlvm()) {
+            // Neither cron nor systemd passes on the variable that this rlvm was called with.
+            timed.command = format!("RLVM_HOME={} {}", quote(home.as_str()), timed.command);
+        }
+    }
+    all
 }
 
 /// Returns what ends at boot what runs have left that a power cut, say, has ended; nothing if nothing runs.
@@ -148,5 +190,74 @@ pub(super) fn take<E: ToString>(expanded: &mut Expanded, place: &str, made: Resu
     match made {
         Ok(declared) => expanded.add(declared),
         Err(err) => expanded.findings.push(Finding::new(Severity::Error, place, err.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        expand::{Homes, expand},
+        model::Personal,
+    };
+
+    const YAML: &str = "version: 1
+host: web01
+destinations: { a: { local: { path: /home/ann/a }, password_file: /home/ann/p } }
+jobs: { home: { to: [a], sources: [{ path: /home }], schedule: '@daily', verify: { schedule: '@weekly' } } }
+cron: { own: { schedule: '@daily', command: 'date' } }
+";
+
+    fn state(more: &str) -> State {
+        let yaml = format!("{YAML}{more}");
+        crate::state::load("state", &mut |_| Ok(yaml.clone())).unwrap().state
+    }
+
+    /// Returns each line of cron's that runs a command, and each service.
+    fn commands(state: &State, scope: &Scope) -> Vec<String> {
+        let expanded = expand(state, &Homes::default(), scope);
+        let json = serde_json::to_value(
+            expanded.resources.values().map(|declared| &declared.resource).collect::<Vec<_>>(),
+        );
+        let mut found = Vec::new();
+        texts(&json.unwrap(), &mut found);
+        found
+    }
+
+    fn texts(json: &serde_json::Value, found: &mut Vec<String>) {
+        match json {
+            serde_json::Value::String(text) if text.contains("[Service]") => found.push(text.clone()),
+            serde_json::Value::String(text) => {
+                let runs =
+                    |line: &&str| line.starts_with('@') || line.starts_with(|it: char| it.is_ascii_digit());
+                found.extend(text.lines().filter(runs).filter(|line| line.contains(' ')).map(Into::into));
+            }
+            serde_json::Value::Array(all) => all.iter().for_each(|it| texts(it, found)),
+            serde_json::Value::Object(all) => all.values().for_each(|it| texts(it, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn what_starts_rlvm_names_the_home_that_it_was_called_with() {
+        let ann = Scope::User(Box::new(Personal::ann()));
+        for (scheduler, scope, written) in [
+            ("scheduler: cron\n", &Scope::Host, "RLVM_HOME='/srv/my home' /usr/bin/rlvm"),
+            ("scheduler: cron\n", &ann, "RLVM_HOME='/srv/my home' /usr/bin/rlvm"),
+            ("scheduler: systemd\n", &Scope::Host, "\nEnvironment=\"RLVM_HOME=/srv/my home\"\n"),
+            ("scheduler: systemd\n", &ann, "\nEnvironment=\"RLVM_HOME=/srv/my home\"\n"),
+        ] {
+            let mut state = state(scheduler);
+            for home in [None, Some("/srv/my home".parse().unwrap())] {
+                state.home = home;
+                let commands = commands(&state, scope);
+                let of_rlvm = commands.iter().filter(|it| it.contains("bin/rlvm ")).count();
+                assert!(of_rlvm >= 3, "{commands:?}");
+                for command in &commands {
+                    let carries = state.home.is_some() && command.contains("bin/rlvm ");
+                    assert_eq!(command.contains(written), carries, "{command}");
+                }
+            }
+        }
     }
 }

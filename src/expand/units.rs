@@ -110,6 +110,9 @@ fn service(state: &State, timed: &Timed, at_boot: bool, own: Option<&Personal>) 
     let kind = if at_boot { "exec" } else { "oneshot" };
     let _ = write!(text, "\n[Service]\nType={kind}\nExecStart={}\n", command(state, timed));
     let _ = writeln!(text, "Environment=PATH={CRON_PATH}");
+    if let Some(home) = state.home.as_ref().filter(|_| timed.starts.is_rlvm()) {
+        let _ = writeln!(text, "Environment={}", quoted(&format!("RLVM_HOME={home}")));
+    }
     let job = match &timed.starts {
         Starts::Job(name) | Starts::PruneOf(name) => state.jobs.get(name),
         _ => None,

@@ -211,7 +211,7 @@ impl Line {
 /// What is said of the host itself, or of rlvm on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remark {
-    /// What it is about: `drift`, `secret`, `notify`, `metrics`, `records`, `journal`.
+    /// What it is about: `drift`, `scheduler`, `secret`, `notify`, `metrics`, `records`, `journal`.
     pub about: String,
     /// How bad it is.
     pub level: Level,

@@ -22,6 +22,7 @@ mod other_backups;
 mod program;
 mod quota;
 mod repository;
+mod scheduling;
 mod secret;
 mod sources;
 mod ssh;
@@ -53,9 +54,10 @@ pub use look::{Cost, Look, Looks, NotSeen};
 pub use managed_block::ManagedBlock;
 pub use managed_file::{FileSeen, ManagedFile};
 pub use other_backups::{OtherBackup, OtherBackups};
-pub use program::Program;
+pub use program::{LOGROTATE, Program};
 pub use quota::Quota;
 pub use repository::{Location, Machine, Remote, Repository, RepositorySeen, RepositoryState};
+pub use scheduling::{CronDaemon, Scheduling, SchedulingSeen, Starter};
 pub use secret::{Role, Secret, SecretSeen};
 pub use sources::{JobSources, Sources, Unsound};
 pub use ssh::{Access, AuthorizedKey, ClientPrune, SshAgentSpec, SshHostSpec, SshKeySpec, SshUserSpec};
@@ -424,6 +426,7 @@ kinds! {
     Writable,
     Undeclared,
     Sources,
+    Scheduling,
 }
 #[cfg(test)]
 mod tests {

@@ -5,11 +5,8 @@ use std::borrow::Cow;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Diff, Finding, Kind, Look, Removal, Severity};
-use crate::{
-    host::Entry,
-    model::{Address, HostPath},
-};
+use super::{Diff, Finding, Kind, Look, Removal, Severity, scheduling::is_program};
+use crate::model::{Address, HostPath, field::is_default};
 
 /// A program that must be there when it is time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,27 +16,33 @@ pub struct Program {
     /// The package that brings it; none if it is rlvm itself, or several do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package: Option<String>,
+    /// Whether something that the state declares by itself does nothing without it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub essential: bool,
 }
 
 impl Program {
     /// Names where rlvm itself is to be.
     pub fn rlvm(at: HostPath) -> Self {
-        Self { at, package: None }
+        Self { at, package: None, essential: false }
     }
 
-    /// Names where a package puts it.
-    pub fn of_package(at: HostPath, package: &str) -> Self {
-        Self { at, package: Some(package.into()) }
+    /// Names what rotates logs. Every distribution has it there; a user's PATH may lack the directory. `essential`: the
+    /// state has rules of its own, beside that for rlvm's logs.
+    pub fn logrotate(essential: bool) -> Self {
+        Self { at: HostPath::fixed(LOGROTATE), package: Some("logrotate".into()), essential }
     }
 }
 
 /// Where every mail server puts what takes a mail.
 const SENDMAIL: &str = "/usr/sbin/sendmail";
+/// Where every distribution puts logrotate.
+pub const LOGROTATE: &str = "/usr/sbin/logrotate";
 
 impl Program {
     /// Names what takes a mail.
     pub fn mailer() -> Self {
-        Self { at: HostPath::fixed(SENDMAIL), package: None }
+        Self { at: HostPath::fixed(SENDMAIL), package: None, essential: false }
     }
 
     /// Says that it is not there, and what to do.
@@ -50,7 +53,11 @@ impl Program {
                 "apt-get install a mail server (postfix, exim4, msmtp-mta), or say `smtp:` of the notifier";
             return (message, remedy.into());
         }
-        let message = format!("a schedule is to call {}, and no such program is there", self.at);
+        let message = if self.at.as_str() == LOGROTATE {
+            format!("no log is rotated: there is no {LOGROTATE}")
+        } else {
+            format!("a schedule is to call {}, and no such program is there", self.at)
+        };
         let remedy = match &self.package {
             None => "install rlvm there, or say where it is: `rlvm_path: /usr/local/bin/rlvm`".into(),
             Some(package) => format!("apt-get install {package}"), // R31
@@ -76,12 +83,7 @@ impl Kind for Program {
         if look.host.is_tree() {
             return Ok(true);
         }
-        Ok(match look.host.entry(&self.at)? {
-            Entry::File(meta) => meta.mode.bits() & 0o111 != 0,
-            // A package's link to another place is as good.
-            Entry::Other(what) => what.starts_with("a symbolic link"),
-            _ => false,
-        })
+        is_program(look.host, &self.at)
     }
 
     fn exists(&self, seen: &bool) -> bool {
@@ -98,7 +100,8 @@ impl Kind for Program {
         }
         let address = Address::new(Self::NAME, &self.key());
         let (message, remedy) = self.missing();
-        vec![Finding::new(Severity::Warning, address, message).remedy(remedy)]
+        let severity = if self.essential { Severity::Error } else { Severity::Warning };
+        vec![Finding::new(severity, address, message).remedy(remedy)]
     }
 
     fn removal(&self, _: &bool, _: &dyn Fn(&HostPath) -> bool) -> Removal {
@@ -119,6 +122,13 @@ mod tests {
         let it = Program::rlvm("/usr/bin/rlvm".parse().unwrap());
         assert!(it.checks(&true, None).is_empty());
         assert!(it.checks(&false, None)[0].message.contains("/usr/bin/rlvm"));
+        for (rules, severity) in [(true, Severity::Error), (false, Severity::Warning)] {
+            let found = Program::logrotate(rules).checks(&false, None);
+            assert_eq!(
+                (found[0].severity, found[0].remedy.as_deref()),
+                (severity, Some("apt-get install logrotate"))
+            );
+        }
         assert!(
             Program::mailer().checks(&false, None)[0].message.contains("to send mails by /usr/sbin/sendmail")
         );

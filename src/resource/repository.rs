@@ -205,6 +205,16 @@ impl Repository {
         Access { location, password: &self.password, user: &self.user, means: &self.means }
     }
 
+    /// Lists the programs that restic's calls find by PATH, restic itself among them, each with its package.
+    pub fn tools(&self) -> Vec<(String, String)> {
+        let restic = self.means.engine.is_none().then(|| ("restic".to_owned(), "restic".to_owned()));
+        let others = match &self.location {
+            Location::Local(_) => Vec::new(),
+            Location::Remote(remote) => remote.tools.clone(),
+        };
+        restic.into_iter().chain(others).collect()
+    }
+
     /// Says why restic cannot be run on it now, if so: what is missing, and what somebody else could have written.
     ///
     /// # Errors

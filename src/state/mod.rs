@@ -60,10 +60,13 @@ pub struct State {
     /// Where cron or systemd finds rlvm: an absolute path. Default: `/usr/bin/rlvm`.
     #[serde(default = "State::rlvm_path")]
     pub rlvm_path: HostPath,
+    /// Where `RLVM_HOME` has moved rlvm's own files, for what schedules start. No part of the format.
+    #[serde(skip)]
+    pub home: Option<HostPath>,
     /// What starts all that has a schedule when it is time: jobs, prunes, and the entries of `cron:` too, which become
-    /// timers by `systemd`. Schedules stay in cron's words. Default: cron.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub scheduler: Scheduler,
+    /// timers by `systemd`. Schedules stay in cron's words. Default: cron, or systemd where no cron is installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<Scheduler>,
     /// Where rlvm writes its own logs, and how many old ones are kept.
     #[serde(default)]
     pub log: Log,
@@ -105,6 +108,11 @@ pub struct State {
 impl State {
     fn rlvm_path() -> HostPath {
         HostPath::fixed("/usr/bin/rlvm")
+    }
+
+    /// Returns what starts schedules: `plan` and `apply` have put in what they chose for this host.
+    pub fn scheduler(&self) -> Scheduler {
+        self.scheduler.unwrap_or_default()
     }
 
     /// Lists what the host is called, and was: its snapshots have any of these names (R79).

@@ -246,3 +246,143 @@ fn a_path_that_lies_on_another_volume_is_an_error() {
     }
     assert_eq!(lab.read("/var/lib/asked"), "asked\n", "volumes are asked for once, whatever is backed up");
 }
+
+/// A job, and a logrotate rule.
+const SCHEDULED: &str = "destinations:\n  vault: { local: { path: /srv/r }, password_file: /etc/rlvm/v, generate_password: true }\n\
+    jobs:\n  home: { sources: [{ path: /home }], to: [vault], schedule: \"@daily\" }\n";
+const RULE: &str = "logrotate:\n  shop: { paths: [/var/log/shop/*.log] }\n";
+
+/// Takes programs away from a laboratory, wherever they are.
+fn without(lab: &Lab, programs: &[&str]) {
+    let script = "for name; do for at in /usr/sbin/$name /sbin/$name /usr/bin/$name; do \
+        test ! -e $at || mount --bind /dev/null $at; done; done";
+    lab.ok(&[&["sh", "-euc", script, "sh"], programs].concat());
+}
+
+#[test]
+fn a_schedule_that_nothing_starts_is_an_error() {
+    let lab = Lab::new();
+    let plan = |state: String, code: i32| {
+        lab.state(&state);
+        lab.expect(code, &["plan"]).stdout
+    };
+    let has =
+        |said: &str, words: &[&str]| words.iter().for_each(|it| assert!(said.contains(it), "{it}\n{said}"));
+    let clean = plan(format!("{SCHEDULED}{RULE}"), 0);
+    assert!(!clean.contains("scheduler:") && !clean.contains("program:/usr/sbin/logrotate"), "{clean}");
+    lab.apply();
+    without(&lab, &["cron", "crond", "logrotate"]);
+    let cron = "error: scheduler:cron: no cron daemon is installed";
+    has(&plan(SCHEDULED.into(), 1), &[cron, "apt-get install cron", "warning: program:/usr/sbin/logrotate"]);
+    let rule = "error: program:/usr/sbin/logrotate: no log is rotated";
+    has(&plan(format!("{SCHEDULED}{RULE}"), 1), &[cron, rule, "apt-get install logrotate"]);
+    has(
+        &lab.expect(9, &["status"]).stdout,
+        &["critical: scheduler: no cron daemon is installed", "apt-get install cron"],
+    );
+    // An entry of the state's own is scheduled too; without any schedule there is nothing to start.
+    let said = |state: &str| {
+        lab.state(state);
+        lab.rlvm(&["plan"]).stdout
+    };
+    has(&said("cron:\n  x: { schedule: \"@daily\", command: \"true\" }\n"), &[cron]);
+    assert!(!said("directories:\n  /srv/x: {}\n").contains("scheduler:"));
+    // busybox's crond, as a link and nothing else, as Alpine has it.
+    lab.ok(&["ln", "-s", "/bin/busybox", "/usr/local/sbin/crond"]);
+    has(&plan(SCHEDULED.into(), 1), &["BusyBox crond does not read /etc/cron.d", "install cronie"]);
+}
+
+#[test]
+fn a_cron_daemon_that_does_not_run_is_an_error() {
+    let lab = Lab::new();
+    lab.state(SCHEDULED);
+    lab.ok(&["ln", "-s", "/run", "/var/run"]);
+    // Process 1 is what starts daemons, by its name. Where it is not, as in the laboratory itself, nothing is said.
+    lab.ok(&["cp", "/bin/bash", "/usr/local/bin/init"]);
+    let state = lab.inside("state").display().to_string();
+    let script = format!(
+        "plan() {{ rlvm --host web01 --state {state} plan; echo; }}; plan > /var/lib/stopped; cron; \
+         until test -e /run/crond.pid; do sleep 0.1; done; plan > /var/lib/running"
+    );
+    let inside =
+        ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "/usr/local/bin/init", "-c", &script];
+    lab.ok(&[&["timeout", "60"], &inside[..]].concat());
+    let error = "error: scheduler:cron: the cron daemon does not run";
+    assert!(lab.read("/var/lib/stopped").contains(error), "{}", lab.read("/var/lib/stopped"));
+    assert!(!lab.read("/var/lib/running").contains("scheduler:"), "{}", lab.read("/var/lib/running"));
+    assert!(!lab.expect(0, &["plan"]).stdout.contains("scheduler:"));
+}
+
+#[test]
+fn the_scheduler_that_is_not_named_is_the_one_that_the_host_has() {
+    let lab = Lab::new();
+    lab.state(SCHEDULED);
+    let shown = || lab.expect(0, &["show"]).stdout;
+    assert!(shown().contains("scheduler: cron"), "{}", shown());
+    lab.dir("/run/systemd/system", 0, 0o755);
+    assert!(shown().contains("scheduler: cron"), "cron goes first: {}", shown());
+    without(&lab, &["cron", "crond"]);
+    assert!(shown().contains("scheduler: systemd"), "{}", shown());
+    let plan = lab.rlvm(&["plan"]).stdout;
+    assert!(plan.contains("unit:rlvm-home.timer") && !plan.contains("scheduler:cron"), "{plan}");
+    // What a state says counts, whatever there is.
+    lab.state(&format!("scheduler: cron\n{SCHEDULED}"));
+    assert!(lab.expect(1, &["plan"]).stdout.contains("error: scheduler:cron: no cron daemon is installed"));
+    // A tree is looked at as what it will be.
+    let tree = Scratch::new();
+    tree.state(SCHEDULED);
+    assert!(tree.expect(0, &["show"]).stdout.contains("scheduler: cron"));
+    tree.file_of("/usr/lib/systemd/systemd", "", 0, 0o755);
+    assert!(tree.expect(0, &["show"]).stdout.contains("scheduler: systemd"));
+    tree.file_of("/usr/sbin/cron", "", 0, 0o755);
+    assert!(tree.expect(0, &["show"]).stdout.contains("scheduler: cron"));
+}
+
+#[test]
+fn a_program_that_scheduled_entries_do_not_find_is_an_error() {
+    let mut lab = Lab::new();
+    lab.state(SCHEDULED);
+    lab.dir("/opt/own", 0, 0o755);
+    lab.ok(&["cp", "/usr/bin/restic", "/opt/own/restic"]);
+    without(&lab, &["restic"]);
+    let path = format!("/opt/own:{}", lab.search_path());
+    lab.find_by(&path);
+    let plan = lab.expect(1, &["plan"]).stdout;
+    assert!(plan.contains("error: scheduler:cron: restic is on your PATH, but not on the PATH of"), "{plan}");
+    lab.ok(&["ln", "-s", "/opt/own/restic", "/usr/local/bin/restic"]);
+    lab.apply();
+}
+
+#[test]
+fn a_setpriv_that_cannot_start_programs_is_named() {
+    let lab = Lab::new();
+    lab.state(SCHEDULED);
+    // The words of busybox 1.37, and of util-linux 2.32.
+    for said in
+        ["setpriv: unrecognized option: pdeathsig=KILL", "setpriv: unrecognized option '--pdeathsig=KILL'"]
+    {
+        let script = format!("#!/bin/sh\necho \"{said}\" >&2\nexit 1\n");
+        lab.file_of("/usr/local/sbin/setpriv", &script, 0, 0o755);
+        let ran = lab.rlvm(&["plan"]);
+        let told = format!("{}{}", ran.stdout, ran.stderr);
+        assert_eq!(ran.code, Some(1), "{told}");
+        assert!(
+            told.contains("setpriv on PATH does not know --pdeathsig") && told.contains("util-linux 2.33"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn what_is_scheduled_finds_the_home_that_rlvm_was_called_with() {
+    let lab = Lab::new();
+    lab.state(&format!("rlvm_path: /usr/local/bin/rlvm\n{SCHEDULED}"));
+    lab.dir("/home/me", 0, 0o755);
+    let ran = lab.ran(lab.command(&["apply", "--yes"]).env("RLVM_HOME", "/srv/rlvm home"));
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let entry = lab.read("/etc/cron.d/rlvm-home");
+    let command = entry.lines().next_back().unwrap().split_once("root ").unwrap().1;
+    // As cron calls it; another host's name is no part of this.
+    lab.ok(&["env", "-i", "HOME=/root", "PATH=/usr/bin:/bin", "sh", "-c", command]);
+    assert!(lab.at("/srv/rlvm home/state.json").exists() && !lab.at("/var/lib/rlvm/state.json").exists());
+}

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 
 use crate::{
-    cli::{after::told, context::Context},
+    cli::{after::told, context::Context, scheduler::settle},
     host::{Real, Store},
     ledger::{Ledger, Origin},
     model::{Name, RunId},
     plan::{Looking, Options, Survey, decide, observe},
     report::status::{Level, Remark},
-    resource::{Looks, Resource, Severity},
+    resource::{Finding, Looks, Resource, Severity},
     state::State,
 };
 
@@ -24,39 +24,46 @@ type Read = Result<Option<(Ledger, u64)>>;
 /// Says what else is to be said. What cannot be looked at is said too, and is no error.
 pub(super) fn remarks(context: &Context<'_>, host: &Real, state: &State, ledger: &Read) -> Vec<Remark> {
     let mut remarks = Vec::new();
-    let mut say = |about: &str, message: String| {
-        remarks.push(Remark { about: about.into(), level: Level::Warning, message });
-    };
     match ledger {
         Ok(Some((ledger, _))) => {
             match drift(context, host, state, ledger) {
-                Ok(found) => found.into_iter().for_each(|message| say("drift", message)),
+                Ok(found) => remarks.extend(found),
                 Err(err) => {
-                    say("drift", format!("it cannot be told whether the host is as applied: {err:#}"));
+                    remarks.push(warning(
+                        "drift",
+                        format!("it cannot be told whether the host is as applied: {err:#}"),
+                    ));
                 }
             }
             for name in to_put_away(ledger) {
                 let message = format!(
                     "the only copy of the password of {name} is on this host: put it away: rlvm secret show {name}"
                 );
-                say("secret", message);
+                remarks.push(warning("secret", message));
             }
         }
         Ok(None) => {}
-        Err(err) => say("drift", format!("{err:#}")),
+        Err(err) => remarks.push(warning("drift", format!("{err:#}"))),
     }
     match dead(context, host) {
         Ok(dead) if dead.is_empty() => {}
         Ok(dead) => {
-            say("journal", format!("a run has died and is not swept ({}): rlvm sweep", dead.join(", ")));
+            remarks.push(warning(
+                "journal",
+                format!("a run has died and is not swept ({}): rlvm sweep", dead.join(", ")),
+            ));
         }
-        Err(err) => say("journal", format!("{err:#}")),
+        Err(err) => remarks.push(warning("journal", format!("{err:#}"))),
     }
     match told(context, host) {
         Ok(told) => remarks.extend(told.remarks(state)),
-        Err(err) => say("notify", format!("{err:#}")),
+        Err(err) => remarks.push(warning("notify", format!("{err:#}"))),
     }
     remarks
+}
+
+fn warning(about: &str, message: String) -> Remark {
+    Remark { about: about.into(), level: Level::Warning, message }
 }
 
 /// Lists the destinations whose repository is known to have been there.
@@ -75,32 +82,46 @@ fn to_put_away(ledger: &Ledger) -> BTreeSet<&Name> {
     ledger.entries.values().filter(made).filter_map(|entry| entry.resource.to_put_away()).collect()
 }
 
-/// Says in what the host differs from the state. Repositories are left out: they are asked for what they hold.
-fn drift(context: &Context<'_>, host: &Real, state: &State, ledger: &Ledger) -> Result<Vec<String>> {
+/// Returns what differs from the state on the host, and what keeps schedules from starting anything. Repositories are
+/// left out: they are asked for what they hold.
+fn drift(context: &Context<'_>, host: &Real, state: &State, ledger: &Ledger) -> Result<Vec<Remark>> {
     let is_repository = |resource: &Resource| matches!(resource, Resource::Repository(_));
     let mut ledger = ledger.clone();
     ledger.entries.retain(|_, entry| !is_repository(&entry.resource));
     let (homes, scope) = (context.homes(host, state)?, context.scope()?);
-    let mut basis = Context::basis(state.clone(), &homes, &scope, Some(ledger));
+    let mut state = state.clone();
+    settle(context, host, &mut state)?;
+    let mut basis = Context::basis(state, &homes, &scope, Some(ledger));
     basis.expanded.resources.retain(|_, declared| !is_repository(&declared.resource));
     let survey = Survey::new(&basis.expanded, &basis.ledger, &[])?;
     let looks = Looks { refresh: false, offline: true };
     let seen = observe(&survey, &Looking { host, looks, progress: &|_| {} })?;
     let findings = &basis.expanded.findings;
-    let plan = decide(&state.host, Some(&basis.ledger), &survey, &seen, findings, &Options::default());
+    let plan = decide(&basis.state.host, Some(&basis.ledger), &survey, &seen, findings, &Options::default());
     let mut said = Vec::new();
     if !plan.changes.is_empty() {
         let names: Vec<&str> = plan.changes.iter().map(|change| change.address.as_str()).collect();
         let more = if names.len() > NAMED { ", …" } else { "" };
         let shown = names[..names.len().min(NAMED)].join(", ");
         let s = if names.len() == 1 { "" } else { "s" };
-        said.push(format!(
-            "the host differs from the state that was applied in {} resource{s}: {shown}{more}: rlvm plan",
-            names.len()
+        said.push(warning(
+            "drift",
+            format!(
+                "the host differs from the state that was applied in {} resource{s}: {shown}{more}: rlvm plan",
+                names.len()
+            ),
         ));
     }
     let errors = plan.findings.iter().filter(|finding| finding.severity == Severity::Error);
-    said.extend(errors.take(NAMED).map(|finding| format!("{}: {}", finding.address, finding.message)));
+    said.extend(errors.take(NAMED).map(|finding| {
+        let Finding { address, message, remedy, .. } = finding;
+        // Where nothing starts the jobs, each of them is overdue tomorrow.
+        if address.starts_with("scheduler") {
+            let remedy = remedy.as_ref().map_or_else(String::new, |remedy| format!(": {remedy}"));
+            return Remark { level: Level::Critical, ..warning("scheduler", format!("{message}{remedy}")) };
+        }
+        warning("drift", format!("{address}: {message}"))
+    }));
     Ok(said)
 }
 
