@@ -43,7 +43,7 @@ pub fn remove_crontab() -> Cmd {
 }
 
 /// Reads what listing gave; `None` if there is no crontab. Who has none is told so with exit code 1 (Debian's cron
-/// 3.0pl1, cronie).
+/// 3.0pl1, cronie 1.7.2, busybox 1.37).
 ///
 /// # Errors
 ///
@@ -55,10 +55,15 @@ pub fn listed(code: Option<i32>, stdout: String, stderr: &str) -> Result<Option<
             Err("it is no UTF-8: its lines could not be kept as they are".into())
         }
         Some(0) => Ok(Some(stdout)),
-        Some(1) if said.starts_with("no crontab for ") => Ok(None),
+        Some(1) if said.starts_with("no crontab for ") || is_busybox_without(said) => Ok(None),
         _ if said.is_empty() => Err("`crontab -l` failed without a word".into()),
         _ => Err(format!("`crontab -l` says: {}", said.lines().collect::<Vec<_>>().join("; "))),
     }
+}
+
+/// Says whether these are busybox's words for a user without a crontab.
+fn is_busybox_without(said: &str) -> bool {
+    said.starts_with("crontab: can't open '") && said.ends_with("': No such file or directory")
 }
 
 impl EditCrontab {
@@ -131,7 +136,9 @@ mod tests {
         let read = |code, stdout: &str, stderr| listed(code, stdout.into(), stderr);
         assert_eq!(read(Some(0), "a\n", ""), Ok(Some("a\n".into())));
         assert_eq!(read(Some(0), "", ""), Ok(Some(String::new())));
-        assert_eq!(read(Some(1), "", "no crontab for me\n"), Ok(None));
+        for none in ["no crontab for me\n", "crontab: can't open 'me': No such file or directory\n"] {
+            assert_eq!(read(Some(1), "", none), Ok(None));
+        }
         for (code, stdout, stderr, words) in [
             (
                 Some(1),

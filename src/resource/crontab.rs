@@ -235,6 +235,9 @@ mod tests {
              @daily export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; date +\\%F\n\
              # END rlvm\n"
         );
+        let exact =
+            r"eval 'export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; date +\''\%F'";
+        assert!(block(r"date +\%F").contains(exact), "{}", block(r"date +\%F"));
     }
 
     #[test]
