@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     apply::{Event, Outcome, World, apply},
-    host::{Lock, Real, Revision, Store, interrupted, random_id, revision, watch_signals},
+    host::{Lock, Real, Revision, Store, interrupted, random_id, watch_signals},
     ledger::{Ledger, Writer},
     plan::{
         Options, Plan,
@@ -152,7 +152,7 @@ impl Apply {
                 (saved.state.clone(), saved.source.clone(), saved.revision.clone(), saved.options.clone())
             }
             (None, Some(found)) => {
-                let rev = revision(&found.path);
+                let rev = host.revision(&found.path);
                 (found.state, found.path.display().to_string(), rev, self.allow.options())
             }
             (None, None) => bail!("neither a state nor a saved plan"),

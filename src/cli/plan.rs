@@ -12,7 +12,7 @@ use super::{
     scheduler::settle,
 };
 use crate::{
-    host::{Store, revision},
+    host::Store,
     model::Address,
     plan::{
         Options, Plan, Survey, decide,
@@ -121,7 +121,7 @@ impl PlanVerb {
                 root: host.root().display().to_string(),
                 state: basis.state.clone(),
                 source: found.path.display().to_string(),
-                revision: revision(&found.path),
+                revision: host.revision(&found.path),
                 options,
                 offline: self.allow.offline,
             };

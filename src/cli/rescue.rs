@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     expand::{Expanded, expand},
-    host::{Host as _, Observe, Real, Store, revision},
+    host::{Host as _, Observe, Real, Store},
     model::HostPath,
     report::rescue::{FoundRestic, Kit, Origin, PutAway, wanted},
     resource::Resource,
@@ -71,7 +71,7 @@ impl RescueVerb {
 fn state(context: &Context<'_>, host: &Real) -> Result<(State, Origin)> {
     if context.global.state.is_some() {
         let found = context.state(None, Search::EtcOnly)?;
-        let (file, revision) = (found.path.display().to_string(), revision(&found.path));
+        let (file, revision) = (found.path.display().to_string(), host.revision(&found.path));
         return Ok((found.state, Origin { file, revision, applied: false }));
     }
     let Some(kept) = Kept::read(&Store::new(host, &context.home()?))? else {

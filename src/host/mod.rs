@@ -23,13 +23,12 @@ pub use entry::{Entry, KeyHead, Meta, Quota, Stamp, UserEntry};
 pub use lock::{Busy, Lock};
 pub use log::Log;
 pub use mount::{Mount, Mounts};
-pub use real::{Agent, Placing, Real, Standings, Telling, Told, Tries, Web, interrupted, watch_signals};
+pub use real::{
+    Agent, Placing, Real, Revision, Standings, Telling, Told, Tries, Web, interrupted, watch_signals,
+};
 pub use standing::{Left, Sort, Staged, Standing, There};
 pub use store::{Appender, Held, Store};
-pub use trust::{
-    Caller, CallersFiles, Revision, Untrusted, caller, host_name, is_denied, is_root, lexical, random_id,
-    revision,
-};
+pub use trust::{Caller, CallersFiles, Untrusted, caller, host_name, is_denied, is_root, lexical, random_id};
 pub use work::{Ended, RUN_VARIABLE, Stream, Task, WHOLE_VARIABLE, Work};
 
 use crate::{

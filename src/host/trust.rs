@@ -5,7 +5,6 @@ use std::{
     io::Read,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Component, Path, PathBuf},
-    process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
@@ -14,7 +13,6 @@ use nix::{
     fcntl::OFlag,
     unistd::{Group, User, geteuid},
 };
-use serde::{Deserialize, Serialize};
 
 use crate::model::{GroupName, HostName, HostPath, UserName};
 
@@ -227,41 +225,4 @@ pub fn random_id() -> Result<String> {
     let read = std::fs::File::open("/dev/urandom").and_then(|mut it| it.read_exact(&mut bytes));
     read.context("cannot read /dev/urandom")?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// Where a state came from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Revision {
-    /// The commit's full name.
-    pub commit: String,
-    /// Whether the work tree differed from it.
-    pub dirty: bool,
-}
-
-/// Asks git which revision a file's directory is at; `None` if it is in none, or there is no git.
-///
-/// Nothing that a repository's own configuration could make git run is left on.
-pub fn revision(file: &Path) -> Option<Revision> {
-    let dir = match file.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => Path::new("."),
-    };
-    let commit = git(dir, &["rev-parse", "--verify", "HEAD"])?.trim().to_owned();
-    let changes = git(dir, &["status", "--porcelain", "--untracked-files=normal"])?;
-    Some(Revision { commit, dirty: !changes.trim().is_empty() })
-}
-
-#[expect(clippy::disallowed_methods, reason = "host runs programs")]
-fn git(dir: &Path, args: &[&str]) -> Option<String> {
-    let output = Command::new("git")
-        .args(["--no-optional-locks", "-c", "core.fsmonitor=", "-c", "core.hooksPath=/dev/null", "-C"])
-        .arg(dir)
-        .args(args)
-        .env("LC_ALL", "C")
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }

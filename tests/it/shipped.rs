@@ -103,6 +103,16 @@ fn apply_keeps_the_state_with_its_revision() {
     scratch.state("directories:\n  /srv/a: { mode: \"0755\" }\n");
     scratch.apply();
     assert_eq!(kept()["revision"]["dirty"], true);
+    // Nothing of the caller's environment reaches git.
+    let mark = scratch.beside("ran");
+    let mut hostile = scratch.command(&["apply", "--yes"]);
+    hostile.env("GIT_DIR", "/nonexistent").env("GIT_CONFIG_COUNT", "1");
+    hostile
+        .env("GIT_CONFIG_KEY_0", "core.fsmonitor")
+        .env("GIT_CONFIG_VALUE_0", format!("touch {}; false", mark.display()));
+    assert_eq!(scratch.ran(&mut hostile).code, Some(0));
+    assert_eq!(kept()["revision"]["commit"], git(&["rev-parse", "HEAD"]).as_str());
+    assert!(!mark.exists(), "a program ran that the caller's environment names");
     assert_eq!(kept()["state"]["directories"]["/srv/a"]["mode"], "0755");
 }
 
