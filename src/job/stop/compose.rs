@@ -5,13 +5,25 @@ use anyhow::{Result, bail};
 use super::{answer, ask, container::engines, step};
 use crate::{
     effect::{Cmd, Step},
-    host::Observe,
+    host::{Entry, Meta, Observe, is_root},
     model::HostPath,
     source::Engine,
 };
 
 /// The states of containers whose services are stopped. A paused one is left as it is.
 const UP: [&str; 2] = ["running", "restarting"];
+/// The files that compose reads of its own accord.
+const FILES: [&str; 9] = [
+    ".env",
+    "compose.override.yaml",
+    "compose.override.yml",
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.yaml",
+    "docker-compose.yml",
+];
 /// A way to call compose, version 1 or 2.
 type Tool = &'static [&'static str];
 
@@ -21,6 +33,13 @@ pub(super) fn steps(host: &dyn Observe, directory: &str) -> Result<Vec<Step>> {
     };
     if host.lies(&directory)?.is_none() {
         bail!("{directory} is not there; name the directory that compose.yaml lies in");
+    }
+    if is_root()
+        && let Some(why) = distrust(host, &directory)?
+    {
+        bail!(
+            "{why}; compose does as root what its files say: chown root, chmod go-w, or name its containers: `container: NAME`"
+        );
     }
     let tools = tools(host)?;
     if tools.is_empty() {
@@ -40,6 +59,36 @@ pub(super) fn steps(host: &dyn Observe, directory: &str) -> Result<Vec<Step>> {
         steps.extend(decide(&services(&listed)?, &call));
     }
     Ok(steps)
+}
+
+/// Says which file of a project others than root can write, if any. Compose looks for files in the directory and in those
+/// above, so these count too.
+fn distrust(host: &dyn Observe, directory: &HostPath) -> Result<Option<String>> {
+    let real = host.lies(directory)?.unwrap_or_else(|| directory.clone());
+    for dir in std::iter::once(real.clone()).chain(real.ancestors()) {
+        let entry = host.entry(&dir)?;
+        let Some(meta) = entry.directory() else { return Ok(Some(format!("{dir} is {}", entry.noun()))) };
+        let sticky = dir != real && meta.mode.bits() & 0o1000 != 0;
+        if !meta.trusted || (meta.mode.bits() & 0o022 != 0 && !sticky) {
+            return Ok(Some(format!(
+                "others than root can write {dir} ({}:{} {})",
+                meta.owner, meta.group, meta.mode
+            )));
+        }
+        for name in FILES {
+            let file = dir.join(name)?;
+            match host.entry(&file)? {
+                Entry::Absent | Entry::Directory(_) => {}
+                Entry::File(meta) if meta.trusted && meta.mode.bits() & 0o022 == 0 => {}
+                Entry::File(meta) => {
+                    let Meta { owner, group, mode, .. } = meta;
+                    return Ok(Some(format!("others than root can write {file} ({owner}:{group} {mode})")));
+                }
+                _ => return Ok(Some(format!("{file} is no plain file"))),
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Lists the ways to call compose that are there, one for each container engine.

@@ -102,6 +102,32 @@ fn projects_are_stopped_by_the_compose_that_is_there() {
 }
 
 #[test]
+fn a_project_that_others_than_root_can_write_is_refused() {
+    if !crate::host::is_root() {
+        return;
+    }
+    // Not in /tmp, whose directories may be anybody's.
+    let project = tempfile::tempdir_in("/run").unwrap();
+    let (dir, file) = (project.path(), project.path().join("compose.yaml"));
+    let said = || steps_with(&[("docker", DOCKER)], &format!("compose {}", dir.display()));
+    let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    fs::write(&file, "services: {}\n").unwrap();
+    assert!(said().starts_with("error: `docker compose"), "root's is asked: {}", said());
+    for (path, name, good) in [(dir, "", 0o755), (&file, "/compose.yaml", 0o644)] {
+        let expected = format!("error: others than root can write {}{name} (", dir.display());
+        chmod(path, 0o775);
+        assert!(said().starts_with(&expected), "{}", said());
+        chmod(path, good);
+        std::os::unix::fs::chown(path, Some(12345), None).unwrap();
+        assert!(said().starts_with(&expected), "{}", said());
+        std::os::unix::fs::chown(path, Some(0), None).unwrap();
+    }
+    fs::rename(&file, dir.join("other")).unwrap();
+    std::os::unix::fs::symlink("other", &file).unwrap();
+    assert!(said().contains("compose.yaml is no plain file"), "{}", said());
+}
+
+#[test]
 fn a_manager_that_cannot_be_asked_is_an_error() {
     let none = "echo 'Failed to connect to bus: Host is down' >&2; exit 1";
     let said = steps_with(&[("systemctl", none)], "systemd shop");
