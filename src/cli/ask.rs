@@ -35,6 +35,7 @@ pub(super) fn ask(
 ) -> BTreeMap<Name, Said> {
     let all = destinations.iter().filter_map(|name| Some((*name, repository_of(expanded, name)?)));
     let (here, elsewhere): (Vec<_>, Vec<_>) = all.partition(|(_, repository)| repository.path().is_some());
+    host.ask_ahead(&here.iter().filter_map(|(_, repository)| repository.path()).collect::<Vec<_>>());
     let bar = LookingBar::new(context.environment.err_terminal && !context.global.quiet);
     bar.show(Progress::Slow(here.len() + elsewhere.len()));
     let one = |(name, repository): &(&Name, &Repository)| {

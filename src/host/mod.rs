@@ -40,6 +40,8 @@ use crate::{
 pub trait Host: Sync {
     /// Returns something to look with, for one thread.
     fn looker(&self) -> Box<dyn Observe + '_>;
+    /// Asks the mounts of these paths side by side whether they answer. Whoever looks at the paths then waits no more.
+    fn ask_ahead(&self, paths: &[&HostPath]);
 }
 
 /// Looks. Whoever has only this can change nothing.
@@ -63,6 +65,9 @@ pub trait Observe {
     fn mounted(&self, path: &HostPath) -> Result<bool>;
     /// Lists what is mounted, as far as a path can reach it.
     fn mounts(&self) -> Result<Mounts>;
+    /// Makes sure that the mounts answer on the way to a path. Looking at the path asks them anyway; programs that go
+    /// below it do not.
+    fn answers(&self, path: &HostPath) -> Result<()>;
     /// Says where a path really lies: the links on its way followed, not one that it is itself. Nothing if nothing is
     /// there. For what is only read: nobody is kept from leading it elsewhere.
     fn lies(&self, path: &HostPath) -> Result<Option<HostPath>>;

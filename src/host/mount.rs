@@ -92,6 +92,12 @@ impl Mounts {
         self.0.iter().filter(|mount| path.is_within(&mount.at)).max_by_key(|mount| mount.at.parts().count())
     }
 
+    /// Returns the table without some places.
+    #[must_use]
+    pub fn without(&self, left_out: impl Fn(&HostPath) -> bool) -> Self {
+        Self(self.0.iter().filter(|mount| !left_out(&mount.at)).cloned().collect())
+    }
+
     /// Lists those that stand below a path, not at it.
     pub fn below(&self, path: &HostPath) -> impl Iterator<Item = &Mount> {
         self.0.iter().filter(move |mount| mount.at != *path && mount.at.is_within(path))

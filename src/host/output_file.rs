@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use nix::fcntl::OFlag;
 
-use super::{random_id, trust::CallersFiles};
+use super::{random_id, real::ask, trust::CallersFiles};
 
 /// Where output goes.
 enum OutputFile {
@@ -57,6 +57,7 @@ impl CallersFiles {
     }
 
     fn open_output(&self, path: &Path) -> Result<OutputFile> {
+        ask(path)?;
         match look_at(path)? {
             None => OutputFile::beside(path.to_owned()),
             Some(there) if there.is_symlink() => self.open_linked(path),

@@ -14,6 +14,7 @@ use nix::{
     unistd::{Group, User, geteuid},
 };
 
+use super::real::ask;
 use crate::model::{GroupName, HostName, HostPath, UserName};
 
 /// The largest state file or plan that is read, in bytes.
@@ -54,6 +55,7 @@ impl CallersFiles {
     /// [`Untrusted`] if somebody else could have written it; else if it cannot be read or is no UTF-8.
     pub fn read(&self, path: &Path) -> Result<String> {
         let shown = path.display();
+        ask(path)?;
         let real = std::fs::canonicalize(path).with_context(|| format!("cannot read {shown}"))?;
         // Opened by the name that has no links left, and looked at through the descriptor.
         let mut file = std::fs::OpenOptions::new()
@@ -128,17 +130,20 @@ impl CallersFiles {
 
     /// Says whether a path is a directory.
     pub fn is_dir(&self, path: &Path) -> bool {
-        path.is_dir()
+        ask(path).is_ok() && path.is_dir()
     }
 
     /// Says whether a path is a file.
     pub fn is_file(&self, path: &Path) -> bool {
-        path.is_file()
+        ask(path).is_ok() && path.is_file()
     }
 
     /// Lists the names of a directory's `.yaml` files without that ending, sorted, for a hint.
     #[expect(clippy::disallowed_methods, reason = "host looks")]
     pub fn yaml_names(&self, dir: &Path) -> Vec<String> {
+        if ask(dir).is_err() {
+            return Vec::new();
+        }
         let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let mut names: Vec<String> =

@@ -6,7 +6,7 @@ use super::{Hooked, View, hook};
 use crate::{
     effect::{Cmd, Op, Owner, Step},
     host::Mounts,
-    model::{GroupName, HostPath, Mode, Name, RunId, Span, UserName},
+    model::{GroupName, HostPath, Line, Mode, Name, RunId, Span, UserName},
     resource::{Location, Repository},
     restic::Backup,
     source::{Frozen, Ground, Lvm, Source, Unfit, room},
@@ -152,8 +152,12 @@ fn freeze<'a>(
 ) -> Result<Vec<usize>, Vec<Unfit>> {
     let (mut unfit, mut new, mut needs) = (Vec::new(), Vec::<Frozen>::new(), Vec::new());
     let mut more: Vec<&Lvm> = Vec::new();
+    let exclude: Vec<&str> = job.exclude.iter().map(Line::as_str).collect();
     for source in &job.sources {
         unfit.extend(source.stored(&facts.ground).err());
+        if let Source::Path(path) = source {
+            unfit.extend(facts.ground.hangs(&path.0, &exclude));
+        }
         let number = frozen.len() + new.len();
         match source.frozen(&facts.ground, id, number) {
             Ok(Some(it)) => match frozen.iter().chain(&new).position(|there| there.at == it.at) {
@@ -189,7 +193,7 @@ fn view(dir: &HostPath, frozen: &[Frozen], facts: &Facts) -> Option<View> {
     let live: Vec<HostPath> =
         std::iter::once(facts.cache.clone()).chain(facts.places.values().cloned()).collect();
     let all: Vec<&Frozen> = frozen.iter().collect();
-    Some(View::new(dir.join("view").ok()?, &facts.ground.mounts, &all, &live))
+    Some(View::new(dir.join("view").ok()?, &facts.ground.answering(), &all, &live))
 }
 
 /// Lists what must be there first: caches, and the run's own directory.
@@ -328,11 +332,11 @@ fn gently(cmd: Cmd, job: &Job) -> Cmd {
 /// shall be stored too, is a path of its own.
 fn paths(job: &Job, ground: &Ground) -> (Vec<HostPath>, bool) {
     let frozen = job.sources.iter().any(|it| matches!(it, Source::Lvm(_) | Source::Btrfs(_)));
-    let mut paths = Vec::new();
+    let (mut paths, mounts) = (Vec::new(), ground.answering());
     for source in &job.sources {
         let stored = source.stored(ground).unwrap_or_default();
         if frozen && !job.one_file_system && matches!(source, Source::Path(_)) {
-            let mounted = stored.iter().flat_map(|path| ground.mounts.below(path));
+            let mounted = stored.iter().flat_map(|path| mounts.below(path));
             let mounted = mounted.filter(|mount| !mount.is_pseudo()).map(|mount| mount.at.clone());
             paths.extend(mounted.collect::<Vec<_>>());
         }

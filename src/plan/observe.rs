@@ -47,6 +47,7 @@ pub enum Progress<'a> {
 /// If the host cannot be looked at.
 pub fn observe(survey: &Survey<'_>, looking: &Looking<'_>) -> Result<Vec<Seen>> {
     let items = &survey.items;
+    looking.host.ask_ahead(&items.iter().filter_map(|item| item.resource().path()).collect::<Vec<_>>());
     let of_cost = |cost| (0..items.len()).filter(move |index| items[*index].resource().cost() == cost);
     let (waits, works): (Vec<usize>, Vec<usize>) =
         (of_cost(Cost::Wait).collect(), of_cost(Cost::Work).collect());

@@ -3,7 +3,7 @@
 //! An entry in /etc/cron.d is a file like any other: it is there and as declared, and nothing runs where no cron daemon
 //! reads it, or where the entry's PATH leads to no restic. What systemd says of its timers is in `unit`.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -168,7 +168,7 @@ impl Kind for Scheduling {
     const NAME: &'static str = "scheduler";
     type Seen = SchedulingSeen;
 
-    fn key(&self) -> String {
+    fn key(&self) -> Cow<'_, str> {
         if self.starter == Starter::Systemd { "systemd".into() } else { "cron".into() }
     }
 

@@ -134,20 +134,6 @@ impl Sources {
             unsound.push(no_volumes("there is no lvs to ask for logical volumes".into()));
             kept = kept.only(|_, source| !is_lvm(source));
         }
-        if let Ok(ground) = kept.look(host) {
-            return Ok((kept, ground, unsound));
-        }
-        // Something keeps the look from all others: it is found out, and left out.
-        for (name, source) in kept.clone().all() {
-            let Some(why) = paths(source).find_map(|path| host.lies(path).err()) else { continue };
-            unsound.push(Unsound {
-                job: Some(name.clone()),
-                message: format!("{why:#}"),
-                remedy: "the run looks as root".into(),
-                passes: true,
-            });
-            kept = kept.only(|job, it| job != name || it != source);
-        }
         let ground = match kept.look(host) {
             Err(why) if kept.all().any(|(_, source)| is_lvm(source)) => {
                 unsound.push(no_volumes(format!("{why:#}")));

@@ -21,6 +21,9 @@ pub struct Ground {
     pub volumes: Vec<LogicalVolume>,
     /// Where the paths of sources really lie, by how they are declared; those that are not there are missing.
     pub places: std::collections::BTreeMap<HostPath, HostPath>,
+    /// Paths of sources, and mounts, that could not be looked at, and why. A mount that hangs is one.
+    #[serde(default)]
+    pub lost: std::collections::BTreeMap<HostPath, String>,
     /// Subvolumes of btrfs: to whom their top belongs.
     pub subvolumes: std::collections::BTreeMap<HostPath, Subvolume>,
 }
@@ -46,27 +49,57 @@ impl Ground {
             ground.volumes = lvm::volumes(host)?;
         }
         for source in sources {
-            for path in source.paths() {
-                if let Some(place) = host.lies(path)? {
-                    ground.places.insert(path.clone(), place);
+            let more: &[HostPath] = if let Source::Btrfs(btrfs) = source { &btrfs.paths } else { &[] };
+            for path in source.paths().into_iter().chain(more) {
+                match host.lies(path) {
+                    Ok(Some(place)) => drop(ground.places.insert(path.clone(), place)),
+                    Ok(None) => {}
+                    Err(why) => drop(ground.lost.insert(path.clone(), format!("{why:#}"))),
                 }
             }
-            if let Source::Btrfs(btrfs) = source {
-                for path in &btrfs.paths {
-                    if let Some(place) = host.lies(path)? {
-                        ground.places.insert(path.clone(), place);
-                    }
-                }
-                if let Some(meta) = host.entry(&btrfs.subvolume)?.directory() {
-                    let is_private = meta.owner == "root" && meta.mode.bits() & 0o022 == 0;
-                    let seen = Subvolume { is_one: meta.stamp.ino == 256, is_private };
-                    ground.subvolumes.insert(btrfs.subvolume.clone(), seen);
-                }
+            if let Source::Btrfs(btrfs) = source
+                && !ground.lost.contains_key(&btrfs.subvolume)
+                && let Some(meta) = host.entry(&btrfs.subvolume)?.directory()
+            {
+                let is_private = meta.owner == "root" && meta.mode.bits() & 0o022 == 0;
+                let seen = Subvolume { is_one: meta.stamp.ino == 256, is_private };
+                ground.subvolumes.insert(btrfs.subvolume.clone(), seen);
             }
         }
+        let silent = ground.silent(host, sources);
+        ground.lost.extend(silent);
         Ok(ground)
     }
+
+    /// Lists the mounts that a run would come by and that do not answer, and why: those below sources, and where
+    /// something is frozen all, since they stand in the run's view.
+    fn silent(&self, host: &dyn Observe, sources: &[&Source]) -> Vec<(HostPath, String)> {
+        let freezes = sources.iter().any(|it| matches!(it, Source::Lvm(_) | Source::Btrfs(_)));
+        let below = |at: &HostPath| self.places.values().any(|place| at.is_within(place));
+        let mounts = self.mounts.iter().filter(|it| freezes || below(&it.at) && !it.is_pseudo());
+        mounts.filter_map(|it| Some((it.at.clone(), format!("{:#}", host.answers(&it.at).err()?)))).collect()
+    }
+
+    /// Returns the mounts that could be looked at.
+    pub fn answering(&self) -> Mounts {
+        self.mounts.without(|at| self.lost.contains_key(at))
+    }
+
+    /// Says why a path must not be stored: a mount below it does not answer, so that restic would hang there. What these
+    /// patterns leave out restic does not touch; only plain paths count.
+    pub fn hangs(&self, path: &HostPath, exclude: &[&str]) -> Option<Unfit> {
+        let place = self.places.get(path)?;
+        let plain = |pattern: &str| pattern.trim_end_matches("/*").trim_end_matches('/').parse::<HostPath>();
+        let left_out =
+            |at: &HostPath| exclude.iter().any(|it| plain(it).is_ok_and(|excluded| at.is_within(&excluded)));
+        let (_, why) =
+            self.lost.iter().find(|(at, _)| *at != path && at.is_within(place) && !left_out(at))?;
+        Some(Unfit::new(why, LOST))
+    }
 }
+
+/// What to do where something cannot be looked at.
+const LOST: &str = "repair the mount, or leave it out with `exclude`";
 
 /// Something that is frozen: it stands in the run's view in place of the live one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,8 +195,42 @@ impl Source {
 impl Ground {
     /// Finds where a path lies.
     pub(super) fn there(&self, path: &HostPath) -> Result<&HostPath, Unfit> {
+        if let Some(why) = self.lost.get(path) {
+            return Err(Unfit::new(why, "repair the mount, look as root, or take the path out of `sources`"));
+        }
         let missing =
             || Unfit::new(format!("{path} is not there"), "mount it, make it, or take it out of `sources`");
         self.places.get(path).ok_or_else(missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_that_hangs_below_a_source_is_named_unless_it_is_left_out() {
+        let path = |text: &str| text.parse::<HostPath>().unwrap();
+        let ground = Ground {
+            mounts: Mounts::table(&[("/", "ext4"), ("/srv/nas", "nfs4"), ("/srv/usb", "ext4")]),
+            places: [(path("/srv"), path("/srv")), (path("/data"), path("/srv"))].into(),
+            lost: [(path("/srv/nas"), "it hangs".to_owned())].into(),
+            ..Ground::default()
+        };
+        for (source, exclude, hangs) in [
+            ("/srv", &[][..], true),
+            // A link of root's that leads there.
+            ("/data", &[], true),
+            ("/srv", &["/srv/usb", "*.iso", "nas"], true),
+            ("/srv", &["/srv/nas"], false),
+            ("/srv", &["/srv/nas/*"], false),
+            ("/srv", &["/srv/"], false),
+            ("/etc", &[], false),
+        ] {
+            let said = ground.hangs(&path(source), exclude).map(|it| it.message);
+            assert_eq!(said, hangs.then(|| "it hangs".to_owned()), "{source} {exclude:?}");
+        }
+        let left: Vec<_> = ground.answering().iter().map(|it| it.at.to_string()).collect();
+        assert_eq!(left, ["/", "/srv/usb"], "what stands in a run's view");
     }
 }

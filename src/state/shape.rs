@@ -122,11 +122,7 @@ pub(super) struct Fragment {
 
 /// Checks a file that others are laid over: whatever they add, these problems stay. What a fragment may leave out (a
 /// key that a job needs) and what variables stand for is checked with the whole state.
-pub(super) fn check_fragment(
-    root: &Node,
-    Rules { schema, validator }: &Rules,
-    files: &Files,
-) -> Fragment {
+pub(super) fn check_fragment(root: &Node, Rules { schema, validator }: &Rules, files: &Files) -> Fragment {
     let value = root.to_value();
     let mut fragment = Fragment::default();
     if validator.is_valid(&value) {

@@ -11,6 +11,7 @@ mod converge;
 mod crash;
 mod engine;
 mod exits;
+mod hangs;
 mod hosts;
 mod lab;
 mod monitoring;

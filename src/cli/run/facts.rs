@@ -34,7 +34,6 @@ impl Known {
     ) -> Result<Self> {
         let (looker, scope) = (host.looker(), context.scope()?);
         let sources: Vec<_> = jobs.iter().flat_map(|(_, job)| &job.sources).collect();
-        let ground = Ground::look(looker.as_ref(), &sources)?;
         let mut homes = context.homes(host, state)?;
         let expanded = expand(state, &homes, &scope);
         for (_, job) in jobs {
@@ -52,10 +51,14 @@ impl Known {
                 _ => None,
             })
             .collect();
+        let stores = repositories.values().filter_map(Repository::path);
+        host.ask_ahead(&sources.iter().flat_map(|source| source.paths()).chain(stores).collect::<Vec<_>>());
+        let ground = Ground::look(looker.as_ref(), &sources)?;
         let mut places = BTreeMap::new();
         for (name, repository) in &repositories {
             if let Location::Local(path) = &repository.location
-                && let Some(config) = looker.lies(&path.join("config")?)?
+                // One that cannot be looked at is refused when its turn comes.
+                && let Ok(Some(config)) = looker.lies(&path.join("config")?)
             {
                 places.extend(config.parent().map(|place| (name.clone(), place)));
             }

@@ -22,7 +22,7 @@ use nix::{fcntl::OFlag, unistd::mkdtemp};
 use serde::{Deserialize, Serialize};
 use tracing::debug;
 
-use super::{Real, process};
+use super::{Real, answers::ask, process};
 use crate::effect::{Arg, Cmd};
 
 /// How long reading a revision may take in all, in seconds.
@@ -86,10 +86,13 @@ impl WorkTree {
             let dir = text.strip_prefix("gitdir:").context("its .git names no directory")?;
             top.join(dir.trim())
         };
+        // Whoever may write .git may have it name a directory on a mount that hangs.
+        ask(&own)?;
         let common = match read(&own.join("commondir"))? {
             Some(dir) => own.join(dir.trim()),
             None => own.clone(),
         };
+        ask(&common)?;
         Ok(Self { top: top.to_owned(), own, common })
     }
 

@@ -13,7 +13,7 @@ use nix::{
 use sha2::Digest;
 
 use super::{
-    Real, keys, process, quota, trusted,
+    Real, answers, keys, process, quota, trusted,
     walk::{Cursor, Way, kind},
 };
 use crate::{
@@ -83,11 +83,12 @@ impl<'a> Look<'a> {
             return Ok((self.entry(path)?, None));
         }
         let mut cursor = self.cursor.borrow_mut();
-        let fd = match cursor.go_above(self.real, path)? {
-            Way::There(fd) => fd,
+        match cursor.go_above(self.real, path)? {
+            Way::There(_) => {}
             Way::Absent => return Ok((Entry::Absent, None)),
             Way::Blocked(why) => return Ok((Entry::Blocked(why), None)),
-        };
+        }
+        let fd = cursor.before(self.real, path)?;
         // Without waiting: a FIFO that somebody planted must not hold the plan up.
         let flags =
             OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
@@ -116,16 +117,22 @@ impl Observe for Look<'_> {
         if path.parent_str().is_none() {
             return Ok(self.of_stat(&fstat(&self.real.root_fd)?));
         }
-        let stat = match self.cursor.borrow_mut().go_above(self.real, path)? {
-            Way::There(fd) => match fstatat(fd, path.name(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-                Ok(stat) => stat,
-                Err(Errno::ENOENT) => return Ok(Entry::Absent),
-                Err(Errno::EACCES) => return Ok(Entry::Blocked(format!("no permission to look at {path}"))),
-                Err(errno) => return Err(errno).with_context(|| format!("cannot look at {path}")),
-            },
+        let mut cursor = self.cursor.borrow_mut();
+        let stat = match cursor.go_above(self.real, path)? {
+            Way::There(_) => {
+                match fstatat(cursor.before(self.real, path)?, path.name(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+                    Ok(stat) => stat,
+                    Err(Errno::ENOENT) => return Ok(Entry::Absent),
+                    Err(Errno::EACCES) => {
+                        return Ok(Entry::Blocked(format!("no permission to look at {path}")));
+                    }
+                    Err(errno) => return Err(errno).with_context(|| format!("cannot look at {path}")),
+                }
+            }
             Way::Absent => return Ok(Entry::Absent),
             Way::Blocked(why) => return Ok(Entry::Blocked(why)),
         };
+        drop(cursor);
         if kind(&stat) == SFlag::S_IFLNK {
             return self.of_directory(path);
         }
@@ -234,10 +241,15 @@ impl Observe for Look<'_> {
         super::mounts::table()
     }
 
+    fn answers(&self, path: &HostPath) -> Result<()> {
+        answers::ask(&self.real.root.join(path.relative()))
+    }
+
     #[expect(clippy::disallowed_methods, reason = "host looks")]
     fn lies(&self, path: &HostPath) -> Result<Option<HostPath>> {
         let Some(parent) = path.parent() else { return Ok(Some(path.clone())) };
         let root = &self.real.root;
+        self.answers(path)?;
         let dir = match root.join(parent.relative()).canonicalize() {
             Ok(dir) => dir,
             Err(err) if is_absence(&err) => return Ok(None),

@@ -3,6 +3,7 @@
 mod accounts;
 mod act;
 mod agent;
+mod answers;
 mod crontab;
 mod drill;
 mod fetch;
@@ -42,6 +43,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use self::accounts::Accounts;
 pub use self::agent::Agent;
+pub(super) use self::answers::ask;
 pub use self::fetch::Web;
 pub use self::git::Revision;
 pub use self::place::Placing;
@@ -79,8 +81,9 @@ impl Real {
     ///
     /// # Errors
     ///
-    /// If `root` is no directory that can be opened.
+    /// If `root` is no directory that can be opened, or its mount does not answer.
     pub fn open(root: &Path, path: &str) -> Result<Self> {
+        answers::ask(root)?;
         let root = root.canonicalize().with_context(|| format!("cannot find the root {}", root.display()))?;
         #[expect(clippy::disallowed_methods, reason = "host opens")]
         let dir = File::open(&root).with_context(|| format!("cannot open the root {}", root.display()))?;
@@ -139,6 +142,10 @@ impl Real {
 impl Host for Real {
     fn looker(&self) -> Box<dyn Observe + '_> {
         Box::new(look::Look::new(self))
+    }
+
+    fn ask_ahead(&self, paths: &[&HostPath]) {
+        answers::ask_ahead(&paths.iter().map(|path| self.root.join(path.relative())).collect::<Vec<_>>());
     }
 }
 

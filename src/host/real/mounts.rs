@@ -31,8 +31,9 @@ pub(super) fn above(path: &Path) -> Result<Option<Mount>> {
     Ok(find(&list()?, path))
 }
 
+/// Returns what the kernel lists, as it is.
 #[expect(clippy::disallowed_methods, reason = "host looks")]
-fn list() -> Result<Vec<u8>> {
+pub(super) fn list() -> Result<Vec<u8>> {
     std::fs::read("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")
 }
 
@@ -85,7 +86,7 @@ fn parse(text: &[u8]) -> BTreeSet<PathBuf> {
     points.map(|point| PathBuf::from(OsString::from_vec(unescape(point)))).collect()
 }
 
-fn unescape(field: &[u8]) -> Vec<u8> {
+pub(super) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;
     while let [first, tail @ ..] = rest {

@@ -4,23 +4,29 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{Read, Write},
-    os::unix::fs::MetadataExt,
+    os::{fd::AsFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, poll},
     sys::signal::{Signal, killpg},
     unistd::{Pid, geteuid},
 };
 use tracing::debug;
 
 use super::{
-    Real, interrupted, secrets,
+    Real, answers, interrupted, secrets,
     walk::{Cursor, Way},
 };
 use crate::{
@@ -34,10 +40,50 @@ const MOST_OUTPUT: u64 = 4 << 20;
 /// How much of its complaints is kept, from the end, in bytes.
 const TAIL: usize = 4 << 10;
 
+/// How long a killed program may take to go: one that waits in the kernel for a device or a server may never.
+pub(super) const LAST_WAIT: Duration = Duration::from_secs(5);
+/// How long a program has to end once it was asked to, before it is killed.
+pub(super) const GRACE: Duration = Duration::from_secs(10);
+/// Programs that end a mount. They are called for mounts that do not answer, too.
+const UNMOUNT: [&str; 3] = ["umount", "fusermount", "fusermount3"];
+
+/// How long a program may take, and how long it may take to go once it was killed.
+type Limits<'a> = (&'a dyn Fn() -> Duration, Duration);
+
+/// A program did not end although it was killed. rlvm no longer waits for it, and has closed its pipes.
+#[derive(Debug)]
+pub(super) struct LeftBehind(String);
+
+impl std::fmt::Display for LeftBehind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cannot end {}: it hangs in the kernel, even after SIGKILL; it was left behind", self.0)
+    }
+}
+
+impl std::error::Error for LeftBehind {}
+
+impl LeftBehind {
+    /// Says which program it is.
+    pub(super) fn new(cmd: &Cmd, child: &Child) -> Self {
+        Self(format!("{} (process {})", cmd.name(), child.id()))
+    }
+}
+
 /// Runs a program to its end, or to its time limit, whatever its exit code.
 pub(super) fn run(real: &Real, cmd: &Cmd) -> Result<Output> {
     let input = if cmd.given().is_some() { Stdio::piped() } else { Stdio::null() };
     run_with(real, cmd, input)
+}
+
+/// Runs a program to its end, or to a time limit that may change meanwhile, whatever its exit code. Once killed, it has
+/// `last_wait` to go.
+pub(super) fn run_within(
+    real: &Real,
+    cmd: &Cmd,
+    limit: &dyn Fn() -> Duration,
+    last_wait: Duration,
+) -> Result<Output> {
+    run_prepared(prepare(real, cmd)?, cmd, Stdio::null(), (limit, last_wait))
 }
 
 fn run_with(real: &Real, cmd: &Cmd, input: Stdio) -> Result<Output> {
@@ -45,7 +91,11 @@ fn run_with(real: &Real, cmd: &Cmd, input: Stdio) -> Result<Output> {
 }
 
 /// Runs what was prepared of a call to its end, or to its time limit, whatever its exit code.
-pub(super) fn to_its_end(mut command: Command, cmd: &Cmd, input: Stdio) -> Result<Output> {
+pub(super) fn to_its_end(command: Command, cmd: &Cmd, input: Stdio) -> Result<Output> {
+    run_prepared(command, cmd, input, (&|| Duration::from_secs(cmd.time_limit()), LAST_WAIT))
+}
+
+fn run_prepared(mut command: Command, cmd: &Cmd, input: Stdio, limits: Limits<'_>) -> Result<Output> {
     let start = Instant::now();
     command.stdin(input);
     let mut child = spawn(&mut command, cmd)?;
@@ -54,8 +104,10 @@ pub(super) fn to_its_end(mut command: Command, cmd: &Cmd, input: Stdio) -> Resul
         drop(pipe.write_all(input.as_bytes()));
     }
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let (out, err) = (reader(stdout), reader(stderr));
-    let (code, timed_out) = wait(&mut child, cmd)?;
+    let left = Arc::new(AtomicBool::new(false));
+    let (out, err) = (reader(Pipe::new(stdout, &left)), reader(Pipe::new(stderr, &left)));
+    let (code, timed_out) =
+        wait(&mut child, cmd, limits).inspect_err(|_| left.store(true, Ordering::Relaxed))?;
     // A grandchild that keeps the pipe open must not hold rlvm up.
     let patience = Duration::from_secs(2);
     let stdout = out.recv_timeout(patience).unwrap_or_default();
@@ -104,8 +156,8 @@ pub(super) fn succeeded(cmd: &Cmd, output: Output) -> Result<Output> {
 
 /// Finds a program in a `PATH`.
 pub(super) fn find(path: &str, name: &str) -> Option<(PathBuf, Stamp)> {
-    for dir in path.split(':') {
-        let place = Path::new(dir).join(name);
+    for dir in path.split(':').map(Path::new).filter(|dir| answers::ask(dir).is_ok()) {
+        let place = dir.join(name);
         #[expect(clippy::disallowed_methods, reason = "host looks")]
         let Ok(meta) = std::fs::metadata(&place) else { continue };
         if meta.is_file() && meta.mode() & 0o111 != 0 {
@@ -201,6 +253,7 @@ fn build(real: &Real, cmd: &Cmd, by: &[&str]) -> Result<Command> {
     if let Some(name) = by.iter().find(|name| is_starter(name) && find(&real.path, name).is_none()) {
         return Err(MissingProgram::new(name, real)).with_context(|| format!("cannot start `{cmd}`"));
     }
+    ask_mounts(real, cmd)?;
     let mut command = Command::new(by[0]);
     command.args(&by[1..]).arg(if cmd.is_whole() { "--pdeathsig=clear" } else { "--pdeathsig=KILL" });
     if let Some(user) = cmd.run_as() {
@@ -219,6 +272,20 @@ fn build(real: &Real, cmd: &Cmd, by: &[&str]) -> Result<Command> {
     // Paths of another tree are passed relative to it, since the user need not reach it from the real `/`.
     command.current_dir(&real.root);
     Ok(command)
+}
+
+/// Makes sure that the mounts answer on which a call's paths lie: the program would hang, and the starting of it too.
+fn ask_mounts(real: &Real, cmd: &Cmd) -> Result<()> {
+    if UNMOUNT.contains(&cmd.name()) {
+        return Ok(());
+    }
+    let args = std::iter::once(cmd.program()).chain(cmd.words()).chain(cmd.variables().values());
+    for arg in args {
+        if let Arg::Path(path) = arg {
+            answers::ask(&real.root.join(path.relative()))?;
+        }
+    }
+    Ok(())
 }
 
 /// A user's numbers, all groups too. Names would not do: setpriv keeps root's group unless told the number of
@@ -278,35 +345,81 @@ fn reader(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
     receive
 }
 
-fn wait(child: &mut Child, cmd: &Cmd) -> Result<(Option<i32>, bool)> {
-    let (start, limit) = (Instant::now(), Duration::from_secs(cmd.time_limit()));
+fn wait(child: &mut Child, cmd: &Cmd, (limit, last_wait): Limits<'_>) -> Result<(Option<i32>, bool)> {
+    let start = Instant::now();
     let group = Pid::from_raw(i32::try_from(child.id())?);
-    let mut asked = !cmd.is_stoppable();
+    let mut asked: Option<Instant> = None;
     let mut nap = Duration::from_micros(500);
     loop {
         if let Some(status) = child.try_wait().context("cannot wait for a child")? {
             return Ok((status.code(), false));
         }
-        if !asked && interrupted().is_some() {
+        if cmd.is_stoppable() && asked.is_none() && interrupted().is_some() {
             // It may have ended just now.
             let _ = killpg(group, Signal::SIGINT);
-            asked = true;
+            asked = Some(Instant::now());
         }
-        if start.elapsed() >= limit {
+        let timed_out = start.elapsed() >= limit();
+        if timed_out || asked.is_some_and(|asked| asked.elapsed() >= GRACE) {
             // It may have ended just now: then there is nothing to kill. Before setsid has run there is no group.
             let _ = killpg(group, Signal::SIGKILL);
             let _ = child.kill();
-            child.wait().context("cannot wait for a child")?;
-            return Ok((None, true));
+            return if is_gone_within(child, last_wait)? {
+                Ok((None, timed_out))
+            } else {
+                Err(LeftBehind::new(cmd, child).into())
+            };
         }
         thread::sleep(nap);
         nap = (nap * 2).min(Duration::from_millis(20));
     }
 }
 
+/// Waits so long for a child that was killed; says whether it has ended.
+fn is_gone_within(child: &mut Child, patience: Duration) -> Result<bool> {
+    let start = Instant::now();
+    loop {
+        if child.try_wait().context("cannot wait for a child")?.is_some() {
+            return Ok(true);
+        }
+        if start.elapsed() >= patience {
+            return Ok(false);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A child's output, which ends when the child closes it or is left behind.
+pub(super) struct Pipe<T> {
+    inner: T,
+    left: Arc<AtomicBool>,
+}
+
+impl<T> Pipe<T> {
+    /// Wraps an output; `left` is set when the child is left behind.
+    pub(super) fn new(inner: Option<T>, left: &Arc<AtomicBool>) -> Option<Self> {
+        inner.map(|inner| Self { inner, left: Arc::clone(left) })
+    }
+}
+
+impl<T: Read + AsFd> Read for Pipe<T> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            if self.left.load(Ordering::Relaxed) {
+                return Ok(0);
+            }
+            match poll(&mut [PollFd::new(self.inner.as_fd(), PollFlags::POLLIN)], 100_u8) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return self.inner.read(buffer),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
 /// Returns the end of what a program complained about. Passwords in addresses are masked before the text is cut: a cut
 /// could take away the scheme that tells an address.
-fn tail(bytes: &[u8]) -> String {
+pub(super) fn tail(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let text = mask_passwords(&text);
     let mut from = text.len().saturating_sub(TAIL);

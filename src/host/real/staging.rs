@@ -19,7 +19,7 @@ use nix::{
 };
 
 use super::{
-    Real, trusted,
+    Real, answers, trusted,
     walk::{Cursor, Way, kind},
 };
 use crate::{
@@ -81,7 +81,7 @@ impl Standings<'_> {
             return Ok(Standing::There(there(&fstat(&self.real.root_fd)?)));
         };
         let stat = match self.cursor.go(self.real, &parent)? {
-            Way::There(fd) => match look(fd, path.name().as_bytes()) {
+            Way::There(_) => match look(self.cursor.before(self.real, path)?, path.name().as_bytes()) {
                 Ok(stat) => stat,
                 Err(Errno::ENOENT) => return Ok(Standing::Absent),
                 Err(errno) => {
@@ -91,6 +91,7 @@ impl Standings<'_> {
             Way::Absent => return Ok(Standing::Absent),
             // Only looked at: whose directories lie in whose does not matter, as long as no link is on the way.
             Way::Blocked(why) => {
+                answers::ask(&self.real.root.join(path.relative()))?;
                 match plain_way(self.real, &parent).and_then(|fd| look(fd, path.name().as_bytes())) {
                     Ok(stat) => return Ok(Standing::There(there(&stat))),
                     Err(Errno::ENOENT) => return Ok(Standing::Absent),

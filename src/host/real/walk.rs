@@ -15,7 +15,7 @@ use nix::{
     sys::stat::{FileStat, Mode as Bits, SFlag, fstat},
 };
 
-use super::{Real, trusted};
+use super::{Real, answers, trusted};
 use crate::model::HostPath;
 
 /// As many links as the kernel follows before it gives up.
@@ -77,6 +77,24 @@ impl Cursor {
         self.steps.iter().map(|step| format!("/{}", step.name)).collect()
     }
 
+    /// Returns the directory that was gone to, once the mount answers that may stand at the path in it.
+    ///
+    /// # Errors
+    ///
+    /// If there is such a mount, and it does not answer.
+    pub(in crate::host) fn before<'a>(&'a self, real: &'a Real, path: &HostPath) -> Result<BorrowedFd<'a>> {
+        self.ask(real, path.name(), path.as_str())?;
+        Ok(self.here(real))
+    }
+
+    fn ask(&self, real: &Real, name: &str, asked: &str) -> Result<()> {
+        let steps = self.steps.iter().map(|step| step.name.as_str());
+        answers::ask_plain(
+            || steps.chain([name]).fold(real.root.clone(), |path, part| path.join(part)),
+            asked,
+        )
+    }
+
     fn walk(&mut self, real: &Real, dir: &str) -> Result<Option<Way<'static>>> {
         let parts = || dir.split('/').filter(|part| !part.is_empty());
         let same = self.steps.iter().zip(parts()).take_while(|(step, part)| step.name == **part).count();
@@ -92,6 +110,7 @@ impl Cursor {
                 continue;
             }
             let at = || format!("{}/{part}", self.resolved());
+            self.ask(real, &part, dir)?;
             let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
             let fd = match openat(self.here(real), part.as_str(), flags, Bits::empty()) {
                 Ok(fd) => fd,

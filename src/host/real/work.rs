@@ -3,7 +3,11 @@
 use std::{
     io::{BufRead, BufReader, Read},
     os::unix::ffi::OsStrExt,
-    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -17,15 +21,16 @@ use nix::{
 };
 use tracing::debug;
 
-use super::{Real, hold, process};
+use super::{
+    Real, hold,
+    process::{self, GRACE, LAST_WAIT, LeftBehind, Pipe},
+};
 use crate::{
     effect::Cmd,
     host::{Ended, RUN_VARIABLE, Stream, Task, WHOLE_VARIABLE, Work},
     model::{HostPath, RunId, mask_passwords},
 };
 
-/// How long a program has to end once it was asked to, before it is killed.
-const GRACE: Duration = Duration::from_secs(10);
 /// How often it is asked whether to stop.
 const TICK: Duration = Duration::from_millis(50);
 /// How long a line may be; what is longer comes in pieces.
@@ -41,8 +46,9 @@ impl Work for Real {
         let mut child = process::spawn(&mut command, cmd)?;
         (task.started)(child.id(), session_of(child.id()).map_or(0, |(_, started)| started));
         let (send, lines) = mpsc::channel();
-        listen(child.stdout.take(), Stream::Out, &send);
-        listen(child.stderr.take(), Stream::Err, &send);
+        let left = Arc::new(AtomicBool::new(false));
+        listen(Pipe::new(child.stdout.take(), &left), Stream::Out, &send);
+        listen(Pipe::new(child.stderr.take(), &left), Stream::Err, &send);
         drop(send);
         let group = Pid::from_raw(i32::try_from(child.id())?);
         let mut ended = Ended::default();
@@ -64,6 +70,10 @@ impl Work for Real {
             } else if asked.is_some_and(|asked| asked.elapsed() >= GRACE) {
                 let _ = killpg(group, Signal::SIGKILL);
                 let _ = child.kill();
+                if asked.is_some_and(|asked| asked.elapsed() >= GRACE + LAST_WAIT) {
+                    left.store(true, Ordering::Relaxed);
+                    return Err(LeftBehind::new(cmd, &child).into());
+                }
             }
         };
         if asked.is_some() || status.code().is_none() || cmd.is_stoppable() {
