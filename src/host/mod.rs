@@ -32,7 +32,7 @@ pub use trust::{Caller, CallersFiles, Untrusted, caller, host_name, is_denied, i
 pub use work::{Ended, RUN_VARIABLE, Stream, Task, WHOLE_VARIABLE, Work};
 
 use crate::{
-    effect::{Op, Query},
+    effect::{Op, Owner, Query},
     model::{GroupName, HostPath, Sha256, UserName},
 };
 
@@ -48,6 +48,13 @@ pub trait Host: Sync {
 pub trait Observe {
     /// Says what is at a path, without opening it.
     fn entry(&self, path: &HostPath) -> Result<Entry>;
+    /// Returns something to look with that also sees what root has in a directory of an unprivileged user, who could have
+    /// put it there. Only for a look that neither shows, writes back nor hands on what it finds.
+    fn lenient(&self) -> Box<dyn Observe + '_>;
+    /// Says in which unprivileged user's directory a directory of root's lies; nothing if in none.
+    fn lent(&self, path: &HostPath) -> Result<Option<String>>;
+    /// Says why a file of this owner is not made at a path, if so.
+    fn not_made(&self, path: &HostPath, owner: &Owner) -> Result<Option<String>>;
     /// Says what is at a path, and what a regular file holds, up to [`LONGEST_TEXT`] bytes.
     fn text(&self, path: &HostPath) -> Result<(Entry, Option<Vec<u8>>)>;
     /// Says what is at a path, and what a private SSH key shows of itself; nothing if it is none. No private part of
@@ -71,6 +78,10 @@ pub trait Observe {
     /// Says where a path really lies: the links on its way followed, not one that it is itself. Nothing if nothing is
     /// there. For what is only read: nobody is kept from leading it elsewhere.
     fn lies(&self, path: &HostPath) -> Result<Option<HostPath>>;
+    /// Says whether a user's number is that of an account that the host calls so.
+    fn is_user(&self, user: &UserName, called: &str) -> Result<bool>;
+    /// Says whether a group's number is that of a group that the host calls so.
+    fn is_group(&self, group: &GroupName, called: &str) -> Result<bool>;
     /// Says whether there is such a user.
     fn has_user(&self, user: &UserName) -> Result<bool>;
     /// Says whether there is such a group.

@@ -10,13 +10,13 @@ use nix::{
     dir::Dir,
     errno::Errno,
     fcntl::{OFlag, openat, renameat},
-    sys::stat::{Mode as Bits, SFlag, fchmod, fstat, mkdirat},
+    sys::stat::{Mode as Bits, fchmod, fstat, mkdirat},
     unistd::{UnlinkatFlags, unlinkat},
 };
 
 use super::{
     is_root,
-    real::{Cursor, Real, Way, kind, trusted},
+    real::{Cursor, Real, Way, open_own, trusted},
 };
 use crate::model::HostPath;
 
@@ -76,18 +76,11 @@ impl PrivateDir {
     /// Opens a file in it; `None` if it is not there (and the flags do not make it).
     pub(super) fn file(&self, name: &str, flags: OFlag) -> Result<Option<File>> {
         let path = &self.path;
-        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let file: File = match openat(&self.fd, name, flags, Bits::S_IRUSR | Bits::S_IWUSR) {
-            Ok(fd) => fd.into(),
-            Err(Errno::ENOENT) => return Ok(None),
-            Err(errno) => return Err(errno).with_context(|| format!("cannot open {path}/{name}")),
-        };
-        let stat = fstat(&file)?;
+        let opened = open_own(&self.fd, name, flags, Bits::S_IRUSR | Bits::S_IWUSR)
+            .with_context(|| format!("cannot open {path}/{name}"))?;
+        let Some((file, _, own)) = opened else { return Ok(None) };
         ensure!(
-            kind(&stat) == SFlag::S_IFREG
-                && stat.st_nlink == 1
-                && trusted(stat.st_uid)
-                && stat.st_mode & 0o022 == 0,
+            own,
             "{path}/{name} is no plain file of {} that only {} may write\n\
              help: find out who altered it; if all is well: {}chmod 0600 {path}/{name}",
             if is_root() { "root's" } else { "yours" },

@@ -14,7 +14,7 @@ use nix::{
     unistd::{Group, User, geteuid},
 };
 
-use super::real::ask;
+use super::real::{ask, home_path};
 use crate::model::{GroupName, HostName, HostPath, UserName};
 
 /// The largest state file or plan that is read, in bytes.
@@ -192,7 +192,7 @@ pub fn caller() -> Result<Caller> {
     let user = looked.with_context(|| format!("no account has the number {uid}, which is yours"))?;
     let looked = Group::from_gid(user.gid).with_context(|| format!("cannot look up group {}", user.gid))?;
     let group = looked.with_context(|| format!("no group has the number {}, which is yours", user.gid))?;
-    let home = user.dir.to_str().and_then(|home| home.parse().ok());
+    let home = user.dir.to_str().and_then(home_path);
     Ok(Caller { user: user.name.parse()?, uid: uid.as_raw(), group: group.name.parse()?, home })
 }
 

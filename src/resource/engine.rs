@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Attribute, Cost, Diff, Edit, Finding, Kind, Look, Removal, Severity};
+use super::{Attribute, Cost, Diff, Edit, Finding, Kind, Look, Removal, Severity, look::names_of};
 use crate::{
     effect::{Install, Op, Owner, Receipt, is_packed},
     host::{Entry, Observe, Stamp},
@@ -155,7 +155,8 @@ impl Engine {
                 ProgramSeen::Other(format!("{path} has {} names (hard links)", meta.links))
             }
             (Entry::File(meta), Some(digest)) => {
-                let (owner, group, mode, stamp) = (meta.owner, meta.group, meta.mode, meta.stamp);
+                let (owner, group) = names_of(look.host, &meta, &self.owner)?;
+                let (mode, stamp) = (meta.mode, meta.stamp);
                 ProgramSeen::File { owner, group, mode, stamp, digest }
             }
             (Entry::Blocked(why), _) => ProgramSeen::Other(why),

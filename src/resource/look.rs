@@ -1,8 +1,12 @@
 //! How resources are looked at, and what that takes.
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::host::Observe;
+use crate::{
+    effect::Owner,
+    host::{Meta, Observe},
+};
 
 /// What looking at a resource, or changing it, takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +36,19 @@ pub struct Looks {
     pub refresh: bool,
     /// Whether to leave out what needs the network.
     pub offline: bool,
+}
+
+/// Returns the names of a file's owner and group. Where the declared ones are other names of the same numbers, it
+/// returns those: an account may have two names.
+pub(super) fn names_of(host: &dyn Observe, meta: &Meta, declared: &Owner) -> Result<(String, String)> {
+    let (mut owner, mut group) = (meta.owner.clone(), meta.group.clone());
+    if owner != declared.user.as_str() && host.is_user(&declared.user, &owner)? {
+        owner = declared.user.to_string();
+    }
+    if group != declared.group.as_str() && host.is_group(&declared.group, &group)? {
+        group = declared.group.to_string();
+    }
+    Ok((owner, group))
 }
 
 /// What looking may use.

@@ -52,7 +52,7 @@ fn is_roots(group: &GroupName) -> bool {
 impl ManagedBlock {
     /// Looks at the file.
     pub(super) fn observe(&self, host: &dyn Observe) -> Result<FileSeen> {
-        FileSeen::look(host, &self.path, |bytes| {
+        FileSeen::look(host, &self.path, &self.owner(), |bytes| {
             String::from_utf8(bytes)
                 .map_err(|_| "is no UTF-8: its lines could not be kept as they are".into())
         })
@@ -152,8 +152,12 @@ impl ManagedBlock {
         (Owner { user, group }, mode_kept)
     }
 
+    fn owner(&self) -> Owner {
+        Owner { user: self.user.clone(), group: self.group.clone() }
+    }
+
     fn creation(&self) -> Edit {
-        let owner = Owner { user: self.user.clone(), group: self.group.clone() };
+        let owner = self.owner();
         let text = framed(OWN_FILE, &self.text);
         let attributes = vec![
             Attribute::new("owner", (), owner.user.as_str()),

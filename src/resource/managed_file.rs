@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Attribute, Diff, Edit, Removal};
+use super::{Attribute, Diff, Edit, Removal, look::names_of};
 use crate::{
     effect::{Op, Owner},
     host::{Entry, Observe},
@@ -57,7 +57,7 @@ impl ManagedFile {
 
     /// Looks at it.
     pub(super) fn observe(&self, host: &dyn Observe) -> Result<FileSeen> {
-        FileSeen::look(host, &self.path, |text| {
+        FileSeen::look(host, &self.path, &self.owner, |text| {
             Ok(String::from_utf8(text)
                 .unwrap_or_else(|err| String::from_utf8_lossy(err.as_bytes()).into_owned()))
         })
@@ -128,19 +128,26 @@ impl ManagedFile {
 }
 
 impl FileSeen {
-    /// Looks at a file. `read` makes a text of its bytes, or says why it cannot.
+    /// Looks at a file that is to be an owner's. `read` makes a text of its bytes, or says why it cannot.
     pub(super) fn look(
         host: &dyn Observe,
         path: &HostPath,
+        owner: &Owner,
         read: fn(Vec<u8>) -> Result<String, String>,
     ) -> Result<Self> {
         Ok(match host.text(path)? {
-            (Entry::Absent, _) => FileSeen::Absent,
+            (Entry::Absent, _) => match host.not_made(path, owner)? {
+                Some(why) => FileSeen::Other(why),
+                None => FileSeen::Absent,
+            },
             (Entry::File(meta), _) if meta.links > 1 => {
                 FileSeen::Other(format!("{path} has {} names (hard links)", meta.links))
             }
             (Entry::File(meta), Some(text)) => match read(text) {
-                Ok(text) => FileSeen::File { owner: meta.owner, group: meta.group, mode: meta.mode, text },
+                Ok(text) => {
+                    let (owner, group) = names_of(host, &meta, owner)?;
+                    FileSeen::File { owner, group, mode: meta.mode, text }
+                }
                 Err(why) => FileSeen::Other(format!("{path} {why}")),
             },
             (Entry::File(meta), None) => {

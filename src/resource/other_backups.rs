@@ -154,7 +154,7 @@ fn files(host: &dyn Observe, dir: &HostPath) -> Vec<HostPath> {
 
 /// Says whether rlvm wrote a file.
 fn is_ours(host: &dyn Observe, file: &HostPath) -> Result<bool> {
-    let text = host.text(file)?.1.unwrap_or_default();
+    let text = host.lenient().text(file)?.1.unwrap_or_default();
     Ok(marked(&String::from_utf8_lossy(&text)))
 }
 
@@ -165,7 +165,8 @@ fn marked(text: &str) -> bool {
 
 impl OtherBackups {
     fn in_file(&self, host: &dyn Observe, file: &HostPath) -> Result<Vec<OtherBackup>> {
-        Ok(match host.text(file)? {
+        // Of what it reads only the name of a tool is told.
+        Ok(match host.lenient().text(file)? {
             (Entry::File(_), Some(text)) => self.in_text(file.as_str(), &String::from_utf8_lossy(&text)),
             _ => Vec::new(),
         })

@@ -122,6 +122,12 @@ impl Kind for Repository {
             let remedy = "an account that is shut in by a chroot sees it as `/`: write the path as it is seen from inside";
             findings.push(Finding::new(Severity::Warning, &address, message).remedy(remedy));
         }
+        if let Some(lent) = &seen.lent {
+            let message =
+                format!("{lent}: that user can delete the repository, or put an older one in its place");
+            let remedy = "give the directory to root, or keep a second copy at another destination";
+            findings.push(Finding::new(Severity::Warning, &address, message).remedy(remedy));
+        }
         if seen.blind {
             let message =
                 format!("this restic makes a repository over what may be left of one in {}", self.place());

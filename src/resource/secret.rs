@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Attribute, Diff, Edit, Finding, Kind, Look, Removal, Severity};
+use super::{Account, Attribute, Diff, Edit, Finding, Kind, Look, Removal, Severity, look::names_of};
 use crate::{
     effect::{Op, Owner},
     host::{Entry, Stamp},
@@ -106,12 +106,17 @@ impl Kind for Secret {
     fn observe(&self, look: &Look<'_, SecretSeen>) -> Result<SecretSeen> {
         let path = &self.file.0;
         Ok(match look.host.entry(path)? {
+            Entry::Absent if self.generate => match look.host.not_made(path, &self.owner)? {
+                Some(why) => SecretSeen::Other(why),
+                None => SecretSeen::Absent,
+            },
             Entry::Absent => SecretSeen::Absent,
             Entry::File(meta) if meta.links > 1 => {
                 SecretSeen::Other(format!("{path} has {} names (hard links)", meta.links))
             }
             Entry::File(meta) => {
-                SecretSeen::File { owner: meta.owner, group: meta.group, mode: meta.mode, stamp: meta.stamp }
+                let (owner, group) = names_of(look.host, &meta, &self.owner)?;
+                SecretSeen::File { owner, group, mode: meta.mode, stamp: meta.stamp }
             }
             Entry::Blocked(why) => SecretSeen::Other(why),
             other => SecretSeen::Other(format!("{path} is {}, no file", other.noun())),

@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Account, AgentSeen, Attribute, Diff, Edit, FileSeen, Finding, Kind, Look, Removal, Severity};
+use super::{
+    Account, AgentSeen, Attribute, Diff, Edit, FileSeen, Finding, Kind, Look, Removal, Severity,
+    look::names_of,
+};
 use crate::{
     effect::{Op, Owner},
     host::{Entry, KeyHead, Observe, Stamp},
@@ -101,7 +104,7 @@ impl SshKey {
 
     fn look_at_public(&self, host: &dyn Observe) -> Result<PublicSeen> {
         let read = |text: Vec<u8>| String::from_utf8(text).map_err(|_| "is no text".into());
-        Ok(match FileSeen::look(host, &self.path.public_half(), read)? {
+        Ok(match FileSeen::look(host, &self.path.public_half(), &self.owner, read)? {
             FileSeen::Absent => PublicSeen::Absent,
             // Perhaps the only one, under a wrong name.
             FileSeen::File { text, .. } if text.contains("PRIVATE KEY") => PublicSeen::Other(format!(
@@ -220,9 +223,12 @@ impl Kind for SshKey {
     fn observe(&self, look: &Look<'_, SshKeySeen>) -> Result<SshKeySeen> {
         let path = &self.path;
         Ok(match look.host.private_key(path)? {
-            (Entry::Absent, _) => SshKeySeen::Absent {
-                public: self.look_at_public(look.host)?,
-                tool: look.host.program("ssh-keygen")?.is_some(),
+            (Entry::Absent, _) => match look.host.not_made(path, &self.owner)? {
+                Some(why) if self.make.is_some() => SshKeySeen::Other(why),
+                _ => SshKeySeen::Absent {
+                    public: self.look_at_public(look.host)?,
+                    tool: look.host.program("ssh-keygen")?.is_some(),
+                },
             },
             (Entry::File(meta), _) if meta.links > 1 => {
                 SshKeySeen::Other(format!("{path} has {} names (hard links)", meta.links))
@@ -235,7 +241,8 @@ impl Kind for SshKey {
                     _ => None,
                 };
                 let public = self.look_at_public(look.host)?;
-                let (owner, group, mode, stamp) = (meta.owner, meta.group, meta.mode, meta.stamp);
+                let (owner, group) = names_of(look.host, &meta, &self.owner)?;
+                let (mode, stamp) = (meta.mode, meta.stamp);
                 SshKeySeen::File { owner, group, mode, stamp, head, public, agent }
             }
             (Entry::Blocked(why), _) => SshKeySeen::Other(why),

@@ -285,7 +285,7 @@ fn what_cannot_be_read_installs_nothing() {
     for (url, why) in [
         ("file:///srv/mirror/none.bz2", "/srv/mirror/none.bz2 is not there"),
         ("file:///srv/none.bz2", "cannot read /srv/none.bz2"),
-        ("file:///srv/fifo", "/srv/fifo is no plain file"),
+        ("file:///srv/fifo", "cannot read /srv/fifo: it is a FIFO, no plain file"),
         ("file:///srv/link", "cannot read /srv/link"),
     ] {
         let on = Scratch::new();

@@ -88,17 +88,16 @@ impl Accounts {
         let Some(files) = self.files() else {
             let looked =
                 User::from_name(user.as_str()).with_context(|| format!("cannot look up the user {user}"))?;
-            return Ok(looked.and_then(|user| user.dir.to_str()?.parse().ok()));
+            return Ok(looked.and_then(|user| home_path(user.dir.to_str()?)));
         };
-        Ok(files.line(user).and_then(|line| line.get(5)?.parse().ok()))
+        Ok(files.line(user).and_then(|line| home_path(line.get(5)?)))
     }
 
     /// Lists who is at home below a directory. Of the running system too only its own files are asked: a directory
     /// service need not list all that it has.
     pub(super) fn below(&self, dir: &HostPath) -> Vec<(String, String)> {
-        let lies_in = |home: &String| {
-            home.parse::<HostPath>().is_ok_and(|home| home.ancestors().any(|above| above == *dir))
-        };
+        let lies_in =
+            |home: &String| home_path(home).is_some_and(|home| home.ancestors().any(|above| above == *dir));
         let of = |line: &Vec<String>| {
             Some((line.first()?.clone(), line.get(5).filter(|home| lies_in(home))?.clone()))
         };
@@ -126,6 +125,7 @@ impl Accounts {
         let others = ids.groups.iter().filter(|gid| **gid != ids.gid);
         let mut groups: Vec<String> = others.map(|gid| self.group_name(*gid)).collect();
         groups.sort_unstable();
+        let home = home_path(&home).map_or(home, |path| path.to_string());
         let closed = is_closed(self.tree.as_deref().unwrap_or(Path::new("/")), user);
         Ok(Some(UserEntry { uid: ids.uid, group: self.group_name(ids.gid), groups, home, shell, closed }))
     }
@@ -219,6 +219,15 @@ impl Files {
     }
 }
 
+/// Reads a home as passwd has it. The kernel takes `/srv//bob/` and `/srv/bob` for one path; so does this.
+pub(in crate::host) fn home_path(text: &str) -> Option<HostPath> {
+    if !text.starts_with('/') {
+        return None;
+    }
+    let parts: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    format!("/{}", parts.join("/")).parse().ok()
+}
+
 /// Says whether an account has run out on day 1. Nothing else of that file is held.
 #[expect(clippy::disallowed_methods, reason = "host reads")]
 fn is_closed(root: &Path, user: &UserName) -> bool {
@@ -242,6 +251,21 @@ fn read(tree: &Path, name: &str) -> Vec<Vec<String>> {
 #[expect(clippy::disallowed_methods, reason = "a tree to look at")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_home_is_read_as_the_kernel_reads_a_path() {
+        for (text, path) in [
+            ("/home/bob", Some("/home/bob")),
+            ("/home/bob/", Some("/home/bob")),
+            ("//home/./bob//", Some("/home/bob")),
+            ("/", Some("/")),
+            ("", None),
+            ("home/bob", None),
+            ("/home/../bob", None),
+        ] {
+            assert_eq!(home_path(text).as_ref().map(HostPath::as_str), path, "{text}");
+        }
+    }
 
     #[test]
     fn a_tree_has_users_of_its_own() {

@@ -5,12 +5,13 @@ use std::fs::File;
 use anyhow::{Context, Result, ensure};
 use nix::{
     errno::Errno,
-    fcntl::{OFlag, openat},
+    fcntl::OFlag,
     sys::stat::{Mode as Bits, fstat},
 };
 
 use super::{
     Real,
+    leaf::open_at,
     look::digest_of,
     staging::{open_dir, there},
 };
@@ -38,9 +39,7 @@ impl Real {
                 Err(errno) => return Err(errno).with_context(|| format!("cannot open {part} of {path}")),
             };
         }
-        let flags =
-            OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        let file: File = match openat(&dir, name, flags, Bits::empty()) {
+        let file: File = match open_at(&dir, name.as_bytes(), OFlag::O_RDONLY, Bits::empty()) {
             Ok(fd) => fd.into(),
             Err(Errno::ENOENT) => return Ok(None),
             Err(errno) => return Err(errno).with_context(|| format!("cannot open {path}")),

@@ -4,7 +4,6 @@
 //! from holding back a newer one. Which authorities are trusted is the machine's to say, so that a company's own works.
 
 use std::{
-    fs::File,
     io::Read,
     path::Path,
     sync::{Arc, mpsc},
@@ -13,19 +12,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::{
-    fcntl::{OFlag, openat},
-    sys::stat::{Mode as Bits, SFlag, fstat},
-};
 use ureq::{
     Agent, Proxy,
     tls::{PemItem, RootCerts, TlsConfig, parse_pem},
 };
 
-use super::{
-    Real, interrupted,
-    walk::{Cursor, Way, kind},
-};
+use super::{Real, interrupted, leaf::Leaf, walk::Cursor};
 use crate::model::{FetchUrl, HostPath, Url};
 
 /// How much is fetched at most, in bytes. restic 0.18 has 28 MB, and 9 MB packed.
@@ -95,19 +87,12 @@ fn download(agent: &Agent, url: &str) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a file of the host, however it is reached: what it holds is held against a digest.
+/// Reads a file of the host. What it holds is held against a digest.
 fn read(real: &Real, path: &HostPath) -> Result<Vec<u8>> {
     let mut cursor = Cursor::default();
-    let dir = match cursor.go(real, &path.parent().context("/ is no file")?)? {
-        Way::There(dir) => dir,
-        Way::Absent => bail!("{path} is not there"),
-        Way::Blocked(why) => bail!("{why}"),
-    };
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let fd = openat(dir, path.name(), flags, Bits::empty()).with_context(|| format!("cannot read {path}"))?;
-    ensure!(kind(&fstat(&fd)?) == SFlag::S_IFREG, "{path} is no plain file");
+    let (file, _) = Leaf::of(&mut cursor, real, path)?.open_any()?;
     let mut bytes = Vec::new();
-    File::from(fd).take(MOST + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {path}"))?;
+    file.take(MOST + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {path}"))?;
     ensure!(bytes.len() as u64 <= MOST, "{path} is larger than {} MB", MOST >> 20);
     Ok(bytes)
 }

@@ -7,18 +7,12 @@
 use std::{io::Read, thread, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::{
-    errno::Errno,
-    fcntl::{AtFlags, OFlag, openat, renameat},
-    sys::stat::{Mode as Bits, fstat, fstatat},
-    unistd::{UnlinkatFlags, unlinkat},
-};
 use sha2::Digest;
 
 use super::{
     Real,
-    act::{Existing, create, fill, new_name, only_name, parent},
     fetch::MOST,
+    leaf::{Existing, Leaf, NewFile},
     process,
     walk::Cursor,
 };
@@ -33,7 +27,7 @@ impl Real {
     pub(super) fn install(&self, cursor: &mut Cursor, install: &Install) -> Result<()> {
         let url = &install.url;
         // Asked first: nobody waits for a download that could not be put anywhere.
-        parent(cursor, self, &install.path)?;
+        Leaf::of(cursor, self, &install.path)?;
         let fetched = self.fetch(url)?;
         let digest = digest(&fetched);
         ensure!(
@@ -55,42 +49,10 @@ impl Real {
 
     /// Writes the program new, lets it say which version it is, and renames it into place.
     fn place(&self, cursor: &mut Cursor, install: &Install, program: &[u8]) -> Result<()> {
-        let path = &install.path;
-        let (uid, gid) = self.ids(&install.owner)?;
-        let dir = parent(cursor, self, path)?;
-        match fstatat(dir, path.name(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Err(Errno::ENOENT) => {}
-            Ok(stat) => only_name(path, &stat)?,
-            Err(errno) => return Err(errno).with_context(|| format!("cannot look at {path}")),
-        }
-        let new = new_name(path);
-        let mut file = create(dir, &new).with_context(|| format!("cannot make {new} beside {path}"))?;
-        let placed = fill(&mut file, program, uid, gid, install.mode)
-            .with_context(|| format!("cannot write {path}"))
-            .and_then(|()| {
-                let stat = fstat(&file)?;
-                // What is open for writing does not run; this keeps its number from being given to another file.
-                let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-                let held = openat(dir, new.as_str(), flags, Bits::empty())?;
-                drop(file);
-                ensure!(
-                    fstat(&held)?.st_ino == stat.st_ino,
-                    "{path} was replaced while it was being written"
-                );
-                self.try_out(install)?;
-                renameat(dir, new.as_str(), dir, path.name())
-                    .with_context(|| format!("cannot put {path} in place"))?;
-                let placed = fstatat(dir, path.name(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
-                ensure!(placed.st_ino == stat.st_ino, "{path} was replaced while it was being written");
-                Ok(())
-            });
-        if let Err(err) = placed {
-            // The error that matters is the first.
-            let _ = unlinkat(dir, new.as_str(), UnlinkatFlags::NoRemoveDir);
-            return Err(err);
-        }
-        self.touch(path);
-        self.relabel(path)
+        let (ids, mode) = (self.ids(&install.owner)?, install.mode);
+        let check = || self.try_out(install);
+        let new = NewFile { bytes: program, ids, mode, existing: Existing::Replace, check: &check };
+        Leaf::of(cursor, self, &install.path)?.put(&new)
     }
 
     /// Lets the program say which version it is, before it takes the place of one that works.

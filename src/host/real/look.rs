@@ -6,18 +6,20 @@ use anyhow::{Context, Result, bail};
 use nix::{
     dir::Dir,
     errno::Errno,
-    fcntl::{AtFlags, OFlag, openat, readlinkat},
+    fcntl::{AtFlags, OFlag, readlinkat},
     sys::stat::{FileStat, Mode as Bits, SFlag, fstat, fstatat},
-    unistd::{AccessFlags, faccessat},
+    unistd::{AccessFlags, Uid, faccessat},
 };
 use sha2::Digest;
 
 use super::{
-    Real, answers, keys, process, quota, trusted,
-    walk::{Cursor, Way, kind},
+    Real, answers, keys,
+    leaf::{Found, Leaf, noun},
+    process, quota, trusted,
+    walk::{Cursor, Guard, Way, kind},
 };
 use crate::{
-    effect::Query,
+    effect::{Owner, Query},
     host::{Entry, KeyHead, LONGEST_TEXT, Meta, Mounts, Observe, Output, Quota, Stamp, UserEntry},
     model::{GroupName, HostPath, Mode, Sha256, UserName},
 };
@@ -29,8 +31,8 @@ pub(super) struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    pub(super) fn new(real: &'a Real) -> Self {
-        Self { real, cursor: RefCell::default() }
+    pub(super) fn new(real: &'a Real, guard: Guard) -> Self {
+        Self { real, cursor: RefCell::new(Cursor::guarded(guard)) }
     }
 
     fn meta(&self, stat: &FileStat) -> Meta {
@@ -60,10 +62,7 @@ impl<'a> Look<'a> {
         match kind(stat) {
             SFlag::S_IFDIR => Entry::Directory(self.meta(stat)),
             SFlag::S_IFREG => Entry::File(self.meta(stat)),
-            SFlag::S_IFLNK => Entry::Other("a symbolic link".into()),
-            SFlag::S_IFIFO => Entry::Other("a FIFO".into()),
-            SFlag::S_IFSOCK => Entry::Other("a socket".into()),
-            _ => Entry::Other("a device".into()),
+            _ => Entry::Other(noun(stat).into()),
         }
     }
 
@@ -83,32 +82,25 @@ impl<'a> Look<'a> {
             return Ok((self.entry(path)?, None));
         }
         let mut cursor = self.cursor.borrow_mut();
-        match cursor.go_above(self.real, path)? {
-            Way::There(_) => {}
-            Way::Absent => return Ok((Entry::Absent, None)),
-            Way::Blocked(why) => return Ok((Entry::Blocked(why), None)),
-        }
-        let fd = cursor.before(self.real, path)?;
-        // Without waiting: a FIFO that somebody planted must not hold the plan up.
-        let flags =
-            OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        let file: File = match openat(fd, path.name(), flags, Bits::empty()) {
-            Ok(fd) => fd.into(),
-            Err(Errno::ENOENT) => return Ok((Entry::Absent, None)),
-            Err(Errno::EACCES) => {
-                return Ok((Entry::Blocked(format!("no permission to read {path}")), None));
-            }
-            // A link (ELOOP) or a socket (ENXIO): say what it is.
-            Err(_) => {
-                let stat = fstatat(fd, path.name(), AtFlags::AT_SYMLINK_NOFOLLOW)
-                    .with_context(|| format!("cannot look at {path}"))?;
-                return Ok((self.of_stat(&stat), None));
-            }
+        let found = match Leaf::reach(&mut cursor, self.real, path)? {
+            Way::There(leaf) => leaf.open()?,
+            Way::Absent => Way::Absent,
+            Way::Blocked(why) => Way::Blocked(why),
         };
-        let stat = fstat(&file).with_context(|| format!("cannot look at {path}"))?;
-        let entry = self.of_stat(&stat);
-        let is_file = matches!(entry, Entry::File(_));
-        Ok((entry, is_file.then_some(file)))
+        Ok(match found {
+            Way::There(Found { stat, file }) => (self.of_stat(&stat), file),
+            Way::Absent => (Entry::Absent, None),
+            Way::Blocked(why) => (Entry::Blocked(why), None),
+        })
+    }
+
+    fn stat(&self, path: &HostPath) -> Result<Way<FileStat>> {
+        let mut cursor = self.cursor.borrow_mut();
+        match Leaf::reach(&mut cursor, self.real, path)? {
+            Way::There(leaf) => leaf.stat(),
+            Way::Absent => Ok(Way::Absent),
+            Way::Blocked(why) => Ok(Way::Blocked(why)),
+        }
     }
 }
 
@@ -117,26 +109,33 @@ impl Observe for Look<'_> {
         if path.parent_str().is_none() {
             return Ok(self.of_stat(&fstat(&self.real.root_fd)?));
         }
+        Ok(match self.stat(path)? {
+            Way::There(stat) if kind(&stat) == SFlag::S_IFLNK => return self.of_directory(path),
+            Way::There(stat) => self.of_stat(&stat),
+            Way::Absent => Entry::Absent,
+            Way::Blocked(why) => Entry::Blocked(why),
+        })
+    }
+
+    fn lenient(&self) -> Box<dyn Observe + '_> {
+        Box::new(Self::new(self.real, Guard::Lenient))
+    }
+
+    fn lent(&self, path: &HostPath) -> Result<Option<String>> {
+        let mut cursor = Cursor::guarded(Guard::Lenient);
+        let Way::There(_) = cursor.go(self.real, path)? else { return Ok(None) };
+        let Some((dir, uid)) = cursor.lent() else { return Ok(None) };
+        Ok(Some(format!("{path} lies in {dir}, which belongs to {}", self.real.accounts.user_name(uid))))
+    }
+
+    fn not_made(&self, path: &HostPath, owner: &Owner) -> Result<Option<String>> {
         let mut cursor = self.cursor.borrow_mut();
-        let stat = match cursor.go_above(self.real, path)? {
-            Way::There(_) => {
-                match fstatat(cursor.before(self.real, path)?, path.name(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-                    Ok(stat) => stat,
-                    Err(Errno::ENOENT) => return Ok(Entry::Absent),
-                    Err(Errno::EACCES) => {
-                        return Ok(Entry::Blocked(format!("no permission to look at {path}")));
-                    }
-                    Err(errno) => return Err(errno).with_context(|| format!("cannot look at {path}")),
-                }
-            }
-            Way::Absent => return Ok(Entry::Absent),
-            Way::Blocked(why) => return Ok(Entry::Blocked(why)),
+        let (Some(uid), Way::There(leaf)) =
+            (self.real.accounts.user(&owner.user)?, Leaf::reach(&mut cursor, self.real, path)?)
+        else {
+            return Ok(None);
         };
-        drop(cursor);
-        if kind(&stat) == SFlag::S_IFLNK {
-            return self.of_directory(path);
-        }
-        Ok(self.of_stat(&stat))
+        Ok(leaf.not_made(Uid::from_raw(uid)).map(|why| format!("{path} is not made: {why}")))
     }
 
     fn text(&self, path: &HostPath) -> Result<(Entry, Option<Vec<u8>>)> {
@@ -265,6 +264,16 @@ impl Observe for Look<'_> {
             inner.with_context(|| format!("{path} leads to {}, which is no path here", dir.display()))?;
         let dir: HostPath = format!("/{inner}").parse()?;
         Ok(Some(dir.join(path.name())?))
+    }
+
+    fn is_user(&self, user: &UserName, called: &str) -> Result<bool> {
+        let accounts = &self.real.accounts;
+        Ok(accounts.user(user)?.is_some_and(|uid| accounts.user_name(uid) == called))
+    }
+
+    fn is_group(&self, group: &GroupName, called: &str) -> Result<bool> {
+        let accounts = &self.real.accounts;
+        Ok(accounts.group(group)?.is_some_and(|gid| accounts.group_name(gid) == called))
     }
 
     fn has_user(&self, user: &UserName) -> Result<bool> {

@@ -12,6 +12,7 @@ mod hold;
 mod install;
 mod keys;
 mod label;
+mod leaf;
 mod look;
 mod mail;
 mod mounts;
@@ -19,6 +20,7 @@ mod place;
 mod post;
 mod process;
 mod quota;
+mod rename;
 mod secrets;
 mod sshd;
 mod staging;
@@ -42,13 +44,16 @@ use nix::unistd::geteuid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use self::accounts::Accounts;
+pub(super) use self::accounts::home_path;
 pub use self::agent::Agent;
 pub(super) use self::answers::ask;
 pub use self::fetch::Web;
 pub use self::git::Revision;
+pub(super) use self::leaf::{Leaf, open_own};
 pub use self::place::Placing;
 pub use self::staging::Standings;
 pub use self::tell::{Telling, Told, Tries};
+use self::walk::Guard;
 pub(super) use self::walk::{Cursor, Way, kind};
 use super::{Host, Observe, Stamp};
 use crate::model::{HostPath, Sha256};
@@ -141,7 +146,7 @@ impl Real {
 
 impl Host for Real {
     fn looker(&self) -> Box<dyn Observe + '_> {
-        Box::new(look::Look::new(self))
+        Box::new(look::Look::new(self, Guard::Strict))
     }
 
     fn ask_ahead(&self, paths: &[&HostPath]) {

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use anyhow::{Context, Result, bail};
 use nix::{
     errno::Errno,
-    fcntl::{RenameFlags, readlinkat, renameat, renameat2},
+    fcntl::{readlinkat, renameat},
     sys::{
         stat::{FileStat, Mode as Bits, fchmod, fstat, futimens},
         time::TimeSpec,
@@ -18,9 +18,9 @@ use nix::{
 
 use super::{
     Real,
+    rename::{exchange, rename_new},
     staging::{look, names, open_dir, there},
-    trusted,
-    walk::{Cursor, Way},
+    walk::{Cursor, Way, is_anothers},
 };
 use crate::{
     host::{Left, Sort, There},
@@ -111,7 +111,7 @@ impl Placing<'_> {
             if new.sort == Sort::Directory {
                 self.weed(&open_dir(staged, name).map_err(said)?, path).map_err(said)?;
             }
-            renameat2(staged, name, live, name, RenameFlags::RENAME_NOREPLACE).map_err(said)?;
+            rename_new((staged.as_fd(), name), (live.as_fd(), name)).map_err(said)?;
             self.placed += 1;
             return Ok(());
         };
@@ -121,7 +121,7 @@ impl Placing<'_> {
             let inner = open_dir(staged, name).map_err(said)?;
             self.merge(real, &inner, &below, path, base);
             if !self.only_missing && (self.asked)(path) {
-                dress(&below, &new)
+                dress(live, &below, &new)
                     .map_err(|errno| format!("its owner, mode and time cannot be set: {}", errno.desc()))?;
             }
             return Ok(());
@@ -140,7 +140,7 @@ impl Placing<'_> {
         let done = if new.sort == Sort::Directory {
             self.weed(&open_dir(staged, name).map_err(said)?, path).map_err(said)?;
             // What was there goes with the private directory.
-            renameat2(staged, name, live, name, RenameFlags::RENAME_EXCHANGE)
+            exchange((staged.as_fd(), name), (live.as_fd(), name))
         } else {
             renameat(staged, name, live, name)
         };
@@ -190,7 +190,7 @@ fn enter(
     let above = fstat(live.as_fd()).map_err(said)?;
     let below = open_dir(live, name).map_err(said)?;
     let stat = fstat(&below).map_err(said)?;
-    if !trusted(above.st_uid) && stat.st_uid != above.st_uid && stat.st_uid != was {
+    if is_anothers(&above, &stat) && stat.st_uid != was {
         let (owner, other) = (real.accounts.user_name(stat.st_uid), real.accounts.user_name(above.st_uid));
         return Err(format!(
             "it belongs to {owner}, but lies in a directory of {other}, who could have put it there"
@@ -212,8 +212,13 @@ fn is_same(staged: &OwnedFd, live: &OwnedFd, name: &[u8], new: &There, is: &Ther
     new.sort == Sort::File && new == is
 }
 
-/// Gives a directory that is there the owner, mode and time of the one that was restored.
-fn dress(dir: &OwnedFd, like: &There) -> nix::Result<()> {
+/// Gives a directory that is there the owner, mode and time of the one that was restored. One that the owner of `above`
+/// could have put there is not opened to others: it may be another one than was stored.
+fn dress(above: &OwnedFd, dir: &OwnedFd, like: &There) -> nix::Result<()> {
+    let now = fstat(dir)?;
+    if is_anothers(&fstat(above)?, &now) && like.mode & !now.st_mode & 0o077 != 0 {
+        return Err(Errno::EPERM);
+    }
     fchown(dir, Some(Uid::from_raw(like.uid)), Some(Gid::from_raw(like.gid)))?;
     fchmod(dir, Bits::from_bits_truncate(like.mode))?;
     let mtime = TimeSpec::new(like.mtime.div_euclid(1_000_000_000), like.mtime.rem_euclid(1_000_000_000));

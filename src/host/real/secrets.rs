@@ -8,15 +8,13 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result, bail, ensure};
-use nix::{
-    fcntl::{OFlag, openat},
-    sys::stat::{Mode as Bits, SFlag, fstat},
-};
+use anyhow::{Context, Result, ensure};
 
 use super::{
-    Real, process, trusted,
-    walk::{Cursor, Way, kind},
+    Real,
+    leaf::Leaf,
+    process, trusted,
+    walk::{Cursor, Way},
 };
 use crate::{
     effect::{Cmd, Private, is_credential},
@@ -93,17 +91,7 @@ fn one_line(mut bytes: Vec<u8>, of: &str) -> Result<OsString> {
 /// caller's or that user's who gets it, with one name, and nobody else can write it: what it says is done.
 fn read(real: &Real, path: &HostPath, user: Option<u32>) -> Result<Vec<u8>> {
     let mut cursor = Cursor::default();
-    let parent = path.parent().context("/ is no secret")?;
-    let dir = match cursor.go(real, &parent)? {
-        Way::There(dir) => dir,
-        Way::Absent => bail!("{path} is not there"),
-        Way::Blocked(why) => bail!("cannot read {path}: {why}"),
-    };
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let fd = openat(dir, path.name(), flags, Bits::empty()).with_context(|| format!("cannot read {path}"))?;
-    let stat = fstat(&fd)?;
-    ensure!(kind(&stat) == SFlag::S_IFREG, "{path} is no plain file");
-    ensure!(stat.st_nlink == 1, "{path} has {} names (hard links)", stat.st_nlink);
+    let (file, stat) = Leaf::of(&mut cursor, real, path)?.open_file()?;
     let owner = stat.st_uid;
     ensure!(
         trusted(owner) || user == Some(owner),
@@ -111,7 +99,7 @@ fn read(real: &Real, path: &HostPath, user: Option<u32>) -> Result<Vec<u8>> {
         real.accounts.user_name(owner)
     );
     ensure!(stat.st_mode & 0o022 == 0, "{path} can be written by others: chmod go-w {path}");
-    all_of(File::from(fd), path.as_str())
+    all_of(file, path.as_str())
 }
 
 fn all_of(file: File, shown: &str) -> Result<Vec<u8>> {
@@ -150,9 +138,8 @@ fn credential_of(real: &Real, name: &Name) -> Result<Vec<u8>> {
 
 fn present(real: &Real, path: &HostPath) -> Result<bool> {
     let mut cursor = Cursor::default();
-    let Some(parent) = path.parent() else { return Ok(false) };
-    let Way::There(dir) = cursor.go(real, &parent)? else { return Ok(false) };
-    Ok(nix::sys::stat::fstatat(dir, path.name(), nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW).is_ok())
+    let Way::There(leaf) = Leaf::reach(&mut cursor, real, path)? else { return Ok(false) };
+    Ok(!matches!(leaf.stat()?, Way::Absent))
 }
 
 /// Reads `NAME=value` lines as systemd does an environment file: `#` and `;` open a comment, quotes around a value

@@ -13,7 +13,7 @@ use nix::{
 
 use super::{
     Real,
-    act::Existing,
+    leaf::Existing,
     process,
     walk::{Cursor, Way},
 };

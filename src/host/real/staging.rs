@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::{
     dir::Dir,
     errno::Errno,
-    fcntl::{AtFlags, OFlag, openat},
+    fcntl::{AtFlags, OFlag},
     sys::{
         stat::{FchmodatFlags, FileStat, Mode as Bits, SFlag, fchmodat, fstat, fstatat},
         statvfs::fstatvfs,
@@ -19,7 +19,9 @@ use nix::{
 };
 
 use super::{
-    Real, answers, trusted,
+    Real, answers,
+    leaf::open_at,
+    trusted,
     walk::{Cursor, Way, kind},
 };
 use crate::{
@@ -30,8 +32,7 @@ use crate::{
 
 /// Opens a directory below another one, no link followed.
 pub(super) fn open_dir(dir: impl AsFd, name: &[u8]) -> nix::Result<OwnedFd> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    openat(dir, name, flags, Bits::empty())
+    open_at(dir, name, OFlag::O_RDONLY | OFlag::O_DIRECTORY, Bits::empty())
 }
 
 /// Lists the names in a directory, sorted.

@@ -28,14 +28,25 @@ struct Step {
     stat: FileStat,
 }
 
-/// Where the way to a directory ended.
-pub(in crate::host) enum Way<'a> {
-    /// There, open.
-    There(BorrowedFd<'a>),
-    /// A directory on the way is missing.
+/// Where a way ended.
+pub(in crate::host) enum Way<T> {
+    /// There.
+    There(T),
+    /// It, or a directory on the way, is missing.
     Absent,
     /// The way is not safe or not possible: why.
     Blocked(String),
+}
+
+/// How careful a look is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::host) enum Guard {
+    /// Takes nothing that an unprivileged user could have put there.
+    #[default]
+    Strict,
+    /// Takes root's files and directories in a directory of an unprivileged user too. For a look that neither shows,
+    /// writes back nor hands on what it finds.
+    Lenient,
 }
 
 /// The way to the last directory asked for, kept open.
@@ -44,24 +55,54 @@ pub(in crate::host) struct Cursor {
     steps: Vec<Step>,
     /// The directory that was asked for, which a link may have led elsewhere.
     asked: Option<String>,
+    guard: Guard,
 }
 
 impl Cursor {
+    /// Makes one that is as careful as said.
+    pub(in crate::host) fn guarded(guard: Guard) -> Self {
+        Self { guard, ..Self::default() }
+    }
+
+    pub(super) fn guard(&self) -> Guard {
+        self.guard
+    }
+
+    /// Names the unprivileged user in whose directory one of root's lies on the last way, and that directory.
+    pub(super) fn lent(&self) -> Option<(String, u32)> {
+        let at = self.steps.windows(2).position(|pair| {
+            let [above, below] = pair else { return false };
+            !trusted(above.stat.st_uid) && trusted(below.stat.st_uid)
+        })?;
+        let path = self.steps[..=at].iter().map(|step| format!("/{}", step.name)).collect();
+        Some((path, self.steps[at].stat.st_uid))
+    }
+
     /// Goes to a directory.
-    pub(in crate::host) fn go<'a>(&'a mut self, real: &'a Real, dir: &HostPath) -> Result<Way<'a>> {
+    pub(in crate::host) fn go<'a>(
+        &'a mut self,
+        real: &'a Real,
+        dir: &HostPath,
+    ) -> Result<Way<BorrowedFd<'a>>> {
         self.go_to(real, dir.as_str())
     }
 
     /// Goes to the directory that holds a path; `/` lies in itself.
-    pub(in crate::host) fn go_above<'a>(&'a mut self, real: &'a Real, path: &HostPath) -> Result<Way<'a>> {
+    pub(in crate::host) fn go_above<'a>(
+        &'a mut self,
+        real: &'a Real,
+        path: &HostPath,
+    ) -> Result<Way<BorrowedFd<'a>>> {
         self.go_to(real, path.parent_str().unwrap_or("/"))
     }
 
-    fn go_to<'a>(&'a mut self, real: &'a Real, dir: &str) -> Result<Way<'a>> {
+    fn go_to<'a>(&'a mut self, real: &'a Real, dir: &str) -> Result<Way<BorrowedFd<'a>>> {
         if self.asked.as_deref() != Some(dir) {
             self.asked = None;
-            if let Some(stop) = self.walk(real, dir)? {
-                return Ok(stop);
+            match self.walk(real, dir)? {
+                Way::There(()) => {}
+                Way::Absent => return Ok(Way::Absent),
+                Way::Blocked(why) => return Ok(Way::Blocked(why)),
             }
             self.asked = Some(dir.to_owned());
         }
@@ -95,7 +136,7 @@ impl Cursor {
         )
     }
 
-    fn walk(&mut self, real: &Real, dir: &str) -> Result<Option<Way<'static>>> {
+    fn walk(&mut self, real: &Real, dir: &str) -> Result<Way<()>> {
         let parts = || dir.split('/').filter(|part| !part.is_empty());
         let same = self.steps.iter().zip(parts()).take_while(|(step, part)| step.name == **part).count();
         self.steps.truncate(same);
@@ -114,9 +155,9 @@ impl Cursor {
             let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
             let fd = match openat(self.here(real), part.as_str(), flags, Bits::empty()) {
                 Ok(fd) => fd,
-                Err(Errno::ENOENT) => return Ok(Some(Way::Absent)),
+                Err(Errno::ENOENT) => return Ok(Way::Absent),
                 Err(Errno::EACCES) => {
-                    return Ok(Some(Way::Blocked(format!("no permission to look at {}", at()))));
+                    return Ok(Way::Blocked(format!("no permission to look at {}", at())));
                 }
                 Err(errno) => return Err(errno).with_context(|| format!("cannot open {}", at())),
             };
@@ -127,14 +168,15 @@ impl Cursor {
             };
             match kind(&stat) {
                 SFlag::S_IFDIR => {
-                    if !trusted(above.st_uid) && stat.st_uid != above.st_uid {
+                    let lent = self.guard == Guard::Lenient && trusted(stat.st_uid);
+                    if is_anothers(&above, &stat) && !lent {
                         let why = format!(
                             "{} belongs to {}, but lies in a directory of {}, who could have put it there",
                             at(),
                             real.accounts.user_name(stat.st_uid),
                             real.accounts.user_name(above.st_uid),
                         );
-                        return Ok(Some(Way::Blocked(why)));
+                        return Ok(Way::Blocked(why));
                     }
                     self.steps.push(Step { name: part, fd, stat });
                 }
@@ -143,20 +185,20 @@ impl Cursor {
                     if !safe_link(&stat, &above) {
                         let why =
                             format!("{} is a symbolic link that others than root could have put there", at());
-                        return Ok(Some(Way::Blocked(why)));
+                        return Ok(Way::Blocked(why));
                     }
                     if links > MOST_LINKS {
-                        return Ok(Some(Way::Blocked(format!("{} is one of too many symbolic links", at()))));
+                        return Ok(Way::Blocked(format!("{} is one of too many symbolic links", at())));
                     }
                     let target =
                         readlinkat(&fd, "").with_context(|| format!("cannot read the link {}", at()))?;
                     let target = target.to_string_lossy().into_owned();
                     self.follow(&target, &mut left);
                 }
-                _ => return Ok(Some(Way::Blocked(format!("{} is no directory", at())))),
+                _ => return Ok(Way::Blocked(format!("{} is no directory", at()))),
             }
         }
-        Ok(None)
+        Ok(Way::There(()))
     }
 
     /// Puts a link's target on what is left of the way. An absolute one starts at this root, not the machine's.
@@ -166,6 +208,11 @@ impl Cursor {
         }
         left.extend(target.split('/').rev().filter(|part| !matches!(*part, "" | ".")).map(Into::into));
     }
+}
+
+/// Says whether a directory lies in one of an unprivileged user, and is not that user's.
+pub(super) fn is_anothers(above: &FileStat, below: &FileStat) -> bool {
+    !trusted(above.st_uid) && below.st_uid != above.st_uid
 }
 
 /// Returns the type bits.

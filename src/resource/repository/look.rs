@@ -20,10 +20,10 @@ impl Repository {
         look: &Look<'_, RepositorySeen>,
         path: &HostPath,
     ) -> Result<RepositorySeen> {
-        let host = look.host;
-        let blocked = matches!(host.entry(&path.join("x")?)?, Entry::Blocked(_));
-        let names = if blocked { Vec::new() } else { host.names(path)? };
-        let (state, marks) = match host.entry(path)? {
+        let (host, inside) = (look.host, look.host.lenient());
+        let blocked = matches!(inside.entry(&path.join("x")?)?, Entry::Blocked(_));
+        let names = if blocked { Vec::new() } else { inside.names(path)? };
+        let (state, marks) = match inside.entry(path)? {
             Entry::Absent => (RepositoryState::Absent, None),
             Entry::Directory(_) => self.open(look, path, &names)?,
             Entry::Blocked(why) => (RepositoryState::Foreign(why), None),
@@ -33,7 +33,8 @@ impl Repository {
         let known = marks.is_some() && marks.as_ref() == look.last.and_then(|last| last.marks.as_deref());
         let asked = look.leaving || known || matches!(state, RepositoryState::NotSeen(_));
         Ok(RepositorySeen {
-            locked: names.iter().any(|name| name == "locks") && has_locks(host, path)?,
+            locked: names.iter().any(|name| name == "locks") && has_locks(&*inside, path)?,
+            lent: host.lent(path)?,
             denied: self.denied(host, path, &state)?,
             tool: if asked { None } else { tool(host, &self.means, making)?.map(Box::new) },
             password: host.entry(&self.password.0)?.file().is_some(),
@@ -49,9 +50,9 @@ impl Repository {
         path: &HostPath,
         names: &[String],
     ) -> Result<(RepositoryState, Option<Marks>)> {
-        let host = look.host;
+        let (host, inside) = (look.host, look.host.lenient());
         let foreign = names.iter().find(|name| !PARTS.contains(&name.as_str()));
-        let config = host.entry(&path.join("config")?)?;
+        let config = inside.entry(&path.join("config")?)?;
         // What cannot be got at is not gone: nothing may be made in its place.
         if let Entry::Blocked(why) = config {
             return Ok((RepositoryState::Opened(Found::Unreachable(why)), None));
@@ -59,28 +60,28 @@ impl Repository {
         let Entry::File(config) = config else {
             // What cannot be seen is not empty.
             for part in PARTS {
-                if let Entry::Blocked(why) = host.entry(&path.join(part)?.join("x")?)? {
+                if let Entry::Blocked(why) = inside.entry(&path.join(part)?.join("x")?)? {
                     return Ok((RepositoryState::Opened(Found::Unreachable(why)), None));
                 }
             }
-            let backups = |part| Ok::<_, anyhow::Error>(!host.names(&path.join(part)?)?.is_empty());
+            let backups = |part| Ok::<_, anyhow::Error>(!inside.names(&path.join(part)?)?.is_empty());
             let state = match foreign {
                 Some(name) => RepositoryState::Foreign(format!(
                     "{path} is not empty (it holds `{}`) and no repository",
                     name.escape_debug()
                 )),
-                None if backups("snapshots")? || backups("index")? || has_packs(host, path)? => {
+                None if backups("snapshots")? || backups("index")? || has_packs(&*inside, path)? => {
                     RepositoryState::Opened(Found::Damaged("its configuration is missing".into()))
                 }
-                None => RepositoryState::Unfinished(host.names(&path.join("keys")?)?),
+                None => RepositoryState::Unfinished(inside.names(&path.join("keys")?)?),
             };
             return Ok((state, None));
         };
         let keys = path.join("keys")?;
-        if let Entry::Blocked(why) = host.entry(&keys.join("key")?)? {
+        if let Entry::Blocked(why) = inside.entry(&keys.join("key")?)? {
             return Ok((RepositoryState::Opened(Found::Unreachable(why)), None));
         }
-        if host.names(&keys)?.is_empty() {
+        if inside.names(&keys)?.is_empty() {
             // restic says "wrong password or no key found" of this.
             let damaged = RepositoryState::Opened(Found::Damaged("it has no keys".into()));
             return Ok((damaged, None));
@@ -89,7 +90,7 @@ impl Repository {
             Some(engine) => host.entry(engine)?.file().map(|meta| meta.stamp),
             None => host.program("restic")?,
         };
-        let marks = match (host.entry(&keys)?, host.entry(&self.password.0)?, restic) {
+        let marks = match (inside.entry(&keys)?, host.entry(&self.password.0)?, restic) {
             (Entry::Directory(keys), Entry::File(password), Some(restic)) => {
                 Some(Marks { config: config.stamp, keys: keys.stamp, password: password.stamp, restic })
             }
@@ -132,7 +133,11 @@ impl Repository {
         });
         for file in secrets.chain(others) {
             let why = match host.entry(file)? {
-                Entry::File(meta) if meta.owner != "root" && meta.owner != self.user.as_str() => {
+                Entry::File(meta)
+                    if meta.owner != "root"
+                        && meta.owner != self.user.as_str()
+                        && !host.is_user(&self.user, &meta.owner)? =>
+                {
                     format!("{file} belongs to {}, and {} works with it", meta.owner, self.user)
                 }
                 Entry::File(meta) if meta.mode.bits() & 0o022 != 0 => {
@@ -176,7 +181,7 @@ impl Repository {
             _ => (path.clone(), "-w", "write"),
         };
         let allowed = if *user == UserName::root() {
-            flag == "-x" || host.writable(&place)?
+            flag == "-x" || host.lenient().writable(&place)?
         } else if host.has_user(user)? {
             let test =
                 self.means.run_as(Cmd::new("test").arg(flag).path(&place), user).ok(&[0, 1]).timeout(10);

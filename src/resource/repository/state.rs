@@ -21,6 +21,9 @@ pub struct RepositorySeen {
     /// Why the user cannot work with it, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denied: Option<String>,
+    /// In which unprivileged user's directory it lies, if it is root's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lent: Option<String>,
     /// The program that is missing or too old, if one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<Box<Missing>>,
@@ -92,6 +95,7 @@ impl RepositorySeen {
             state,
             locked: false,
             denied,
+            lent: None,
             tool,
             password: false,
             marks,

@@ -11,6 +11,7 @@ mod ledger;
 mod links;
 mod lock;
 mod modes;
+mod planted;
 mod racing;
 mod saved_plans;
 mod state_files;
