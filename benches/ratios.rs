@@ -174,7 +174,7 @@ fn look_alone(tree: &Tree) -> Duration {
     let name = tree.dir.join("state/hosts/bench.yaml");
     let text = fs::read_to_string(&name).expect("the state");
     let loaded = state::load("bench.yaml", &mut |_| Ok(text.clone())).expect("a valid state");
-    let expanded = expand(&loaded.state, &rlvm::expand::Homes::default(), &rlvm::model::Scope::Host);
+    let expanded = expand(&loaded.state, &rlvm::expand::UserFacts::default(), &rlvm::model::Scope::Host);
     let bytes = fs::read(tree.root().join("var/lib/rlvm/ledger.json")).expect("a ledger");
     let (ledger, _) = ledger::read("/", Some(&bytes), None).expect("a ledger").expect("a ledger");
     let survey = Survey::new(&expanded, &ledger, &[]).expect("a survey");

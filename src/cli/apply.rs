@@ -166,7 +166,8 @@ impl Apply {
             Some((ledger, whole)) => (Some(ledger), whole),
             None => (None, 0),
         };
-        let basis = Context::basis(state.clone(), &context.homes(host, &state)?, &context.scope()?, ledger);
+        let basis =
+            Context::basis(state.clone(), &context.user_facts(host, &state)?, &context.scope()?, ledger);
         Ok(Task { basis, looks, whole, options, saved, source, revision: rev })
     }
 

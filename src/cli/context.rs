@@ -16,10 +16,10 @@ use super::{
     progress::LookingBar,
 };
 use crate::{
-    expand::{Expanded, Homes, expand, users_with_homes},
+    expand::{Expanded, UserFacts, expand, users_with_groups, users_with_homes},
     host::{CallersFiles, Host as _, Real, Store, caller, host_name, is_root, lexical},
     ledger::{self, LOG, Ledger, SNAPSHOT},
-    model::{HostName, HostPath, Scope},
+    model::{GroupName, HostName, HostPath, Scope},
     plan::{Looking, Options, Plan, Survey, decide, observe},
     resource::{Looks, Seen},
     state::{self, Defaults, Loaded, Problem, Problems, State},
@@ -403,20 +403,27 @@ impl<'a> Context<'a> {
         Ok(Planned { survey, seen, plan })
     }
 
-    /// Finds the homes of the users whose SSH configuration the state has a part of.
+    /// Finds what the host's accounts say of the users to whom the state gives something.
     ///
     /// # Errors
     ///
     /// If users cannot be looked up.
-    pub(super) fn homes(&self, host: &Real, state: &State) -> Result<Homes> {
+    pub(super) fn user_facts(&self, host: &Real, state: &State) -> Result<UserFacts> {
         let looker = host.looker();
-        let mut homes = Homes::default();
-        for user in users_with_homes(state, &self.scope()?) {
-            if let Some(home) = looker.home(&user)? {
-                homes.insert(user, home);
+        let mut user_facts = UserFacts::default();
+        let with_homes = users_with_homes(state, &self.scope()?);
+        for user in &with_homes {
+            if let Some(home) = looker.home(user)? {
+                user_facts.homes.insert(user.clone(), home);
             }
         }
-        Ok(homes)
+        for user in with_homes.into_iter().chain(users_with_groups(state)) {
+            // A group without a name cannot be declared.
+            if let Some(Ok(group)) = looker.user(&user)?.map(|entry| entry.group.parse::<GroupName>()) {
+                user_facts.groups.insert(user, group);
+            }
+        }
+        Ok(user_facts)
     }
 
     /// Says whose set-up it is: the host's, or the caller's own. A tree below `--root` is a host's, whoever calls.
@@ -432,8 +439,13 @@ impl<'a> Context<'a> {
     }
 
     /// Puts together what a plan is made from.
-    pub(super) fn basis(state: State, homes: &Homes, scope: &Scope, ledger: Option<Ledger>) -> Basis {
-        let expanded = expand(&state, homes, scope);
+    pub(super) fn basis(
+        state: State,
+        user_facts: &UserFacts,
+        scope: &Scope,
+        ledger: Option<Ledger>,
+    ) -> Basis {
+        let expanded = expand(&state, user_facts, scope);
         let known = ledger.is_some();
         // Where there is no ledger it is as if nothing were managed.
         let ledger = ledger.unwrap_or_else(|| Ledger::new(state.host.clone(), String::new()));

@@ -12,7 +12,7 @@ use super::{
     scheduler::settle,
 };
 use crate::{
-    expand::Homes,
+    expand::UserFacts,
     host::Store,
     ledger::Ledger,
     model::{Address, HostName, HostPath, Scope, field::is_default},
@@ -49,9 +49,9 @@ pub(super) struct Observation {
     pub(super) host: HostName,
     /// Its ledger.
     pub(super) ledger: Option<Ledger>,
-    /// Where its users are at home.
-    #[serde(default)]
-    pub(super) homes: Homes,
+    /// What its accounts say of its users.
+    #[serde(flatten)]
+    pub(super) user_facts: UserFacts,
     /// Whose set-up was meant.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) scope: Scope,
@@ -82,9 +82,9 @@ impl ObserveVerb {
         let store = Store::new(&host, &home);
         let (mut found, ledger) = context.state_and_ledger(self.state.as_deref(), Search::EtcOnly, &store)?;
         settle(context, &host, &mut found.state)?;
-        let homes = context.homes(&host, &found.state)?;
+        let user_facts = context.user_facts(&host, &found.state)?;
         let scope = context.scope()?;
-        let basis = Context::basis(found.state, &homes, &scope, ledger.map(|(ledger, _)| ledger));
+        let basis = Context::basis(found.state, &user_facts, &scope, ledger.map(|(ledger, _)| ledger));
         let looks = Looks { refresh: self.refresh, offline: self.offline };
         let Planned { survey, seen, .. } = context.plan(&host, &basis, &Options::default(), looks)?;
         let seen = survey.items.iter().map(|item| item.address.clone()).zip(seen).collect();
@@ -96,7 +96,7 @@ impl ObserveVerb {
             rlvm_version,
             host,
             ledger,
-            homes,
+            user_facts,
             scope,
             scheduler: basis.state.scheduler(),
             home: basis.state.home.clone(),

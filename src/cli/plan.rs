@@ -110,9 +110,9 @@ impl PlanVerb {
         let store = Store::new(&host, &home);
         let (mut found, ledger) = context.state_and_ledger(self.state.as_deref(), Search::HereToo, &store)?;
         settle(context, &host, &mut found.state)?;
-        let homes = context.homes(&host, &found.state)?;
+        let user_facts = context.user_facts(&host, &found.state)?;
         let scope = context.scope()?;
-        let basis = Context::basis(found.state, &homes, &scope, ledger.map(|(ledger, _)| ledger));
+        let basis = Context::basis(found.state, &user_facts, &scope, ledger.map(|(ledger, _)| ledger));
         let options = self.allow.options();
         let Planned { survey, seen, plan } = context.plan(&host, &basis, &options, self.allow.looks())?;
         self.print(context, &plan)?;
@@ -149,7 +149,8 @@ impl PlanVerb {
         }
         found.state.scheduler.get_or_insert(observation.scheduler);
         found.state.home = observation.home;
-        let basis = Context::basis(found.state, &observation.homes, &observation.scope, observation.ledger);
+        let basis =
+            Context::basis(found.state, &observation.user_facts, &observation.scope, observation.ledger);
         let options = self.allow.options();
         let survey = Survey::new(&basis.expanded, &basis.ledger, &options.targets)?;
         let mut seen = observation.seen;

@@ -45,7 +45,7 @@ impl RescueVerb {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
         let host = context.host()?;
         let (state, origin) = state(context, &host)?;
-        let expanded = expand(&state, &context.homes(&host, &state)?, &context.scope()?);
+        let expanded = expand(&state, &context.user_facts(&host, &state)?, &context.scope()?);
         let ledger = context.ledger(&Store::new(&host, &context.home()?))?.map(|(ledger, _)| ledger);
         let kit = kit(context, &host, &state, origin, &expanded, ledger.as_ref())?;
         let text = kit.text()?;

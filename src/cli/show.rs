@@ -107,7 +107,7 @@ fn public_keys(context: &Context<'_>, state: &State) -> Result<Option<BTreeMap<H
     }
     let host = context.host()?;
     let looker = host.looker();
-    let expanded = expand(state, &context.homes(&host, state)?, &context.scope()?);
+    let expanded = expand(state, &context.user_facts(&host, state)?, &context.scope()?);
     let mut keys = BTreeMap::new();
     for declared in expanded.resources.values() {
         let Resource::SshKey(key) = &declared.resource else { continue };

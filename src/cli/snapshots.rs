@@ -98,7 +98,7 @@ impl SnapshotsVerb {
         let host = context.running("repositories are read")?;
         let state = applied(context, &host)?;
         let destinations = self.destinations(&state)?;
-        let expanded = expand(&state, &context.homes(&host, &state)?, &context.scope()?);
+        let expanded = expand(&state, &context.user_facts(&host, &state)?, &context.scope()?);
         let own = state.hosts();
         let hosts = if self.all_hosts { &[][..] } else { &own };
         let said = ask(context, &host, &expanded, &destinations, hosts, self.timeout.seconds());

@@ -232,7 +232,7 @@ impl Declared {
         };
         let socket = agent.socket.clone();
         let looker = host.looker();
-        let expanded = expand(&state, &context.homes(host, &state)?, &context.scope()?);
+        let expanded = expand(&state, &context.user_facts(host, &state)?, &context.scope()?);
         let of_root = expanded.resources.values().filter_map(|it| match &it.resource {
             Resource::SshKey(key) if key.owner.user == UserName::root() => Some(key),
             _ => None,

@@ -100,7 +100,7 @@ pub(super) fn sweep_all(context: &Context<'_>, host: &Real, told: bool) -> Resul
 fn unlock_all(context: &Context<'_>, host: &Real, destinations: &BTreeSet<Name>, told: bool) {
     let unlocked = || -> Result<()> {
         let state = applied(context, host)?;
-        let expanded = expand(&state, &context.homes(host, &state)?, &context.scope()?);
+        let expanded = expand(&state, &context.user_facts(host, &state)?, &context.scope()?);
         for destination in destinations {
             let Some(repository) = repository_of(&expanded, destination) else { continue };
             match unlock(host, repository) {

@@ -28,16 +28,41 @@ pub use resources::{Declared, Expanded};
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     effect::Owner,
-    model::{HostPath, Name, Scope, UserName},
+    model::{GroupName, HostPath, Name, Scope, UserName},
     resource::{Directory, JobSources, OtherBackups, Sources},
     source::Source,
     state::{Job, State},
 };
 
-/// Where users are at home, for what lies there.
-pub type Homes = BTreeMap<UserName, HostPath>;
+/// What the host's accounts say of the users that a state names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserFacts {
+    /// Where users are at home, for what lies there.
+    #[serde(default)]
+    pub homes: BTreeMap<UserName, HostPath>,
+    /// The primary groups of users, for what is made for them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<UserName, GroupName>,
+}
+
+impl UserFacts {
+    /// Returns the owner of what is made for a user: with the user's primary group. A user that the host does not know
+    /// yet gets root's group.
+    pub fn owner(&self, user: &UserName) -> Owner {
+        let group = self.groups.get(user).cloned().unwrap_or_else(GroupName::root);
+        Owner { user: user.clone(), group }
+    }
+}
+
+/// Lists the users to whom something is given: those of jobs, and the owners of SSH keys.
+pub fn users_with_groups(state: &State) -> BTreeSet<UserName> {
+    let jobs = state.jobs.values().map(|job| job.user.clone());
+    jobs.chain(state.ssh.keys.values().map(|key| key.owner.clone())).collect()
+}
 
 /// Lists the users whose home has to be known: those whose SSH configuration the state has a part of, and those whose
 /// rclone has remotes of its own.
@@ -48,19 +73,20 @@ pub fn users_with_homes(state: &State, scope: &Scope) -> BTreeSet<UserName> {
 }
 
 /// Lists all resources of a state, as the host's or as a user's own.
-pub fn expand(state: &State, homes: &Homes, scope: &Scope) -> Expanded {
-    let mut expanded = Expanded { keeper: scope.personal().map(Owner::of), ..Expanded::default() };
+pub fn expand(state: &State, user_facts: &UserFacts, scope: &Scope) -> Expanded {
+    let keeper = scope.personal().map(Owner::of);
+    let mut expanded = Expanded { keeper, user_facts: user_facts.clone(), ..Expanded::default() };
     directories(state, &mut expanded);
     accounts::clients(state, &mut expanded);
     engine::add(state, scope, &mut expanded);
-    repositories::add(state, homes, scope, &mut expanded);
+    repositories::add(state, user_facts, scope, &mut expanded);
     prune::add(state, &mut expanded);
     schedules::add(state, scope, &mut expanded);
     logs::add(state, scope, &mut expanded);
     notify::add(state, &mut expanded);
     other_backups(state, &mut expanded);
     sources(state, &mut expanded);
-    ssh::add(state, homes, &mut expanded);
+    ssh::add(state, user_facts, &mut expanded);
     server::add(state, &mut expanded);
     undeclared::add(state, &mut expanded);
     accounts::needed(&mut expanded);

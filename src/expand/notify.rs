@@ -74,7 +74,7 @@ fn minute(host: &HostName) -> u32 {
 mod tests {
     use super::*;
     use crate::{
-        expand::{Homes, expand, schedules},
+        expand::{UserFacts, expand, schedules},
         model::{Personal, Scope},
     };
 
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn secrets_and_the_mailer_are_looked_at() {
         let of_job = |notify: &str, job: &str, scope: &Scope| -> Vec<String> {
-            let expanded = expand(&state(notify, job), &Homes::default(), scope);
+            let expanded = expand(&state(notify, job), &UserFacts::default(), scope);
             let own = |it: &&String| it.starts_with("secret:/n") || it.ends_with("/sendmail");
             expanded.resources.keys().map(ToString::to_string).filter(|it| own(&it)).collect()
         };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Declared, Expanded, Homes,
+    Declared, Expanded, UserFacts,
     ssh::{before, declared, home},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     state::State,
 };
 
-pub(super) fn add(state: &State, homes: &Homes, scope: &Scope, expanded: &mut Expanded) {
+pub(super) fn add(state: &State, user_facts: &UserFacts, scope: &Scope, expanded: &mut Expanded) {
     for (name, destination) in &state.destinations {
         let user = user_of(state, name, expanded);
         secret(expanded, name, &destination.password_file, Role::Password, &user, destination);
@@ -30,14 +30,14 @@ pub(super) fn add(state: &State, homes: &Homes, scope: &Scope, expanded: &mut Ex
         for file in files {
             secret(expanded, name, file, Role::Credential, &user, destination);
         }
-        if let Some(file) = rclone_config(destination, home(&user, homes).as_ref()) {
+        if let Some(file) = rclone_config(destination, home(&user, user_facts).as_ref()) {
             secret(expanded, name, &SecretFile(file), Role::Configuration, &user, destination);
         }
         for file in &reach.certificates {
             secret(expanded, name, &SecretFile(file.clone()), Role::Certificate, &user, destination);
         }
-        let ground = Ground { state, scope, home: home(&user, homes) };
-        repository(&ground, homes, expanded, name, &user, destination);
+        let ground = Ground { state, scope, home: home(&user, user_facts) };
+        repository(&ground, user_facts, expanded, name, &user, destination);
     }
 }
 
@@ -110,7 +110,7 @@ struct Ground<'a> {
 
 fn repository(
     ground: &Ground<'_>,
-    homes: &Homes,
+    user_facts: &UserFacts,
     expanded: &mut Expanded,
     name: &Name,
     user: &UserName,
@@ -126,7 +126,7 @@ fn repository(
         _ => {
             let machine = machine(state, name, of, expanded);
             if let Some(spec) = machine.as_ref().and_then(|machine| declared(state, &machine.host)) {
-                after.extend(before(user, homes, spec));
+                after.extend(before(user, user_facts, spec));
             }
             let directory = match &of.kind {
                 Kind::Sftp(sftp) => Some(sftp.path.to_string()),

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap, btree_map::Entry};
 
+use super::UserFacts;
 use crate::{
     effect::Owner,
-    model::{Address, GroupName, HostPath, Mode, SecretFile, UserName},
+    model::{Address, HostPath, Mode, SecretFile, UserName},
     resource::{Directory, Finding, Kind as _, OnRemove, Resource, Severity},
 };
 
@@ -40,6 +41,8 @@ pub struct Expanded {
     pub findings: Vec<Finding>,
     /// The user whose own set-up it is; none if it is the host's, which root keeps.
     pub keeper: Option<Owner>,
+    /// What the host's accounts say of its users.
+    pub user_facts: UserFacts,
 }
 
 impl Expanded {
@@ -60,11 +63,11 @@ impl Expanded {
         self.keeper.clone().unwrap_or_else(Owner::root)
     }
 
-    /// Returns the owner of a user's things: with the user's own group where only that can be given.
+    /// Returns the owner of a user's things: with the user's own group.
     pub(super) fn owner_of(&self, user: &UserName) -> Owner {
         match &self.keeper {
             Some(keeper) if keeper.user == *user => keeper.clone(),
-            _ => Owner { user: user.clone(), group: GroupName::root() },
+            _ => self.user_facts.owner(user),
         }
     }
 
@@ -140,6 +143,10 @@ impl Expanded {
         for directory in directories.values() {
             let Some(above) = nearest_above(&directory.path, &directories) else { continue };
             let (user, owner) = (&above.owner.user, &directory.owner.user);
+            // A repository of root's may lie there: its own checks say what the user can do to it.
+            if *owner == UserName::root() && self.is_repository(&directory.path) {
+                continue;
+            }
             if *user != UserName::root() && user != owner {
                 let message = format!(
                     "it belongs to {owner}, and lies in {}, whose owner {user} could put anything in its place",
@@ -163,6 +170,13 @@ impl Expanded {
             _ => None,
         });
         all.collect()
+    }
+
+    fn is_repository(&self, path: &HostPath) -> bool {
+        self.resources.values().any(|declared| match &declared.resource {
+            Resource::Repository(repository) => repository.path() == Some(path),
+            _ => false,
+        })
     }
 }
 

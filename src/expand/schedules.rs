@@ -197,7 +197,7 @@ pub(super) fn take<E: ToString>(expanded: &mut Expanded, place: &str, made: Resu
 mod tests {
     use super::*;
     use crate::{
-        expand::{Homes, expand},
+        expand::{UserFacts, expand},
         model::Personal,
     };
 
@@ -215,7 +215,7 @@ cron: { own: { schedule: '@daily', command: 'date' } }
 
     /// Returns each line of cron's that runs a command, and each service.
     fn commands(state: &State, scope: &Scope) -> Vec<String> {
-        let expanded = expand(state, &Homes::default(), scope);
+        let expanded = expand(state, &UserFacts::default(), scope);
         let json = serde_json::to_value(
             expanded.resources.values().map(|declared| &declared.resource).collect::<Vec<_>>(),
         );

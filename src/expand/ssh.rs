@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Declared, Expanded, Homes, repositories};
+use super::{Declared, Expanded, UserFacts, repositories};
 use crate::{
     destination::Destination,
     effect::Owner,
@@ -46,7 +46,7 @@ fn is(name: &Server, other: &Server) -> bool {
     name.as_str().eq_ignore_ascii_case(other.as_str())
 }
 
-pub(super) fn add(state: &State, homes: &Homes, expanded: &mut Expanded) {
+pub(super) fn add(state: &State, user_facts: &UserFacts, expanded: &mut Expanded) {
     let mut reached: BTreeMap<UserName, Vec<(&Server, &SshHostSpec)>> = BTreeMap::new();
     let mut used: BTreeMap<&HostPath, BTreeSet<UserName>> = BTreeMap::new();
     for (name, host) in &state.ssh.hosts {
@@ -64,7 +64,7 @@ pub(super) fn add(state: &State, homes: &Homes, expanded: &mut Expanded) {
         key(state, path, &users, expanded);
     }
     for (user, hosts) in reached {
-        files(state, &user, &hosts, homes, expanded);
+        files(state, &user, &hosts, user_facts, expanded);
     }
 }
 
@@ -114,10 +114,10 @@ fn files(
     state: &State,
     user: &UserName,
     hosts: &[(&Server, &SshHostSpec)],
-    homes: &Homes,
+    user_facts: &UserFacts,
     expanded: &mut Expanded,
 ) {
-    let Some([config, known_hosts]) = places(user, homes) else {
+    let Some([config, known_hosts]) = places(user, user_facts) else {
         let message = format!("{user} has no home, where ssh looks for its configuration");
         let finding = Finding::new(Severity::Error, "ssh.hosts", message);
         expanded.findings.push(finding.remedy(format!("give it one: usermod --home /var/lib/{user} {user}")));
@@ -149,8 +149,8 @@ fn files(
 }
 
 /// Says where a user is at home, if it is. One that is not there yet will be where useradd(8) puts it.
-pub(super) fn home(user: &UserName, homes: &Homes) -> Option<HostPath> {
-    let home = match homes.get(user) {
+pub(super) fn home(user: &UserName, user_facts: &UserFacts) -> Option<HostPath> {
+    let home = match user_facts.homes.get(user) {
         Some(home) => home.clone(),
         None if *user == UserName::root() => HostPath::fixed("/root"),
         None => HostPath::fixed("/home").join(user.as_str()).ok()?,
@@ -159,8 +159,8 @@ pub(super) fn home(user: &UserName, homes: &Homes) -> Option<HostPath> {
 }
 
 /// Says where a user's files are.
-fn places(user: &UserName, homes: &Homes) -> Option<[HostPath; 2]> {
-    let dir = home(user, homes)?.join(".ssh").ok()?;
+fn places(user: &UserName, user_facts: &UserFacts) -> Option<[HostPath; 2]> {
+    let dir = home(user, user_facts)?.join(".ssh").ok()?;
     Some([dir.join("config").ok()?, dir.join("known_hosts").ok()?])
 }
 
@@ -170,8 +170,8 @@ pub(super) fn declared<'a>(state: &'a State, host: &Server) -> Option<&'a SshHos
 }
 
 /// Lists what must be in place before a user reaches a machine that is declared so.
-pub(super) fn before(user: &UserName, homes: &Homes, spec: &SshHostSpec) -> Vec<Address> {
-    let files = places(user, homes).into_iter().flatten();
+pub(super) fn before(user: &UserName, user_facts: &UserFacts, spec: &SshHostSpec) -> Vec<Address> {
+    let files = places(user, user_facts).into_iter().flatten();
     let files = [SshConfig::NAME, KnownHosts::NAME].into_iter().zip(files);
     let files = files.map(|(kind, path)| Address::new(kind, path.as_str()));
     let key = spec.identity.iter().map(|key| Address::new(SshKey::NAME, key.0.as_str()));
@@ -207,8 +207,9 @@ mod tests {
         let loaded = crate::state::load("state", &mut |_| Ok(text.clone()));
         let state = loaded.unwrap_or_else(|_| panic!("{text}")).state;
         let homes = homes.iter().map(|(user, home)| (user.parse().unwrap(), home.parse().unwrap())).collect();
+        let user_facts = UserFacts { homes, ..UserFacts::default() };
         let mut expanded = Expanded::default();
-        add(&state, &homes, &mut expanded);
+        add(&state, &user_facts, &mut expanded);
         expanded
     }
 

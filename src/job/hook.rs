@@ -40,7 +40,7 @@ impl Hooked {
 /// Lists what the hooks of a job find in their environment.
 pub fn environment(run: &RunId, name: &Name, job: &Job, facts: &Facts) -> [(&'static str, String); 4] {
     [
-        ("HOME", facts.homes.get(&job.user).map_or("/", |home| home.as_str()).to_owned()),
+        ("HOME", facts.user_facts.homes.get(&job.user).map_or("/", |home| home.as_str()).to_owned()),
         ("LOGNAME", job.user.to_string()),
         ("RLVM_JOB", name.to_string()),
         ("RLVM_RUN", run.to_string()),

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::{Hooked, View, hook};
 use crate::{
     effect::{Cmd, Op, Owner, Step},
+    expand::UserFacts,
     host::Mounts,
-    model::{GroupName, HostPath, Line, Mode, Name, RunId, Span, UserName},
+    model::{HostPath, Line, Mode, Name, RunId, Span, UserName},
     resource::{Location, Repository},
     restic::Backup,
     source::{Frozen, Ground, Lvm, Source, Unfit, room},
@@ -24,8 +25,8 @@ pub struct Facts {
     pub places: BTreeMap<Name, HostPath>,
     /// What each job stops, or why that cannot be told.
     pub stops: BTreeMap<Name, Result<Vec<Step>, String>>,
-    /// Where the jobs' users are at home.
-    pub homes: BTreeMap<UserName, HostPath>,
+    /// What the host's accounts say of the jobs' users.
+    pub user_facts: UserFacts,
     /// Where caches are, one a user.
     pub cache: HostPath,
     /// Where runs have their directories.
@@ -203,7 +204,7 @@ fn prepare(jobs: &[JobRun], state: &State, facts: &Facts, view: Option<&View>) -
     users.sort();
     users.dedup();
     let ensure = |path: HostPath, user: &UserName, mode| {
-        let owner = Owner { user: user.clone(), group: GroupName::root() };
+        let owner = facts.user_facts.owner(user);
         Step { act: Op::EnsureDir { path, owner, mode: Mode::new(mode) }, undo: None }
     };
     let root = UserName::root();

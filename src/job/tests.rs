@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
-    expand::{expand, repository_of},
+    expand::{UserFacts, expand, repository_of},
     host::Mounts,
     model::{HostPath, Name, Scope},
     source::{Ground, LogicalVolume},
@@ -50,7 +50,7 @@ fn facts(state: &State, free: u64) -> Facts {
     let places = ["/data", "/srv/app", "/etc", "/"].map(|it| (path(it), path(it))).into();
     let volumes = vec![volume("root", 1), volume("srv", 2)];
     let ground = Ground { mounts, volumes, places, ..Ground::default() };
-    let expanded = expand(state, &BTreeMap::new(), &Scope::Host);
+    let expanded = expand(state, &UserFacts::default(), &Scope::Host);
     let names: [Name; 2] = ["near", "far"].map(|name| name.parse().unwrap());
     let of = |name: &Name| Some((name.clone(), repository_of(&expanded, name)?.clone()));
     Facts {
@@ -58,7 +58,7 @@ fn facts(state: &State, free: u64) -> Facts {
         repositories: names.iter().filter_map(of).collect(),
         places: [(names[0].clone(), path("/srv/backup"))].into(),
         stops: BTreeMap::new(),
-        homes: BTreeMap::new(),
+        user_facts: UserFacts::default(),
         cache: path("/var/cache/rlvm"),
         runs: path("/run/rlvm/run"),
         own: None,

@@ -28,7 +28,7 @@ use anyhow::Result;
 use rlvm::{
     apply::{World, apply},
     effect::{Arg, Op, Receipt, temporary},
-    expand::{Homes, expand},
+    expand::{UserFacts, expand},
     host::{Act, Real, Store},
     ledger::{self, LOG, Ledger, SNAPSHOT, Writer},
     model::{FetchUrl, HostPath, Scope},
@@ -216,7 +216,7 @@ fn mortal_apply(on: &Scratch, yaml: &str, death: Death) -> usize {
     let known = ledger::read(home.as_str(), snapshot.as_deref(), log.as_deref()).unwrap();
     let (ledger, whole) =
         known.unwrap_or_else(|| (Ledger::new("web01".parse().unwrap(), "lineage".into()), 0));
-    let expanded = expand(&loaded.state, &Homes::default(), &Scope::Host);
+    let expanded = expand(&loaded.state, &UserFacts::default(), &Scope::Host);
     let survey = Survey::new(&expanded, &ledger, &[]).unwrap();
     let seen =
         observe(&survey, &Looking { host: &real, looks: Looks::default(), progress: &|_| {} }).unwrap();

@@ -293,9 +293,13 @@ impl Part {
             }
             Self::Destination { name, user, generate } => {
                 let (repo, password) = (format!("/srv/repos/{name}"), password(name, *generate));
-                assert_eq!(of(&repo), (id(user), 0, 0o700), "{repo}");
+                // Its directory may be declared, with root's group.
+                let (owner, group, mode) = of(&repo);
+                assert!((owner, mode) == (id(user), 0o700) && [0, id(user)].contains(&group), "{repo}");
                 assert_eq!(of(&format!("{repo}/config")).0, id(user), "{repo}/config");
-                assert_eq!(of(&password), (id(user), 0, 0o600), "{password}");
+                // One that rlvm makes has the user's primary group; a person's is as it was given.
+                let group = if *generate { id(user) } else { 0 };
+                assert_eq!(of(&password), (id(user), group, 0o600), "{password}");
                 let held = on.read(&password);
                 assert_eq!(held.len(), if *generate { 33 } else { GIVEN.len() }, "{password}");
             }
@@ -323,7 +327,10 @@ impl Part {
             }
             Self::Key(Key { path, owner, kind }) => {
                 let (user, group, mode) = of(path);
-                assert!((user, group, mode & !0o600) == (id(owner), 0, 0), "{path} {user} {group} {mode:o}");
+                assert!(
+                    (user, group, mode & !0o600) == (id(owner), id(owner), 0),
+                    "{path} {user} {group} {mode:o}"
+                );
                 assert!(on.read(path).starts_with("-----BEGIN OPENSSH PRIVATE KEY-----\n"));
                 let public = on.read(&format!("{path}.pub"));
                 assert!(public.contains(kind) && public.ends_with(&format!(" {owner}@web01\n")), "{public}");

@@ -153,7 +153,7 @@ impl PruneVerb {
         if asked.is_empty() {
             return Ok(Vec::new());
         }
-        let expanded = expand(state, &context.homes(host, state)?, &context.scope()?);
+        let expanded = expand(state, &context.user_facts(host, state)?, &context.scope()?);
         Ok(places(state, &expanded, &asked).into_iter().map(Task::Jobs).collect())
     }
 

@@ -46,7 +46,7 @@ pub(super) fn order(state: &State, job: &Job) -> Vec<Name> {
 /// Finds the places of some destinations.
 pub(in crate::cli) fn places(world: &World<'_>, names: &[Name]) -> Result<Vec<Place>> {
     let context = world.context;
-    let expanded = expand(world.state, &context.homes(world.host, world.state)?, &context.scope()?);
+    let expanded = expand(world.state, &context.user_facts(world.host, world.state)?, &context.scope()?);
     let place =
         |name: &Name| Some(Place { name: name.clone(), repository: repository_of(&expanded, name)?.clone() });
     Ok(names.iter().filter_map(place).collect())

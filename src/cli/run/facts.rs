@@ -34,11 +34,11 @@ impl Known {
     ) -> Result<Self> {
         let (looker, scope) = (host.looker(), context.scope()?);
         let sources: Vec<_> = jobs.iter().flat_map(|(_, job)| &job.sources).collect();
-        let mut homes = context.homes(host, state)?;
-        let expanded = expand(state, &homes, &scope);
+        let mut user_facts = context.user_facts(host, state)?;
+        let expanded = expand(state, &user_facts, &scope);
         for (_, job) in jobs {
             if let Some(home) = looker.home(&job.user)? {
-                homes.insert(job.user.clone(), home);
+                user_facts.homes.insert(job.user.clone(), home);
             }
         }
         let used =
@@ -77,7 +77,7 @@ impl Known {
         let runs = context.lock_dir()?.join("run")?;
         let own = scope.personal().map(Owner::of);
         let nests = looker.kernel() >= (6, 8);
-        let facts = Facts { ground, repositories, places, stops, homes, cache, runs, own, nests };
+        let facts = Facts { ground, repositories, places, stops, user_facts, cache, runs, own, nests };
         Ok(Self { facts, ledger })
     }
 

@@ -88,10 +88,10 @@ fn drift(context: &Context<'_>, host: &Real, state: &State, ledger: &Ledger) -> 
     let is_repository = |resource: &Resource| matches!(resource, Resource::Repository(_));
     let mut ledger = ledger.clone();
     ledger.entries.retain(|_, entry| !is_repository(&entry.resource));
-    let (homes, scope) = (context.homes(host, state)?, context.scope()?);
+    let (user_facts, scope) = (context.user_facts(host, state)?, context.scope()?);
     let mut state = state.clone();
     settle(context, host, &mut state)?;
-    let mut basis = Context::basis(state, &homes, &scope, Some(ledger));
+    let mut basis = Context::basis(state, &user_facts, &scope, Some(ledger));
     basis.expanded.resources.retain(|_, declared| !is_repository(&declared.resource));
     let survey = Survey::new(&basis.expanded, &basis.ledger, &[])?;
     let looks = Looks { refresh: false, offline: true };

@@ -173,7 +173,7 @@ impl VerifyVerb {
         let now =
             Timestamp::try_from(context.environment.now).context("the clock is beyond all calendars")?;
         let today = now.to_zoned(jiff::tz::TimeZone::UTC).datetime();
-        let expanded = expand(state, &context.homes(host, state)?, &context.scope()?);
+        let expanded = expand(state, &context.user_facts(host, state)?, &context.scope()?);
         let drill = match self.drill {
             None => Drilled::Declared,
             Some(None) => Drilled::Asked,

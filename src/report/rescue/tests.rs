@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     effect::Owner,
-    expand::{Homes, expand},
+    expand::{UserFacts, expand},
     ledger::{Entry, Origin as Came},
     model::Scope,
     resource::{OnRemove, Role, Secret},
@@ -32,7 +32,7 @@ fn loaded(yaml: &str) -> (State, Expanded) {
     let text = format!("version: 1\nhost: web01\n{}", yaml.replace("HOST-KEY", KEY));
     let state =
         crate::state::load("state", &mut |_| Ok(text.clone())).unwrap_or_else(|_| panic!("{text}")).state;
-    let expanded = expand(&state, &Homes::default(), &Scope::Host);
+    let expanded = expand(&state, &UserFacts::default(), &Scope::Host);
     (state, expanded)
 }
 

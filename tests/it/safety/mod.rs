@@ -11,6 +11,7 @@ mod ledger;
 mod links;
 mod lock;
 mod modes;
+mod owners;
 mod planted;
 mod racing;
 mod saved_plans;

@@ -12,7 +12,7 @@ mod moves;
 use std::{fs, os::unix::fs::symlink, process::Command};
 
 use rlvm::{
-    expand::{Homes, expand},
+    expand::{UserFacts, expand},
     model::{HostPath, Personal, Scope},
     resource::{Diff, Edit, FileSeen, Kind, Manager, Resource, UnitSeen, Wants},
 };
@@ -249,7 +249,7 @@ fn a_users_units_are_fine_too() {
         head()
     );
     let state = rlvm::state::load("state", &mut |_| Ok(yaml.clone())).unwrap().state;
-    let expanded = expand(&state, &Homes::default(), &Scope::User(Box::new(own)));
+    let expanded = expand(&state, &UserFacts::default(), &Scope::User(Box::new(own)));
     fs::create_dir(scratch.beside("user")).unwrap();
     let mut files = Vec::new();
     for declared in expanded.resources.values() {

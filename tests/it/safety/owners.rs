@@ -1,0 +1,83 @@
+//! To whom things belong: root's repositories in a user's directory, accounts with two names, homes, groups.
+
+use std::{fs, os::unix::fs::MetadataExt};
+
+use super::{VAULT, link, refused, says};
+use crate::support::{BACKUP, Scratch};
+
+/// A key of the user's, and a machine that it reaches.
+const PEER: &str = "ssh:\n  keys: { /var/backups/.ssh/id: { owner: backup } }\n  hosts:\n    nas.lan: { identity: /var/backups/.ssh/id, \
+    host_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0q4ZJm9b6m7o1vFv3x0m2bq5vT8yq7lq1m4E3v1xw0] }\n";
+
+fn add_user(on: &Scratch, line: &str) {
+    let name = line.split(':').next().unwrap();
+    let others = on.read("/etc/passwd");
+    let others = others.lines().filter(|it| it.split(':').next() != Some(name));
+    let text: String = others.chain([line]).map(|line| format!("{line}\n")).collect();
+    on.file("/etc/passwd", &text);
+}
+
+#[test]
+fn a_repository_of_roots_in_a_users_directory_is_allowed_with_a_warning() {
+    // A USB disk whose top directory belongs to the first user of a desktop.
+    let on = Scratch::new();
+    on.dir("/srv/usb", BACKUP, 0o755);
+    on.state(&VAULT.replace("/srv/r }", "/srv/usb/backup/repo }"));
+    let warning = "/srv/usb/backup/repo lies in /srv/usb, which belongs to backup";
+    on.expect(0, &["apply", "--yes"]);
+    says(&on, &["plan", "--detailed-exitcode"], 0, &[warning, "can delete the repository"]);
+    let made = fs::metadata(on.at("/srv/usb/backup/repo/config")).unwrap();
+    assert_eq!(made.uid(), 0);
+    // The user leads root elsewhere.
+    fs::rename(on.at("/srv/usb/backup"), on.at("/srv/usb/away")).unwrap();
+    on.dir("/victim", 0, 0o700);
+    link(&on, "/srv/usb/backup", "/victim", BACKUP);
+    refused(&on, 6, &["/srv/usb/backup is a symbolic link"]);
+    assert_eq!(fs::read_dir(on.at("/victim")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_directory_of_roots_that_a_user_moved_is_not_given_to_that_user() {
+    let on = Scratch::new();
+    on.dir("/srv/bob", BACKUP, 0o755);
+    on.file_of("/srv/bob/mine/secret", "root's\n", 0, 0o644);
+    on.own("/srv/bob/mine", 0, 0o700);
+    on.state(
+        "directories:\n  /srv/bob/mine: { owner: backup, group: backup, mode: \"0755\", adopt: true }\n",
+    );
+    says(&on, &["apply", "--yes"], 7, &["/srv/bob/mine is left as it is", "could have put it there"]);
+    let stays = fs::metadata(on.at("/srv/bob/mine")).unwrap();
+    assert_eq!((stays.uid(), stays.mode() & 0o7777), (0, 0o700));
+}
+
+#[test]
+fn a_file_of_roots_is_not_made_in_a_users_directory() {
+    let on = Scratch::new();
+    on.dir("/srv/bob", BACKUP, 0o755);
+    on.state(&VAULT.replace("/etc/rlvm/v", "/srv/bob/v"));
+    refused(&on, 6, &["/srv/bob/v is not made: a file of root in a directory of backup could be replaced"]);
+}
+
+#[test]
+fn two_names_of_one_number_are_one_owner() {
+    let on = Scratch::new();
+    add_user(&on, &format!("keeper:x:{BACKUP}:{BACKUP}::/:/bin/sh"));
+    on.file("/etc/group", &format!("{}keepers:x:{BACKUP}:\n", on.read("/etc/group")));
+    on.state("directories:\n  /srv/kept: { owner: keeper, group: keepers }\n");
+    on.apply();
+    on.plan_is_empty();
+}
+
+#[test]
+fn a_home_with_a_trailing_slash_gets_its_ssh_files_with_the_users_group() {
+    let on = Scratch::new();
+    add_user(&on, &format!("backup:x:{BACKUP}:{BACKUP}::/var/backups/:/bin/sh"));
+    on.dir("/var/backups", BACKUP, 0o755);
+    on.state(PEER);
+    on.apply();
+    on.plan_is_empty();
+    for name in ["", "/config", "/known_hosts", "/id", "/id.pub"] {
+        let made = fs::metadata(on.at(&format!("/var/backups/.ssh{name}"))).unwrap();
+        assert_eq!((made.uid(), made.gid()), (BACKUP, BACKUP), "{name}");
+    }
+}
