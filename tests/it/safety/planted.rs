@@ -2,8 +2,9 @@
 //! and between look and act. Nothing of root's is shown, given away, changed or used.
 
 use std::{
-    fs::{self, File},
-    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    fs::{self, File, OpenOptions},
+    io::Read,
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink},
     path::Path,
     sync::{
         Mutex,
@@ -13,6 +14,7 @@ use std::{
 };
 
 use nix::{
+    fcntl::OFlag,
     sys::stat::{Mode, SFlag, makedev, mknod},
     unistd::{Gid, Uid, mkfifo, setfsgid, setfsuid},
 };
@@ -104,10 +106,17 @@ fn nothing_is_disclosed_below(dir: &Path, what: &str) {
         if meta.is_dir() {
             nothing_is_disclosed_below(&at, what);
         }
+        // By the descriptor: the user may put something else there meanwhile.
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let Ok(mut file) = OpenOptions::new().read(true).custom_flags(flags.bits()).open(&at) else {
+            continue;
+        };
+        let meta = file.metadata().unwrap();
         if !meta.is_file() || meta.uid() == 0 {
             continue;
         }
-        let text = fs::read(&at).unwrap_or_default();
+        let mut text = Vec::new();
+        let _ = file.read_to_end(&mut text);
         let text = String::from_utf8_lossy(&text).into_owned();
         assert!(!text.contains(SECRET), "{what}: {} holds it", at.display());
     }
