@@ -409,16 +409,14 @@ impl<'a> Context<'a> {
     ///
     /// If users cannot be looked up.
     pub(super) fn user_facts(&self, host: &Real, state: &State) -> Result<UserFacts> {
-        let looker = host.looker();
+        let (looker, with_homes) = (host.looker(), users_with_homes(state, &self.scope()?));
         let mut user_facts = UserFacts::default();
-        let with_homes = users_with_homes(state, &self.scope()?);
         for user in &with_homes {
             if let Some(home) = looker.home(user)? {
                 user_facts.homes.insert(user.clone(), home);
             }
         }
         for user in with_homes.into_iter().chain(users_with_groups(state)) {
-            // A group without a name cannot be declared.
             if let Some(Ok(group)) = looker.user(&user)?.map(|entry| entry.group.parse::<GroupName>()) {
                 user_facts.groups.insert(user, group);
             }
