@@ -16,10 +16,10 @@ use super::{
     progress::LookingBar,
 };
 use crate::{
-    expand::{Expanded, UserFacts, expand, users_with_groups, users_with_homes},
+    expand::{Expanded, UserFacts, expand},
     host::{CallersFiles, Host as _, Real, Store, caller, host_name, is_root, lexical},
     ledger::{self, LOG, Ledger, SNAPSHOT},
-    model::{GroupName, HostName, HostPath, Scope},
+    model::{HostName, HostPath, Scope},
     plan::{Looking, Options, Plan, Survey, decide, observe},
     resource::{Looks, Seen},
     state::{self, Defaults, Loaded, Problem, Problems, State},
@@ -401,27 +401,6 @@ impl<'a> Context<'a> {
         let ledger = of.known.then_some(&of.ledger);
         let plan = decide(&of.state.host, ledger, &survey, &seen, &of.expanded.findings, options);
         Ok(Planned { survey, seen, plan })
-    }
-
-    /// Finds what the host's accounts say of the users to whom the state gives something.
-    ///
-    /// # Errors
-    ///
-    /// If users cannot be looked up.
-    pub(super) fn user_facts(&self, host: &Real, state: &State) -> Result<UserFacts> {
-        let (looker, with_homes) = (host.looker(), users_with_homes(state, &self.scope()?));
-        let mut user_facts = UserFacts::default();
-        for user in &with_homes {
-            if let Some(home) = looker.home(user)? {
-                user_facts.homes.insert(user.clone(), home);
-            }
-        }
-        for user in with_homes.into_iter().chain(users_with_groups(state)) {
-            if let Some(Ok(group)) = looker.user(&user)?.map(|entry| entry.group.parse::<GroupName>()) {
-                user_facts.groups.insert(user, group);
-            }
-        }
-        Ok(user_facts)
     }
 
     /// Says whose set-up it is: the host's, or the caller's own. A tree below `--root` is a host's, whoever calls.

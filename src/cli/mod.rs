@@ -33,6 +33,7 @@ mod ssh;
 mod ssh_agent;
 mod status;
 mod sweep;
+mod user_facts;
 mod validate;
 mod verify;
 mod why;

@@ -110,11 +110,11 @@ fn on_entries_path(host: &dyn Observe, name: &str) -> Result<Option<HostPath>> {
 
 /// Says whether a program is at a path. A package's link to another place is as good.
 pub(super) fn is_program(host: &dyn Observe, at: &HostPath) -> Result<bool> {
-    Ok(match host.entry(at)? {
-        Entry::File(meta) => meta.mode.bits() & 0o111 != 0,
-        Entry::Other(what) => what.starts_with("a symbolic link"),
-        _ => false,
-    })
+    match host.entry(at)? {
+        Entry::File(meta) => Ok(meta.mode.bits() & 0o111 != 0),
+        Entry::Absent => Ok(false),
+        _ => Ok(host.link(at)?.is_some()),
+    }
 }
 
 /// Says whether a cron daemon runs, or that cannot be told.

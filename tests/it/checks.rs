@@ -297,6 +297,7 @@ fn a_cron_daemon_that_does_not_run_is_an_error() {
     let lab = Lab::new();
     lab.state(SCHEDULED);
     lab.ok(&["ln", "-s", "/run", "/var/run"]);
+    lab.dir("/var/spool/cron/crontabs", 0, 0o755);
     // Process 1 is what starts daemons, by its name. Where it is not, as in the laboratory itself, nothing is said.
     lab.ok(&["cp", "/bin/bash", "/usr/local/bin/init"]);
     let state = lab.inside("state").display().to_string();

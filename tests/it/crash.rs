@@ -216,7 +216,9 @@ fn mortal_apply(on: &Scratch, yaml: &str, death: Death) -> usize {
     let known = ledger::read(home.as_str(), snapshot.as_deref(), log.as_deref()).unwrap();
     let (ledger, whole) =
         known.unwrap_or_else(|| (Ledger::new("web01".parse().unwrap(), "lineage".into()), 0));
-    let expanded = expand(&loaded.state, &UserFacts::default(), &Scope::Host);
+    let group = |name: &str| (name.parse().unwrap(), name.parse().unwrap());
+    let facts = UserFacts { groups: ["backup", "www-data"].map(group).into(), ..UserFacts::default() };
+    let expanded = expand(&loaded.state, &facts, &Scope::Host);
     let survey = Survey::new(&expanded, &ledger, &[]).unwrap();
     let seen =
         observe(&survey, &Looking { host: &real, looks: Looks::default(), progress: &|_| {} }).unwrap();

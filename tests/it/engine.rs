@@ -283,7 +283,7 @@ fn the_old_version_stays_if_the_new_one_is_not_as_pinned() {
 #[test]
 fn what_cannot_be_read_installs_nothing() {
     for (url, why) in [
-        ("file:///srv/mirror/none.bz2", "/srv/mirror/none.bz2 is not there"),
+        ("file:///srv/mirror/none.bz2", "cannot get to /srv/mirror/none.bz2: its directory is not there"),
         ("file:///srv/none.bz2", "cannot read /srv/none.bz2"),
         ("file:///srv/fifo", "cannot read /srv/fifo: it is a FIFO, no plain file"),
         ("file:///srv/link", "cannot read /srv/link"),

@@ -15,7 +15,7 @@ use sha2::Digest;
 use super::{
     Real, answers, keys,
     leaf::{Found, Leaf, noun},
-    process, quota, trusted,
+    process, programs, quota, trusted,
     walk::{Cursor, Guard, Way, kind},
 };
 use crate::{
@@ -33,6 +33,10 @@ pub(super) struct Look<'a> {
 impl<'a> Look<'a> {
     pub(super) fn new(real: &'a Real, guard: Guard) -> Self {
         Self { real, cursor: RefCell::new(Cursor::guarded(guard)) }
+    }
+
+    fn is_lenient(&self) -> bool {
+        self.cursor.borrow().guard() == Guard::Lenient
     }
 
     fn meta(&self, stat: &FileStat) -> Meta {
@@ -141,7 +145,10 @@ impl Observe for Look<'_> {
     fn text(&self, path: &HostPath) -> Result<(Entry, Option<Vec<u8>>)> {
         let (entry, file) = self.open(path)?;
         let text = match (&entry, file) {
-            (Entry::File(meta), Some(file)) if meta.stamp.size <= LONGEST_TEXT => {
+            // A file with a second name may be anything of anybody's. What a lenient look reads is not shown.
+            (Entry::File(meta), Some(file))
+                if meta.stamp.size <= LONGEST_TEXT && (meta.links == 1 || self.is_lenient()) =>
+            {
                 Some(content(&file, meta.stamp.size).with_context(|| format!("cannot read {path}"))?)
             }
             _ => None,
@@ -301,11 +308,11 @@ impl Observe for Look<'_> {
     }
 
     fn program(&self, name: &str) -> Result<Option<Stamp>> {
-        Ok(process::find(&self.real.path, name).map(|(_, stamp)| stamp))
+        Ok(programs::find(&self.real.path, name).map(|(_, stamp)| stamp))
     }
 
     fn program_path(&self, name: &str) -> Option<String> {
-        process::find(&self.real.path, name).map(|(path, _)| path.display().to_string())
+        programs::find(&self.real.path, name).map(|(path, _)| path.display().to_string())
     }
 
     fn writable(&self, path: &HostPath) -> Result<bool> {

@@ -19,6 +19,7 @@ mod mounts;
 mod place;
 mod post;
 mod process;
+mod programs;
 mod quota;
 mod rename;
 mod secrets;
@@ -131,7 +132,7 @@ impl Real {
     ///
     /// If one is missing.
     pub fn check_starters(&self) -> Result<()> {
-        process::check_starters(self)
+        programs::check_starters(self)
     }
 
     /// Returns where its `/` is.

@@ -4,8 +4,7 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{Read, Write},
-    os::{fd::AsFd, unix::fs::MetadataExt},
-    path::{Path, PathBuf},
+    os::fd::AsFd,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -26,12 +25,14 @@ use nix::{
 use tracing::debug;
 
 use super::{
-    Real, answers, interrupted, secrets,
+    Real, answers, interrupted,
+    programs::{MissingProgram, find, is_starter},
+    secrets,
     walk::{Cursor, Way},
 };
 use crate::{
     effect::{Arg, Cmd},
-    host::{Output, Stamp},
+    host::Output,
     model::{HostPath, UserName, mask_passwords},
 };
 
@@ -154,28 +155,6 @@ pub(super) fn succeeded(cmd: &Cmd, output: Output) -> Result<Output> {
     }
 }
 
-/// Finds a program in a `PATH`.
-pub(super) fn find(path: &str, name: &str) -> Option<(PathBuf, Stamp)> {
-    for dir in path.split(':').map(Path::new).filter(|dir| answers::ask(dir).is_ok()) {
-        let place = dir.join(name);
-        #[expect(clippy::disallowed_methods, reason = "host looks")]
-        let Ok(meta) = std::fs::metadata(&place) else { continue };
-        if meta.is_file() && meta.mode() & 0o111 != 0 {
-            let nanos =
-                |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
-            let stamp = Stamp {
-                dev: meta.dev(),
-                ino: meta.ino(),
-                size: meta.size(),
-                mtime: nanos(meta.mtime(), meta.mtime_nsec()),
-                ctime: nanos(meta.ctime(), meta.ctime_nsec()),
-            };
-            return Some((place, stamp));
-        }
-    }
-    None
-}
-
 /// Starts a program.
 pub(super) fn spawn(command: &mut Command, cmd: &Cmd) -> Result<Child> {
     command.spawn().with_context(|| cannot_start(command, cmd))
@@ -184,52 +163,6 @@ pub(super) fn spawn(command: &mut Command, cmd: &Cmd) -> Result<Child> {
 /// Names the program that the kernel was asked to start: the first of a call is not the one that the call is for.
 fn cannot_start(command: &Command, cmd: &Cmd) -> String {
     format!("cannot start {} for `{cmd}`", command.get_program().display())
-}
-
-/// Programs that start others, each with the package that brings it.
-const STARTERS: [(&str, &str); 5] = [
-    ("setsid", "util-linux"),
-    ("setpriv", "util-linux"),
-    ("ionice", "util-linux"),
-    ("nice", "coreutils"),
-    ("chroot", "coreutils"),
-];
-
-fn is_starter(name: &str) -> bool {
-    STARTERS.iter().any(|(starter, _)| *starter == name)
-}
-
-/// A program that starts others is not in `PATH`. Without it no other program can be started, whichever that is.
-#[derive(Debug)]
-struct MissingProgram {
-    name: String,
-    path: String,
-}
-
-impl MissingProgram {
-    fn new(name: &str, real: &Real) -> Self {
-        Self { name: name.into(), path: real.path.clone() }
-    }
-}
-
-impl std::fmt::Display for MissingProgram {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { name, path } = self;
-        let package = STARTERS.iter().find(|(starter, _)| starter == name).map_or("", |(_, package)| package);
-        write!(f, "there is no program {name} in PATH ({path})\nhelp: apt-get install {package}")
-    }
-}
-
-impl std::error::Error for MissingProgram {}
-
-/// Checks that the programs are there with which every other program is started.
-///
-/// # Errors
-///
-/// If one is missing.
-pub(super) fn check_starters(real: &Real) -> Result<()> {
-    let missing = ["setsid", "setpriv"].into_iter().find(|name| find(&real.path, name).is_none());
-    missing.map_or(Ok(()), |name| Err(MissingProgram::new(name, real).into()))
 }
 
 /// Builds a call that talks to nobody but rlvm: in a session of its own, without a terminal, by setsid(1) of util-linux,
@@ -431,7 +364,9 @@ pub(super) fn tail(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::path::Path;
+
+    use super::{super::programs::STARTERS, *};
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "stand-ins for programs are files")]

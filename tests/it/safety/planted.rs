@@ -326,12 +326,13 @@ fn nothing_of_roots_is_taken_in_a_race() {
                 let is_roots = |name: &&str| {
                     fs::symlink_metadata(home.join(name)).is_ok_and(|meta| meta.is_file() && meta.uid() == 0)
                 };
-                if !["left", "managed", "managed.dpkg-new"].iter().any(is_roots) {
+                if !["left", "managed", ".managed.dpkg-new"].iter().any(is_roots) {
                     let made = home.join("left");
                     fs::write(victim.join("new"), format!("{SECRET}\n")).unwrap();
                     fs::set_permissions(victim.join("new"), fs::Permissions::from_mode(0o600)).unwrap();
                     victims.0.push((File::open(victim.join("new")).unwrap(), 0o600));
-                    fs::rename(victim.join("new"), made).unwrap();
+                    // The user may have made a directory there meanwhile.
+                    let _ = fs::rename(victim.join("new"), made);
                 }
             }
         }));

@@ -13,7 +13,8 @@ type Plant = fn(&Scratch, &str);
 
 const CRON: &str = "cron:\n  night: { schedule: \"@daily\", command: \"true\" }\n";
 const REPO: &str = "directories:\n  /srv/theirs/repo: { owner: backup, group: backup, mode: \"0750\" }\n";
-const VAULT: &str = "destinations:\n  vault: { local: { path: /srv/r }, password_file: /srv/theirs/v, generate_password: true }\n";
+const VAULT: &str = "destinations:\n  vault: { local: { path: /srv/theirs/r }, password_file: /srv/theirs/v, generate_password: true }\n\
+                     jobs:\n  job: { user: backup, sources: [{ path: /srv }], to: [vault] }\n";
 const KEY: &str = "ssh:\n  keys: { /srv/theirs/k: { owner: backup } }\n";
 
 /// What is declared, what it is made as, and its address.
