@@ -261,14 +261,13 @@ impl fmt::Display for Op {
 /// How the name of the private directory of a restore begins; the run's follows.
 pub const STAGING: &str = ".rlvm-restore-";
 
-/// Returns the path under which a file or directory is prepared, beside its final place: `/etc/cron.d/.night.dpkg-new`.
+/// Returns the path under which a file or directory is prepared, beside its final place: `/etc/cron.d/night.rlvm-new~`.
 ///
-/// No program may read a half-written file, and no program looks for the same marks. Debian's cron wants names without a
-/// dot. cronie and dcron skip a leading dot, and read `night.dpkg-new`. logrotate skips `.dpkg-new`, and reads `.night`.
-/// systemd-cron skips both. systemd and sshd read names with endings of their own only.
+/// No program may read a half-written file, and no program looks for the same marks. Debian's cron reads only names
+/// without a dot and `~`. cronie, systemd-cron and logrotate skip names that end in `~`. systemd and sshd read only names
+/// with endings of their own. A leading dot does not help: logrotate reads `.night.dpkg-new` (tried with 3.21).
 pub fn temporary(path: &HostPath) -> String {
-    let (above, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
-    format!("{above}/.{name}.dpkg-new")
+    format!("{path}.rlvm-new~")
 }
 
 #[cfg(test)]
@@ -283,7 +282,7 @@ mod tests {
     }
 
     /// Every program that reads a directory in which rlvm prepares files, and whether it reads a file of this name.
-    const READERS: [Reader; 8] = [
+    const READERS: [Reader; 6] = [
         // cron(8), valid_name() in database.c: run-parts' names alone (tried with 3.0pl1-137, -162, -197, -212).
         ("Debian's cron", |name| name.chars().all(|it| it.is_ascii_alphanumeric() || it == '-' || it == '_')),
         // not_a_crontab() in database.c (tried with 1.7.2).
@@ -291,23 +290,20 @@ mod tests {
             let endings = ["~", ".rpmsave", ".rpmorig", ".rpmnew"];
             !name.starts_with(['.', '#']) && !endings.iter().any(|it| name.ends_with(it))
         }),
-        // SynchronizeDir() in database.c.
-        ("dcron", |name| !name.starts_with('.')),
         // systemd-crontab-generator says which files it ignores (tried with 2.5.1).
         ("systemd-cron", |name| {
             let marks = [".dpkg-", ".rpm", "~"];
             !name.starts_with('.') && !marks.iter().any(|it| name.contains(it))
         }),
-        // defTabooExts in config.c (tried with 3.21 and 3.22).
+        // defTabooExts in config.c, as patterns whose `*` matches no leading dot (tried with 3.21 and 3.22).
         ("logrotate", |name| {
             let endings = [".bak", ".dpkg-new", ".dpkg-old", ".rpmnew", ".rpmsave", ".swp", "~"];
-            !endings.iter().any(|it| name.ends_with(it))
+            name.starts_with('.') || !endings.iter().any(|it| name.ends_with(it))
         }),
         // systemd.unit(5)
         ("systemd", |name| matches!(ending(name), "service" | "timer")),
         // `Include /etc/ssh/sshd_config.d/*.conf`: a pattern of glob(7).
         ("sshd", |name| !name.starts_with('.') && ending(name) == "conf"),
-        ("a shell's *", |name| !name.starts_with('.')),
     ];
 
     #[test]
@@ -372,7 +368,7 @@ mod tests {
                  # 2 bytes, undone if sshd objects",
             ),
             (sshd(None), "rm /d.conf && sshd -t && systemctl reload ssh  # undone if sshd objects"),
-            (Op::RemoveTemporary { path: path.clone() }, "rm -df '/.a b.dpkg-new'"),
+            (Op::RemoveTemporary { path: path.clone() }, "rm -df '/a b.rlvm-new~'"),
             (Op::RemoveDir { path }, "rmdir '/a b'"),
             (Op::Run(Cmd::new("true")), "true"),
         ] {

@@ -79,7 +79,7 @@ fn the_stream_of_apply() {
     let on = Scratch::new();
     on.state(SHOP);
     // What is skipped and what fails stands there too.
-    on.file("/srv/.backup.dpkg-new/keep", "not rlvm's");
+    on.file("/srv/backup.rlvm-new~/keep", "not rlvm's");
     snap!(on, "apply_json", &["apply", "--yes", "--json"]);
 }
 

@@ -139,7 +139,7 @@ fn is_as_declared(on: &Scratch, parts: &[Part]) {
     }
     Part::is_swept(parts, on);
     on.plan_is_empty();
-    let left: Vec<String> = on.tree().into_keys().filter(|path| path.ends_with(".dpkg-new")).collect();
+    let left: Vec<String> = on.tree().into_keys().filter(|path| path.ends_with(".rlvm-new~")).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 

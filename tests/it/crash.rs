@@ -269,7 +269,7 @@ fn ends_the_same(on: &Scratch, yaml: &str, expected: &End, what: &str) {
     }
     let gone: Vec<&String> = expected.0.keys().filter(|path| !tree.contains_key(*path)).collect();
     assert!(gone.is_empty(), "missing, {what}: {gone:?}");
-    assert!(!tree.keys().any(|path| path.ends_with(".dpkg-new")), "{what}");
+    assert!(!tree.keys().any(|path| path.ends_with(".rlvm-new~")), "{what}");
     assert!(!on.at("/run/rlvm/keys/new").exists() && !on.at("/run/rlvm/keys/new.pub").exists(), "{what}");
     on.plan_is_empty();
 }

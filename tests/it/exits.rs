@@ -155,7 +155,7 @@ fn a_state_that_others_may_write_is_6() {
 fn what_failed_is_7_and_the_rest_converges() {
     let on = machine(STATE);
     // Nothing that rlvm left: it is not removed, so the directory cannot be made.
-    on.file("/srv/.a.dpkg-new/keep", "");
+    on.file("/srv/a.rlvm-new~/keep", "");
     let ran = on.expect(7, &["apply", "--yes"]);
     assert!(ran.stderr.contains("failed directory:/srv/a: "), "{ran:?}");
     assert!(
@@ -164,7 +164,7 @@ fn what_failed_is_7_and_the_rest_converges() {
     );
     assert!(on.at("/srv/one/config").exists() && on.at("/etc/cron.d/trim").exists());
     assert!(!on.managed().iter().any(|address| address.starts_with("directory:/srv/a")));
-    fs::remove_dir_all(on.at("/srv/.a.dpkg-new")).unwrap();
+    fs::remove_dir_all(on.at("/srv/a.rlvm-new~")).unwrap();
     on.apply();
     on.plan_is_empty();
 }

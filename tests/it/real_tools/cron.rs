@@ -92,7 +92,7 @@ fn cron_itself_runs_what_was_applied() {
         let text = applied.replace("ticked", &format!("bad-{mode:o}"));
         scratch.file_of(&format!("/etc/cron.d/{name}"), &text, 0, mode);
     };
-    bad(".tick.dpkg-new", 0o644);
+    bad("tick.rlvm-new~", 0o644);
     bad("open", 0o666);
     fs::create_dir_all(scratch.beside("empty/dir")).unwrap();
     fs::write(scratch.beside("empty/file"), "").unwrap();

@@ -108,8 +108,8 @@ fn a_managed_log_directory_that_a_group_may_write_gets_its_su_without_being_aske
 fn a_rule_that_is_being_written_is_left_alone_by_logrotate() {
     let scratch = machine(STATE);
     said(&apply(&scratch), 0, &[]);
-    scratch.file("/etc/logrotate.d/.half.dpkg-new", "\"/var/log/half\" {\n    da");
+    scratch.file("/etc/logrotate.d/half.rlvm-new~", "\"/var/log/half\" {\n    da");
     let said = debug(&scratch, "/etc/logrotate.d");
     assert!(said.starts_with("exit Some(0)") && !said.contains("/var/log/half"), "{said}");
-    assert!(said.contains("half.dpkg-new"), "it says that it leaves it: {said}");
+    assert!(said.contains("half.rlvm-new~"), "it says that it leaves it: {said}");
 }

@@ -62,7 +62,7 @@ fn apply_makes_files_and_directories_without_flags() {
     on.plan_is_empty();
     assert!(on.read("/etc/rlvm/v").len() > 20);
     // The file has one name again.
-    let names = on.tree().into_keys().filter(|path| path.ends_with(".dpkg-new"));
+    let names = on.tree().into_keys().filter(|path| path.ends_with(".rlvm-new~"));
     assert_eq!(names.count(), 0);
 }
 

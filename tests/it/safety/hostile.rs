@@ -46,7 +46,7 @@ ssh:
 ";
 
 /// What the client puts its hands on: what is declared, and what rlvm calls it until it is in place.
-const NAMES: [&str; 6] = ["a", "a/b", "a/b/c", ".a.dpkg-new", "a/.b.dpkg-new", "a/b/.c.dpkg-new"];
+const NAMES: [&str; 6] = ["a", "a/b", "a/b/c", "a.rlvm-new~", "a/b.rlvm-new~", "a/b/c.rlvm-new~"];
 
 fn machine() -> Scratch {
     let on = Scratch::new();

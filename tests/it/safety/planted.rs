@@ -276,7 +276,7 @@ impl Dice {
 /// Does one thing to the managed name, as the user. Most fail: the kernel forbids them, or nothing is there.
 fn mischief(home: &Path, victim: &Path, dice: &mut Dice) -> bool {
     let (at, own) = (home.join("managed"), home.join("own"));
-    let new = home.join("managed.dpkg-new");
+    let new = home.join("managed.rlvm-new~");
     match dice.roll(12) {
         0 | 1 => fs::rename(home.join("left"), &at).is_ok(),
         2 => fs::rename(&at, home.join("left")).is_ok(),
@@ -326,7 +326,7 @@ fn nothing_of_roots_is_taken_in_a_race() {
                 let is_roots = |name: &&str| {
                     fs::symlink_metadata(home.join(name)).is_ok_and(|meta| meta.is_file() && meta.uid() == 0)
                 };
-                if !["left", "managed", ".managed.dpkg-new"].iter().any(is_roots) {
+                if !["left", "managed", "managed.rlvm-new~"].iter().any(is_roots) {
                     let made = home.join("left");
                     fs::write(victim.join("new"), format!("{SECRET}\n")).unwrap();
                     fs::set_permissions(victim.join("new"), fs::Permissions::from_mode(0o600)).unwrap();

@@ -1,4 +1,4 @@
-//! What stands where rlvm puts things together before they are in place: `.NAME.dpkg-new`.
+//! What stands where rlvm puts things together before they are in place: `NAME.rlvm-new~`.
 
 use std::fs;
 
