@@ -118,10 +118,10 @@ mod tests {
         assert_eq!(
             install("https://a.lan/r.bz2").to_string(),
             format!(
-                "curl -fsSL --proto =https -o /usr/local/lib/r.rlvm-new~ https://a.lan/r.bz2 \
+                "curl -fsSL --proto =https -o '/usr/local/lib/r.rlvm-new~' https://a.lan/r.bz2 \
                  && echo '{digest}  /usr/local/lib/r.rlvm-new~' | sha256sum -c --quiet \
-                 && bunzip2 < /usr/local/lib/r.rlvm-new~ \
-                 | install -o root -g root -m 0755 /dev/stdin /usr/local/lib/r && rm /usr/local/lib/r.rlvm-new~"
+                 && bunzip2 < '/usr/local/lib/r.rlvm-new~' \
+                 | install -o root -g root -m 0755 /dev/stdin /usr/local/lib/r && rm '/usr/local/lib/r.rlvm-new~'"
             )
         );
         let plain = install("file:///srv/r").to_string();

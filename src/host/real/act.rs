@@ -24,6 +24,7 @@ use super::{
     leaf::{Existing, Leaf, NewFile, new_name, open_at},
     process,
     rename::rename_new,
+    staging::names,
     trusted,
     walk::{Cursor, Guard, Way, kind},
 };
@@ -265,9 +266,11 @@ fn place_dir(dir: BorrowedFd<'_>, new: &str, path: &HostPath, ids: (Uid, Gid), m
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
     let made =
         open_at(dir, new.as_bytes(), flags, Bits::empty()).with_context(|| format!("cannot open {path}"))?;
-    // In a directory of somebody else's it may have been swapped since.
+    // In a user's directory the user may have put another directory of root's there since. An empty one is as good: the
+    // user may remove it and make a new one.
     let stat = fstat(&made)?;
-    ensure!(stat.st_uid == geteuid().as_raw(), "{path} was replaced while it was being made");
+    let is_as_made = stat.st_uid == geteuid().as_raw() && stat.st_mode & 0o777 == 0o700;
+    ensure!(is_as_made && names(&made)?.is_empty(), "{path} was replaced while it was being made");
     fchown(&made, Some(ids.0), Some(ids.1)).with_context(|| format!("cannot set the owner of {path}"))?;
     fchmod(&made, Bits::from_bits_truncate(mode.bits()))
         .with_context(|| format!("cannot set the mode of {path}"))?;
