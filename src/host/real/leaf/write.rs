@@ -81,6 +81,10 @@ impl Leaf<'_> {
         let NewFile { bytes, ids: (uid, gid), mode, existing, check } = *made;
         let written = || format!("cannot write {path}");
         file.write_all(bytes).with_context(written)?;
+        // Until it is known that this replaces what was shown, nobody else can read it under its temporary name.
+        if let Existing::ReplaceIf(before) = existing {
+            self.unchanged(before)?;
+        }
         fchown(&file, Some(uid), Some(gid)).with_context(written)?;
         fchmod(&file, Bits::from_bits_truncate(mode.bits())).with_context(written)?;
         file.sync_all().with_context(written)?;
