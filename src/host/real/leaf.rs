@@ -270,7 +270,7 @@ impl<'a> Leaf<'a> {
     }
 
     /// Counts a file's names without the temporary one, which stays if rlvm is killed while it gives the file its name in
-    /// two steps ([`rename_new`]).
+    /// two steps ([`super::rename::rename_new`]).
     fn counted(&self, mut stat: FileStat) -> FileStat {
         if kind(&stat) != SFlag::S_IFREG || stat.st_nlink != 2 {
             return stat;
