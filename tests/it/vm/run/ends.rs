@@ -68,7 +68,7 @@ fn a_limit_ends_all_that_it_started() {
 const OTHERS: &str = "lvcreate -q -y -s -n rlvm-abc-0 -L 8M vg0/srv; lvcreate -q -y -n rlvm-abc-1 -L 8M vg0; lvcreate -q -y -n mine --addtag backup -L 8M vg0";
 
 #[test]
-fn the_next_start_sweeps_what_a_dead_run_left_and_nothing_else() {
+fn killed_the_next_start_sweeps_its_own_and_nothing_else() {
     // R56, R61
     let (vm, _) = quick(&one_job(""));
     vm.ok(OTHERS);
@@ -86,8 +86,14 @@ fn the_next_start_sweeps_what_a_dead_run_left_and_nothing_else() {
     // Nothing to do is no error.
     vm.expect(0, &["sweep"]);
     works(&vm);
+}
 
-    // The power is cut: nobody has seen the run end.
+#[test]
+fn a_power_cut_leaves_what_the_next_start_sweeps() {
+    // R56
+    let (vm, _) = quick(&one_job(""));
+    vm.ok(OTHERS);
+    let before = Before::of(&vm);
     reading(&vm);
     vm.ok("sync");
     let vm = Vm::boot(vm.cut_power());
