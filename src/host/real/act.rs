@@ -269,7 +269,7 @@ fn place_dir(dir: BorrowedFd<'_>, new: &str, path: &HostPath, ids: (Uid, Gid), m
     // In a user's directory the user may have put another directory of root's there since. An empty one is as good: the
     // user may remove it and make a new one.
     let stat = fstat(&made)?;
-    let is_as_made = stat.st_uid == geteuid().as_raw() && stat.st_mode & 0o077 == 0;
+    let is_as_made = stat.st_uid == geteuid().as_raw() && (stat.st_mode & 0o777) | 0o700 == 0o700;
     ensure!(is_as_made && names(&made)?.is_empty(), "{path} was replaced while it was being made");
     fchown(&made, Some(ids.0), Some(ids.1)).with_context(|| format!("cannot set the owner of {path}"))?;
     fchmod(&made, Bits::from_bits_truncate(mode.bits()))
