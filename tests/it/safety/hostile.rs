@@ -17,6 +17,7 @@ use nix::{
     unistd::{Gid, Uid, mkfifo, setfsgid, setfsuid},
 };
 
+use super::Dice;
 use crate::support::{Scratch, Tree};
 
 /// How often apply runs; the client does some thousand things meanwhile.
@@ -86,18 +87,6 @@ fn changes(on: &Scratch) -> Vec<(i64, i64, u32, u32, u64)> {
     let all = ["", "/secret", "/open", "/dir"].map(|name| on.at(&format!("/victim{name}")));
     let look = |at: &PathBuf| fs::symlink_metadata(at).unwrap();
     all.iter().map(look).map(|it| (it.ctime(), it.ctime_nsec(), it.uid(), it.mode(), it.nlink())).collect()
-}
-
-/// Numbers that look random and are the same each time.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % sides as u64).unwrap()
-    }
 }
 
 /// Does one thing. Most fail: the kernel forbids them, or something else stands there.

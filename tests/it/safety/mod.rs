@@ -77,3 +77,15 @@ fn link(scratch: &Scratch, at: &str, target: &str, owner: u32) {
     symlink(target, scratch.at(at)).unwrap();
     lchown(scratch.at(at), Some(owner), Some(owner)).unwrap();
 }
+
+/// Numbers that look random and are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % sides as u64).unwrap()
+    }
+}

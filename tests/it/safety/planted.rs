@@ -24,7 +24,7 @@ use rlvm::{
     model::{HostPath, Mode as Bits, SecretFile},
 };
 
-use super::{link, soon};
+use super::{Dice, link, soon};
 use crate::support::{BACKUP, Scratch};
 
 /// What no user may learn.
@@ -258,18 +258,6 @@ fn no_kind_takes_what_somebody_else_could_have_put_there() {
                 assert!(!called.contains(SECRET), "{about}: {called}");
             }
         }
-    }
-}
-
-/// Numbers that look random and are the same each time.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % sides as u64).unwrap()
     }
 }
 
