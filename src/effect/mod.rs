@@ -100,7 +100,8 @@ pub enum Op {
         /// The bits.
         mode: Mode,
     },
-    /// Writes a file new, makes it durable, and puts it in place of what was there.
+    /// Writes a file new, makes it durable, and puts it in place of whatever was there. For files that hold nothing of
+    /// anybody else's.
     WriteFile {
         /// Where.
         path: HostPath,
@@ -217,18 +218,10 @@ impl fmt::Display for Op {
             }
             Self::SetOwner { path, owner } => write!(f, "chown -h {owner} {}", quote(path.as_str())),
             Self::SetMode { path, mode } => write!(f, "chmod {mode} {}", quote(path.as_str())),
-            Self::WriteFile { path, text, owner: Owner { user, group }, mode } => {
-                let path = quote(path.as_str());
+            Self::WriteFile { path, text, owner, mode }
+            | Self::EditFile { path, after: Some(Content { text, owner, mode }), .. } => {
+                let (Owner { user, group }, path) = (owner, quote(path.as_str()));
                 write!(f, "install -o {user} -g {group} -m {mode} /dev/stdin {path}  # {} bytes", text.len())
-            }
-            Self::EditFile {
-                path,
-                after: Some(Content { text, owner: Owner { user, group }, mode }),
-                ..
-            } => {
-                let path = quote(path.as_str());
-                let bytes = text.len();
-                write!(f, "install -o {user} -g {group} -m {mode} /dev/stdin {path}  # {bytes} bytes, edited")
             }
             Self::MakeSecret { path, owner: Owner { user, group }, mode } => {
                 let path = quote(path.as_str());
@@ -359,7 +352,7 @@ mod tests {
                 key("backup"),
                 "ssh-keygen -q -t rsa -b 4096 -N '' -C 'a b' -f /k && chown backup:backup /k /k.pub",
             ),
-            (edit(true), "install -o root -g root -m 0600 /dev/stdin '/a b'  # 2 bytes, edited"),
+            (edit(true), "install -o root -g root -m 0600 /dev/stdin '/a b'  # 2 bytes"),
             (edit(false), "rm '/a b'"),
             (Op::RemoveFile { path: path.clone() }, "rm '/a b'"),
             (

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Attribute, Diff, Edit, Removal, look::names_of};
 use crate::{
-    effect::{Op, Owner},
+    effect::{Content, Op, Owner},
     host::{Entry, Observe},
     model::{HostPath, Mode},
 };
@@ -86,14 +86,14 @@ impl ManagedFile {
             return Diff::Update(Edit {
                 attributes,
                 text: Some((now_text.clone(), text.clone())),
-                ops: vec![self.write()],
+                ops: vec![self.write(Some(now_text))],
             });
         }
         if attributes.is_empty() {
             return Diff::Same;
         }
         // Written anew rather than changed in place: what others could write was theirs until it is replaced.
-        Diff::Update(Edit { attributes, text: None, ops: vec![self.write()] })
+        Diff::Update(Edit { attributes, text: None, ops: vec![self.write(Some(now_text))] })
     }
 
     /// Says how it goes.
@@ -102,7 +102,8 @@ impl ManagedFile {
             FileSeen::Absent => Removal::Quiet,
             FileSeen::Other(what) => Removal::Forget(what.clone()),
             FileSeen::File { text, .. } => {
-                let ops = vec![Op::RemoveFile { path: self.path.clone() }];
+                let (path, before) = (self.path.clone(), Some(text.clone()));
+                let ops = vec![Op::EditFile { path, before, after: None }];
                 Removal::Delete(Edit {
                     attributes: Vec::new(),
                     text: Some((text.clone(), String::new())),
@@ -118,12 +119,13 @@ impl ManagedFile {
             Attribute::new("group", (), self.owner.group.as_str()),
             Attribute::new("mode", (), self.mode.to_string()),
         ];
-        Edit { attributes, text: Some((String::new(), self.text.clone())), ops: vec![self.write()] }
+        Edit { attributes, text: Some((String::new(), self.text.clone())), ops: vec![self.write(None)] }
     }
 
-    fn write(&self) -> Op {
+    /// Replaces what was shown, and nothing else. Where nothing was, nothing is replaced.
+    fn write(&self, before: Option<&String>) -> Op {
         let Self { path, text, owner, mode } = self.clone();
-        Op::WriteFile { path, text, owner, mode }
+        Op::EditFile { path, before: before.cloned(), after: Some(Content { text, owner, mode }) }
     }
 }
 
@@ -183,10 +185,13 @@ mod tests {
             let Diff::Update(edit) = file().diff(&seen) else { panic!("{seen:?}") };
             assert_eq!(edit.attributes.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), changed);
             assert_eq!(edit.text.is_some(), text);
-            assert_eq!(edit.ops, [file().write()]);
+            let FileSeen::File { text: shown, .. } = &seen else { unreachable!() };
+            assert_eq!(edit.ops, [file().write(Some(shown))]);
         }
         assert_eq!(file().diff(&seen("root", "root", 0o644, "new\n")), Diff::Same);
-        assert!(matches!(file().diff(&FileSeen::Absent), Diff::Create(edit) if edit.ops == [file().write()]));
+        assert!(
+            matches!(file().diff(&FileSeen::Absent), Diff::Create(edit) if edit.ops == [file().write(None)])
+        );
         assert_eq!(file().diff(&FileSeen::Other("x".into())), Diff::Refuse("x".into()));
     }
 
@@ -194,7 +199,8 @@ mod tests {
     fn it_goes_only_if_it_is_a_file() {
         let there = seen("daemon", "root", 0o600, "edited");
         let Removal::Delete(edit) = file().removal(&there) else { panic!("not removed") };
-        assert_eq!(edit.ops, [Op::RemoveFile { path: file().path }]);
+        let before = Some("edited".into());
+        assert_eq!(edit.ops, [Op::EditFile { path: file().path, before, after: None }]);
         assert_eq!(edit.text, Some(("edited".into(), String::new())));
         assert_eq!(file().removal(&FileSeen::Absent), Removal::Quiet);
         assert!(matches!(file().removal(&FileSeen::Other("a FIFO".into())), Removal::Forget(_)));

@@ -10,7 +10,7 @@ use super::{
     look::names_of,
 };
 use crate::{
-    effect::{Op, Owner},
+    effect::{Content, Op, Owner},
     host::{Entry, KeyHead, Observe, Stamp},
     model::{Address, HostPath, KeyType, Line, Mode, PublicKey},
 };
@@ -168,7 +168,12 @@ impl SshKey {
         let after = own.commented(new.comment.as_str());
         edit.attributes.push(Attribute::new("public_key", before, after.as_str()));
         let (path, text) = (self.path.public_half(), format!("{after}\n"));
-        edit.ops.push(Op::WriteFile { path, text, owner: self.owner.clone(), mode: PUBLIC });
+        let (owner, mode) = (self.owner.clone(), PUBLIC);
+        edit.ops.push(if *public == PublicSeen::Absent {
+            Op::EditFile { path, before: None, after: Some(Content { text, owner, mode }) }
+        } else {
+            Op::WriteFile { path, text, owner, mode }
+        });
         Ok(())
     }
 

@@ -370,10 +370,12 @@ impl Kind for Unit {
             // Else one of this name would later make up for what it missed in between.
             ops.push(Op::RemoveFile { path: self.run.stamp.clone() });
         }
+        let held = if let FileSeen::File { text, .. } = &seen.file { text } else { &self.file.text };
         if there || !ops.is_empty() {
-            ops.push(Op::RemoveFile { path: self.file.path.clone() });
+            let (path, before) = (self.file.path.clone(), Some(held.clone()));
+            ops.push(Op::EditFile { path, before, after: None });
         }
-        if let FileSeen::File { text: held, .. } = &seen.file {
+        if there {
             text = Some((held.clone(), String::new()));
         }
         if loaded.known || loaded.stale {

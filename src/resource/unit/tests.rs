@@ -48,7 +48,7 @@ fn told(diff: &Diff) -> String {
 
 fn ops(edit: &Edit) -> String {
     let op = |op: &Op| match op {
-        Op::WriteFile { .. } => "write".to_owned(),
+        Op::EditFile { after: Some(_), .. } => "write".to_owned(),
         op => op.to_string().replace("systemctl ", ""),
     };
     edit.ops.iter().map(op).collect::<Vec<_>>().join("; ")

@@ -111,13 +111,17 @@ impl Leaf<'_> {
     }
 
     /// Makes sure that a file still holds what it held when it was looked at: somebody else may have written to it since.
+    /// `before` has U+FFFD for each byte sequence that is no UTF-8, as the text that was shown.
     pub(in crate::host::real) fn unchanged(&self, before: &str) -> Result<()> {
         let path = self.path;
         let (file, _) = self.open_file()?;
         let mut now = Vec::with_capacity(before.len() + 1);
         let most = before.len() as u64 + 1;
         file.take(most).read_to_end(&mut now).with_context(|| format!("cannot read {path}"))?;
-        ensure!(now == before.as_bytes(), "{path} was changed since it was looked at: apply again");
+        ensure!(
+            String::from_utf8_lossy(&now) == before,
+            "{path} was changed since it was looked at: apply again"
+        );
         Ok(())
     }
 
