@@ -124,7 +124,7 @@ impl Sources {
     }
 
     fn look(&self, host: &dyn Observe) -> Result<Ground> {
-        Ground::look(host, &self.all().map(|(_, source)| source).collect::<Vec<_>>())
+        Ground::look(host, &self.all().map(|(_, source)| source).collect::<Vec<_>>(), &[])
     }
 
     /// Looks at what they stand on, and says what could not be looked at; that is left out.

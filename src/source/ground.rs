@@ -38,12 +38,12 @@ pub struct Subvolume {
 }
 
 impl Ground {
-    /// Looks.
+    /// Looks. `declared` are the directories that must be mount points, as the state says.
     ///
     /// # Errors
     ///
     /// If the host cannot be looked at.
-    pub fn look(host: &dyn Observe, sources: &[&Source]) -> Result<Self> {
+    pub fn look(host: &dyn Observe, sources: &[&Source], declared: &[HostPath]) -> Result<Self> {
         let mut ground = Self { mounts: host.mounts()?, ..Self::default() };
         if sources.iter().any(|source| matches!(source, Source::Lvm(_))) {
             ground.volumes = lvm::volumes(host)?;
@@ -68,7 +68,22 @@ impl Ground {
         }
         let silent = ground.silent(host, sources);
         ground.lost.extend(silent);
+        ground.lose_unmounted(host, sources, declared);
         Ok(ground)
+    }
+
+    /// Notes the declared mounts that are missing, and the paths of sources at or below them: what is there belongs to the
+    /// disk below, and storing it would rotate the real backups out.
+    fn lose_unmounted(&mut self, host: &dyn Observe, sources: &[&Source], declared: &[HostPath]) {
+        for at in declared {
+            let Some(why) = not_mounted(host, at) else { continue };
+            let below = |path: &&HostPath| {
+                path.is_within(at) || self.places.get(*path).is_some_and(|place| place.is_within(at))
+            };
+            let lost: Vec<HostPath> =
+                sources.iter().flat_map(|it| it.paths()).filter(below).cloned().collect();
+            self.lost.extend(lost.into_iter().chain([at.clone()]).map(|path| (path, why.clone())));
+        }
     }
 
     /// Lists the mounts that a run would come by and that do not answer, and why: those below sources, and where
@@ -95,6 +110,15 @@ impl Ground {
         let (_, why) =
             self.lost.iter().find(|(at, _)| *at != path && at.is_within(place) && !left_out(at))?;
         Some(Unfit::new(why, LOST))
+    }
+}
+
+/// Says why a directory that must be a mount point cannot be used as one.
+pub fn not_mounted(host: &dyn Observe, at: &HostPath) -> Option<String> {
+    match host.mounted(at) {
+        Ok(true) => None,
+        Ok(false) => Some(format!("{at} must be mounted and is not")),
+        Err(err) => Some(format!("{err:#}")),
     }
 }
 

@@ -11,9 +11,9 @@ use crate::{
     host::{Host as _, Real, Store, host_name},
     job::Facts,
     ledger::Ledger,
-    model::{Address, Name},
+    model::{Address, HostPath, Name},
     resource::{Kind as _, Location, Look, Looks, Repository, Resource, Seen, Severity},
-    source::Ground,
+    source::{Ground, not_mounted},
     state::{Job, State},
 };
 
@@ -21,6 +21,8 @@ use crate::{
 pub(in crate::cli) struct Known {
     /// What its steps are made from.
     pub(in crate::cli) facts: Facts,
+    /// The directories that must be mount points, as the state says.
+    mounts: Vec<HostPath>,
     ledger: Option<Ledger>,
 }
 
@@ -41,6 +43,12 @@ impl Known {
                 user_facts.homes.insert(job.user.clone(), home);
             }
         }
+        let mount_of = |resource: &Resource| match resource {
+            Resource::Directory(directory) if directory.mounted => Some(directory.path.clone()),
+            _ => None,
+        };
+        let mounts: Vec<HostPath> =
+            expanded.resources.values().filter_map(|declared| mount_of(&declared.resource)).collect();
         let used =
             |name: &Name| jobs.iter().any(|(_, job)| job.to.contains(name) || job.copy.contains_key(name));
         let repositories: BTreeMap<Name, Repository> = expanded
@@ -53,7 +61,7 @@ impl Known {
             .collect();
         let stores = repositories.values().filter_map(Repository::path);
         host.ask_ahead(&sources.iter().flat_map(|source| source.paths()).chain(stores).collect::<Vec<_>>());
-        let ground = Ground::look(looker.as_ref(), &sources)?;
+        let ground = Ground::look(looker.as_ref(), &sources, &mounts)?;
         let mut places = BTreeMap::new();
         for (name, repository) in &repositories {
             if let Location::Local(path) = &repository.location
@@ -78,7 +86,7 @@ impl Known {
         let own = scope.personal().map(Owner::of);
         let nests = looker.kernel() >= (6, 8);
         let facts = Facts { ground, repositories, places, stops, user_facts, cache, runs, own, nests };
-        Ok(Self { facts, ledger })
+        Ok(Self { facts, mounts, ledger })
     }
 
     /// Takes away the locks of a destination, if all are of this host and of processes that are gone (R69).
@@ -97,6 +105,11 @@ impl Known {
             _ => None,
         });
         let looker = host.looker();
+        let missing = |at: &&HostPath| repository.path().is_some_and(|path| path.is_within(at));
+        if let Some(why) = self.mounts.iter().filter(missing).find_map(|at| not_mounted(looker.as_ref(), at))
+        {
+            return Some(why);
+        }
         let look = Look { host: looker.as_ref(), last, leaving: false, looks: Looks::default() };
         let seen = match repository.observe(&look) {
             Ok(seen) => seen,
