@@ -184,8 +184,7 @@ fn look_alone(tree: &Tree) -> Duration {
         observe(
             &survey,
             &Looking { host: &host, looks: rlvm::resource::Looks::default(), progress: &|_| {} },
-        )
-        .expect("a look");
+        );
         start.elapsed()
     })
 }

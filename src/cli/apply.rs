@@ -25,7 +25,7 @@ use crate::{
     plan::{
         Options, Plan,
         json::{ChangeJson, FORMAT},
-        saved::Saved,
+        saved::{Saved, moved},
         show::{self, Paint},
     },
     resource::{Looks, Severity},
@@ -116,11 +116,17 @@ impl Apply {
         out.planned(&plan)?;
         match exit_of(&plan, false) {
             Exit::Ok => {}
+            // An error on one resource stops that resource and what needs it.
+            Exit::Failed if !plan.stopped => {}
             bad => return out.refuse(&plan, bad),
         }
-        if !plan.is_empty() && task.saved.is_none() && !self.yes && !confirmed(context)? {
-            context.printer.note("Nothing was changed.\n");
-            return Ok(Exit::Failed);
+        if !plan.is_empty() && task.saved.is_none() && !self.yes {
+            if !confirmed(context)? {
+                context.printer.note("Nothing was changed.\n");
+                return Ok(Exit::Failed);
+            }
+            let again = context.plan(&host, &task.basis, &task.options, task.looks)?;
+            refuse_if_moved(&moved(&survey, &seen, &again.seen)?)?;
         }
         let outcome = carry_out(context, &host, &store, &plan, &task, &mut out)?;
         out.finish(&plan, &outcome)
@@ -233,6 +239,15 @@ fn carry_out(
     Ok(outcome)
 }
 
+/// Refuses to go on if the host changed while apply waited for an answer.
+fn refuse_if_moved(moved: &[String]) -> Result<()> {
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let message = format!("the host changed since the plan was shown: {}", moved.join(", "));
+    Err(Failure::new(Exit::Stale, message).help("nothing was changed; run rlvm apply again").into())
+}
+
 /// Asks.
 fn confirmed(context: &Context<'_>) -> Result<bool> {
     context.printer.note("\nApply these changes? Only `yes` is taken for yes: ");
@@ -343,11 +358,16 @@ impl<'a> Stream<'a> {
         });
         self.heard_or_not(told)?;
         let worst = if exit == Exit::Refused { Severity::Refusal } else { Severity::Error };
+        self.nothing_changed(plan, worst);
+        Ok(exit)
+    }
+
+    /// Says how many findings of the worst kind kept everything as it is.
+    fn nothing_changed(&self, plan: &Plan, worst: Severity) {
         let count = plan.findings.iter().filter(|finding| finding.severity == worst).count();
-        let noun = if exit == Exit::Refused { "refusal" } else { "error" };
+        let noun = if worst == Severity::Refusal { "refusal" } else { "error" };
         let s = if count == 1 { "" } else { "s" };
         self.context.printer.note(&format!("Nothing was changed: {count} {noun}{s}.\n"));
-        Ok(exit)
     }
 
     fn event(&mut self, event: &Event<'_>, bar: &ApplyBar) {
@@ -397,7 +417,7 @@ impl<'a> Stream<'a> {
             self.context.printer.note("Stopped by a signal. Apply again to go on.\n");
             return Ok(Exit::of_signal(interrupted()));
         }
-        Ok(if failed.is_empty() { Exit::Ok } else { Exit::Partial })
+        Ok(if failed.is_empty() && !plan.has(Severity::Error) { Exit::Ok } else { Exit::Partial })
     }
 
     fn try_finish(&mut self, plan: &Plan, outcome: &Outcome) -> Result<()> {
@@ -409,11 +429,18 @@ impl<'a> Stream<'a> {
             skipped,
             stopped: *stopped,
         })?;
+        if self.text && plan.is_empty() && plan.has(Severity::Error) {
+            self.nothing_changed(plan, Severity::Error);
+        }
         if self.text && !plan.is_empty() {
             let mut parts = vec![format!("{done} done")];
             parts.extend((!failed.is_empty()).then(|| format!("{} failed", failed.len())));
             parts.extend((!skipped.is_empty()).then(|| format!("{} skipped", skipped.len())));
-            let word = if failed.is_empty() && !stopped { "Apply complete" } else { "Apply incomplete" };
+            let errors = plan.findings.iter().filter(|finding| finding.is_error()).count();
+            let s = if errors == 1 { "" } else { "s" };
+            parts.extend((errors > 0).then(|| format!("{errors} error{s} in the plan")));
+            let whole = failed.is_empty() && errors == 0 && !stopped;
+            let word = if whole { "Apply complete" } else { "Apply incomplete" };
             self.context.printer.say(&format!("\n{word}: {}.\n", parts.join(", ")))?;
         }
         Ok(())

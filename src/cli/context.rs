@@ -385,7 +385,7 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     ///
-    /// If a target is unknown, or the host cannot be looked at.
+    /// If a target is unknown, or a program that starts all others is missing.
     pub(super) fn plan<'b>(
         &self,
         host: &Real,
@@ -396,7 +396,7 @@ impl<'a> Context<'a> {
         host.check_starters()?;
         let survey = Survey::new(&of.expanded, &of.ledger, &options.targets)?;
         let looking = LookingBar::new(self.environment.err_terminal && !self.global.quiet);
-        let seen = observe(&survey, &Looking { host, looks, progress: &|progress| looking.show(progress) })?;
+        let seen = observe(&survey, &Looking { host, looks, progress: &|progress| looking.show(progress) });
         looking.end();
         let ledger = of.known.then_some(&of.ledger);
         let plan = decide(&of.state.host, ledger, &survey, &seen, &of.expanded.findings, options);

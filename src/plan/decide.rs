@@ -1,17 +1,19 @@
 //! What was declared, applied and seen becomes changes. Pure.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use super::{
-    Action, Change, LedgerId, Plan, guard,
+    Action, Change, LedgerId, Plan,
+    blocked::{blocked, hold_back},
+    guard,
     reach::{again, reach, refuse},
+    removal::leave,
     survey::{Item, Survey, order},
 };
 use crate::{
-    effect::{Op, temporary},
     ledger::{Entry, Ledger, Origin},
-    model::{Address, HostName, HostPath},
-    resource::{Cost, Diff, Edit, Finding, NotSeen, OnRemove, Removal, Seen, Severity},
+    model::{Address, HostName},
+    resource::{Cost, Diff, Edit, Finding, NotSeen, Seen, Severity},
 };
 
 /// What the caller allows.
@@ -40,40 +42,57 @@ pub fn decide(
         ledger: id,
         changes: Vec::new(),
         findings: declared.to_vec(),
+        stopped: declared.iter().any(Finding::is_error),
         unchanged: 0,
         again: Vec::new(),
         quiet: Vec::new(),
     };
     let needs = NeedsOnce::new(survey);
-    let blocked = blocked(survey, seen, &needs, &mut plan);
+    let mut blocked = blocked(survey, seen, &needs, &mut plan);
     let mut changes: BTreeMap<usize, Change> = BTreeMap::new();
     let (mut leaving, mut refused) = (Vec::new(), Vec::new());
+    // Some errors name the part of the state that they are about, and not the resource that is wrong.
+    let mut bad: HashSet<usize> = HashSet::new();
     for (index, item) in survey.items.iter().enumerate() {
         let Some(declared) = item.declared else {
             leaving.push(index);
             continue;
         };
-        if blocked.contains(&index) {
+        if blocked.held.contains(&index) {
             continue;
         }
+        let told = plan.findings.len();
         match of_declared(item, &seen[index], declared.adopt || options.adopt, &mut plan) {
             Ok(decided) => changes.extend(decided.map(|change| (index, change))),
             Err(what) => refused.push((index, what)),
         }
+        bad.extend(plan.findings[told..].iter().any(Finding::is_error).then_some(index));
     }
     for (index, what) in refused {
         refuse(index, what, survey, &needs, &changes, &mut plan);
     }
     for (index, item) in survey.items.iter().enumerate() {
-        if item.declared.is_some() && !blocked.contains(&index) {
+        if item.declared.is_some() && !blocked.held.contains(&index) {
+            let told = plan.findings.len();
             reach(index, survey, &seen[index], &needs, &mut changes, &mut plan);
+            bad.extend(plan.findings[told..].iter().any(Finding::is_error).then_some(index));
         }
+    }
+    let errors = plan.findings[declared.len()..].iter().filter(|finding| finding.is_error());
+    bad.extend(errors.filter_map(|finding| survey.index_of(&finding.address)));
+    hold_back(survey, &needs, &bad, &mut blocked, &mut changes, &mut plan);
+    // If no target can be applied, then nothing that only the targets need is made.
+    let is_held =
+        |target: &Address| survey.index_of(target.as_str()).is_some_and(|it| blocked.held.contains(&it));
+    if !options.targets.is_empty() && options.targets.iter().all(is_held) {
+        changes.clear();
+        plan.stopped = true;
     }
     if !changes.is_empty() {
         plan.again = again(survey, seen, &needs, &changes);
     }
     if !leaving.is_empty() {
-        leave(survey, seen, &needs, &leaving, &mut changes, &mut plan);
+        leave(survey, seen, &needs, &leaving, &blocked, &mut changes, &mut plan);
     }
     if !changes.is_empty() {
         in_order(survey, &needs, changes, &leaving, &mut plan);
@@ -103,33 +122,11 @@ impl<'a> NeedsOnce<'a> {
     fn order(&self) -> Result<Vec<usize>, Vec<usize>> {
         order(self.get(), &|index| self.survey.items[index].resource().cost() != Cost::Quick)
     }
-}
 
-/// Finds what lies below a mount that is missing: nothing of it is looked at as if it were the real thing.
-fn blocked(survey: &Survey<'_>, seen: &[Seen], needs: &NeedsOnce<'_>, plan: &mut Plan) -> HashSet<usize> {
-    let blocks = |index: &usize| survey.items[*index].resource().blocks(&seen[*index]);
-    let sources: Vec<usize> = (0..survey.items.len()).filter(blocks).collect();
-    let mut blocked: HashSet<usize> = HashSet::new();
-    if sources.is_empty() {
-        return blocked;
+    /// Lists all items, what is needed before what needs it. Where some need each other, the plan is stopped for that.
+    pub(super) fn in_order(&self) -> Vec<usize> {
+        self.order().unwrap_or_else(|_| (0..self.survey.items.len()).collect())
     }
-    // In order, so that one pass is enough.
-    let ordered = needs.order().unwrap_or_else(|_| (0..survey.items.len()).collect());
-    for index in ordered {
-        let by = needs.get()[index].iter().find(|need| sources.contains(need) || blocked.contains(need));
-        if let Some(by) = by {
-            let item = survey.items[index];
-            let message = format!("skipped: it needs {}", survey.items[*by].address);
-            plan.findings.push(Finding::new(Severity::Notice, item.address, message));
-            blocked.insert(index);
-        }
-    }
-    for index in sources {
-        let (item, seen) = (survey.items[index], &seen[index]);
-        plan.findings.extend(item.resource().checks(seen, None));
-        blocked.insert(index);
-    }
-    blocked
 }
 
 /// Decides on one resource that is declared. An error says what is there that is never written over.
@@ -224,7 +221,13 @@ fn next_entry(item: &Item<'_>, origin: Origin, seen: Option<Seen>) -> Option<Ent
     })
 }
 
-fn change(item: &Item<'_>, actions: Vec<Action>, reason: String, edit: Edit, entry: Option<Entry>) -> Change {
+pub(super) fn change(
+    item: &Item<'_>,
+    actions: Vec<Action>,
+    reason: String,
+    edit: Edit,
+    entry: Option<Entry>,
+) -> Change {
     let Edit { attributes, text, ops } = edit;
     let (address, was) = (item.address.clone(), item.was.cloned());
     let (drift, refused, unseen, needs) = (false, false, false, Vec::new());
@@ -261,90 +264,6 @@ fn adoption(item: &Item<'_>, seen: &Seen, edit: Edit, origin: Origin) -> Change 
     change(item, vec![Action::Adopt, Action::Update], "it is there, and differs".into(), edit, entry)
 }
 
-/// Decides on what is no longer declared: what needs others goes first.
-fn leave(
-    survey: &Survey<'_>,
-    seen: &[Seen],
-    needs: &NeedsOnce<'_>,
-    leaving: &[usize],
-    changes: &mut BTreeMap<usize, Change>,
-    plan: &mut Plan,
-) {
-    let leaving: BTreeSet<usize> = leaving.iter().copied().collect();
-    let mut ordered = needs.order().unwrap_or_else(|_| (0..survey.items.len()).collect());
-    ordered.reverse();
-    let mut gone: BTreeSet<HostPath> = BTreeSet::new();
-    let declared = survey.items.iter().filter(|item| item.declared.is_some());
-    let slots: BTreeSet<String> = declared.flat_map(|item| item.resource().slots()).collect();
-    for index in ordered.into_iter().filter(|index| leaving.contains(index)) {
-        let item = &survey.items[index];
-        let Some(entry) = item.entry else { continue };
-        let resource = &entry.resource;
-        let is_gone = |path: &HostPath| gone.contains(path);
-        let by_kind = match entry.origin {
-            Origin::Made => resource.removal(&seen[index], &is_gone),
-            Origin::Adopted | Origin::Matched => resource.removal_of_found(&seen[index], &is_gone),
-        };
-        let taken = resource.slots().iter().any(|slot| slots.contains(slot));
-        let removal = removal(entry, taken, by_kind);
-        match removal {
-            _ if entry.protect => {
-                plan.findings.push(guard::protected(item.address));
-            }
-            _ if entry.pending && !resource.exists(&seen[index]) => {
-                let ops = resource.path().map(|path| Op::RemoveTemporary { path: path.clone() });
-                let edit = Edit { ops: ops.into_iter().collect(), ..Edit::default() };
-                let reason = "no longer declared; it was being made when rlvm was stopped".to_owned();
-                changes.insert(index, change(item, vec![Action::Forget], reason, edit, None));
-            }
-            Removal::Quiet => plan.quiet.push((item.address.clone(), None)),
-            Removal::Forget(why) => {
-                let reason = format!("no longer declared; {why}");
-                changes.insert(index, change(item, vec![Action::Forget], reason, Edit::default(), None));
-            }
-            Removal::Shut(edit, why) => {
-                let reason = format!("no longer declared; {why}");
-                changes.insert(index, change(item, vec![Action::Forget], reason, edit, None));
-            }
-            Removal::Delete(edit) => {
-                let drift = !entry.pending && resource.diff(&seen[index]) != Diff::Same;
-                let since = if drift { "; changed on the host since the last apply" } else { "" };
-                let reason = format!("no longer declared{since}");
-                let removed = change(item, vec![Action::Delete], reason, edit, None);
-                changes.insert(index, Change { drift, ..removed });
-            }
-        }
-        gone.extend(changes.get(&index).into_iter().flat_map(|change| &change.ops).flat_map(removed_by));
-    }
-}
-
-/// Names what is no longer there after an op.
-fn removed_by(op: &Op) -> Vec<HostPath> {
-    let left_over = |path| temporary(path).parse().ok();
-    match op {
-        Op::RemoveDir { path } => vec![path.clone()],
-        Op::RemoveTemporary { path } => left_over(path).into_iter().collect(),
-        Op::RemoveFile { path } | Op::EditFile { path, after: None, .. } => {
-            [Some(path.clone()), left_over(path)].into_iter().flatten().collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// Holds what a kind says of its removal against what the ledger says may be done. `taken`: something else has its slot.
-fn removal(entry: &Entry, taken: bool, kinds: Removal) -> Removal {
-    let ours = taken || entry.resource.is_rlvms();
-    match (&kinds, entry.on_remove, entry.origin) {
-        (Removal::Forget(_) | Removal::Quiet, ..) => kinds,
-        (_, OnRemove::Forget, _) => Removal::Forget("it stays, as `on_remove: forget` said".into()),
-        // R46: it was there before rlvm.
-        (Removal::Delete(_), OnRemove::Default, Origin::Matched) if !ours => {
-            Removal::Forget("it stays: it was there as declared before rlvm managed it".into())
-        }
-        _ => kinds,
-    }
-}
-
 /// Puts the changes in order, removals last and backwards, and names what each needs.
 fn in_order(
     survey: &Survey<'_>,
@@ -359,6 +278,7 @@ fn in_order(
             let names: Vec<&str> = circle.iter().map(|index| survey.items[*index].address.as_str()).collect();
             let message = format!("they need each other: {}", names.join(", "));
             plan.findings.push(Finding::new(Severity::Error, names[0], message));
+            plan.stopped = true;
             return;
         }
     };

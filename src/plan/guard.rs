@@ -53,6 +53,7 @@ pub(super) fn twice(survey: &Survey<'_>, seen: &[Seen], plan: &mut Plan) {
         let severity = if *first_shared == shared { Severity::Warning } else { Severity::Error };
         let message = format!("it is the same repository as {first}, by another way");
         let remedy = "declare it once, and name it in each job";
+        plan.stopped |= severity == Severity::Error;
         plan.findings.push(Finding::new(severity, item.address, message).remedy(remedy));
     }
 }

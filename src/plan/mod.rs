@@ -4,11 +4,13 @@
 //! who made the thing, and the guards become changes in order. `show` and `json` are two faces of that one value;
 //! `saved` carries it to a later apply.
 
+mod blocked;
 mod decide;
 mod guard;
 pub mod json;
 mod observe;
 mod reach;
+mod removal;
 pub mod saved;
 pub mod show;
 mod survey;
@@ -39,6 +41,9 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// What a person should know.
     pub findings: Vec<Finding>,
+    /// Whether an error concerns the whole plan. Nothing is applied then. An error on one resource stops that resource
+    /// and what needs it, and nothing else.
+    pub stopped: bool,
     /// How many are as declared.
     pub unchanged: usize,
     /// What is reached by something that changes, and was not changed itself: apply looks whether it still is. With each

@@ -6,8 +6,6 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use anyhow::{Context, Result};
-
 use super::survey::{Item, Survey};
 use crate::{
     host::{Host, Observe},
@@ -40,12 +38,9 @@ pub enum Progress<'a> {
     Done(&'a str),
 }
 
-/// Looks at every item; what was seen stands at the item's index.
-///
-/// # Errors
-///
-/// If the host cannot be looked at.
-pub fn observe(survey: &Survey<'_>, looking: &Looking<'_>) -> Result<Vec<Seen>> {
+/// Looks at every item and returns what was seen at the item's index. A look that fails is [`Seen::Unknown`]: it ends
+/// neither the other looks nor the plan.
+pub fn observe(survey: &Survey<'_>, looking: &Looking<'_>) -> Vec<Seen> {
     let items = &survey.items;
     looking.host.ask_ahead(&items.iter().filter_map(|item| item.resource().path()).collect::<Vec<_>>());
     let of_cost = |cost| (0..items.len()).filter(move |index| items[*index].resource().cost() == cost);
@@ -55,7 +50,7 @@ pub fn observe(survey: &Survey<'_>, looking: &Looking<'_>) -> Result<Vec<Seen>> 
     (looking.progress)(Progress::Slow(waits.len() + works.len()));
     let busy = Tasks::new(works.chunks(1).chain(quick.chunks(CHUNK)).collect());
     let idle = Tasks::new(waits.chunks(1).collect());
-    let done: Mutex<Vec<(usize, Result<Seen>)>> = Mutex::new(Vec::with_capacity(items.len()));
+    let done: Mutex<Vec<(usize, Seen)>> = Mutex::new(Vec::with_capacity(items.len()));
     let work = |tasks: &Tasks<'_>| {
         let host = looking.host.looker();
         while let Some(task) = tasks.next() {
@@ -80,13 +75,13 @@ pub fn observe(survey: &Survey<'_>, looking: &Looking<'_>) -> Result<Vec<Seen>> 
         }
         work(&busy);
     });
-    let mut seen: Vec<Option<Result<Seen>>> = items.iter().map(|_| None).collect();
+    let mut seen: Vec<Option<Seen>> = items.iter().map(|_| None).collect();
     for (index, look) in done.into_inner().unwrap_or_else(PoisonError::into_inner) {
         seen[index] = Some(look);
     }
-    // Of several errors the first item's is told, whichever came first.
-    let seen = seen.into_iter().flatten().zip(items);
-    seen.map(|(look, item)| look.with_context(|| format!("{}", item.address))).collect()
+    let all =
+        seen.into_iter().map(|look| look.unwrap_or_else(|| Seen::Unknown("the look was not done".into())));
+    all.collect()
 }
 
 /// Tasks that threads take one after the other.
@@ -106,11 +101,8 @@ impl<'a> Tasks<'a> {
 }
 
 /// Looks at one item.
-///
-/// # Errors
-///
-/// If the host cannot be looked at.
-pub fn look(item: &Item<'_>, host: &dyn Observe, looks: Looks) -> Result<Seen> {
+pub fn look(item: &Item<'_>, host: &dyn Observe, looks: Looks) -> Seen {
     let last = item.entry.and_then(|entry| entry.seen.as_ref());
-    item.resource().observe(host, last, item.declared.is_none(), looks)
+    let seen = item.resource().observe(host, last, item.declared.is_none(), looks);
+    seen.unwrap_or_else(|err| Seen::Unknown(format!("{err:#}")))
 }

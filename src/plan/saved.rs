@@ -213,12 +213,30 @@ impl Document {
     }
 }
 
+/// Lists the resources that look otherwise than they did. Both looks are at the same survey.
+///
+/// # Errors
+///
+/// If something seen cannot be written as JSON, which no kind's can.
+pub fn moved(survey: &Survey<'_>, before: &[Seen], now: &[Seen]) -> Result<Vec<String>> {
+    let mut moved = Vec::new();
+    for (item, (before, now)) in survey.items.iter().zip(before.iter().zip(now)) {
+        if before != now && digest(before)? != digest(now)? {
+            moved.push(item.address.to_string());
+        }
+    }
+    Ok(moved)
+}
+
 fn digests(survey: &Survey<'_>, seen: &[Seen]) -> Result<BTreeMap<Address, String>> {
     let pairs = survey.items.iter().zip(seen);
     pairs.map(|(item, seen)| Ok((item.address.clone(), digest(seen)?))).collect()
 }
 
 fn digest(seen: &Seen) -> Result<String> {
+    // Why a look failed may hold a number that is another one each time.
+    let unknown = Seen::Unknown(String::new());
+    let seen = if matches!(seen, Seen::Unknown(_)) { &unknown } else { seen };
     let bytes = Sha256::digest(serde_json::to_vec(seen)?);
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -165,7 +165,11 @@ fn closing(plan: &Plan, style: Style) -> String {
         String::new()
     };
     let tail = match worst {
-        Some(Severity::Error) => "\nIt cannot be applied before its errors are mended.\n",
+        Some(Severity::Error) if plan.stopped => "\nNothing can be applied until the errors are fixed.\n",
+        Some(Severity::Error) if plan.is_empty() => "\n",
+        Some(Severity::Error) => {
+            "\nrlvm apply leaves out what has an error and what needs it, and then exits with code 7.\n"
+        }
         Some(Severity::Refusal) => "\nIt is not applied as long as something is refused.\n",
         _ => "\n",
     };

@@ -102,6 +102,11 @@ impl<'a> Survey<'a> {
         Ok(Self { items: keep.into_iter().map(|index| self.items[index]).collect() })
     }
 
+    /// Returns the index of the item with this address.
+    pub(super) fn index_of(&self, address: &str) -> Option<usize> {
+        self.items.binary_search_by_key(&address, |item| item.address.as_str()).ok()
+    }
+
     fn similar(&self, target: &Address) -> String {
         let distance = |item: &&Item<'_>| strsim::damerau_levenshtein(item.address.as_str(), target.as_str());
         match self.items.iter().min_by_key(distance) {

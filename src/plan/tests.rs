@@ -1,5 +1,7 @@
 //! Who made it, was it adopted, is it protected: every answer, by values alone.
 
+mod errors;
+
 use std::collections::BTreeMap;
 
 use super::{Action, Options, Plan, Survey, decide};

@@ -126,7 +126,12 @@ impl Kind for Directory {
         let lenient = look.host.lenient();
         // One of root's in a user's directory is made and left as it is; nothing in it is given away.
         let host = if self.owner.user == UserName::root() { &*lenient } else { look.host };
-        let mut there = match host.entry(&self.path)? {
+        let entry = match host.entry(&self.path) {
+            // The disk of a mount point that is no longer declared may be dead. The directory stays in any case.
+            Err(err) if look.leaving && self.mounted => Entry::Blocked(format!("{err:#}")),
+            entry => entry?,
+        };
+        let mut there = match entry {
             Entry::Absent => There::Absent,
             Entry::Directory(meta) => {
                 let (owner, group) = names_of(host, &meta, &self.owner)?;
@@ -135,7 +140,10 @@ impl Kind for Directory {
             Entry::Blocked(why) => There::Other(why),
             other => There::Other(format!("{} is {}, no directory", self.path, other.noun())),
         };
-        let mounted = if self.mounted { Some(look.host.mounted(&self.path)?) } else { None };
+        let mounted = match self.mounted.then(|| look.host.mounted(&self.path)) {
+            Some(Err(_)) if look.leaving => Some(false),
+            mounted => mounted.transpose()?,
+        };
         let mut names = None;
         if look.leaving && matches!(there, There::Directory { .. }) {
             match look.host.names(&self.path) {

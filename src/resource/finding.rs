@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// The plan cannot be applied.
+    /// The resource, and what needs it, cannot be applied.
     Error,
     /// A guard stands in the way.
     Refusal,
@@ -34,6 +34,21 @@ impl Finding {
     /// Says something of an address.
     pub fn new(severity: Severity, address: impl Into<String>, message: impl Into<String>) -> Self {
         Self { severity, address: address.into(), message: message.into(), remedy: None }
+    }
+
+    /// Says that a resource could not be looked at. The reason may end with a line of help.
+    pub fn unseen(address: impl Into<String>, why: &str) -> Self {
+        let (why, help) = why.split_once("\n").unwrap_or((why, ""));
+        let it = Self::new(Severity::Error, address, format!("cannot look at it: {why}"));
+        match help.trim().strip_prefix("help: ") {
+            Some(help) => it.remedy(help),
+            None => it,
+        }
+    }
+
+    /// Says whether the plan cannot do what it is about.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
     }
 
     /// Adds what to do.

@@ -222,6 +222,8 @@ macro_rules! kinds {
                 #[doc = concat!("Of a [`", stringify!($Kind), "`].")]
                 $Kind(<$Kind as Kind>::Seen),
             )*
+            /// The look at a resource of any kind failed: why.
+            Unknown(String),
         }
 
         /// The names of all kinds.
@@ -386,7 +388,7 @@ macro_rules! kinds {
                 match self { $(Self::$Kind(it) => it.slots(),)* }
             }
 
-            /// See [`Kind::blocks`].
+            /// See [`Kind::blocks`]. A resource that could not be looked at blocks what needs it.
             pub fn blocks(&self, seen: &Seen) -> bool {
                 match (self, seen) {
                     $((Self::$Kind(it), Seen::$Kind(seen)) => it.blocks(seen),)*

@@ -90,9 +90,16 @@ impl Kind for Repository {
     }
 
     fn observe(&self, look: &Look<'_, RepositorySeen>) -> Result<RepositorySeen> {
-        match &self.location {
+        let seen = match &self.location {
             Location::Local(path) => self.look_local(look, path),
             Location::Remote(remote) => self.look_remote(look, remote),
+        };
+        match seen {
+            // It stays where it is, whatever it is: its disk may be dead.
+            Err(err) if look.leaving => {
+                Ok(RepositorySeen::of(RepositoryState::NotSeen(NotSeen::Left(format!("{err:#}")))))
+            }
+            seen => seen,
         }
     }
 

@@ -55,9 +55,9 @@ fn changes_are_2_only_when_asked() {
 
 #[test]
 fn errors_are_1_and_an_invalid_state_is_3() {
-    let on = machine(&STATE.replace(", generate_password: true", ""));
-    refuses(&on, 1, &["plan", "--detailed-exitcode"], "/etc/rlvm/one is not there");
-    refuses(&on, 1, &["apply", "--yes"], "Nothing was changed: 2 errors.");
+    let on = machine("directories:\n  /x: { owner: nobody }\n");
+    refuses(&on, 1, &["plan", "--detailed-exitcode"], "no user nobody");
+    on.expect(7, &["apply", "--yes"]);
     on.state("directories: 7\n");
     for verb in [&["validate"][..], &["plan"], &["show"], &["observe"], &["apply", "--yes"]] {
         refuses(&on, 3, verb, "web01.yaml:3:");
@@ -66,6 +66,25 @@ fn errors_are_1_and_an_invalid_state_is_3() {
     // In a tree a mount is deferred: a word, no change, no error.
     both.apply();
     both.plan_is_empty();
+}
+
+#[test]
+fn an_error_stops_its_resource_alone_and_apply_ends_with_7() {
+    let on = machine(&STATE.replace(", generate_password: true", ""));
+    refuses(&on, 1, &["plan", "--detailed-exitcode"], "/etc/rlvm/one is not there");
+    let ran = on.expect(7, &["apply", "--yes"]);
+    assert!(
+        ran.stdout.contains("Apply incomplete") && ran.stdout.contains("2 errors in the plan"),
+        "{ran:?}"
+    );
+    assert!(on.at("/etc/cron.d/trim").exists() && on.at("/etc/rlvm").is_dir(), "the rest is applied");
+    assert!(!on.managed().iter().any(|it| it.starts_with("repository:")));
+    // The file's directory is there: now the password can be put where the plan says.
+    for name in ["one", "two"] {
+        on.file_of(&format!("/etc/rlvm/{name}"), "word\n", 0, 0o600);
+    }
+    on.apply();
+    on.plan_is_empty();
 }
 
 #[test]

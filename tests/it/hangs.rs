@@ -22,10 +22,10 @@ const LIMIT: Duration = Duration::from_secs(10);
 const REST: Duration = Duration::from_secs(15);
 
 /// A server that mounts its file system at these places, and hangs.
-struct Hang(Child);
+pub(crate) struct Hang(Child);
 
 impl Hang {
-    fn at(lab: &Lab, how: &str, places: &[&str]) -> Self {
+    pub(crate) fn at(lab: &Lab, how: &str, places: &[&str]) -> Self {
         let script = lab.beside("hang.py");
         fs::write(&script, include_str!("hang.py")).unwrap();
         let words = ["setpriv", "--pdeathsig", "KILL", "/usr/bin/python3", script.to_str().unwrap(), how];

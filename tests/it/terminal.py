@@ -1,10 +1,12 @@
 """Runs a program on a terminal of its own, answers each question by the next line, and prints what a person sees.
 
+An answer that begins with `!` is a shell command: it runs first, and the next answer is given.
+
 The program starts with default signals, as from a login shell: a test run in the background of a shell is started with
 SIGINT ignored, and would hand that on. The program has two minutes.
 """
 
-import os, pty, select, signal, sys, time
+import os, pty, select, signal, subprocess, sys, time
 
 answers = sys.argv[1].split("|") if sys.argv[1] else []
 pid, fd = pty.fork()
@@ -30,6 +32,9 @@ while time.time() < end:
     elif seen[asked:].rstrip(b"\x1b[0m").endswith(b": ") and answers:
         asked = len(seen)
         answer = answers.pop(0)
+        while answer.startswith("!"):
+            subprocess.run(["sh", "-c", answer[1:]], check=True)
+            answer = answers.pop(0)
         os.write(fd, b"\x03" if answer == "^C" else answer.encode() + b"\n")
 sys.stdout.write(seen.decode(errors="replace").replace("\r\n", "\n"))
 if time.time() >= end:

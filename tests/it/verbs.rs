@@ -296,13 +296,13 @@ fn a_generated_password_that_is_lost_is_not_made_anew_over_its_repository() {
     );
     scratch.apply();
     fs::remove_file(scratch.at("/etc/rlvm/v")).unwrap();
-    for args in [&["plan"][..], &["apply", "--yes"]] {
-        let said = scratch.expect(1, args).stdout;
+    for (code, args) in [(1, &["plan"][..]), (7, &["apply", "--yes"])] {
+        let said = scratch.expect(code, args).stdout;
         assert!(said.contains("is gone since the last apply: a new one opens nothing"), "{said}");
     }
     assert!(!scratch.at("/etc/rlvm/v").exists());
     // Quietly, too.
-    let ran = scratch.expect(1, &["apply", "--yes", "-q"]);
+    let ran = scratch.expect(7, &["apply", "--yes", "-q"]);
     assert!(ran.stdout.is_empty() && ran.stderr.contains("error: secret:/etc/rlvm/v: "), "{ran:?}");
 }
 

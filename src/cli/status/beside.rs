@@ -95,7 +95,7 @@ fn drift(context: &Context<'_>, host: &Real, state: &State, ledger: &Ledger) -> 
     basis.expanded.resources.retain(|_, declared| !is_repository(&declared.resource));
     let survey = Survey::new(&basis.expanded, &basis.ledger, &[])?;
     let looks = Looks { refresh: false, offline: true };
-    let seen = observe(&survey, &Looking { host, looks, progress: &|_| {} })?;
+    let seen = observe(&survey, &Looking { host, looks, progress: &|_| {} });
     let findings = &basis.expanded.findings;
     let plan = decide(&basis.state.host, Some(&basis.ledger), &survey, &seen, findings, &Options::default());
     let mut said = Vec::new();

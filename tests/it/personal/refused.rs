@@ -62,7 +62,7 @@ fn what_is_roots_already_is_not_taken_over() {
     let why = "directory:/srv/nas: it needs root: /srv/nas belongs to root, and me cannot change it";
     state(&lab, "directories: { /srv/nas: {} }\n");
     says(&lab, &["plan"], 6, &[why]);
-    says(&lab, &["apply", "--yes", "--adopt"], 1, &[why, "Nothing was changed"]);
+    says(&lab, &["apply", "--yes", "--adopt"], 7, &[why, "Nothing was changed"]);
     let mut after = lab.tree();
     after.retain(|path, _| !path.starts_with("/home/me/"));
     assert_eq!(after, before);

@@ -187,7 +187,7 @@ fn a_host_key_that_differs_is_never_accepted_in_silence() {
     let words: [&str; 4] =
         ["two ssh-ed25519 keys for [nas.lan]:2222", "/root/.ssh/known_hosts:", &prints[0], &prints[1]];
     says(&on, &["plan"], 1, &words);
-    says(&on, &["apply", "--yes"], 1, &words);
+    says(&on, &["apply", "--yes"], 7, &words);
     assert_eq!(on.read("/root/.ssh/known_hosts"), before);
     // Once the person has decided, it goes on.
     ssh_tool(&on, "ssh-keygen", &["-q", "-R", "[nas.lan]:2222", "-f", "root/.ssh/known_hosts"]);

@@ -8,7 +8,7 @@ use crate::{
     support::{Ran, require},
 };
 
-const TERMINAL: &str = include_str!("terminal.py");
+const TERMINAL: &str = include_str!("../terminal.py");
 
 /// Calls rlvm on a terminal, and answers its questions.
 fn talk(lab: &Lab, answers: &str, words: &[&str]) -> Ran {

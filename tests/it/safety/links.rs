@@ -202,7 +202,10 @@ fn a_password_file_of_a_persons_own_is_no_link_and_no_fifo() {
         let scratch = machine(state);
         scratch.dir("/etc/rlvm", 0, 0o700);
         plant(&scratch, "/etc/rlvm/v");
-        refused(&scratch, 1, &["/etc/rlvm/v", what, "put a plain file at /etc/rlvm/v"]);
+        let words = ["/etc/rlvm/v", what, "put a plain file at /etc/rlvm/v"];
+        says(&scratch, &["plan"], 1, &words);
+        says(&scratch, &["apply", "--yes"], 7, &words);
+        assert!(!scratch.managed().iter().any(|it| it.starts_with("repository:")));
         assert_eq!(scratch.restic_calls().iter().filter(|call| *call != "version").count(), 0);
     }
 }

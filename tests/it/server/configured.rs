@@ -160,7 +160,7 @@ fn what_would_keep_clients_out_is_said() {
     lab.file("/etc/ssh/sshd_config", main.split_once('\n').unwrap().1);
     let ran = lab.rlvm(&["apply", "--yes"]);
     let remedy = "add as its first line: Include /etc/ssh/sshd_config.d/*.conf";
-    assert!(ran.code == Some(1) && (ran.stdout + &ran.stderr).contains(remedy));
+    assert!(ran.code == Some(7) && (ran.stdout + &ran.stderr).contains(remedy));
 }
 
 /// Says whether a client gets as far as its files: sshd ends the session of one whose chroot it does not trust.

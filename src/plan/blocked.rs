@@ -1,0 +1,82 @@
+//! Finds what a plan must leave alone: what could not be looked at, what has an error, and what needs such a resource.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::{Change, Plan, decide::NeedsOnce, survey::Survey};
+use crate::resource::{Finding, Seen, Severity};
+
+/// What a plan leaves alone, by index.
+#[derive(Default)]
+pub(super) struct Blocked {
+    /// What has an error, and what needs such a resource: it is not changed, and the ledger keeps it.
+    pub(super) held: HashSet<usize>,
+    /// What is no longer declared and lies at or below a mount that is missing and no longer declared either. It stays on
+    /// that disk, and rlvm forgets it.
+    pub(super) left: HashSet<usize>,
+}
+
+/// Finds what cannot be judged: what could not be looked at, and what lies below a mount that is missing. Nothing of it is
+/// looked at as if it were the real thing.
+pub(super) fn blocked(survey: &Survey<'_>, seen: &[Seen], needs: &NeedsOnce<'_>, plan: &mut Plan) -> Blocked {
+    let mut blocked = Blocked::default();
+    let blocks = |index: usize| survey.items[index].resource().blocks(&seen[index]);
+    if !(0..survey.items.len()).any(blocks) {
+        return blocked;
+    }
+    for index in needs.in_order() {
+        let (item, seen, needs) = (survey.items[index], &seen[index], &needs.get()[index]);
+        let is_unknown = matches!(seen, Seen::Unknown(_));
+        let is_left = blocks(index) && !is_unknown || needs.iter().any(|need| blocked.left.contains(need));
+        if item.declared.is_none() && is_left {
+            blocked.left.insert(index);
+            continue;
+        }
+        let by = needs.iter().find(|need| blocked.held.contains(need));
+        match (seen, by) {
+            (Seen::Unknown(why), _) => plan.findings.push(Finding::unseen(item.address, why)),
+            _ if blocks(index) => plan.findings.extend(item.resource().checks(seen, None)),
+            (_, Some(by)) => plan.findings.push(skipped(survey, index, *by)),
+            (_, None) => continue,
+        }
+        blocked.held.insert(index);
+    }
+    blocked
+}
+
+/// Says that a resource waits for another one that has an error.
+pub(super) fn skipped(survey: &Survey<'_>, index: usize, by: usize) -> Finding {
+    let message = format!("skipped: it needs {}", survey.items[by].address);
+    Finding::new(Severity::Notice, survey.items[index].address, message)
+}
+
+/// Takes the changes out of the plan that an error forbids: those of the `bad` resources, which have an error,
+/// and of all that needs them.
+pub(super) fn hold_back(
+    survey: &Survey<'_>,
+    needs: &NeedsOnce<'_>,
+    bad: &HashSet<usize>,
+    blocked: &mut Blocked,
+    changes: &mut BTreeMap<usize, Change>,
+    plan: &mut Plan,
+) {
+    if bad.is_empty() {
+        return;
+    }
+    // A repository that is gone has its directory back when somebody brings it back.
+    let places: HashSet<_> = bad.iter().filter_map(|index| survey.items[*index].resource().path()).collect();
+    let is_bad = |index: usize| {
+        let place = survey.items[index].resource().path();
+        bad.contains(&index) || place.is_some_and(|place| places.contains(place))
+    };
+    for index in needs.in_order() {
+        if survey.items[index].declared.is_none() || blocked.held.contains(&index) {
+            continue;
+        }
+        let by = needs.get()[index].iter().find(|need| blocked.held.contains(need));
+        if is_bad(index) || by.is_some() {
+            let held = changes.remove(&index).is_some();
+            blocked.held.insert(index);
+            plan.findings.extend(by.filter(|_| held).map(|by| skipped(survey, index, *by)));
+        }
+    }
+}

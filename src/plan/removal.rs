@@ -1,0 +1,117 @@
+//! Decides what becomes of resources that are no longer declared.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Action, Change, Plan,
+    blocked::{Blocked, skipped},
+    decide::{NeedsOnce, change},
+    guard,
+    survey::Survey,
+};
+use crate::{
+    effect::{Op, temporary},
+    ledger::{Entry, Origin},
+    model::HostPath,
+    resource::{Diff, Edit, OnRemove, Removal, Seen},
+};
+
+/// Decides on what is no longer declared: what needs others goes first.
+pub(super) fn leave(
+    survey: &Survey<'_>,
+    seen: &[Seen],
+    needs: &NeedsOnce<'_>,
+    leaving: &[usize],
+    blocked: &Blocked,
+    changes: &mut BTreeMap<usize, Change>,
+    plan: &mut Plan,
+) {
+    let leaving: BTreeSet<usize> = leaving.iter().copied().collect();
+    let mut ordered = needs.in_order();
+    ordered.reverse();
+    let mut gone: BTreeSet<HostPath> = BTreeSet::new();
+    let declared = survey.items.iter().enumerate().filter(|(_, item)| item.declared.is_some());
+    let slots =
+        declared.flat_map(|(index, item)| item.resource().slots().into_iter().map(move |it| (it, index)));
+    let slots: BTreeMap<String, usize> = slots.collect();
+    for index in ordered.into_iter().filter(|index| leaving.contains(index) && !blocked.held.contains(index))
+    {
+        let item = &survey.items[index];
+        let Some(entry) = item.entry else { continue };
+        let resource = &entry.resource;
+        let of_slot = resource.slots().iter().find_map(|slot| slots.get(slot).copied());
+        if let Some(new) = of_slot.filter(|new| blocked.held.contains(new)) {
+            // What takes its place is not made: so it stays.
+            plan.findings.push(skipped(survey, index, new));
+            continue;
+        }
+        let is_gone = |path: &HostPath| gone.contains(path);
+        let by_kind = match entry.origin {
+            Origin::Made => resource.removal(&seen[index], &is_gone),
+            Origin::Adopted | Origin::Matched => resource.removal_of_found(&seen[index], &is_gone),
+        };
+        let is_unseen = matches!(by_kind, Removal::Delete(_) | Removal::Shut(..))
+            || matches!(seen[index], Seen::Unknown(_));
+        let by_kind = if blocked.left.contains(&index) && is_unseen {
+            Removal::Forget("it lies below a mount that is missing, and stays there".into())
+        } else {
+            by_kind
+        };
+        let removal = removal(entry, of_slot.is_some(), by_kind);
+        match removal {
+            _ if entry.protect => {
+                plan.findings.push(guard::protected(item.address));
+            }
+            _ if entry.pending && !resource.exists(&seen[index]) => {
+                let ops = resource.path().map(|path| Op::RemoveTemporary { path: path.clone() });
+                let edit = Edit { ops: ops.into_iter().collect(), ..Edit::default() };
+                let reason = "no longer declared; it was being made when rlvm was stopped".to_owned();
+                changes.insert(index, change(item, vec![Action::Forget], reason, edit, None));
+            }
+            Removal::Quiet => plan.quiet.push((item.address.clone(), None)),
+            Removal::Forget(why) => {
+                let reason = format!("no longer declared; {why}");
+                changes.insert(index, change(item, vec![Action::Forget], reason, Edit::default(), None));
+            }
+            Removal::Shut(edit, why) => {
+                let reason = format!("no longer declared; {why}");
+                changes.insert(index, change(item, vec![Action::Forget], reason, edit, None));
+            }
+            Removal::Delete(edit) => {
+                let drift = !entry.pending && resource.diff(&seen[index]) != Diff::Same;
+                let since = if drift { "; changed on the host since the last apply" } else { "" };
+                let reason = format!("no longer declared{since}");
+                let removed = change(item, vec![Action::Delete], reason, edit, None);
+                changes.insert(index, Change { drift, ..removed });
+            }
+        }
+        gone.extend(changes.get(&index).into_iter().flat_map(|change| &change.ops).flat_map(removed_by));
+    }
+}
+
+/// Names what is no longer there after an op.
+fn removed_by(op: &Op) -> Vec<HostPath> {
+    let left_over = |path| temporary(path).parse().ok();
+    match op {
+        Op::RemoveDir { path } => vec![path.clone()],
+        Op::RemoveTemporary { path } => left_over(path).into_iter().collect(),
+        Op::RemoveFile { path } | Op::EditFile { path, after: None, .. } => {
+            [Some(path.clone()), left_over(path)].into_iter().flatten().collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Holds what a kind says of its removal against what the ledger says may be done. `taken`: something else has its slot.
+fn removal(entry: &Entry, taken: bool, kinds: Removal) -> Removal {
+    let ours = taken || entry.resource.is_rlvms();
+    match (&kinds, entry.on_remove, entry.origin) {
+        (Removal::Forget(_) | Removal::Quiet, ..) => kinds,
+        (_, OnRemove::Forget, _) => Removal::Forget("it stays, as `on_remove: forget` said".into()),
+        // R46: it was there before rlvm.
+        (Removal::Delete(_), OnRemove::Default, Origin::Matched) if !ours => {
+            Removal::Forget("it stays: it was there as declared before rlvm managed it".into())
+        }
+        _ => kinds,
+    }
+}

@@ -1,0 +1,105 @@
+//! Directories with `mounted: true` while nothing is mounted there: nothing is stored, made or removed on the disk below.
+
+#![expect(clippy::unwrap_used, reason = "tests look at the machine")]
+
+use crate::{hangs::Hang, lab::Lab, support::Ran};
+
+const STATE: &str = r#"
+directories:
+  /mnt/usb: { mounted: true, mode: "1777" }
+  /data/disk: { mounted: true, mode: "1777" }
+destinations:
+  near: { local: { path: /srv/near }, password_file: /etc/rlvm/near, generate_password: true }
+  usb: { local: { path: /mnt/usb/r }, password_file: /etc/rlvm/usb, generate_password: true }
+jobs:
+  at: { sources: [{ path: /data/disk }], to: [near] }
+  below: { sources: [{ path: /data/disk/d }], to: [near] }
+  above: { sources: [{ path: /data }], to: [near] }
+  without: { sources: [{ path: /data }], to: [near], exclude: [/data/disk] }
+  linked: { sources: [{ path: /srv/link/d }], to: [near] }
+  both: { sources: [{ path: /srv/www }], to: [near, usb] }
+"#;
+
+/// What is added to the state, to see what apply still does.
+const MORE: &str = "cron:\n  x: { schedule: \"@daily\", command: \"true\" }\n";
+
+fn mounted() -> Lab {
+    let lab = Lab::new();
+    for at in ["/mnt/usb", "/data/disk"] {
+        lab.ok(&["mkdir", "-p", at]);
+        lab.ok(&["mount", "-t", "tmpfs", "none", at]);
+    }
+    lab.ok(&["mkdir", "-p", "/data/disk/d", "/srv/www"]);
+    lab.ok(&[
+        "sh",
+        "-c",
+        "echo x >/data/disk/d/f; echo x >/data/f; echo x >/srv/www/f; ln -s /data/disk /srv/link",
+    ]);
+    lab.repository("/srv/near", "/etc/rlvm/near");
+    lab.state(STATE);
+    lab.apply();
+    lab
+}
+
+/// Returns the paths in the snapshots that a job has at `near`.
+fn snapshots(lab: &Lab, job: &str) -> usize {
+    let ran = lab.expect(0, &["snapshots", job, "--to", "near", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    value["snapshots"].as_array().map_or(0, Vec::len)
+}
+
+fn says(ran: &Ran, words: &str) -> bool {
+    ran.stdout.contains(words) || ran.stderr.contains(words)
+}
+
+#[test]
+fn run_stores_nothing_from_or_to_a_missing_mount() {
+    let lab = mounted();
+    lab.expect(0, &["run", "--all"]);
+    // An empty directory is below the mount, and one of the same name as a source.
+    lab.ok(&["umount", "/data/disk", "/mnt/usb"]);
+    lab.ok(&["mkdir", "-p", "/data/disk/d"]);
+    for (job, code) in [("at", 8), ("below", 8), ("above", 8), ("linked", 8), ("without", 0)] {
+        let before = snapshots(&lab, job);
+        let ran = lab.rlvm(&["run", job]);
+        assert_eq!(ran.code == Some(0), code == 0, "{job}: {ran:?}");
+        assert_eq!(says(&ran, "/data/disk must be mounted and is not"), code != 0, "{job}: {ran:?}");
+        assert_eq!(snapshots(&lab, job) > before, code == 0, "{job}");
+    }
+    let ran = lab.expect(8, &["run", "both"]);
+    assert!(
+        says(&ran, "/mnt/usb must be mounted and is not") && !says(&ran, "rlvm apply makes it"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn apply_does_the_rest_while_a_disk_is_away() {
+    let lab = mounted();
+    lab.ok(&["umount", "/mnt/usb"]);
+    lab.state(&format!("{STATE}{MORE}"));
+    let ran = lab.expect(7, &["apply", "--yes"]);
+    assert!(says(&ran, "/mnt/usb must be mounted and is not"), "{ran:?}");
+    assert!(lab.at("/etc/cron.d/x").exists() && lab.ok(&["ls", "-A", "/mnt/usb"]).is_empty());
+}
+
+#[test]
+fn a_dead_mount_is_an_error_on_what_lies_on_it() {
+    let lab = mounted();
+    lab.ok(&["umount", "/mnt/usb"]);
+    // Its server is gone: each call fails with ENOTCONN.
+    drop(Hang::at(&lab, "unread", &["/mnt/usb"]));
+    lab.state(&format!("{STATE}{MORE}"));
+    let ran = lab.expect(1, &["plan"]);
+    assert!(says(&ran, "error: directory:/mnt/usb: cannot look at it") && says(&ran, "+ cron:x"), "{ran:?}");
+    lab.expect(7, &["apply", "--yes"]);
+    assert!(lab.at("/etc/cron.d/x").exists());
+    // The block leaves the state, and what used the disk with it.
+    let without = STATE.replace("  /mnt/usb: { mounted: true, mode: \"1777\" }\n", "").replace(", usb]", "]");
+    let without: String =
+        without.lines().filter(|line| !line.starts_with("  usb:")).map(|line| format!("{line}\n")).collect();
+    lab.state(&without);
+    lab.apply();
+    assert!(!lab.managed().contains(&"directory:/mnt/usb".to_owned()));
+    lab.plan_is_empty();
+}
