@@ -226,7 +226,7 @@ fn exit_of(record: &Record) -> Exit {
     match record.status {
         _ if interrupted().is_some() => Exit::of_signal(interrupted()),
         Status::Interrupted => Exit::Terminated,
-        Status::Success if record.left.is_empty() => Exit::Ok,
+        Status::Success | Status::Skipped if record.left.is_empty() => Exit::Ok,
         // A destination that failed, whether or not another one has it (R54).
         _ if record.jobs.iter().any(JobRecord::lacks) => Exit::Incomplete,
         _ => Exit::Failed,

@@ -27,7 +27,7 @@ pub use sftp::Sftp;
 use crate::{
     effect::{Arg, Private},
     model::{
-        Line, Name, SecretFile, Server, Size, UserName,
+        Line, Name, SecretFile, Server, Size, Span, UserName,
         field::{is_default, keyed},
     },
 };
@@ -66,6 +66,11 @@ pub struct Destination {
     /// Default: restic's own, 16M.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pack_size: Option<Size>,
+    /// How long backups here may be missing because the destination is away: a removable disk, a machine that sleeps.
+    /// Runs skip the destination while it is away, and status is critical when its newest backup is older than this.
+    /// A local path needs a directory with `mounted: true` at or above it. Default: it may never be away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may_be_absent: Option<Span>,
     /// Takes over what is there already, even where it differs from what is declared. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub adopt: bool,

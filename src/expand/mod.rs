@@ -80,6 +80,7 @@ pub fn expand(state: &State, user_facts: &UserFacts, scope: &Scope) -> Expanded 
     accounts::clients(state, &mut expanded);
     engine::add(state, scope, &mut expanded);
     repositories::add(state, user_facts, scope, &mut expanded);
+    repositories::mark_absent(state, &mut expanded);
     prune::add(state, &mut expanded);
     schedules::add(state, scope, &mut expanded);
     logs::add(state, scope, &mut expanded);
@@ -105,8 +106,14 @@ fn directories(state: &State, expanded: &mut Expanded) {
         let owner = Owner { user: spec.owner.clone(), group: spec.group.clone() };
         // What a user has mounted is looked at: its owner and mode are as the mount has them.
         let implied = spec.mounted && expanded.keeper.as_ref() == Some(&owner);
-        let resource =
-            Directory { path: path.clone(), owner, mode: spec.mode, mounted: spec.mounted, implied };
+        let resource = Directory {
+            path: path.clone(),
+            owner,
+            mode: spec.mode,
+            mounted: spec.mounted,
+            implied,
+            may_be_absent: false,
+        };
         expanded.add(Declared {
             adopt: spec.adopt,
             protect: spec.protect,

@@ -150,6 +150,8 @@ fn repository(
         means: Box::new(ground.means(user, of)),
         like: like.map(Box::new),
         after,
+        mounts: mounts_above(state, of),
+        may_be_absent: of.may_be_absent.is_some(),
     };
     expanded.add(Declared {
         adopt: of.adopt,
@@ -160,13 +162,45 @@ fn repository(
     });
 }
 
+/// Lists the directories at or above a local destination that must be mount points.
+fn mounts_above(state: &State, of: &Destination) -> Vec<HostPath> {
+    let Kind::Local(local) = &of.kind else { return Vec::new() };
+    let mounts = state.directories.iter().filter(|(at, spec)| spec.mounted && local.path.is_within(at));
+    mounts.map(|(at, _)| at.clone()).collect()
+}
+
+/// Marks the mounts that may be missing: all that lies on them is destinations with `may_be_absent`. Reports a local
+/// destination with `may_be_absent` on no mount: rlvm could not tell a disk that is away from a repository that is lost.
+pub(super) fn mark_absent(state: &State, expanded: &mut Expanded) {
+    for (name, of) in state.destinations.iter().filter(|(_, of)| of.may_be_absent.is_some()) {
+        if matches!(of.kind, Kind::Local(_)) && mounts_above(state, of).is_empty() {
+            let message = "`may_be_absent` needs a directory with `mounted: true` at or above the path";
+            let remedy = "declare where the disk is mounted: `directories: { /mnt/usb: { mounted: true } }`";
+            let finding = Finding::new(Severity::Error, format!("destinations.{name}"), message);
+            expanded.findings.push(finding.remedy(remedy));
+        }
+    }
+    for at in state.directories.iter().filter(|(_, spec)| spec.mounted).map(|(at, _)| at) {
+        let on_it = state.destinations.values().filter(|of| mounts_above(state, of).contains(at));
+        let stored = state.jobs.values().flat_map(|job| &job.sources).flat_map(|source| source.paths());
+        let may_be = on_it.clone().next().is_some()
+            && on_it.clone().all(|of| of.may_be_absent.is_some())
+            && !stored.into_iter().any(|path| path.is_within(at));
+        let address = Address::new("directory", at.as_str());
+        if let Some(Resource::Directory(it)) = expanded.resources.get_mut(&address).map(|it| &mut it.resource)
+        {
+            it.may_be_absent = may_be;
+        }
+    }
+}
+
 /// Declares a local repository's directory; the user's own word for this very directory comes first.
 fn directory(expanded: &mut Expanded, path: &HostPath, user: &UserName) {
     let address = Address::new("directory", path.as_str());
     let owner = expanded.owner_of(user);
     expanded.resources.entry(address).or_insert_with(|| {
         let (path, mode) = (path.clone(), Mode::new(0o700));
-        Declared::plain(Directory { path, owner, mode, mounted: false, implied: true })
+        Declared::plain(Directory { path, owner, mode, mounted: false, implied: true, may_be_absent: false })
     });
 }
 

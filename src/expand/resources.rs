@@ -74,7 +74,7 @@ impl Expanded {
     /// Makes a directory that is only needed.
     pub(super) fn implied(&self, path: HostPath, mode: Mode) -> Declared {
         let (owner, mounted) = (self.keeper(), false);
-        Declared::plain(Directory { path, owner, mode, mounted, implied: true })
+        Declared::plain(Directory { path, owner, mode, mounted, implied: true, may_be_absent: false })
     }
 
     /// Declares the directory of a secret's file, private, unless it is declared. A person can write the file only when
@@ -109,7 +109,14 @@ impl Expanded {
         }
         for (path, owner) in missing {
             let (mode, mounted) = (Mode::new(0o755), false);
-            let made = Declared::plain(Directory { path, owner, mode, mounted, implied: true });
+            let made = Declared::plain(Directory {
+                path,
+                owner,
+                mode,
+                mounted,
+                implied: true,
+                may_be_absent: false,
+            });
             self.resources.insert(made.resource.address(), made);
         }
         self.let_users_through();

@@ -118,7 +118,8 @@ fn directory(
         }
         return;
     }
-    let made = Directory { path: path.clone(), owner, mode, mounted: false, implied: false };
+    let made =
+        Directory { path: path.clone(), owner, mode, mounted: false, implied: false, may_be_absent: false };
     let declared = Declared { adopt: spec.adopt, protect: spec.protect, ..Declared::plain(made) };
     expanded.resources.insert(address, declared);
 }

@@ -101,7 +101,14 @@ fn directory(path: &HostPath, owner: &Owner, expanded: &mut Expanded) {
     let made = match dir.name() {
         ".ssh" => {
             let (owner, mode) = (owner.clone(), Mode::new(0o700));
-            Declared::plain(Directory { path: dir, owner, mode, mounted: false, implied: true })
+            Declared::plain(Directory {
+                path: dir,
+                owner,
+                mode,
+                mounted: false,
+                implied: true,
+                may_be_absent: false,
+            })
         }
         _ if owner.user == expanded.keeper().user => expanded.implied(dir, Mode::new(0o700)),
         _ => expanded.implied(dir, Mode::new(0o711)),

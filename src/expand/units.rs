@@ -60,6 +60,7 @@ fn directories(own: Option<&Personal>) -> Result<Vec<Directory>> {
         mode: Mode::new(0o755),
         mounted: false,
         implied: true,
+        may_be_absent: false,
     };
     Ok(std::iter::once(path).chain(above).map(implied).collect())
 }

@@ -70,6 +70,14 @@ pub trait Observe {
     fn names(&self, path: &HostPath) -> Result<Vec<String>>;
     /// Says whether a path is a mount point.
     fn mounted(&self, path: &HostPath) -> Result<bool>;
+    /// Says why a directory that must be a mount point cannot be used as one; nothing if something is mounted there.
+    fn not_mounted(&self, path: &HostPath) -> Option<String> {
+        match self.mounted(path) {
+            Ok(true) => None,
+            Ok(false) => Some(format!("{path} must be mounted and is not")),
+            Err(err) => Some(format!("{err:#}")),
+        }
+    }
     /// Lists what is mounted, as far as a path can reach it.
     fn mounts(&self) -> Result<Mounts>;
     /// Makes sure that the mounts answer on the way to a path. Looking at the path asks them anyway; programs that go

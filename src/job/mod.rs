@@ -22,7 +22,7 @@ mod view;
 
 pub use hook::{Hooked, Outcome, environment};
 pub use journal::{Journal, Left};
-pub use night::{Event, Machine, Night};
+pub use night::{Event, Machine, Night, Refused};
 pub use record::{JobRecord, Record, Status, StoreRecord, VERSION, together};
 pub use run::{Went, run};
 pub use script::script;

@@ -17,6 +17,15 @@ pub trait Machine: Host + Act + Work {}
 
 impl<T: Host + Act + Work> Machine for T {}
 
+/// Why a destination must not be stored at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The reason.
+    pub why: String,
+    /// Whether the destination is away, and may be: then it is skipped.
+    pub skips: bool,
+}
+
 /// What a run works with.
 pub struct Night<'a> {
     /// The machine.
@@ -30,7 +39,7 @@ pub struct Night<'a> {
     /// Says how long the run has gone on.
     pub elapsed: &'a (dyn Fn() -> Duration + Sync),
     /// Says why a destination must not be stored at, if so: what is there is looked at first (R33).
-    pub refuses: &'a (dyn Fn(&Name) -> Option<String> + Sync),
+    pub refuses: &'a (dyn Fn(&Name) -> Option<Refused> + Sync),
     /// Takes away the locks of a destination, if all are of this host and of processes that are gone; says whether it did
     /// (R69).
     pub unlocks: &'a (dyn Fn(&Name) -> bool + Sync),

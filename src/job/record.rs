@@ -14,6 +14,8 @@ pub const VERSION: u32 = 1;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
+    /// Nothing was to be stored: each destination was away, and may be.
+    Skipped,
     /// All that was to be stored is stored.
     #[default]
     Success,
@@ -26,9 +28,15 @@ pub enum Status {
 }
 
 impl Status {
+    /// Says whether nothing went wrong.
+    pub const fn is_fine(self) -> bool {
+        matches!(self, Self::Skipped | Self::Success)
+    }
+
     /// Returns the word for it.
     pub const fn word(self) -> &'static str {
         match self {
+            Self::Skipped => "skipped",
             Self::Success => "success",
             Self::Incomplete => "incomplete",
             Self::Failed => "failed",
@@ -118,7 +126,7 @@ pub struct StoreRecord {
 impl JobRecord {
     /// Says whether something of it is missing at a destination: it failed, or a file could not be read.
     pub fn lacks(&self) -> bool {
-        self.destinations.iter().chain(&self.copies).any(|it| it.status != Status::Success)
+        self.destinations.iter().chain(&self.copies).any(|it| !it.status.is_fine())
     }
 }
 
@@ -142,7 +150,7 @@ impl Record {
 pub fn together(all: impl IntoIterator<Item = Status>) -> Status {
     let all: Vec<Status> = all.into_iter().collect();
     let worst = all.iter().max().copied().unwrap_or_default();
-    let stored = all.iter().any(|status| *status <= Status::Incomplete);
+    let stored = all.iter().any(|status| [Status::Success, Status::Incomplete].contains(status));
     if worst == Status::Failed && stored { Status::Incomplete } else { worst }
 }
 
@@ -152,7 +160,7 @@ mod tests {
 
     #[test]
     fn some_that_failed_leave_it_incomplete() {
-        use Status::{Failed, Incomplete, Interrupted, Success};
+        use Status::{Failed, Incomplete, Interrupted, Skipped, Success};
         for (all, expected) in [
             (vec![], Success),
             (vec![Success, Success], Success),
@@ -160,6 +168,10 @@ mod tests {
             (vec![Failed, Failed], Failed),
             (vec![Failed, Incomplete], Incomplete),
             (vec![Success, Interrupted], Interrupted),
+            (vec![Skipped, Skipped], Skipped),
+            (vec![Skipped, Success], Success),
+            (vec![Skipped, Failed], Failed),
+            (vec![Skipped, Incomplete], Incomplete),
         ] {
             assert_eq!(together(all), expected);
         }

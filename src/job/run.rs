@@ -13,7 +13,8 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{
-    Event, JobRecord, JobRun, Night, Outcome, Run, Status, StoreRecord, fill, freeze, store, together,
+    Event, JobRecord, JobRun, Night, Outcome, Refused, Run, Status, StoreRecord, fill, freeze, store,
+    together,
     undo::{Open, Undo, lock},
 };
 use crate::{
@@ -273,7 +274,7 @@ impl Runner<'_> {
     }
 
     /// Stores all that lives, in the view if there is one.
-    fn store_all(&self, refused: &[(Name, String)]) {
+    fn store_all(&self, refused: &[(Name, Refused)]) {
         if let Err(err) = self.build_view() {
             let why = format!("cannot show what is frozen: {err:#}");
             self.live().for_each(|(job, _)| self.fail(job, &why));
@@ -317,7 +318,7 @@ impl Runner<'_> {
             let failed = record.destinations.iter().chain(&record.copies);
             let failed = failed.filter(|it| it.status > Status::Incomplete).map(|it| it.destination.clone());
             let outcome = Outcome { status: record.status.word(), failed: failed.collect() };
-            let well = record.status == Status::Success;
+            let well = record.status.is_fine();
             let hooks = if well { &job.after } else { &job.failed };
             for hook in hooks.iter().chain(&job.finally) {
                 let what = format!("hook {}", hook.name);

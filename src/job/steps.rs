@@ -102,6 +102,8 @@ pub struct Store {
     pub destination: Name,
     /// What stores it.
     pub cmd: Cmd,
+    /// Whether the destination may be away.
+    pub may_be_absent: bool,
 }
 
 /// How long restic may take where the job does not say: a week.
@@ -302,7 +304,11 @@ impl Building<'_> {
         let access = repository.access();
         let cmd = access.backup(&backup);
         let cmd = self.view.map_or(cmd.clone(), |view| view.within(cmd));
-        Some(Store { destination: to.clone(), cmd: gently(cmd, job) })
+        Some(Store {
+            destination: to.clone(),
+            cmd: gently(cmd, job),
+            may_be_absent: repository.may_be_absent,
+        })
     }
 
     fn copy(&self, name: &Name, job: &Job, to: &Name) -> Option<Store> {
@@ -311,7 +317,11 @@ impl Building<'_> {
         let cache = self.facts.cache_of(&job.user);
         let seconds = job.timeout.map_or(LONGEST, Span::seconds);
         let cmd = repository.access().copy(from, self.state.host.as_str(), &tag_of(name), &cache, seconds);
-        Some(Store { destination: to.clone(), cmd: gently(cmd, job) })
+        Some(Store {
+            destination: to.clone(),
+            cmd: gently(cmd, job),
+            may_be_absent: repository.may_be_absent,
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::VecDeque, sync::Mutex, thread, time::Durat
 
 use super::{
     Event, JobRun, Status, Store, StoreRecord,
-    night::{Said, keep},
+    night::{Refused, Said, keep},
     run::Runner,
     undo::lock,
 };
@@ -20,7 +20,7 @@ const WAITS: [u64; 2] = [5, 20];
 const NAMED: usize = 100;
 
 /// Stores at all destinations of a job.
-pub(super) fn all(runner: &Runner<'_>, job: &JobRun, refused: &[(Name, String)]) -> Vec<StoreRecord> {
+pub(super) fn all(runner: &Runner<'_>, job: &JobRun, refused: &[(Name, Refused)]) -> Vec<StoreRecord> {
     let queue = Mutex::new(job.stores.iter());
     let done = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -30,7 +30,7 @@ pub(super) fn all(runner: &Runner<'_>, job: &JobRun, refused: &[(Name, String)])
                     let Some(store) = lock(&queue).next() else { break };
                     let why = refused.iter().find(|(name, _)| *name == store.destination);
                     let record = match why {
-                        Some((_, why)) => failed(store, 0, why),
+                        Some((_, refused)) => left_out(store, refused),
                         None => tried(runner, job, store),
                     };
                     tell(runner, job, &record);
@@ -52,11 +52,21 @@ pub(super) fn copies(runner: &Runner<'_>, job: &JobRun) -> Vec<StoreRecord> {
             lock(going).destinations.iter().any(|it| it.destination == *from && it.status == Status::Success)
         })
     };
+    let skipped = |from: &Name| {
+        let going = runner.going(job);
+        going.is_some_and(|going| {
+            lock(going).destinations.iter().any(|it| it.destination == *from && it.status == Status::Skipped)
+        })
+    };
     let copy = |(from, store): &(Name, Store)| {
         // R33
         let record = match (runner.night.refuses)(&store.destination) {
-            Some(why) => failed(store, 0, &why),
+            Some(refused) => left_out(store, &refused),
             None if good(from) => tried(runner, job, store),
+            None if skipped(from) => {
+                let why = format!("not copied: {from} is away");
+                left_out(store, &Refused { why, skips: true })
+            }
             None => failed(store, 0, &format!("not copied: nothing whole was stored at {from}")),
         };
         tell(runner, job, &record);
@@ -67,9 +77,15 @@ pub(super) fn copies(runner: &Runner<'_>, job: &JobRun) -> Vec<StoreRecord> {
 
 fn tell(runner: &Runner<'_>, job: &JobRun, record: &StoreRecord) {
     if let Some(why) = &record.error {
-        (runner.night.log)(&[&job.name], record.destination.as_str(), &format!("failed: {why}"));
+        let word = if record.status == Status::Skipped { "skipped" } else { "failed" };
+        (runner.night.log)(&[&job.name], record.destination.as_str(), &format!("{word}: {why}"));
     }
     (runner.night.tell)(&Event::Stored { job: &job.name, record });
+}
+
+fn left_out(store: &Store, Refused { why, skips }: &Refused) -> StoreRecord {
+    let status = if *skips { Status::Skipped } else { Status::Failed };
+    StoreRecord { status, ..failed(store, 0, why) }
 }
 
 fn failed(store: &Store, attempts: u32, why: &str) -> StoreRecord {
@@ -94,10 +110,16 @@ fn tried(runner: &Runner<'_>, job: &JobRun, store: &Store) -> StoreRecord {
     }
     let mut attempt = 1;
     loop {
-        let (mut record, passes) = once(runner, job, store, attempt);
+        let (mut record, trouble) = once(runner, job, store, attempt);
         record.seconds = (runner.night.elapsed)().saturating_sub(began).as_secs_f64();
         let wait = usize::try_from(attempt).ok().and_then(|attempt| WAITS.get(attempt - 1));
-        let Some(wait) = wait.filter(|_| passes && !ends(runner, job)) else { return record };
+        let Some(wait) = wait.filter(|_| trouble != Trouble::Stays && !ends(runner, job)) else {
+            // A machine that sleeps cannot be reached. What stopped the job is a failure all the same.
+            if trouble == Trouble::Away && store.may_be_absent && !ends(runner, job) {
+                record.status = Status::Skipped;
+            }
+            return record;
+        };
         if let Some(why) = &record.error {
             let what = format!("{}: {why}; again in {wait} s", store.destination);
             (runner.night.log)(&[&job.name], store.destination.as_str(), &what);
@@ -129,11 +151,22 @@ fn is_broken(runner: &Runner<'_>, job: &JobRun) -> bool {
     job.needs.iter().any(|need| broken.contains(need))
 }
 
-/// Stores once. Says whether what went wrong can pass.
-fn once(runner: &Runner<'_>, job: &JobRun, store: &Store, attempt: u32) -> (StoreRecord, bool) {
+/// How long what went wrong may last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    /// Trying again changes nothing.
+    Stays,
+    /// It can pass.
+    Passes,
+    /// It can pass, and so far nobody answers at the destination.
+    Away,
+}
+
+/// Stores once. Says how long what went wrong may last.
+fn once(runner: &Runner<'_>, job: &JobRun, store: &Store, attempt: u32) -> (StoreRecord, Trouble) {
     let destination = &store.destination;
     if ends(runner, job) {
-        return (failed(store, attempt - 1, &why_ended(runner, job)), false);
+        return (failed(store, attempt - 1, &why_ended(runner, job)), Trouble::Stays);
     }
     (runner.night.tell)(&Event::Storing { job: &job.name, destination, attempt });
     let mut record = failed(store, attempt, "");
@@ -176,27 +209,33 @@ fn once(runner: &Runner<'_>, job: &JobRun, store: &Store, attempt: u32) -> (Stor
     let is_copy = job.copies.iter().any(|(_, copy)| copy.destination == *destination);
     // R60: an exit code and a new snapshot, never text or size.
     record.summary = summary.into_inner().filter(|it| is_snapshot(&it.snapshot_id));
-    let (status, why, passes) = match said {
-        Err(err) => (Status::Failed, Some(format!("{err:#}")), false),
-        Ok(Said { ended, .. }) if ended.stopped => (Status::Failed, Some(why_ended(runner, job)), false),
+    let (status, why, trouble) = match said {
+        Err(err) => (Status::Failed, Some(format!("{err:#}")), Trouble::Stays),
+        Ok(Said { ended, .. }) if ended.stopped => {
+            (Status::Failed, Some(why_ended(runner, job)), Trouble::Stays)
+        }
         Ok(Said { ended, .. }) if ended.timed_out => {
-            (Status::Failed, Some("took too long and was ended".into()), false)
+            (Status::Failed, Some("took too long and was ended".into()), Trouble::Stays)
         }
         Ok(Said { ended, .. }) => match ended.code {
-            Some(0) if is_copy => (Status::Success, None, false),
-            Some(0) if record.summary.is_some() && count == 0 => (Status::Success, None, false),
+            Some(0) if is_copy => (Status::Success, None, Trouble::Stays),
+            Some(0) if record.summary.is_some() && count == 0 => (Status::Success, None, Trouble::Stays),
             // R59
-            Some(0 | 3) if record.summary.is_some() => (Status::Incomplete, Some(unread(count)), false),
-            Some(0) => {
-                (Status::Failed, Some("restic says that all is well, and names no snapshot".into()), false)
+            Some(0 | 3) if record.summary.is_some() => {
+                (Status::Incomplete, Some(unread(count)), Trouble::Stays)
             }
-            None => (Status::Failed, Some("restic was ended by a signal".into()), false),
+            Some(0) => (
+                Status::Failed,
+                Some("restic says that all is well, and names no snapshot".into()),
+                Trouble::Stays,
+            ),
+            None => (Status::Failed, Some("restic was ended by a signal".into()), Trouble::Stays),
             code => why(code, &words.join("\n")),
         },
     };
     record.status = status;
     record.error = why;
-    (record, passes)
+    (record, trouble)
 }
 
 fn unread(count: u64) -> String {
@@ -219,19 +258,23 @@ fn why_ended(runner: &Runner<'_>, job: &JobRun) -> String {
     runner.why_stopped(job)
 }
 
-/// Says in which words restic failed, and whether that can pass.
-fn why(code: Option<i32>, words: &str) -> (Status, Option<String>, bool) {
+/// Says in which words restic failed, and how long that may last.
+fn why(code: Option<i32>, words: &str) -> (Status, Option<String>, Trouble) {
     let output = Output { code, stderr: words.into(), ..Output::default() };
-    let (why, passes) = match restic::found(&output) {
-        Found::WrongPassword => ("wrong password: the password file does not open it".into(), false),
-        Found::Absent => ("there is no repository: rlvm apply makes it".into(), false),
-        Found::Locked => ("locked by something else".into(), true),
-        Found::Damaged(why) => (format!("damaged: {why}"), false),
+    let (why, trouble) = match restic::found(&output) {
+        Found::WrongPassword => ("wrong password: the password file does not open it".into(), Trouble::Stays),
+        Found::Absent => ("there is no repository: rlvm apply makes it".into(), Trouble::Stays),
+        Found::Locked => ("locked by something else".into(), Trouble::Passes),
+        Found::Damaged(why) => (format!("damaged: {why}"), Trouble::Stays),
         Found::Unreachable(why) => {
-            let passes = restic::passes(words);
-            (why, passes)
+            let trouble = match () {
+                () if restic::nobody_answers(words) => Trouble::Away,
+                () if restic::passes(words) => Trouble::Passes,
+                () => Trouble::Stays,
+            };
+            (why, trouble)
         }
-        Found::Ready { .. } => ("restic failed".into(), false),
+        Found::Ready { .. } => ("restic failed".into(), Trouble::Stays),
     };
-    (Status::Failed, Some(why), passes)
+    (Status::Failed, Some(why), trouble)
 }

@@ -16,7 +16,14 @@ use crate::{
 
 fn directory(path: &str, mode: u32) -> Directory {
     let mode = Mode::new(mode);
-    Directory { path: path.parse().unwrap(), owner: Owner::root(), mode, mounted: false, implied: false }
+    Directory {
+        path: path.parse().unwrap(),
+        owner: Owner::root(),
+        mode,
+        mounted: false,
+        implied: false,
+        may_be_absent: false,
+    }
 }
 
 fn there(mode: u32) -> Seen {
@@ -268,6 +275,8 @@ fn a_rename_keeps_what_the_ledger_knows() {
         means: Box::default(),
         like: None,
         after: Vec::new(),
+        mounts: Vec::new(),
+        may_be_absent: false,
     };
     let ready = |id: &str| {
         let state = RepositoryState::Opened(crate::restic::Found::Ready { id: id.into() });

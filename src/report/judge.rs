@@ -187,9 +187,35 @@ impl<'a> Case<'a> {
         self.retained(&own);
     }
 
+    /// Returns how long backups may be missing at a destination that may be away.
+    fn may_be_absent(&self) -> Option<Span> {
+        self.asked.state.destinations.get(self.destination)?.may_be_absent
+    }
+
+    /// Judges how old the newest backup is at a destination that may be away; says whether it is young enough.
+    fn young(&mut self, newest: Option<Timestamp>, limit: Span, line: &mut Line) -> bool {
+        let Some(newest) = newest else {
+            self.say(Verdict::NeverStored, Level::Critical, "nothing was ever stored");
+            return false;
+        };
+        let age = self.asked.now.as_second() - newest.as_second();
+        let over = age - i64::try_from(limit.seconds()).unwrap_or(i64::MAX);
+        let stored = format!("stored {} ago", words::length(age));
+        if over <= 0 {
+            self.say(Verdict::Fresh, Level::Ok, stored);
+            return true;
+        }
+        line.overdue_seconds = Some(over);
+        self.say(Verdict::Overdue, Level::Critical, format!("{stored}, and `may_be_absent` is {limit}"));
+        false
+    }
+
     /// Judges how old the newest snapshot is; says whether it is of the last time that the schedule had.
     fn fresh(&mut self, newest: Option<Timestamp>, failing: bool, line: &mut Line) -> bool {
         let now = self.asked.now;
+        if let Some(limit) = self.may_be_absent().filter(|_| self.job.enabled) {
+            return self.young(newest, limit, line);
+        }
         let Some(times) = self.schedule() else {
             match newest {
                 _ if !self.job.enabled => {}
@@ -298,6 +324,12 @@ impl<'a> Case<'a> {
         }
         // Of one that is away the records know how fresh it was.
         let fresh = self.history.0.iter().rev().find(|went| went.status <= job::Status::Incomplete);
+        if let (Found::Unreachable(_), Some(limit), true) = (found, self.may_be_absent(), self.job.enabled) {
+            let stored = fresh.map(|went| went.started);
+            self.young(stored, limit, line);
+            self.say(Verdict::Unreachable, Level::Ok, words::trouble(found));
+            return;
+        }
         let missed = |stored: Timestamp| self.schedule().and_then(|times| times.after(stored));
         let due = |missed: Timestamp| self.asked.now.as_second() - missed.as_second() > self.grace();
         let lacks = fresh.is_none_or(|went| missed(went.started).is_some_and(due)) || fails;

@@ -69,6 +69,9 @@ pub struct Directory {
     /// Whether it is only needed by something else: made if there is none, and else whatever it is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub implied: bool,
+    /// Whether nothing but destinations with `may_be_absent` lies on it, so that it may be missing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_be_absent: bool,
 }
 
 /// What was seen of a directory.
@@ -204,6 +207,10 @@ impl Kind for Directory {
                 "deferred: whether it is mounted is asked of the running host, and nothing is made below it";
             return vec![Finding::new(Severity::Notice, address, why)];
         }
+        if self.may_be_absent {
+            let message = format!("{path} is not mounted; what lies on it is left as it is");
+            return vec![Finding::new(Severity::Notice, address, message)];
+        }
         // R21
         let finding = Finding::new(Severity::Error, address, format!("{path} must be mounted and is not"));
         vec![finding.remedy(format!("`mount {path}`, then plan again; nothing is made on the disk below it"))]
@@ -272,7 +279,14 @@ mod tests {
 
     fn declared() -> Directory {
         let path = "/srv/a".parse().unwrap();
-        Directory { path, owner: Owner::root(), mode: Mode::new(0o700), mounted: false, implied: false }
+        Directory {
+            path,
+            owner: Owner::root(),
+            mode: Mode::new(0o700),
+            mounted: false,
+            implied: false,
+            may_be_absent: false,
+        }
     }
 
     fn seen(there: There) -> DirectorySeen {
@@ -339,6 +353,8 @@ mod tests {
         let missing = DirectorySeen { mounted: Some(false), ..seen(There::Absent) };
         case(&it, &missing, "same"); // R21
         assert_eq!(it.checks(&missing, None)[0].severity, Severity::Error);
+        let disk = Directory { may_be_absent: true, ..it.clone() };
+        assert!(disk.checks(&missing, None)[0].severity == Severity::Notice && disk.blocks(&missing));
         let tree = DirectorySeen { tree: true, ..missing };
         assert_eq!(it.checks(&tree, None)[0].severity, Severity::Notice);
         let mounted = DirectorySeen { mounted: Some(true), ..directory("root", "root", 0o755) };

@@ -44,6 +44,12 @@ pub struct Repository {
     /// What must be in place before, beside directories and secrets: the SSH configuration, the pinned restic.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Address>,
+    /// The directories at or above a local one that must be mount points.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<HostPath>,
+    /// Whether it may be away for a while.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_be_absent: bool,
 }
 
 /// Where a repository is.
@@ -184,7 +190,9 @@ impl Kind for Repository {
             _ => return Vec::new(),
         };
         let address = Address::new(Self::NAME, self.name.as_str());
-        vec![Finding::new(Severity::Error, address, message).remedy(remedy)]
+        let severity =
+            if self.may_be_absent && seen.denied.is_none() { Severity::Warning } else { Severity::Error };
+        vec![Finding::new(severity, address, message).remedy(remedy)]
     }
 
     fn removal(&self, _: &RepositorySeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
@@ -234,6 +242,9 @@ impl Repository {
     ///
     /// If the host cannot be looked at.
     pub fn unfit(&self, host: &dyn Observe) -> Result<Option<String>> {
+        if let Some(why) = self.not_mounted(host) {
+            return Ok(Some(why));
+        }
         if let Some(engine) = look::engine_missing(host, &self.means)? {
             return Ok(Some(engine));
         }
@@ -251,6 +262,11 @@ impl Repository {
             return Ok(Some(format!("its password file {} is not there", self.password.0)));
         }
         self.unready(host)
+    }
+
+    /// Says that the disk of a local repository is not mounted, if so.
+    pub fn not_mounted(&self, host: &dyn Observe) -> Option<String> {
+        self.mounts.iter().find_map(|at| host.not_mounted(at))
     }
 
     /// Names the place for a sentence.
@@ -294,6 +310,8 @@ mod tests {
             means: Box::default(),
             like: None,
             after: Vec::new(),
+            mounts: Vec::new(),
+            may_be_absent: false,
         }
     }
 

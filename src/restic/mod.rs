@@ -139,6 +139,21 @@ fn is_absence(line: &str) -> bool {
 const ABSENT: &[&str] =
     &["Lstat: file does not exist", "<config/> does not exist", "Stat: The specified key does not exist."];
 
+/// Says whether a complaint means that nobody answers at all: the machine is away, or the network is.
+pub fn nobody_answers(complaint: &str) -> bool {
+    const AWAY: [&str; 8] = [
+        "Connection refused",
+        "Connection timed out",
+        "No route to host",
+        "Temporary failure in name resolution",
+        "connection refused",
+        "i/o timeout",
+        "network is unreachable",
+        "no such host",
+    ];
+    AWAY.iter().any(|words| complaint.contains(words))
+}
+
 /// Says whether what restic complains of may pass by itself: the network, mostly.
 pub fn passes(complaint: &str) -> bool {
     const PASSING: [&str; 16] = [

@@ -76,7 +76,7 @@ impl Ground {
     /// disk below, and storing it would rotate the real backups out.
     fn lose_unmounted(&mut self, host: &dyn Observe, sources: &[&Source], declared: &[HostPath]) {
         for at in declared {
-            let Some(why) = not_mounted(host, at) else { continue };
+            let Some(why) = host.not_mounted(at) else { continue };
             let below = |path: &&HostPath| {
                 path.is_within(at) || self.places.get(*path).is_some_and(|place| place.is_within(at))
             };
@@ -110,15 +110,6 @@ impl Ground {
         let (_, why) =
             self.lost.iter().find(|(at, _)| *at != path && at.is_within(place) && !left_out(at))?;
         Some(Unfit::new(why, LOST))
-    }
-}
-
-/// Says why a directory that must be a mount point cannot be used as one.
-pub fn not_mounted(host: &dyn Observe, at: &HostPath) -> Option<String> {
-    match host.mounted(at) {
-        Ok(true) => None,
-        Ok(false) => Some(format!("{at} must be mounted and is not")),
-        Err(err) => Some(format!("{err:#}")),
     }
 }
 

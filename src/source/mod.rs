@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::HostPath;
 
 pub use btrfs::Btrfs;
-pub use ground::{Fills, Frozen, Ground, Instead, LogicalVolume, Subvolume, Unfit, not_mounted};
+pub use ground::{Fills, Frozen, Ground, Instead, LogicalVolume, Subvolume, Unfit};
 pub use lvm::{Lvm, TAG, room, tag_of, volumes};
 pub use mysql::Mysql;
 pub use path::Path;

@@ -103,3 +103,51 @@ fn a_dead_mount_is_an_error_on_what_lies_on_it() {
     assert!(!lab.managed().contains(&"directory:/mnt/usb".to_owned()));
     lab.plan_is_empty();
 }
+
+#[test]
+fn two_disks_in_rotation_are_declared_applied_and_used() {
+    let lab = Lab::new();
+    lab.ok(&["mkdir", "-p", "/srv/www", "/mnt/a", "/mnt/b", "/disks/a", "/disks/b"]);
+    lab.file("/srv/www/f", "x\n");
+    let disk = |name: &str| {
+        format!(
+            "  {name}: {{ local: {{ path: /mnt/{name}/r }}, password_file: /etc/rlvm/{name}, generate_password: true, \
+             may_be_absent: 30d }}\n"
+        )
+    };
+    lab.state(&format!(
+        "directories:\n  /mnt/a: {{ mounted: true, adopt: true, mode: \"0755\" }}\n  /mnt/b: {{ mounted: true, adopt: true, \
+         mode: \"0755\" }}\n\
+         destinations:\n{}{}jobs:\n  j: {{ sources: [{{ path: /srv/www }}], to: [a, b], schedule: \"@daily\" }}\n",
+        disk("a"),
+        disk("b")
+    ));
+    for (there, away) in [("a", "b"), ("b", "a"), ("a", "b")] {
+        lab.ok(&["mount", "--bind", &format!("/disks/{there}"), &format!("/mnt/{there}")]);
+        lab.apply();
+        let ran = lab.expect(0, &["run", "j"]);
+        assert!(says(&ran, &format!("stored at {there}")), "{ran:?}");
+        assert!(says(&ran, &format!("skipped {away}: /mnt/{away} must be mounted and is not")), "{ran:?}");
+        assert!(says(&ran, "Backup complete: 1 job") && says(&ran, "1 destination skipped"), "{ran:?}");
+        lab.expect(0, &["plan"]);
+        lab.ok(&["umount", &format!("/mnt/{there}")]);
+        assert_eq!(lab.ok(&["sh", "-c", "ls -A /mnt/a /mnt/b | grep -v :"]).trim(), "");
+    }
+    // Both are away: nothing is stored, nothing failed, and the last backups are young enough.
+    let ran = lab.expect(0, &["run", "j"]);
+    assert!(says(&ran, "Nothing stored"), "{ran:?}");
+    lab.expect(0, &["status"]);
+    lab.plan_is_empty();
+}
+
+#[test]
+fn what_may_be_absent_needs_a_declared_mount() {
+    let lab = Lab::new();
+    lab.state(
+        "destinations:\n  a: { local: { path: /mnt/a/r }, password_file: /etc/rlvm/a, generate_password: true, \
+         may_be_absent: 30d }\n",
+    );
+    let ran = lab.expect(1, &["apply", "--yes"]);
+    assert!(says(&ran, "`may_be_absent` needs a directory with `mounted: true`"), "{ran:?}");
+    assert!(!lab.at("/mnt/a").exists());
+}

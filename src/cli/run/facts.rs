@@ -9,11 +9,11 @@ use crate::{
     effect::Owner,
     expand::expand,
     host::{Host as _, Real, Store, host_name},
-    job::Facts,
+    job::{Facts, Refused},
     ledger::Ledger,
     model::{Address, HostPath, Name},
     resource::{Kind as _, Location, Look, Looks, Repository, Resource, Seen, Severity},
-    source::{Ground, not_mounted},
+    source::Ground,
     state::{Job, State},
 };
 
@@ -21,8 +21,6 @@ use crate::{
 pub(in crate::cli) struct Known {
     /// What its steps are made from.
     pub(in crate::cli) facts: Facts,
-    /// The directories that must be mount points, as the state says.
-    mounts: Vec<HostPath>,
     ledger: Option<Ledger>,
 }
 
@@ -86,7 +84,7 @@ impl Known {
         let own = scope.personal().map(Owner::of);
         let nests = looker.kernel() >= (6, 8);
         let facts = Facts { ground, repositories, places, stops, user_facts, cache, runs, own, nests };
-        Ok(Self { facts, mounts, ledger })
+        Ok(Self { facts, ledger })
     }
 
     /// Takes away the locks of a destination, if all are of this host and of processes that are gone (R69).
@@ -96,7 +94,8 @@ impl Known {
 
     /// Says why a destination must not be stored at: it is not there, or is another one than it was (R33). One that was
     /// verified and has not moved is not opened again.
-    pub(super) fn refuses(&self, host: &Real, name: &Name) -> Option<String> {
+    pub(super) fn refuses(&self, host: &Real, name: &Name) -> Option<Refused> {
+        let fails = |why: String| Some(Refused { why, skips: false });
         let repository = self.facts.repositories.get(name)?;
         let address = Address::new(Repository::NAME, name.as_str());
         let entry = self.ledger.as_ref().and_then(|ledger| ledger.entries.get(&address));
@@ -105,25 +104,23 @@ impl Known {
             _ => None,
         });
         let looker = host.looker();
-        let missing = |at: &&HostPath| repository.path().is_some_and(|path| path.is_within(at));
-        if let Some(why) = self.mounts.iter().filter(missing).find_map(|at| not_mounted(looker.as_ref(), at))
-        {
-            return Some(why);
+        if let Some(why) = repository.not_mounted(looker.as_ref()) {
+            return Some(Refused { why, skips: repository.may_be_absent });
         }
         let look = Look { host: looker.as_ref(), last, leaving: false, looks: Looks::default() };
         let seen = match repository.observe(&look) {
             Ok(seen) => seen,
-            Err(err) => return Some(format!("{err:#}")),
+            Err(err) => return fails(format!("{err:#}")),
         };
         if !repository.exists(&seen) {
-            return Some("there is no repository: rlvm apply makes it".into());
+            return fails("there is no repository: rlvm apply makes it".into());
         }
         let mut findings = repository.checks(&seen, last);
         // What cannot be reached now may be in a moment: storing tries again, and says why not.
         if repository.path().is_some() {
             findings.extend(repository.reach(&seen));
         }
-        findings.into_iter().find(|it| it.severity == Severity::Error).map(|it| it.message)
+        findings.into_iter().find(|it| it.severity == Severity::Error).and_then(|it| fails(it.message))
     }
 }
 

@@ -106,13 +106,13 @@ impl Teller {
                 self.object(value);
             }
             How::Quiet => {
-                if record.status != Status::Success {
+                if !record.status.is_fine() {
                     self.printer.note(&last(record));
                 }
             }
             How::Lines | How::Bars => {
                 let line = last(record);
-                if record.status == Status::Success {
+                if record.status.is_fine() {
                     self.printer.print(&line)?;
                 } else {
                     self.printer.note(&line);
@@ -164,6 +164,7 @@ impl Teller {
                 }
                 self.problem(Paint::Changed, "incomplete", &line);
             }
+            (Some(why), Status::Skipped) => self.line(&format!("{job}: skipped {destination}: {why}")),
             (Some(why), _) => {
                 self.problem(Paint::Removed, "error", &format!("{job}: not stored at {destination}: {why}"));
             }
@@ -215,9 +216,15 @@ fn object(event: &Event<'_>) -> Value {
 /// The last line: loud if anything failed.
 fn last(record: &Record) -> String {
     let took = seconds(record.seconds);
-    let bad: Vec<&JobRecord> = record.jobs.iter().filter(|job| job.status != Status::Success).collect();
+    let bad: Vec<&JobRecord> = record.jobs.iter().filter(|job| !job.status.is_fine()).collect();
     if bad.is_empty() {
-        return format!("Backup complete: {} in {took}.\n", count(record.jobs.len(), "job"));
+        let all = record.jobs.iter().flat_map(|job| job.destinations.iter().chain(&job.copies));
+        let away = match all.filter(|it| it.status == Status::Skipped).count() {
+            0 => String::new(),
+            away => format!("; {} skipped", count(away, "destination")),
+        };
+        let word = if record.status == Status::Skipped { "Nothing stored" } else { "Backup complete" };
+        return format!("{word}: {} in {took}{away}.\n", count(record.jobs.len(), "job"));
     }
     let names: Vec<String> = bad.iter().map(|job| format!("{} {}", job.job, job.status.word())).collect();
     format!(

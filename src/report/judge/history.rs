@@ -82,6 +82,9 @@ fn went<'a>(run: &'a Record, jobs: &[Name], destinations: &[Name]) -> Option<Wen
     let job = run.jobs.iter().find(|job| jobs.contains(&job.job))?;
     let stored = job.destinations.iter().chain(&job.copies);
     if let Some(there) = stored.clone().find(|it| destinations.contains(&it.destination)) {
+        if there.status == Status::Skipped {
+            return None;
+        }
         return Some(Went {
             started,
             ended,

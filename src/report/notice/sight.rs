@@ -125,6 +125,10 @@ fn of_job(record: &Record, job: &JobRecord, earlier: &[Record], fresh: bool) -> 
     };
     let mut all = vec![whole];
     for store in job.destinations.iter().chain(&job.copies) {
+        if store.status == job::Status::Skipped {
+            // How long that may go on is judged with the status.
+            continue;
+        }
         let is_well = store.status == job::Status::Success;
         let why = || store.error.clone().unwrap_or_else(|| store.status.word().to_owned());
         all.push(sight(Kind::Run, Some(&store.destination), (!is_well).then(why)));
@@ -138,7 +142,7 @@ fn of_job(record: &Record, job: &JobRecord, earlier: &[Record], fresh: bool) -> 
 /// Says what was wrong with a job beside its destinations.
 fn of_whole(record: &Record, job: &JobRecord) -> Option<String> {
     let mut all = job.errors.clone();
-    if all.is_empty() && job.status != job::Status::Success && !job.lacks() {
+    if all.is_empty() && !job.status.is_fine() && !job.lacks() {
         all.push(job.status.word().to_owned());
     }
     if !record.left.is_empty() {
@@ -148,8 +152,8 @@ fn of_whole(record: &Record, job: &JobRecord) -> Option<String> {
 }
 
 fn success(job: &JobRecord) -> Option<String> {
-    let names: Vec<&str> =
-        job.destinations.iter().chain(&job.copies).map(|it| it.destination.as_str()).collect();
+    let all = job.destinations.iter().chain(&job.copies).filter(|it| it.status == job::Status::Success);
+    let names: Vec<&str> = all.map(|it| it.destination.as_str()).collect();
     (job.status == job::Status::Success).then(|| format!("stored at {}", names.join(", ")))
 }
 
@@ -161,7 +165,8 @@ fn since(earlier: &[Record], job: &Name, destination: Option<&Name>) -> Option<S
             None => Some(of_whole(record, of).is_some()),
             Some(name) => {
                 let mut stores = of.destinations.iter().chain(&of.copies);
-                Some(stores.find(|it| it.destination == *name)?.status != job::Status::Success)
+                let status = stores.find(|it| it.destination == *name)?.status;
+                (status != job::Status::Skipped).then_some(status != job::Status::Success)
             }
         }
     };
