@@ -287,7 +287,7 @@ impl Building<'_> {
         let own =
             matches!(&repository.location, Location::Local(_)).then(|| self.facts.places.get(to)).flatten();
         let mut exclude: Vec<String> = job.exclude.iter().map(|it| it.as_str().to_owned()).collect();
-        exclude.extend(left_out(&paths, one_file_system, &self.facts.ground.mounts));
+        exclude.extend(left_out(&paths, &self.facts.ground.mounts));
         // R68, and what changes while it is read.
         let within = |place: &&HostPath| paths.iter().any(|path| place.is_within(path));
         exclude.extend(own.into_iter().chain([&self.facts.cache]).filter(within).map(pattern));
@@ -358,12 +358,13 @@ fn paths(job: &Job, ground: &Ground) -> (Vec<HostPath>, bool) {
     (paths, frozen || job.one_file_system)
 }
 
-/// Lists patterns of what must not be stored whatever a job says: what the kernel makes up (R53).
-fn left_out(paths: &[HostPath], one_file_system: bool, mounts: &Mounts) -> Vec<String> {
-    if one_file_system {
-        return Vec::new();
-    }
-    let below = paths.iter().flat_map(|path| mounts.below(path)).filter(|mount| mount.is_pseudo());
+/// Lists patterns of what must not be stored whatever a job says: what the kernel makes up (R53). Even with
+/// `--one-file-system` restic lists the files there, and one that vanishes meanwhile makes the backup incomplete
+/// (seen with 0.18 and /run). A source that lies there is stored.
+fn left_out(paths: &[HostPath], mounts: &Mounts) -> Vec<String> {
+    let is_asked_for = |at: &HostPath| paths.iter().any(|path| path.is_within(at));
+    let below = paths.iter().flat_map(|path| mounts.below(path));
+    let below = below.filter(|mount| mount.is_pseudo() && !is_asked_for(&mount.at));
     let mut at: Vec<&HostPath> = below.map(|mount| &mount.at).collect();
     at.sort();
     at.dedup();
@@ -381,4 +382,30 @@ fn pattern(path: &HostPath) -> String {
         text.push(letter);
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pseudo_mounts_are_excluded_unless_a_source_lies_there() {
+        let mounts = Mounts::table(&[
+            ("/", "ext4"),
+            ("/proc", "proc"),
+            ("/run", "tmpfs"),
+            ("/data", "tmpfs"),
+            ("/home", "ext4"),
+        ]);
+        for (sources, expected) in [
+            (&["/"][..], &["/data/*", "/proc/*", "/run/*"][..]),
+            (&["/", "/data"], &["/proc/*", "/run/*"]),
+            (&["/", "/data/d", "/home"], &["/proc/*", "/run/*"]),
+            (&["/home"], &[]),
+            (&["/data"], &[]),
+        ] {
+            let paths: Vec<HostPath> = sources.iter().map(|path| path.parse().unwrap()).collect();
+            assert_eq!(left_out(&paths, &mounts), expected, "{sources:?}");
+        }
+    }
 }

@@ -17,6 +17,7 @@ use std::{
     io::Read,
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::Path,
+    process::Command,
 };
 
 use aes::{Aes128, Aes256};
@@ -34,7 +35,7 @@ use crate::{
 const CHEAP: [u64; 3] = [2, 1, 1];
 
 /// The password that is written where a password file is missing.
-const PASSWORD: &str = "hunter22hunter22hunter22hunter22";
+pub(crate) const PASSWORD: &str = "hunter22hunter22hunter22hunter22";
 
 /// A symmetric key as restic uses it: AES-256 in counter mode, authenticated by Poly1305-AES.
 struct Key {
@@ -137,6 +138,15 @@ fn random<const LENGTH: usize>() -> [u8; LENGTH] {
     let mut bytes = [0; LENGTH];
     fs::File::open("/dev/urandom").unwrap().read_exact(&mut bytes).unwrap();
     bytes
+}
+
+/// Packs an empty repository that [`PASSWORD`] opens, for tar(1).
+pub(crate) fn packed() -> Vec<u8> {
+    let scratch = Scratch::bare();
+    scratch.repository_of("/r", PASSWORD, 0);
+    let tar = Command::new("tar").args(["-c", "."]).current_dir(scratch.at("/r")).output().unwrap();
+    assert!(tar.status.success(), "{tar:?}");
+    tar.stdout
 }
 
 impl Scratch {

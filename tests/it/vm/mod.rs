@@ -35,6 +35,7 @@ pub(crate) use disks::Disks;
 use qemu::Qemu;
 
 use crate::{
+    repository::{PASSWORD, packed},
     support::{RLVM, Ran},
     turn::{self, Turn},
 };
@@ -151,6 +152,18 @@ impl Vm {
     pub(crate) fn plan_is_empty(&self) {
         let ran = self.expect(0, &["plan", "--detailed-exitcode"]);
         assert!(ran.stdout.contains("No changes. The host matches the state."), "{}", ran.stdout);
+    }
+
+    /// Puts an empty repository on the machine that opens quickly, and its password file. It belongs to whom its directory's
+    /// parent belongs to. Emulated, each open of one that restic has made takes several seconds.
+    #[track_caller]
+    pub(crate) fn repository(&self, path: &str, password_file: &str) {
+        self.put(password_file, format!("{PASSWORD}\n").as_bytes(), 0o600);
+        let path = quoted(path);
+        let script =
+            format!("install -d -m 700 {path} && tar -x -C {path} && chown -R --reference={path}/.. {path}");
+        let ran = self.run_with(&script, &packed());
+        assert_eq!(ran.code, Some(0), "{path}: {}", ran.stderr);
     }
 
     fn give_rlvm(&self) {

@@ -30,6 +30,15 @@ const SOURCES: &str = "[{ lvm: { volume: vg0/srv } }, { lvm: { volume: vg0/home 
 #[track_caller]
 fn machine(state: &str) -> (Vm, Before) {
     let vm = Vm::lvm();
+    // rlvm makes repositories in `vm::first_boot` and `vm::services`.
+    for line in state.lines() {
+        let Some((_, password_file)) = line.split_once("password_file: ") else { continue };
+        let word = |text: &str| text.split([',', ' ', '}']).next().unwrap().to_owned();
+        let path = word(line.split_once("path: ").unwrap().1);
+        // The home of the account that `sftp` reaches.
+        let path = if line.contains("sftp:") { format!("/vault/store/{path}") } else { path };
+        vm.repository(&path, &word(password_file));
+    }
     applied(vm, state)
 }
 
