@@ -109,7 +109,11 @@ if [ "$mode" = all ]; then
     # `hosts/<host name>.yaml` in a verb's help is no HTML.
     RUSTDOCFLAGS="-D warnings -A rustdoc::invalid-html-tags" \
         cargo doc --no-deps --document-private-items --locked --quiet
-    if command -v cargo-deny >/dev/null; then run cargo deny --offline check bans licenses sources; fi
+    if command -v cargo-deny >/dev/null; then
+        # It reads the manifests of all platforms.
+        cargo fetch --locked --quiet
+        run cargo deny --offline check bans licenses sources
+    fi
     run ./examples/quickstart/run.sh
 fi
 
