@@ -15,9 +15,10 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use crate::{
+    effect::Op,
     host::{Act, Host, Observe},
     ledger::{Entry, Origin, Writer},
-    model::Address,
+    model::{Address, HostPath},
     plan::{Action, Change, Plan},
     resource::{Cost, Diff, Finding, Looks, NotSeen, Seen, Severity},
 };
@@ -99,8 +100,8 @@ const BATCH: usize = 64;
 /// If the ledger cannot be written: then nothing more is done.
 pub fn apply(plan: &Plan, ledger: &mut Writer<'_>, world: &mut World<'_>) -> Result<Outcome> {
     intend(plan, ledger)?;
-    let (outcome, told) = (Outcome::default(), plan.findings.as_slice());
-    let mut run = Run { ledger, told, outcome, bad: BTreeSet::new(), unsynced: 0 };
+    let outcome = Outcome::default();
+    let mut run = Run { ledger, plan, outcome, bad: BTreeSet::new(), unsynced: 0 };
     let mut left: VecDeque<&Change> = plan.changes.iter().collect();
     while !left.is_empty() {
         if (world.stop)() {
@@ -157,8 +158,7 @@ fn next_batch<'a>(left: &mut VecDeque<&'a Change>) -> Vec<&'a Change> {
 
 struct Run<'a, 'b> {
     ledger: &'a mut Writer<'b>,
-    /// What the plan has said already.
-    told: &'a [Finding],
+    plan: &'a Plan,
     outcome: Outcome,
     /// What failed or was skipped.
     bad: BTreeSet<Address>,
@@ -182,11 +182,11 @@ impl Run<'_, '_> {
         }
         if let [change] = ready[..] {
             begin(change, world);
-            let result = carry_out(change, self.told, world.act, world.host.looker().as_ref());
+            let result = carry_out(change, self.plan, world.act, world.host.looker().as_ref());
             return self.end(change, result, world);
         }
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let (host, act, stop, findings) = (world.host, world.act, world.stop, self.told);
+        let (host, act, stop, plan) = (world.host, world.act, world.stop, self.plan);
         let queue = Mutex::new(ready.into_iter());
         let (send, receive) = mpsc::channel();
         thread::scope(|scope| {
@@ -197,7 +197,7 @@ impl Run<'_, '_> {
                     // Asked first: what is taken out of the queue is done.
                     while let Some(change) = if stop() { None } else { next() } {
                         let told = send.send((change, None)).is_ok();
-                        let result = carry_out(change, findings, act, host.looker().as_ref());
+                        let result = carry_out(change, plan, act, host.looker().as_ref());
                         // Nobody listens any more if the ledger could not be written.
                         if !told || send.send((change, Some(result))).is_err() {
                             break;
@@ -312,9 +312,10 @@ struct Done {
 }
 
 /// Carries out one change, and looks at what has to be known again.
-fn carry_out(change: &Change, told: &[Finding], act: &dyn Act, host: &dyn Observe) -> Result<Done> {
+fn carry_out(change: &Change, plan: &Plan, act: &dyn Act, host: &dyn Observe) -> Result<Done> {
+    ask_mounts(change, plan, host)?;
     if change.unseen
-        && let Some(seen) = find(change, told, host)?
+        && let Some(seen) = find(change, &plan.findings, host)?
     {
         return Ok(Done { seen: Some(seen), found: true });
     }
@@ -337,6 +338,26 @@ fn carry_out(change: &Change, told: &[Finding], act: &dyn Act, host: &dyn Observ
         Diff::Refuse(why) => bail!("it was done, and yet it is not as declared: {why}"),
         Diff::Create(_) | Diff::Update(_) => bail!("it was done, and yet it is not as declared"),
     }
+}
+
+/// Makes sure that the declared mounts are still there on which a change works, as its paths are written and as the links
+/// of root's lead. Else it would be done on the disk below.
+fn ask_mounts(change: &Change, plan: &Plan, host: &dyn Observe) -> Result<()> {
+    if plan.mounts.is_empty() {
+        return Ok(());
+    }
+    let own = change.entry.as_ref().and_then(|entry| entry.resource.path());
+    for path in change.ops.iter().filter_map(Op::path).chain(own) {
+        let real = host.leads(path);
+        let leads_below =
+            |at: &HostPath| path.is_within(at) || real.as_ref().is_some_and(|it| it.is_within(at));
+        for at in plan.mounts.iter().filter(|at| *at != path && leads_below(at)) {
+            if let Some(why) = host.not_mounted(at) {
+                bail!("{path} leads below a declared mount: {why}");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Writes a finding as the reason of a failure.

@@ -170,6 +170,7 @@ impl RunVerb {
                 signal: &|| interrupted().is_some(),
                 elapsed: &|| since.elapsed(),
                 refuses: &|destination| known.refuses(host, destination),
+                away: &|job, destination| known.away(host, job, destination),
                 unlocks: &|destination| known.unlocks(host, destination),
                 tell: &|event| teller.tell(event),
                 log: &log,

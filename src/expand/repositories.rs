@@ -150,7 +150,7 @@ fn repository(
         means: Box::new(ground.means(user, of)),
         like: like.map(Box::new),
         after,
-        mounts: mounts_above(state, of),
+        mounts: local_mounts(state, of).into(),
         may_be_absent: of.may_be_absent.is_some(),
     };
     expanded.add(Declared {
@@ -160,6 +160,13 @@ fn repository(
         was: of.was.iter().map(|was| Address::new("repository", was.as_str())).collect(),
         ..Declared::plain(resource)
     });
+}
+
+/// Lists the directories that must be mount points, for a local destination.
+fn local_mounts(state: &State, of: &Destination) -> Vec<HostPath> {
+    let mounts =
+        state.directories.iter().filter(|(_, spec)| spec.mounted && matches!(of.kind, Kind::Local(_)));
+    mounts.map(|(at, _)| at.clone()).collect()
 }
 
 /// Lists the directories at or above a local destination that must be mount points.
@@ -183,7 +190,11 @@ pub(super) fn mark_absent(state: &State, expanded: &mut Expanded) {
     for at in state.directories.iter().filter(|(_, spec)| spec.mounted).map(|(at, _)| at) {
         let on_it = state.destinations.values().filter(|of| mounts_above(state, of).contains(at));
         let stored = state.jobs.values().flat_map(|job| &job.sources).flat_map(|source| source.paths());
+        // Whatever else is declared there must not be left out without an error.
+        let others = state.directories.keys().filter(|path| *path != at && path.is_within(at));
+        let clients = state.ssh.users.values().filter(|user| user.directory.is_within(at));
         let may_be = on_it.clone().next().is_some()
+            && others.count() + clients.count() == 0
             && on_it.clone().all(|of| of.may_be_absent.is_some())
             && !stored.into_iter().any(|path| path.is_within(at));
         let address = Address::new("directory", at.as_str());

@@ -86,6 +86,8 @@ pub trait Observe {
     /// Says where a path really lies: the links on its way followed, not one that it is itself. Nothing if nothing is
     /// there. For what is only read: nobody is kept from leading it elsewhere.
     fn lies(&self, path: &HostPath) -> Result<Option<HostPath>>;
+    /// Says where a path leads, all links followed, whether or not anything is there. Nothing if that cannot be told.
+    fn leads(&self, path: &HostPath) -> Option<HostPath>;
     /// Says whether a user's number is that of an account that the host calls so.
     fn is_user(&self, user: &UserName, called: &str) -> Result<bool>;
     /// Says whether a group's number is that of a group that the host calls so.

@@ -40,6 +40,9 @@ pub struct Night<'a> {
     pub elapsed: &'a (dyn Fn() -> Duration + Sync),
     /// Says why a destination must not be stored at, if so: what is there is looked at first (R33).
     pub refuses: &'a (dyn Fn(&Name) -> Option<Refused> + Sync),
+    /// Says why a job, or a copy of what was stored, must not be stored at a destination now, if so: a disk of its sources
+    /// or of the destination has gone meanwhile.
+    pub away: &'a (dyn Fn(Option<&Name>, &Name) -> Option<Refused> + Sync),
     /// Takes away the locks of a destination, if all are of this host and of processes that are gone; says whether it did
     /// (R69).
     pub unlocks: &'a (dyn Fn(&Name) -> bool + Sync),

@@ -110,6 +110,11 @@ fn tried(runner: &Runner<'_>, job: &JobRun, store: &Store) -> StoreRecord {
     }
     let mut attempt = 1;
     loop {
+        let is_copy = job.copies.iter().any(|(_, copy)| copy.destination == store.destination);
+        let of = (!is_copy).then_some(&job.name);
+        if let Some(refused) = (runner.night.away)(of, &store.destination) {
+            return StoreRecord { attempts: attempt - 1, ..left_out(store, &refused) };
+        }
         let (mut record, trouble) = once(runner, job, store, attempt);
         record.seconds = (runner.night.elapsed)().saturating_sub(began).as_secs_f64();
         let wait = usize::try_from(attempt).ok().and_then(|attempt| WAITS.get(attempt - 1));

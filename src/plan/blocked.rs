@@ -2,8 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Change, Plan, decide::NeedsOnce, survey::Survey};
-use crate::resource::{Finding, Seen, Severity};
+use super::{
+    Change, Plan,
+    decide::NeedsOnce,
+    survey::{Item, Survey},
+};
+use crate::resource::{Finding, Resource, Seen, Severity};
 
 /// What a plan leaves alone, by index.
 #[derive(Default)]
@@ -26,21 +30,28 @@ pub(super) fn blocked(survey: &Survey<'_>, seen: &[Seen], needs: &NeedsOnce<'_>,
     for index in needs.in_order() {
         let (item, seen, needs) = (survey.items[index], &seen[index], &needs.get()[index]);
         let is_unknown = matches!(seen, Seen::Unknown(_));
-        let is_left = blocks(index) && !is_unknown || needs.iter().any(|need| blocked.left.contains(need));
-        if item.declared.is_none() && is_left {
+        let below = |set: &HashSet<usize>| needs.iter().copied().find(|need| set.contains(need));
+        let is_left = blocks(index) && !is_unknown || below(&blocked.left).is_some();
+        if item.declared.is_none() && is_left && !waits_for_nothing(item) {
             blocked.left.insert(index);
             continue;
         }
-        let by = needs.iter().find(|need| blocked.held.contains(need));
+        let by = below(&blocked.held).filter(|_| !waits_for_nothing(item));
         match (seen, by) {
             (Seen::Unknown(why), _) => plan.findings.push(Finding::unseen(item.address, why)),
             _ if blocks(index) => plan.findings.extend(item.resource().checks(seen, None)),
-            (_, Some(by)) => plan.findings.push(skipped(survey, index, *by)),
+            (_, Some(by)) => plan.findings.push(skipped(survey, index, by)),
             (_, None) => continue,
         }
         blocked.held.insert(index);
     }
     blocked
+}
+
+/// Says whether a resource is changed even if something that it needs has an error: whoever is shut out by the change must
+/// not stay in meanwhile. What was never applied lets nobody in yet.
+fn waits_for_nothing(item: Item<'_>) -> bool {
+    item.entry.is_some() && item.resource().lets_in()
 }
 
 /// Says that a resource waits for another one that has an error.
@@ -59,7 +70,7 @@ pub(super) fn hold_back(
     changes: &mut BTreeMap<usize, Change>,
     plan: &mut Plan,
 ) {
-    if bad.is_empty() {
+    if bad.is_empty() && blocked.held.is_empty() {
         return;
     }
     // A repository that is gone has its directory back when somebody brings it back.
@@ -73,10 +84,23 @@ pub(super) fn hold_back(
             continue;
         }
         let by = needs.get()[index].iter().find(|need| blocked.held.contains(need));
+        let by = by.filter(|_| !waits_for_nothing(survey.items[index]));
         if is_bad(index) || by.is_some() {
             let held = changes.remove(&index).is_some();
             blocked.held.insert(index);
             plan.findings.extend(by.filter(|_| held).map(|by| skipped(survey, index, *by)));
+        }
+    }
+    let is_repository = |index: &&usize| matches!(survey.items[**index].resource(), Resource::Repository(_));
+    let is_secret = |index: &&usize| matches!(survey.items[**index].resource(), Resource::Secret(_));
+    for repository in blocked.held.iter().filter(is_repository) {
+        // A new password would stand where the old one is to be put back.
+        for secret in needs.get()[*repository].iter().filter(is_secret) {
+            if changes.remove(secret).is_some() {
+                let name = survey.items[*repository].address;
+                let message = format!("skipped: {name} cannot be looked at, and may have a password already");
+                plan.findings.push(Finding::new(Severity::Notice, survey.items[*secret].address, message));
+            }
         }
     }
 }

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     ledger::{Entry, Ledger, Origin},
-    model::{Address, HostName},
-    resource::{Cost, Diff, Edit, Finding, NotSeen, Seen, Severity},
+    model::{Address, HostName, HostPath},
+    resource::{Cost, Diff, Edit, Finding, NotSeen, Resource, Seen, Severity},
 };
 
 /// What the caller allows.
@@ -44,6 +44,7 @@ pub fn decide(
         findings: declared.to_vec(),
         stopped: declared.iter().any(Finding::is_error),
         unchanged: 0,
+        mounts: declared_mounts(survey),
         again: Vec::new(),
         quiet: Vec::new(),
     };
@@ -81,6 +82,9 @@ pub fn decide(
     let errors = plan.findings[declared.len()..].iter().filter(|finding| finding.is_error());
     bad.extend(errors.filter_map(|finding| survey.index_of(&finding.address)));
     hold_back(survey, &needs, &bad, &mut blocked, &mut changes, &mut plan);
+    plan.quiet.retain(|(address, _)| {
+        !survey.index_of(address.as_str()).is_some_and(|it| blocked.held.contains(&it))
+    });
     // If no target can be applied, then nothing that only the targets need is made.
     let is_held =
         |target: &Address| survey.index_of(target.as_str()).is_some_and(|it| blocked.held.contains(&it));
@@ -97,11 +101,22 @@ pub fn decide(
     if !changes.is_empty() {
         in_order(survey, &needs, changes, &leaving, &mut plan);
     }
-    guard::mass_removal(survey, ledger, options, &mut plan);
+    let is_held = |index: &&usize| blocked.held.contains(index);
+    let held: Vec<&Address> =
+        leaving.iter().filter(is_held).map(|index| survey.items[*index].address).collect();
+    guard::mass_removal(survey, ledger, &held, options, &mut plan);
     guard::twice(survey, seen, &mut plan);
     plan.findings.sort_unstable();
     plan.findings.dedup();
     plan
+}
+
+fn declared_mounts(survey: &Survey<'_>) -> Vec<HostPath> {
+    let mount = |item: &Item<'_>| match item.resource() {
+        Resource::Directory(directory) if directory.mounted => Some(directory.path.clone()),
+        _ => None,
+    };
+    survey.items.iter().filter_map(mount).collect()
 }
 
 /// The needs of all items, found out when they are asked for: a plan without changes never asks.

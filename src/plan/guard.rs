@@ -11,7 +11,14 @@ use crate::{
 
 /// Refuses a plan that would stop managing more than half of what is managed, unless that is allowed: an include
 /// that went missing, or a wrong file, looks just like it.
-pub(super) fn mass_removal(survey: &Survey<'_>, ledger: Option<&Ledger>, options: &Options, plan: &mut Plan) {
+/// `held` is no longer declared and stays only because of an error: it counts.
+pub(super) fn mass_removal(
+    survey: &Survey<'_>,
+    ledger: Option<&Ledger>,
+    held: &[&Address],
+    options: &Options,
+    plan: &mut Plan,
+) {
     let Some(ledger) = ledger else { return };
     if options.allow_mass_removal || plan.changes.is_empty() {
         return;
@@ -33,6 +40,7 @@ pub(super) fn mass_removal(survey: &Survey<'_>, ledger: Option<&Ledger>, options
     };
     let gone = |change: &&super::Change| counts(&change.address) && !replaced(&change.address);
     let going = plan.changes.iter().filter(leaves).filter(gone).count();
+    let going = going + held.iter().filter(|address| counts(address) && !replaced(address)).count();
     if going * 2 <= managed || going == 0 {
         return;
     }

@@ -46,6 +46,8 @@ pub struct Plan {
     pub stopped: bool,
     /// How many are as declared.
     pub unchanged: usize,
+    /// The directories that must be mount points. Apply changes nothing that leads below one while it is not mounted.
+    pub mounts: Vec<HostPath>,
     /// What is reached by something that changes, and was not changed itself: apply looks whether it still is. With each
     /// what was kept of the last look.
     pub again: Vec<(Address, Resource, Option<Seen>)>,

@@ -131,8 +131,9 @@ impl<'a> Survey<'a> {
             |address: &Address| self.items.binary_search_by_key(&address, |item| item.address).ok();
         let of = |item: &Item<'_>| {
             let resource = item.resource();
-            let above = resource.path().and_then(HostPath::parent);
-            let above = above.and_then(|dir| directories.get(dir.as_str()).copied());
+            // The nearest one: directories between may be nobody's business.
+            let above = std::iter::successors(resource.path().and_then(HostPath::parent), HostPath::parent);
+            let above = above.into_iter().find_map(|dir| directories.get(dir.as_str()).copied());
             above.into_iter().chain(resource.needs().iter().filter_map(by_address)).collect()
         };
         self.items.iter().map(of).collect()

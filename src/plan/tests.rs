@@ -275,7 +275,7 @@ fn a_rename_keeps_what_the_ledger_knows() {
         means: Box::default(),
         like: None,
         after: Vec::new(),
-        mounts: Vec::new(),
+        mounts: Box::default(),
         may_be_absent: false,
     };
     let ready = |id: &str| {

@@ -159,7 +159,8 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
         false
     }
 
-    /// Says whether somebody is let in by it: then its end waits for nothing.
+    /// Says whether it decides who is let in, and how far: then neither its end nor its change waits for a resource that
+    /// has an error.
     fn lets_in(&self) -> bool {
         false
     }

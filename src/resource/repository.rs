@@ -44,9 +44,9 @@ pub struct Repository {
     /// What must be in place before, beside directories and secrets: the SSH configuration, the pinned restic.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Address>,
-    /// The directories at or above a local one that must be mount points.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub mounts: Vec<HostPath>,
+    /// For a local one, the directories that must be mount points: it may lie below one by a link.
+    #[serde(default, skip_serializing_if = "<[HostPath]>::is_empty")]
+    pub mounts: Box<[HostPath]>,
     /// Whether it may be away for a while.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub may_be_absent: bool,
@@ -266,7 +266,10 @@ impl Repository {
 
     /// Says that the disk of a local repository is not mounted, if so.
     pub fn not_mounted(&self, host: &dyn Observe) -> Option<String> {
-        self.mounts.iter().find_map(|at| host.not_mounted(at))
+        let path = self.path().filter(|_| !self.mounts.is_empty())?;
+        let real = host.leads(path);
+        let is_on = |at: &&HostPath| path.is_within(at) || real.as_ref().is_some_and(|it| it.is_within(at));
+        self.mounts.iter().filter(is_on).find_map(|at| host.not_mounted(at))
     }
 
     /// Names the place for a sentence.
@@ -310,7 +313,7 @@ mod tests {
             means: Box::default(),
             like: None,
             after: Vec::new(),
-            mounts: Vec::new(),
+            mounts: Box::default(),
             may_be_absent: false,
         }
     }

@@ -24,6 +24,9 @@ pub struct Ground {
     /// Paths of sources, and mounts, that could not be looked at, and why. A mount that hangs is one.
     #[serde(default)]
     pub lost: std::collections::BTreeMap<HostPath, String>,
+    /// Paths of sources that are symbolic links, and where the links lead.
+    #[serde(default)]
+    pub links: std::collections::BTreeMap<HostPath, String>,
     /// Subvolumes of btrfs: to whom their top belongs.
     pub subvolumes: std::collections::BTreeMap<HostPath, Subvolume>,
 }
@@ -51,6 +54,9 @@ impl Ground {
         for source in sources {
             let more: &[HostPath] = if let Source::Btrfs(btrfs) = source { &btrfs.paths } else { &[] };
             for path in source.paths().into_iter().chain(more) {
+                if let Ok(Some(target)) = host.link(path) {
+                    ground.links.insert(path.clone(), target);
+                }
                 match host.lies(path) {
                     Ok(Some(place)) => drop(ground.places.insert(path.clone(), place)),
                     Ok(None) => {}
@@ -213,6 +219,10 @@ impl Ground {
         if let Some(why) = self.lost.get(path) {
             return Err(Unfit::new(why, "repair the mount, look as root, or take the path out of `sources`"));
         }
+        if let Some(target) = self.links.get(path) {
+            let message = format!("{path} is a symbolic link to {target}: restic would store the link alone");
+            return Err(Unfit::new(message, "write the path that the link leads to"));
+        }
         let missing =
             || Unfit::new(format!("{path} is not there"), "mount it, make it, or take it out of `sources`");
         self.places.get(path).ok_or_else(missing)
@@ -222,6 +232,24 @@ impl Ground {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_source_that_is_a_symbolic_link_is_refused() {
+        let path = |text: &str| text.parse::<HostPath>().unwrap();
+        let ground = Ground {
+            mounts: Mounts::table(&[("/", "btrfs")]),
+            places: [(path("/srv/www"), path("/srv/www"))].into(),
+            links: [(path("/srv/www"), "/big/www".to_owned())].into(),
+            ..Ground::default()
+        };
+        let run: RunId = "0123456789ab".parse().unwrap();
+        let btrfs = crate::source::Btrfs { subvolume: path("/srv/www"), paths: Vec::new() };
+        for source in [Source::Path(crate::source::Path(path("/srv/www"))), Source::Btrfs(btrfs)] {
+            let why = source.stored(&ground).unwrap_err();
+            assert!(why.message.contains("is a symbolic link to /big/www"), "{source:?}: {why:?}");
+            assert!(!matches!(source.frozen(&ground, &run, 0), Ok(Some(_))), "{source:?}");
+        }
+    }
 
     #[test]
     fn a_mount_that_hangs_below_a_source_is_named_unless_it_is_left_out() {

@@ -6,16 +6,16 @@ use crate::{hangs::Hang, lab::Lab, support::Ran};
 
 const STATE: &str = r#"
 directories:
-  /mnt/usb: { mounted: true, mode: "1777" }
-  /data/disk: { mounted: true, mode: "1777" }
+  /srv/mnt/usb: { mounted: true, mode: "1777" }
+  /srv/data/disk: { mounted: true, mode: "1777" }
 destinations:
   near: { local: { path: /srv/near }, password_file: /etc/rlvm/near, generate_password: true }
-  usb: { local: { path: /mnt/usb/r }, password_file: /etc/rlvm/usb, generate_password: true }
+  usb: { local: { path: /srv/mnt/usb/r }, password_file: /etc/rlvm/usb, generate_password: true }
 jobs:
-  at: { sources: [{ path: /data/disk }], to: [near] }
-  below: { sources: [{ path: /data/disk/d }], to: [near] }
-  above: { sources: [{ path: /data }], to: [near] }
-  without: { sources: [{ path: /data }], to: [near], exclude: [/data/disk] }
+  at: { sources: [{ path: /srv/data/disk }], to: [near] }
+  below: { sources: [{ path: /srv/data/disk/d }], to: [near] }
+  above: { sources: [{ path: /srv/data }], to: [near] }
+  without: { sources: [{ path: /srv/data }], to: [near], exclude: [/srv/data/disk] }
   linked: { sources: [{ path: /srv/link/d }], to: [near] }
   both: { sources: [{ path: /srv/www }], to: [near, usb] }
 "#;
@@ -25,15 +25,15 @@ const MORE: &str = "cron:\n  x: { schedule: \"@daily\", command: \"true\" }\n";
 
 fn mounted() -> Lab {
     let lab = Lab::new();
-    for at in ["/mnt/usb", "/data/disk"] {
+    for at in ["/srv/mnt/usb", "/srv/data/disk"] {
         lab.ok(&["mkdir", "-p", at]);
         lab.ok(&["mount", "-t", "tmpfs", "none", at]);
     }
-    lab.ok(&["mkdir", "-p", "/data/disk/d", "/srv/www"]);
+    lab.ok(&["mkdir", "-p", "/srv/data/disk/d", "/srv/www"]);
     lab.ok(&[
         "sh",
         "-c",
-        "echo x >/data/disk/d/f; echo x >/data/f; echo x >/srv/www/f; ln -s /data/disk /srv/link",
+        "echo x >/srv/data/disk/d/f; echo x >/srv/data/f; echo x >/srv/www/f; ln -s /srv/data/disk /srv/link",
     ]);
     lab.repository("/srv/near", "/etc/rlvm/near");
     lab.state(STATE);
@@ -57,18 +57,18 @@ fn run_stores_nothing_from_or_to_a_missing_mount() {
     let lab = mounted();
     lab.expect(0, &["run", "--all"]);
     // An empty directory is below the mount, and one of the same name as a source.
-    lab.ok(&["umount", "/data/disk", "/mnt/usb"]);
-    lab.ok(&["mkdir", "-p", "/data/disk/d"]);
+    lab.ok(&["umount", "/srv/data/disk", "/srv/mnt/usb"]);
+    lab.ok(&["mkdir", "-p", "/srv/data/disk/d"]);
     for (job, code) in [("at", 8), ("below", 8), ("above", 8), ("linked", 8), ("without", 0)] {
         let before = snapshots(&lab, job);
         let ran = lab.rlvm(&["run", job]);
         assert_eq!(ran.code == Some(0), code == 0, "{job}: {ran:?}");
-        assert_eq!(says(&ran, "/data/disk must be mounted and is not"), code != 0, "{job}: {ran:?}");
+        assert_eq!(says(&ran, "/srv/data/disk must be mounted and is not"), code != 0, "{job}: {ran:?}");
         assert_eq!(snapshots(&lab, job) > before, code == 0, "{job}");
     }
     let ran = lab.expect(8, &["run", "both"]);
     assert!(
-        says(&ran, "/mnt/usb must be mounted and is not") && !says(&ran, "rlvm apply makes it"),
+        says(&ran, "/srv/mnt/usb must be mounted and is not") && !says(&ran, "rlvm apply makes it"),
         "{ran:?}"
     );
 }
@@ -76,62 +76,69 @@ fn run_stores_nothing_from_or_to_a_missing_mount() {
 #[test]
 fn apply_does_the_rest_while_a_disk_is_away() {
     let lab = mounted();
-    lab.ok(&["umount", "/mnt/usb"]);
+    lab.ok(&["umount", "/srv/mnt/usb"]);
     lab.state(&format!("{STATE}{MORE}"));
     let ran = lab.expect(7, &["apply", "--yes"]);
-    assert!(says(&ran, "/mnt/usb must be mounted and is not"), "{ran:?}");
-    assert!(lab.at("/etc/cron.d/x").exists() && lab.ok(&["ls", "-A", "/mnt/usb"]).is_empty());
+    assert!(says(&ran, "/srv/mnt/usb must be mounted and is not"), "{ran:?}");
+    assert!(lab.at("/etc/cron.d/x").exists() && lab.ok(&["ls", "-A", "/srv/mnt/usb"]).is_empty());
 }
 
 #[test]
 fn a_dead_mount_is_an_error_on_what_lies_on_it() {
     let lab = mounted();
-    lab.ok(&["umount", "/mnt/usb"]);
+    lab.ok(&["umount", "/srv/mnt/usb"]);
     // Its server is gone: each call fails with ENOTCONN.
-    drop(Hang::at(&lab, "unread", &["/mnt/usb"]));
+    drop(Hang::at(&lab, "unread", &["/srv/mnt/usb"]));
     lab.state(&format!("{STATE}{MORE}"));
     let ran = lab.expect(1, &["plan"]);
-    assert!(says(&ran, "error: directory:/mnt/usb: cannot look at it") && says(&ran, "+ cron:x"), "{ran:?}");
+    assert!(
+        says(&ran, "error: directory:/srv/mnt/usb: cannot look at it") && says(&ran, "+ cron:x"),
+        "{ran:?}"
+    );
     lab.expect(7, &["apply", "--yes"]);
     assert!(lab.at("/etc/cron.d/x").exists());
     // The block leaves the state, and what used the disk with it.
-    let without = STATE.replace("  /mnt/usb: { mounted: true, mode: \"1777\" }\n", "").replace(", usb]", "]");
+    let without =
+        STATE.replace("  /srv/mnt/usb: { mounted: true, mode: \"1777\" }\n", "").replace(", usb]", "]");
     let without: String =
         without.lines().filter(|line| !line.starts_with("  usb:")).map(|line| format!("{line}\n")).collect();
     lab.state(&without);
     lab.apply();
-    assert!(!lab.managed().contains(&"directory:/mnt/usb".to_owned()));
+    assert!(!lab.managed().contains(&"directory:/srv/mnt/usb".to_owned()));
     lab.plan_is_empty();
 }
 
 #[test]
 fn two_disks_in_rotation_are_declared_applied_and_used() {
     let lab = Lab::new();
-    lab.ok(&["mkdir", "-p", "/srv/www", "/mnt/a", "/mnt/b", "/disks/a", "/disks/b"]);
+    lab.ok(&["mkdir", "-p", "/srv/www", "/srv/mnt/a", "/srv/mnt/b", "/srv/disks/a", "/srv/disks/b"]);
     lab.file("/srv/www/f", "x\n");
     let disk = |name: &str| {
         format!(
-            "  {name}: {{ local: {{ path: /mnt/{name}/r }}, password_file: /etc/rlvm/{name}, generate_password: true, \
+            "  {name}: {{ local: {{ path: /srv/mnt/{name}/r }}, password_file: /etc/rlvm/{name}, generate_password: true, \
              may_be_absent: 30d }}\n"
         )
     };
     lab.state(&format!(
-        "directories:\n  /mnt/a: {{ mounted: true, adopt: true, mode: \"0755\" }}\n  /mnt/b: {{ mounted: true, adopt: true, \
+        "directories:\n  /srv/mnt/a: {{ mounted: true, adopt: true, mode: \"0755\" }}\n  /srv/mnt/b: {{ mounted: true, adopt: true, \
          mode: \"0755\" }}\n\
          destinations:\n{}{}jobs:\n  j: {{ sources: [{{ path: /srv/www }}], to: [a, b], schedule: \"@daily\" }}\n",
         disk("a"),
         disk("b")
     ));
     for (there, away) in [("a", "b"), ("b", "a"), ("a", "b")] {
-        lab.ok(&["mount", "--bind", &format!("/disks/{there}"), &format!("/mnt/{there}")]);
+        lab.ok(&["mount", "--bind", &format!("/srv/disks/{there}"), &format!("/srv/mnt/{there}")]);
         lab.apply();
         let ran = lab.expect(0, &["run", "j"]);
         assert!(says(&ran, &format!("stored at {there}")), "{ran:?}");
-        assert!(says(&ran, &format!("skipped {away}: /mnt/{away} must be mounted and is not")), "{ran:?}");
+        assert!(
+            says(&ran, &format!("skipped {away}: /srv/mnt/{away} must be mounted and is not")),
+            "{ran:?}"
+        );
         assert!(says(&ran, "Backup complete: 1 job") && says(&ran, "1 destination skipped"), "{ran:?}");
         lab.expect(0, &["plan"]);
-        lab.ok(&["umount", &format!("/mnt/{there}")]);
-        assert_eq!(lab.ok(&["sh", "-c", "ls -A /mnt/a /mnt/b | grep -v :"]).trim(), "");
+        lab.ok(&["umount", &format!("/srv/mnt/{there}")]);
+        assert_eq!(lab.ok(&["sh", "-c", "ls -A /srv/mnt/a /srv/mnt/b | grep -v :"]).trim(), "");
     }
     // Both are away: nothing is stored, nothing failed, and the last backups are young enough.
     let ran = lab.expect(0, &["run", "j"]);
@@ -144,10 +151,10 @@ fn two_disks_in_rotation_are_declared_applied_and_used() {
 fn what_may_be_absent_needs_a_declared_mount() {
     let lab = Lab::new();
     lab.state(
-        "destinations:\n  a: { local: { path: /mnt/a/r }, password_file: /etc/rlvm/a, generate_password: true, \
+        "destinations:\n  a: { local: { path: /srv/mnt/a/r }, password_file: /etc/rlvm/a, generate_password: true, \
          may_be_absent: 30d }\n",
     );
     let ran = lab.expect(1, &["apply", "--yes"]);
     assert!(says(&ran, "`may_be_absent` needs a directory with `mounted: true`"), "{ran:?}");
-    assert!(!lab.at("/mnt/a").exists());
+    assert!(!lab.at("/srv/mnt/a").exists());
 }

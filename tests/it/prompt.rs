@@ -104,17 +104,17 @@ fn apply_refuses_when_the_host_changes_at_the_prompt() {
 #[test]
 fn apply_refuses_when_a_declared_mount_goes_at_the_prompt() {
     let lab = Lab::new();
-    lab.run(&["mkdir", "-p", "/mnt/usb"]);
-    lab.run(&["mount", "-t", "tmpfs", "none", "/mnt/usb"]);
+    lab.run(&["mkdir", "-p", "/srv/usb"]);
+    lab.run(&["mount", "-t", "tmpfs", "none", "/srv/usb"]);
     lab.state(
-        "directories:\n  /mnt/usb: { mounted: true, mode: \"1777\" }\n\
+        "directories:\n  /srv/usb: { mounted: true, mode: \"1777\" }\n\
          destinations:\n  \
-           usb: { local: { path: /mnt/usb/r }, password_file: /etc/rlvm/p, generate_password: true }\n",
+           usb: { local: { path: /srv/usb/r }, password_file: /etc/rlvm/p, generate_password: true }\n",
     );
-    let umount = lab.program(&["umount", "/mnt/usb"]);
+    let umount = lab.program(&["umount", "/srv/usb"]);
     let words = std::iter::once(umount.get_program()).chain(umount.get_args());
     let umount = words.map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ");
     let ran = apply_while(&lab, &umount);
-    assert!(ran.code == Some(5) && ran.stdout.contains("directory:/mnt/usb"), "{ran:?}");
-    assert_eq!(lab.run(&["ls", "-A", "/mnt/usb"]).stdout, "", "nothing is made on the disk below");
+    assert!(ran.code == Some(5) && ran.stdout.contains("directory:/srv/usb"), "{ran:?}");
+    assert_eq!(lab.run(&["ls", "-A", "/srv/usb"]).stdout, "", "nothing is made on the disk below");
 }

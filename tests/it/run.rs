@@ -351,3 +351,29 @@ fn a_hook_that_is_killed_with_rlvm_is_swept_and_nobody_else() {
     other.wait().unwrap();
     assert_eq!(lab.ok(&["ls", "/var/lib/rlvm/journal"]), "");
 }
+
+#[test]
+fn a_symlink_as_a_source_is_refused_in_plan_run_and_why() {
+    let lab = applied("");
+    lab.ok(&["sh", "-c", "mv /srv/www /srv/big; ln -s /srv/big /srv/www"]);
+    let said = "/srv/www is a symbolic link to /srv/big: restic would store the link alone";
+    let plan = lab.expect(1, &["plan"]);
+    assert!(plan.stdout.contains(said), "{plan:?}");
+    let before = snapshots(&lab, NEAR).len();
+    let run = lab.rlvm(&["run", "web"]);
+    assert!(run.code != Some(0) && (run.stdout + &run.stderr).contains(said));
+    assert_eq!(snapshots(&lab, NEAR).len(), before);
+    let why = lab.rlvm(&["why", "web"]);
+    assert!(why.stdout.contains(said), "{why:?}");
+    // A link on the way is followed by restic.
+    lab.ok(&[
+        "sh",
+        "-c",
+        "rm /srv/www; mkdir /srv/real; mv /srv/big /srv/real/www; ln -s /srv/real /srv/link",
+    ]);
+    state(&lab, "");
+    let text = lab.ok(&["cat", lab.inside("state/hosts/web01.yaml").to_str().unwrap()]);
+    lab.state_text(&text.replace("path: /srv/www", "path: /srv/link/www"));
+    lab.apply();
+    lab.expect(0, &["run", "web"]);
+}

@@ -11,9 +11,9 @@ use crate::{
     host::{Host as _, Real, Store, host_name},
     job::{Facts, Refused},
     ledger::Ledger,
-    model::{Address, HostPath, Name},
+    model::{Address, HostPath, Line, Name},
     resource::{Kind as _, Location, Look, Looks, Repository, Resource, Seen, Severity},
-    source::Ground,
+    source::{Ground, Source},
     state::{Job, State},
 };
 
@@ -21,6 +21,10 @@ use crate::{
 pub(in crate::cli) struct Known {
     /// What its steps are made from.
     pub(in crate::cli) facts: Facts,
+    /// The directories that must be mount points, as the state says.
+    mounts: Vec<HostPath>,
+    /// The jobs.
+    jobs: BTreeMap<Name, Job>,
     ledger: Option<Ledger>,
 }
 
@@ -84,12 +88,38 @@ impl Known {
         let own = scope.personal().map(Owner::of);
         let nests = looker.kernel() >= (6, 8);
         let facts = Facts { ground, repositories, places, stops, user_facts, cache, runs, own, nests };
-        Ok(Self { facts, ledger })
+        let jobs = jobs.iter().map(|(name, job)| ((*name).clone(), (*job).clone())).collect();
+        Ok(Self { facts, mounts, jobs, ledger })
     }
 
     /// Takes away the locks of a destination, if all are of this host and of processes that are gone (R69).
     pub(super) fn unlocks(&self, host: &Real, name: &Name) -> bool {
         self.facts.repositories.get(name).is_some_and(|repository| unlock(host, repository).unwrap_or(false))
+    }
+
+    /// Says why a job must not be stored at a destination now, or a copy if there is no job: a disk has gone since the run
+    /// began. What is frozen stays as it is.
+    pub(super) fn away(&self, host: &Real, job: Option<&Name>, destination: &Name) -> Option<Refused> {
+        let looker = host.looker();
+        let repository = self.facts.repositories.get(destination);
+        if let Some((repository, why)) =
+            repository.and_then(|it| Some((it, it.not_mounted(looker.as_ref())?)))
+        {
+            return Some(Refused { why, skips: repository.may_be_absent });
+        }
+        let job = self.jobs.get(job?)?;
+        let sources: Vec<&Source> = job.sources.iter().filter(|it| matches!(it, Source::Path(_))).collect();
+        let fails = |why: String| Some(Refused { why, skips: false });
+        let ground = match Ground::look(looker.as_ref(), &sources, &self.mounts) {
+            Ok(ground) => ground,
+            Err(err) => return fails(format!("{err:#}")),
+        };
+        let exclude: Vec<&str> = job.exclude.iter().map(Line::as_str).collect();
+        let unfit = sources.iter().find_map(|source| {
+            let hangs = || source.paths().into_iter().find_map(|path| ground.hangs(path, &exclude));
+            source.stored(&ground).err().or_else(hangs)
+        });
+        unfit.and_then(|unfit| fails(unfit.message))
     }
 
     /// Says why a destination must not be stored at: it is not there, or is another one than it was (R33). One that was

@@ -11,6 +11,8 @@
 //! 3. Names. A file that is read as a secret, shown, changed or written over has one name: link(2) plants like rename(2).
 //! 4. Giving. A file or directory gets another owner, or another mode, only where nobody else can have put it there, or
 //!    where it is that user's already. A new file in a user's directory is that user's.
+//!    A directory of root's below one that others may write without the sticky bit could be another one, renamed: it
+//!    keeps its owner and mode, and nothing below it is given away.
 //! 5. Descriptor. What decides is fstat(2) of the file that was opened; owner and mode are set on that descriptor.
 //!
 //! A look that neither shows, writes back nor hands on what it reads may leave out rule 2 ([`Guard::Lenient`]).
@@ -69,6 +71,15 @@ impl Planter {
     }
 }
 
+/// Says whether somebody could have renamed one directory of root's, or of the caller's, to the name of another: within one
+/// directory rename(2) asks nothing of the directory that is renamed, unless the one above is sticky.
+pub(super) fn may_be_renamed(above: &FileStat, there: &FileStat) -> bool {
+    Planter::of(above) == Planter::Anybody
+        && above.st_mode & 0o1000 == 0
+        && kind(there) == SFlag::S_IFDIR
+        && trusted(there.st_uid)
+}
+
 /// Opens a name in a directory: never a link's target, never waiting, never as a terminal.
 pub(in crate::host) fn open_at(
     dir: impl AsFd,
@@ -113,6 +124,8 @@ pub(in crate::host) struct Leaf<'a> {
     above: FileStat,
     path: &'a HostPath,
     guard: Guard,
+    /// Whether somebody could have renamed a directory of root's on the way.
+    renamed: bool,
 }
 
 impl<'a> Leaf<'a> {
@@ -129,9 +142,10 @@ impl<'a> Leaf<'a> {
             Way::Absent => return Ok(Way::Absent),
             Way::Blocked(why) => return Ok(Way::Blocked(why)),
         }
+        let renamed = cursor.may_be_renamed();
         let dir = cursor.before(real, path)?;
         let above = fstat(dir).with_context(|| format!("cannot look at {parent}"))?;
-        Ok(Way::There(Leaf { real, dir, above, path, guard }))
+        Ok(Way::There(Leaf { real, dir, above, path, guard, renamed }))
     }
 
     /// The same, where the directory must be there.
@@ -265,6 +279,8 @@ impl<'a> Leaf<'a> {
         // Taken from a user who put it there: root's or one's own from now on.
         let goes_to_another = owner.is_some_and(|uid| uid.as_raw() != stat.st_uid && !trusted(uid.as_raw()));
         let refused = planter.may_have_moved(stat)
+            || may_be_renamed(&self.above, stat)
+            || self.renamed && goes_to_another
             || planter != Planter::Nobody && goes_to_another && (is_file || self.above.st_mode & 0o1000 == 0);
         refused.then(|| self.suspicion(stat))
     }

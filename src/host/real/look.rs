@@ -1,6 +1,14 @@
 //! Looking at a machine.
 
-use std::{cell::RefCell, fs::File, io::Read, os::unix::fs::FileExt, sync::PoisonError};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::BTreeSet,
+    fs::File,
+    io::Read,
+    os::unix::fs::FileExt,
+    path::PathBuf,
+    sync::PoisonError,
+};
 
 use anyhow::{Context, Result, bail};
 use nix::{
@@ -28,11 +36,13 @@ use crate::{
 pub(super) struct Look<'a> {
     real: &'a Real,
     cursor: RefCell<Cursor>,
+    /// Where something is mounted, read once a look: a disk may go while rlvm waits or works.
+    mount_points: OnceCell<BTreeSet<PathBuf>>,
 }
 
 impl<'a> Look<'a> {
     pub(super) fn new(real: &'a Real, guard: Guard) -> Self {
-        Self { real, cursor: RefCell::new(Cursor::guarded(guard)) }
+        Self { real, cursor: RefCell::new(Cursor::guarded(guard)), mount_points: OnceCell::new() }
     }
 
     fn is_lenient(&self) -> bool {
@@ -229,11 +239,11 @@ impl Observe for Look<'_> {
     }
 
     fn mounted(&self, path: &HostPath) -> Result<bool> {
-        let mounts = match self.real.mounts.get() {
+        let mounts = match self.mount_points.get() {
             Some(mounts) => mounts,
             None => {
                 let read = super::mounts::read()?;
-                self.real.mounts.get_or_init(|| read)
+                self.mount_points.get_or_init(|| read)
             }
         };
         // Where root's own links lead is where the kernel mounted it.
@@ -271,6 +281,22 @@ impl Observe for Look<'_> {
             inner.with_context(|| format!("{path} leads to {}, which is no path here", dir.display()))?;
         let dir: HostPath = format!("/{inner}").parse()?;
         Ok(Some(dir.join(path.name())?))
+    }
+
+    fn leads(&self, path: &HostPath) -> Option<HostPath> {
+        let root = &self.real.root;
+        let (mut at, mut rest) = (path.clone(), Vec::new());
+        loop {
+            self.answers(&at).ok()?;
+            if let Ok(dir) = root.join(at.relative()).canonicalize() {
+                let inner = dir.strip_prefix(root).ok()?.to_str()?;
+                let whole =
+                    rest.iter().rev().fold(format!("/{inner}"), |whole, part| format!("{whole}/{part}"));
+                return whole.replace("//", "/").parse().ok();
+            }
+            rest.push(at.name().to_owned());
+            at = at.parent()?;
+        }
     }
 
     fn is_user(&self, user: &UserName, called: &str) -> Result<bool> {

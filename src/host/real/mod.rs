@@ -75,7 +75,6 @@ pub struct Real {
     /// Where rlvm works on what nobody else may see.
     private: HostPath,
     accounts: Accounts,
-    mounts: OnceLock<BTreeSet<PathBuf>>,
     /// Digests of files that were read, by what moves when they are written.
     digests: Mutex<HashMap<Stamp, Sha256>>,
     /// Directories in which something was made, renamed or removed since the last `settle`.
@@ -102,7 +101,6 @@ impl Real {
             credentials: None,
             web: Web::default(),
             private: HostPath::fixed(PRIVATE),
-            mounts: OnceLock::new(),
             digests: Mutex::default(),
             touched: Mutex::default(),
         })

@@ -15,7 +15,7 @@ use nix::{
     sys::stat::{FileStat, Mode as Bits, SFlag, fstat},
 };
 
-use super::{Real, answers, trusted};
+use super::{Real, answers, leaf::may_be_renamed, trusted};
 use crate::model::HostPath;
 
 /// As many links as the kernel follows before it gives up.
@@ -76,6 +76,14 @@ impl Cursor {
         })?;
         let path = self.steps[..=at].iter().map(|step| format!("/{}", step.name)).collect();
         Some((path, self.steps[at].stat.st_uid))
+    }
+
+    /// Says whether somebody could have renamed a directory of root's on the last way.
+    pub(super) fn may_be_renamed(&self) -> bool {
+        self.steps.windows(2).any(|pair| {
+            let [above, below] = pair else { return false };
+            may_be_renamed(&above.stat, &below.stat)
+        })
     }
 
     /// Goes to a directory.

@@ -129,3 +129,72 @@ proptest::proptest! {
         proptest::prop_assert!(!plan.stopped);
     }
 }
+
+/// A directory between that is nobody's business.
+#[test]
+fn what_lies_far_below_a_missing_mount_is_held_too() {
+    let there = |mounted| {
+        let there = There::Directory { owner: "root".into(), group: "root".into(), mode: Mode::new(0o700) };
+        Seen::Directory(DirectorySeen { there, mounted, tree: false, names: Some(Vec::new()) })
+    };
+    let mount = Directory { mounted: true, ..directory("/m", 0o700) };
+    let world = World {
+        declared: vec![Declared::plain(mount.clone())],
+        known: vec![entry(mount, Origin::Made), entry(directory("/m/a/b", 0o700), Origin::Made)],
+        seen: BTreeMap::from([("/m", there(Some(false))), ("/m/a/b", there(None))]),
+        ..World::default()
+    };
+    assert_eq!(said(&world.plan()), "error; notice");
+}
+
+#[test]
+fn removals_that_an_error_holds_back_count_for_the_mass_removal_guard() {
+    let known = ["/a", "/b", "/c", "/d", "/z"].map(|path| entry(directory(path, 0o700), Origin::Made));
+    let unknown = || Seen::Unknown("x".into());
+    let world = World {
+        declared: vec![Declared::plain(directory("/z", 0o700)), Declared::plain(directory("/a", 0o700))],
+        known: known.into(),
+        seen: BTreeMap::from([
+            ("/a", there(0o700)),
+            ("/b", there(0o700)),
+            ("/c", unknown()),
+            ("/d", unknown()),
+            ("/z", there(0o700)),
+        ]),
+        ..World::default()
+    };
+    let plan = world.plan();
+    assert!(plan.has(Severity::Refusal), "{}", said(&plan));
+}
+
+#[test]
+fn what_has_an_error_is_not_remembered() {
+    use crate::{
+        resource::{Location, Repository, RepositorySeen, RepositoryState},
+        restic::{Found, Means},
+    };
+    let repository = Repository {
+        name: "v".parse().unwrap(),
+        location: Location::Local("/r".parse().unwrap()),
+        password: crate::model::SecretFile("/p".parse().unwrap()),
+        user: crate::model::UserName::root(),
+        means: Box::<Means>::default(),
+        like: None,
+        after: Vec::new(),
+        mounts: Box::default(),
+        may_be_absent: false,
+    };
+    let seen = |id: &str| {
+        let state = RepositoryState::Opened(Found::Ready { id: id.repeat(32) });
+        Seen::Repository(RepositorySeen { password: true, ..RepositorySeen::of(state) })
+    };
+    let world = World {
+        declared: vec![Declared::plain(repository.clone())],
+        known: vec![Entry { seen: Some(seen("aa")), ..entry(repository, Origin::Made) }],
+        // Somebody has put another repository there.
+        seen: BTreeMap::from([("v", seen("bb"))]),
+        ..World::default()
+    };
+    let plan = world.plan();
+    assert!(plan.has(Severity::Error) && plan.quiet.is_empty(), "{}: {:?}", said(&plan), plan.quiet);
+}

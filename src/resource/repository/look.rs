@@ -21,6 +21,9 @@ impl Repository {
         path: &HostPath,
     ) -> Result<RepositorySeen> {
         let (host, inside) = (look.host, look.host.lenient());
+        if let Some(why) = self.not_mounted(host).filter(|_| !host.is_tree()) {
+            return Ok(RepositorySeen::of(RepositoryState::NotSeen(NotSeen::Left(why))));
+        }
         let blocked = matches!(inside.entry(&path.join("x")?)?, Entry::Blocked(_));
         let names = if blocked { Vec::new() } else { inside.names(path)? };
         let (state, marks) = match inside.entry(path)? {

@@ -34,6 +34,7 @@ fn ground() -> Ground {
     let there = ["/etc", "/home", "/home/a", "/home2/a", "/b/s", "/b/plain", "/b/open", "/e"];
     let subvolumes = [("/b/s", true, true), ("/b/plain", false, true), ("/b/open", true, false)];
     Ground {
+        links: BTreeMap::default(),
         lost: BTreeMap::new(),
         mounts: Mounts::table(&[("/", "ext4"), ("/home", "xfs"), ("/home2", "ext4"), ("/b", "btrfs")]),
         volumes: vec![

@@ -81,3 +81,33 @@ fn a_home_with_a_trailing_slash_gets_its_ssh_files_with_the_users_group() {
         assert_eq!((made.uid(), made.gid()), (BACKUP, BACKUP), "{name}");
     }
 }
+
+#[test]
+fn a_renamed_directory_of_roots_is_neither_opened_nor_given_away() {
+    // Within one directory rename(2) needs no right on the directory that is renamed.
+    for (state, mode) in [
+        (
+            "directories:\n  /srv/share: { group: adm, mode: \"2775\" }\n  /srv/share/pub: { mode: \"0755\" }\n",
+            0o700,
+        ),
+        (
+            "directories:\n  /srv/share: { group: adm, mode: \"2775\" }\ndestinations:\n  \
+             d: { local: { path: /srv/r }, password_file: /srv/share/pub/pass, generate_password: true }\njobs:\n  \
+             j: { sources: [{ path: /etc }], to: [d], user: backup }\n",
+            0o711,
+        ),
+    ] {
+        let scratch = Scratch::new();
+        scratch.dir("/srv/share", 0, 0o2775);
+        std::os::unix::fs::chown(scratch.at("/srv/share"), Some(0), Some(4)).unwrap();
+        // As `mv pub old; mv private pub` leaves it.
+        scratch.dir("/srv/share/pub", 0, mode);
+        scratch.file_of("/srv/share/pub/pass", "root's\n", 0, 0o600);
+        scratch.state(state);
+        let before = scratch.tree();
+        scratch.rlvm(&["apply", "--yes", "--adopt"]);
+        for path in ["/srv/share/pub", "/srv/share/pub/pass"] {
+            assert_eq!(scratch.tree()[path], before[path], "{state}");
+        }
+    }
+}
