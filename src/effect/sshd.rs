@@ -13,6 +13,14 @@ const SSHD: &str = "/usr/sbin/sshd";
 /// What sshd does not print where it was built without.
 const OPTIONAL: [&str; 2] = ["gssapiauthentication", "kerberosauthentication"];
 
+/// Variables that only choose a language and colours: sshd's own example accepts the first two.
+const HARMLESS: [&str; 4] = ["LANG", "LANGUAGE", "COLORTERM", "NO_COLOR"];
+
+/// Says whether a pattern of `AcceptEnv` lets a client set nothing that changes what a program does.
+pub fn is_harmless_variable(pattern: &str) -> bool {
+    HARMLESS.contains(&pattern) || pattern.starts_with("LC_") || pattern == "LANG*"
+}
+
 /// A file of sshd's configuration that is put in place, or goes, only if sshd then does what is meant; and sshd told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigureSshd {
@@ -44,18 +52,34 @@ pub fn sshd_mark() -> HostPath {
 }
 
 impl Login {
-    /// Asks sshd what holds for a user. It reads its configuration and no more; older ones (OpenSSH 7) want all three.
+    /// Asks sshd what holds for a user. It reads its configuration and no more.
+    ///
+    /// The connection names all that a `Match` line can ask for: sshd refuses to answer when one is missing
+    /// (servconf.c, `match_test_missing_fatal`).
     pub fn ask(user: &UserName) -> Cmd {
-        Cmd::at(&sshd_path()).args(["-T", "-C"]).arg(format!("user={user},host=localhost,addr=127.0.0.1"))
+        let connection = "host=localhost,addr=127.0.0.1,laddr=127.0.0.1,lport=22,rdomain=";
+        Cmd::at(&sshd_path()).args(["-T", "-C"]).arg(format!("user={user},{connection}"))
     }
 
     /// Lists in which words sshd says something else than is meant.
     pub fn differences<'a>(&'a self, said: &str) -> Vec<(&'a str, &'a str, String)> {
-        let said: BTreeMap<&str, &str> = said.lines().filter_map(|line| line.split_once(' ')).collect();
+        // A word with several values has a line for each.
+        let mut values: BTreeMap<&str, String> = BTreeMap::new();
+        for (word, value) in said.lines().filter_map(|line| line.split_once(' ')) {
+            // What several blocks accept adds up.
+            if word == "acceptenv" && is_harmless_variable(value) {
+                continue;
+            }
+            let all = values.entry(word).or_default();
+            if !all.is_empty() {
+                all.push(' ');
+            }
+            all.push_str(value);
+        }
         let differs = |(word, meant): (&'a String, &'a String)| {
-            let now = match said.get(word.as_str()) {
+            let now = match values.get(word.as_str()) {
                 None if OPTIONAL.contains(&word.as_str()) => return None,
-                now => now.copied().unwrap_or("nothing"),
+                now => now.map_or("nothing", String::as_str),
             };
             (now != meant).then(|| (word.as_str(), meant.as_str(), now.to_owned()))
         };
@@ -88,6 +112,7 @@ mod tests {
     #[test]
     fn every_difference_is_named() {
         let meant = [
+            ("acceptenv", "RLVM_NONE"),
             ("chrootdirectory", "/srv/a b"),
             ("gssapiauthentication", "no"),
             ("passwordauthentication", "no"),
@@ -95,16 +120,18 @@ mod tests {
         ];
         let meant = meant.map(|(word, value)| (word.to_owned(), value.to_owned()));
         let login = Login { user: "a".parse().unwrap(), meant: meant.into() };
-        let said = "port 22\nchrootdirectory /srv/a b\npasswordauthentication no\npermittty no\n";
+        let said = "port 22\nacceptenv LC_*\nacceptenv RLVM_NONE\nchrootdirectory /srv/a b\npasswordauthentication no\npermittty no\n";
         assert!(login.differences(said).is_empty());
-        let said = "chrootdirectory none\npasswordauthentication no\ngssapiauthentication yes\n";
+        let said = "acceptenv RLVM_NONE\nacceptenv *\nchrootdirectory none\npasswordauthentication no\ngssapiauthentication yes\n";
         let expected = [
+            ("acceptenv", "RLVM_NONE", "RLVM_NONE *".to_owned()),
             ("chrootdirectory", "/srv/a b", "none".to_owned()),
             ("gssapiauthentication", "no", "yes".to_owned()),
             ("permittty", "no", "nothing".to_owned()),
         ];
         assert_eq!(login.differences(said), expected);
-        let asked = "/usr/sbin/sshd -T -C user=a,host=localhost,addr=127.0.0.1";
+        let asked =
+            "/usr/sbin/sshd -T -C user=a,host=localhost,addr=127.0.0.1,laddr=127.0.0.1,lport=22,rdomain=";
         assert_eq!(Login::ask(&login.user).to_string(), asked);
     }
 }

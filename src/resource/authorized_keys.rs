@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn each_key_with_what_it_may_do() {
         // R42
-        let rclone = "/usr/bin/rclone serve restic --stdio --append-only --config /dev/null";
+        let rclone = "/usr/bin/env -i HOME=/nonexistent /usr/bin/rclone serve restic --stdio --append-only --config /dev/null";
         let from = "10.0.0.12,*.lan";
         for (dir, access, from, options) in [
             ("/srv/a", Access::Sftp, None, "restrict,command=\"internal-sftp\"".to_owned()),

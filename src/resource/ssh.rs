@@ -41,6 +41,8 @@ pub struct SshUserSpec {
 /// What an account runs that can only add. Distributions and rclone's own packages install it there, and sshd gives a
 /// user another `PATH` than anybody expects.
 pub(super) const RCLONE: &str = "/usr/bin/rclone";
+/// Starts a program with the environment that is named and no other (coreutils).
+const ENV: &str = "/usr/bin/env";
 
 impl SshUserSpec {
     /// Says where the account's own directory is.
@@ -60,9 +62,10 @@ impl SshUserSpec {
     pub(super) fn forced_command(&self) -> Result<Option<String>, BadText> {
         Ok(match self.access {
             Access::Sftp => Some("internal-sftp".into()),
-            // Without a configuration rclone has no remotes, and writes none into the account's home.
+            // Without a configuration rclone has no remotes, and writes none into the account's home. Each of rclone's
+            // options can come from a variable too (`RCLONE_LOG_FILE`, `RCLONE_RC`), so its environment is empty.
             Access::AppendOnly => Some(format!(
-                "{RCLONE} serve restic --stdio --append-only --config /dev/null {}",
+                "{ENV} -i HOME=/nonexistent {RCLONE} serve restic --stdio --append-only --config /dev/null {}",
                 quote(self.repo()?.as_str())
             )),
             Access::Shell => None,

@@ -4,6 +4,10 @@
 //! (`sshd_config(5)`), so the file is read first and says everything that lets somebody in or lets them do more than
 //! they should. Each word is one that OpenSSH 8.4 knows in such a block.
 
+mod foreign;
+mod reading;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
@@ -11,7 +15,12 @@ use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use self::words::{is_included, shut_out, words};
+pub use self::foreign::Setting;
+use self::{
+    foreign::{findings, select},
+    reading::{OfHost, read},
+    words::{WHO, refusals, revoked, shut_out, words},
+};
 use super::{
     Attribute, AuthorizedKeys, Diff, Edit, FileSeen, Finding, Kind, Look, ManagedFile, Removal, Severity,
     SshUserSpec,
@@ -28,14 +37,15 @@ const MAIN: &str = "/etc/ssh/sshd_config";
 const PART: &str = "/etc/ssh/sshd_config.d/00-rlvm.conf";
 /// What has to stand at the top of [`MAIN`]; Debian's has it.
 const INCLUDE: &str = "Include /etc/ssh/sshd_config.d/*.conf";
-/// What is kept of what sshd says beside what is meant.
-const WHO: [&str; 4] = ["allowusers", "denyusers", "allowgroups", "denygroups"];
 
 /// The file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SshdConfig {
     file: ManagedFile,
     logins: Vec<Login>,
+    /// Each account's keys, without comments.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    keys: BTreeMap<UserName, Vec<String>>,
 }
 
 /// What was seen of the file, and of sshd.
@@ -48,6 +58,12 @@ pub struct SshdSeen {
     pub unread: bool,
     /// Whether sshd's own configuration includes it for everybody.
     pub included: bool,
+    /// The settings of others that change what accounts may do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub foreign: Vec<Setting>,
+    /// The files that sshd reads and rlvm cannot, each with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread_files: Vec<String>,
     /// What sshd says.
     pub sshd: Sshd,
 }
@@ -76,6 +92,9 @@ pub struct Says {
     /// The user's groups; asked only where sshd tells groups apart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
+    /// Why a file of revoked keys refuses the user's, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<String>,
 }
 
 impl SshdConfig {
@@ -92,7 +111,7 @@ impl SshdConfig {
     pub fn new(users: &BTreeMap<&UserName, &SshUserSpec>) -> Result<Self, BadText> {
         let head =
             "# What clients' accounts may do; made by rlvm, which puts back what is changed by hand.\n";
-        let (mut text, mut logins) = (head.to_owned(), Vec::new());
+        let (mut text, mut logins, mut keys) = (head.to_owned(), Vec::new(), BTreeMap::new());
         for (user, spec) in users {
             let _ = writeln!(text, "Match User {user}");
             let mut meant = BTreeMap::new();
@@ -103,9 +122,11 @@ impl SshdConfig {
                 meant.insert(name.to_ascii_lowercase(), printed.to_owned());
             }
             logins.push(Login { user: (*user).clone(), meant });
+            let identities = spec.authorized_keys.iter().map(|key| key.key.identity().to_owned());
+            keys.insert((*user).clone(), identities.collect());
         }
         text.push_str("Match all\n");
-        Ok(Self { file: ManagedFile::of_root(HostPath::fixed(PART), text), logins })
+        Ok(Self { file: ManagedFile::of_root(HostPath::fixed(PART), text), logins, keys })
     }
 
     fn configure(&self, after: Option<&str>) -> Op {
@@ -141,9 +162,27 @@ impl SshdConfig {
             let lines: Vec<&str> = out.stdout.lines().filter(matters).collect();
             let tells_groups = lines.iter().any(|line| name(line).ends_with("groups"));
             let groups = if tells_groups { groups(host, &login.user)? } else { Vec::new() };
-            says.insert(login.user.clone(), Says { lines: lines.join("\n"), groups });
+            let file = lines.iter().find_map(|line| line.strip_prefix("revokedkeys "));
+            let revoked = match file.filter(|file| *file != "none") {
+                Some(file) => {
+                    let looked = file.parse().ok().map(|path| host.text(&path)).transpose()?;
+                    let text = match looked {
+                        Some((Entry::Absent, _)) => None,
+                        // What rlvm cannot read is sshd's to judge.
+                        looked => looked.and_then(|(_, text)| text).or_else(|| Some(Vec::new())),
+                    };
+                    let text = text.map(|text| String::from_utf8_lossy(&text).into_owned());
+                    revoked(file, text.as_deref(), self.keys_of(&login.user))
+                }
+                None => None,
+            };
+            says.insert(login.user.clone(), Says { lines: lines.join("\n"), groups, revoked });
         }
         Ok(Sshd::Says(says))
+    }
+
+    fn keys_of(&self, user: &UserName) -> &[String] {
+        self.keys.get(user).map_or(&[], Vec::as_slice)
     }
 
     /// Says in which word something else holds for a user than is meant, and who else decides on it.
@@ -162,6 +201,10 @@ impl SshdConfig {
         found.extend(shut_out(user, says).map(|why| {
             let message = format!("sshd lets {user} in from nowhere: {why}");
             let remedy = format!("name {user} there, or its group; rlvm changes no line of yours");
+            Finding::new(Severity::Warning, SshdConfig::address(), message).remedy(remedy)
+        }));
+        found.extend(refusals(self.keys_of(user), says).into_iter().map(|(why, remedy)| {
+            let message = format!("sshd refuses {user}: {why}");
             Finding::new(Severity::Warning, SshdConfig::address(), message).remedy(remedy)
         }));
         found
@@ -203,9 +246,16 @@ impl Kind for SshdConfig {
 
     fn observe(&self, look: &Look<'_, SshdSeen>) -> Result<SshdSeen> {
         let file = self.file.observe(look.host)?;
-        let mut seen = SshdSeen { file, unread: false, included: true, sshd: Sshd::Later };
-        if let (Entry::File(_), Some(main)) = look.host.text(&HostPath::fixed(MAIN))? {
-            seen.included = is_included(&String::from_utf8_lossy(&main), PART);
+        let (foreign, unread_files) = (Vec::new(), Vec::new());
+        let mut seen =
+            SshdSeen { file, unread: false, included: true, foreign, unread_files, sshd: Sshd::Later };
+        let main = look.host.entry(&HostPath::fixed(MAIN))?;
+        if !look.leaving && !matches!(main, Entry::Absent) {
+            let read = read(&OfHost(look.host), MAIN, PART)?;
+            seen.foreign = select(&read, &self.logins);
+            // What cannot be read may hold the line that includes the file.
+            seen.included = read.before.is_some() || !read.unread.is_empty();
+            seen.unread_files = read.unread;
         }
         if look.host.is_tree() {
             return Ok(seen);
@@ -239,6 +289,11 @@ impl Kind for SshdConfig {
             let message = format!("{MAIN} does not include {PART}: nothing in it would hold");
             found.push(say(Severity::Error, message).remedy(format!("add as its first line: {INCLUDE}")));
         }
+        found.extend(findings(&seen.foreign, &self.logins, PART, &SshdConfig::address()));
+        found.extend(seen.unread_files.iter().map(|what| {
+            let message = format!("cannot read a file of sshd's configuration: {what}");
+            say(Severity::Warning, message).remedy("check that no `Match` block in it concerns clients")
+        }));
         match &seen.sshd {
             Sshd::NotAsked => {}
             Sshd::Later => {
@@ -272,127 +327,5 @@ impl Kind for SshdConfig {
             Removal::Quiet if seen.unread => Removal::Delete(Edit { ops: gone(), ..Edit::default() }),
             other => other,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        model::{Mode, OneOrMore},
-        resource::{Access, AuthorizedKey, OnRemove},
-    };
-
-    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0q4ZJm9b6m7o1vFv3x0m2bq5vT8yq7lq1m4E3v1xw0";
-
-    fn declared(directory: &str, access: Access) -> Result<SshdConfig, BadText> {
-        let spec = SshUserSpec {
-            directory: directory.parse().unwrap(),
-            access,
-            authorized_keys: OneOrMore::of(AuthorizedKey { key: KEY.parse().unwrap(), from: None }, []),
-            prune: None,
-            adopt: false,
-            protect: false,
-            on_remove: OnRemove::Default,
-        };
-        let user: UserName = "web01".parse().unwrap();
-        SshdConfig::new(&BTreeMap::from([(&user, &spec)]))
-    }
-
-    fn of_text(text: &str) -> FileSeen {
-        let root = || "root".to_owned();
-        FileSeen::File { owner: root(), group: root(), mode: Mode::new(0o644), text: text.into() }
-    }
-
-    /// What sshd says if it means what is meant.
-    fn says(it: &SshdConfig) -> Says {
-        let lines = it.logins[0].meant.iter().map(|(word, value)| format!("{word} {value}\n"));
-        Says { lines: lines.collect(), groups: Vec::new() }
-    }
-
-    fn seen(it: &SshdConfig, says: Says) -> SshdSeen {
-        let sshd = Sshd::Says(BTreeMap::from([(it.logins[0].user.clone(), says)]));
-        SshdSeen { file: of_text(&it.file.text), unread: false, included: true, sshd }
-    }
-
-    #[test]
-    fn a_block_for_each_way_in() {
-        // R42
-        let rclone = "/usr/bin/rclone serve restic --stdio --append-only --config /dev/null";
-        let force = format!("{rclone} '/srv/it'\\''s/repo'");
-        for (directory, access, tty, chroot, printed, command) in [
-            ("/srv/a", Access::Sftp, "no", "/srv/a", "/srv/a", "internal-sftp"),
-            ("/srv/a b%", Access::Sftp, "no", "\"/srv/a b%%\"", "/srv/a b%%", "internal-sftp"),
-            ("/srv/it's", Access::AppendOnly, "no", "none", "none", &force),
-            ("/srv/a", Access::Shell, "yes", "none", "none", "none"),
-        ] {
-            let it = declared(directory, access).unwrap();
-            let text = &it.file.text;
-            let start = "\nMatch User web01\n    AuthorizedKeysFile /etc/ssh/rlvm/keys/%u\n";
-            assert!(text.contains(start), "{text}");
-            let end = format!(
-                "    PermitUserRC no\n    PermitTTY {tty}\n    ChrootDirectory {chroot}\n    ForceCommand {command}\n\
-                 Match all\n"
-            );
-            assert!(text.ends_with(&end), "{text}");
-            let meant = &it.logins[0].meant;
-            assert_eq!(
-                (meant["chrootdirectory"].as_str(), meant["forcecommand"].as_str()),
-                (printed, command)
-            );
-        }
-        assert!(declared("/srv/a\"b", Access::Sftp).is_err());
-    }
-
-    #[test]
-    fn it_is_put_in_place_by_sshds_own_op_and_told_until_it_was_read() {
-        let it = declared("/srv/a", Access::Sftp).unwrap();
-        let ops = |diff: Diff| match diff {
-            Diff::Create(edit) | Diff::Update(edit) => edit.ops,
-            other => panic!("{other:?}"),
-        };
-        let right = seen(&it, says(&it));
-        assert_eq!(it.diff(&right), Diff::Same);
-        let put = vec![it.configure(Some(&it.file.text))];
-        assert_eq!(ops(it.diff(&SshdSeen { file: FileSeen::Absent, ..right.clone() })), put);
-        assert_eq!(ops(it.diff(&SshdSeen { file: of_text("x"), ..right.clone() })), put);
-        let unread = SshdSeen { unread: true, ..right.clone() };
-        assert_eq!(ops(it.diff(&unread)), put);
-        // R46: one that goes, and one that went unheard.
-        let gone = |seen: &SshdSeen| match it.removal(seen, &|_| false) {
-            Removal::Delete(edit) => edit.ops,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(gone(&right), [it.configure(None)]);
-        assert_eq!(gone(&SshdSeen { file: FileSeen::Absent, ..unread }), [it.configure(None)]);
-        let absent = SshdSeen { file: FileSeen::Absent, ..right };
-        assert_eq!(it.removal(&absent, &|_| false), Removal::Quiet);
-    }
-
-    #[test]
-    fn what_sshd_would_do_else_is_told() {
-        let it = declared("/srv/a", Access::Sftp).unwrap();
-        let said = |seen: &SshdSeen| -> Vec<String> {
-            let found = it.checks(seen, None).into_iter();
-            found.map(|it| format!("{:?}: {}", it.severity, it.message)).collect()
-        };
-        let right = seen(&it, says(&it));
-        assert_eq!(said(&right), [""; 0]);
-        let none = Says { lines: says(&it).lines.replace("/srv/a", "none"), groups: Vec::new() };
-        let other = "Error: sshd holds `chrootdirectory none` and not `/srv/a` for web01: another file of its \
-            configuration comes first";
-        assert_eq!(said(&seen(&it, none.clone())), [other]);
-        // As long as it is about to change, only who gets in at all is told.
-        assert_eq!(said(&SshdSeen { file: FileSeen::Absent, ..seen(&it, none) }), [""; 0]);
-        for (sshd, start) in [
-            (Sshd::Missing, "Error: there is no /usr/sbin/sshd"),
-            (Sshd::Refuses("line 1".into()), "Warning: sshd refuses its configuration: line 1"),
-            (Sshd::Later, "Notice: deferred: "),
-        ] {
-            let found = said(&SshdSeen { sshd, ..right.clone() });
-            assert!(found.len() == 1 && found[0].starts_with(start), "{found:?}");
-        }
-        let outside = said(&SshdSeen { included: false, ..right });
-        assert!(outside[0].starts_with("Error: /etc/ssh/sshd_config does not include"), "{outside:?}");
     }
 }

@@ -1,10 +1,25 @@
 //! The words of sshd's configuration: those that are written for an account, and those of others that matter to it.
 
+use std::collections::BTreeSet;
+
 use super::{
     super::{Access, SshUserSpec, authorized_keys::KEYS_OF_ALL, ssh_config::word},
     Says,
 };
 use crate::model::{BadText, UserName, known_host::matches};
+
+/// The lines of `sshd -T` that say who gets in, beside those that rlvm writes. The last two are one word: OpenSSH 8.5
+/// renamed it.
+pub(super) const WHO: [&str; 8] = [
+    "allowusers",
+    "denyusers",
+    "allowgroups",
+    "denygroups",
+    "maxsessions",
+    "revokedkeys",
+    "pubkeyacceptedalgorithms",
+    "pubkeyacceptedkeytypes",
+];
 
 /// What holds for every account: the declared keys let in and nothing else does, and nothing is reached through it.
 /// `DisableForwarding` left out X11 and agents before OpenSSH 10, so these are named too.
@@ -32,6 +47,25 @@ const ALWAYS: [(&str, &str); 21] = [
     ("PermitUserRC", "no"),
 ];
 
+/// The one variable that an account that is shut in may set: sshd has no word for none, and what stands in a block takes
+/// the place of what is accepted of everybody. No program reads it.
+pub(super) const ACCEPTED: &str = "RLVM_NONE";
+
+/// Other names of keywords (servconf.c, `keywords`), each with the name that `sshd -T` uses.
+const ALIASES: [(&str, &str); 4] = [
+    ("challengeresponseauthentication", "kbdinteractiveauthentication"),
+    ("skeyauthentication", "kbdinteractiveauthentication"),
+    ("dsaauthentication", "pubkeyauthentication"),
+    ("authorizedkeysfile2", "authorizedkeysfile"),
+];
+
+/// Returns a keyword in small letters, by the name that `sshd -T` uses.
+pub(super) fn same_word(keyword: &str) -> String {
+    let keyword = keyword.to_ascii_lowercase();
+    let other = ALIASES.iter().find(|(alias, _)| *alias == keyword);
+    other.map_or(keyword, |(_, name)| (*name).to_owned())
+}
+
 /// Lists the words for one account and their values, as they stand in the file.
 pub(super) fn words(spec: &SshUserSpec) -> Result<Vec<(&'static str, String)>, BadText> {
     let mut words: Vec<(&str, String)> = ALWAYS.map(|(name, value)| (name, value.to_owned())).into();
@@ -40,6 +74,9 @@ pub(super) fn words(spec: &SshUserSpec) -> Result<Vec<(&'static str, String)>, B
         Access::AppendOnly => ("no", "none".into()),
         Access::Shell => ("yes", "none".into()),
     };
+    if spec.access != Access::Shell {
+        words.push(("AcceptEnv", ACCEPTED.into()));
+    }
     words.push(("PermitTTY", tty.into()));
     words.push(("ChrootDirectory", chroot));
     // The rest of the line as it stands: no quotes are taken off (tried with OpenSSH 9.2).
@@ -71,24 +108,49 @@ pub(super) fn shut_out(user: &UserName, says: &Says) -> Option<String> {
     none.then(|| format!("AllowGroups {} leaves it out", groups.join(" ")))
 }
 
-/// Says whether sshd's own configuration includes a file for everybody: before each `Match`.
-pub(super) fn is_included(main: &str, file: &str) -> bool {
-    for line in main.lines() {
-        let words = line.split([' ', '\t', '=']).map(|it| it.trim_matches('"'));
-        let mut words = words.filter(|it| !it.is_empty());
-        let first = words.next().unwrap_or_default();
-        if first.eq_ignore_ascii_case("match") {
-            return false;
-        }
-        let is = |pattern: &str| {
-            let dir = if pattern.starts_with('/') { "" } else { "/etc/ssh/" };
-            matches(&format!("{dir}{pattern}"), file)
+/// Lists why sshd refuses a user whom its lists of users let in, each with what to do.
+pub(super) fn refusals(keys: &[String], says: &Says) -> Vec<(String, &'static str)> {
+    let value = |word: &str| {
+        let pairs = says.lines.lines().filter_map(|line| line.split_once(' '));
+        pairs.filter(|(name, _)| *name == word).map(|(_, value)| value).next()
+    };
+    let mut found = Vec::new();
+    if value("maxsessions") == Some("0") {
+        found.push((
+            "`MaxSessions 0` allows no session on a connection".to_owned(),
+            "set `MaxSessions` to 1 or more for this account",
+        ));
+    }
+    let types: BTreeSet<&str> = keys.iter().filter_map(|key| key.split(' ').next()).collect();
+    if let Some(accepted) = value("pubkeyacceptedalgorithms").or(value("pubkeyacceptedkeytypes")) {
+        let is_accepted = |kind: &&str| {
+            let rsa = ["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"];
+            let algorithms = if *kind == "ssh-rsa" { rsa.as_slice() } else { std::slice::from_ref(kind) };
+            algorithms.iter().any(|it| accepted.split(',').any(|pattern| matches(pattern, it)))
         };
-        if first.eq_ignore_ascii_case("include") && words.any(is) {
-            return true;
+        for kind in types.into_iter().filter(|kind| !is_accepted(kind)) {
+            found.push((
+                format!("`PubkeyAcceptedAlgorithms` names no algorithm for a key of type {kind}"),
+                "add the algorithm there, or give the client a key of another type",
+            ));
         }
     }
-    false
+    found.extend(says.revoked.clone().map(|why| {
+        (why, "take the key out of the file if the client is to get in; else take it out of the state")
+    }));
+    found
+}
+
+/// Says by a file of `RevokedKeys` why keys are refused. A list is one key a line; `ssh-keygen -k` makes another form,
+/// which only sshd reads.
+pub(super) fn revoked(file: &str, text: Option<&str>, keys: &[String]) -> Option<String> {
+    let Some(text) = text else {
+        return Some(format!("sshd cannot read `RevokedKeys {file}`, and then refuses every key"));
+    };
+    let is_listed = |key: &&String| text.lines().any(|line| line.contains(key.as_str()));
+    let key = keys.iter().find(is_listed)?;
+    let kind = key.split(' ').next().unwrap_or_default();
+    Some(format!("`RevokedKeys {file}` lists its key of type {kind}"))
 }
 
 #[cfg(test)]
@@ -110,23 +172,32 @@ mod tests {
             ("allowgroups ssh\nallowgroups adm\n", Some("AllowGroups ssh adm leaves it out")),
             ("denygroups clients\n", Some("DenyGroups clients")),
         ] {
-            let says = Says { lines: lines.into(), groups: vec!["web01".into(), "clients".into()] };
+            let groups = vec!["web01".into(), "clients".into()];
+            let says = Says { lines: lines.into(), groups, revoked: None };
             assert_eq!(shut_out(&user, &says).as_deref(), why, "{lines}");
         }
     }
 
     #[test]
-    fn sshd_has_to_include_it_for_everybody() {
-        for (main, included) in [
-            ("# x\nInclude /etc/ssh/sshd_config.d/*.conf\nPort 22\n", true),
-            ("include=\"/etc/ssh/sshd_config.d/*\"\n", true),
-            ("Port 22\n\tInclude /a sshd_config.d/*.conf\n", true),
-            ("Match User a\nInclude /etc/ssh/sshd_config.d/*.conf\n", false),
-            ("#Include /etc/ssh/sshd_config.d/*.conf\n", false),
-            ("Include /etc/ssh/other.d/*.conf\n", false),
-            ("", false),
+    fn what_refuses_a_key_is_told() {
+        let (ed25519, rsa) = ("ssh-ed25519 AAAA".to_owned(), "ssh-rsa BBBB".to_owned());
+        let keys = [ed25519, rsa];
+        for (lines, revoked, whys) in [
+            ("maxsessions 10\npubkeyacceptedalgorithms ssh-ed25519,rsa-sha2-256\n", None, &[][..]),
+            ("maxsessions 0\n", None, &["MaxSessions 0"]),
+            ("pubkeyacceptedalgorithms rsa-sha2-512\n", None, &["key of type ssh-ed25519"]),
+            ("pubkeyacceptedkeytypes ssh-ed*\n", None, &["key of type ssh-rsa"]),
+            ("revokedkeys /x\n", Some("lists its key"), &["lists its key"]),
         ] {
-            assert_eq!(is_included(main, "/etc/ssh/sshd_config.d/00-rlvm.conf"), included, "{main}");
+            let says =
+                Says { lines: lines.into(), groups: Vec::new(), revoked: revoked.map(ToOwned::to_owned) };
+            let found = refusals(&keys, &says);
+            assert_eq!(found.len(), whys.len(), "{found:?}");
+            assert!(found.iter().zip(whys).all(|((said, _), why)| said.contains(why)), "{found:?}");
         }
+        let listed = revoked("/x", Some("# old\nssh-rsa BBBB me@x\n"), &keys);
+        assert_eq!(listed.as_deref(), Some("`RevokedKeys /x` lists its key of type ssh-rsa"));
+        assert!(revoked("/x", None, &keys).unwrap().contains("cannot read"));
+        assert_eq!(revoked("/x", Some("ssh-rsa CCCC\n"), &keys), None);
     }
 }

@@ -79,11 +79,11 @@ fn what_sshd_refuses_is_never_in_force() {
     assert_eq!(lab.read(PART), before);
     assert!(!lab.at("/run/rlvm/sshd-reload").exists() && pid(&lab) == first);
     lab.ok(&["rm", "/etc/ssh/sshd_config.d/50-other.conf"]);
-    // One that is read before, and opens what is to be shut: what sshd then means is not what was meant.
+    // One that is read before, and opens what is to be shut: plan says so, and nothing is put in place.
     let earlier = "/etc/ssh/sshd_config.d/00-earlier.conf";
     lab.file(earlier, &format!("Match User {FILES}\n  PasswordAuthentication yes\nMatch all\n"));
-    let ran = lab.expect(7, &["apply", "--yes", "--allow-mass-removal"]);
-    assert!(ran.stderr.contains("passwordauthentication yes"), "{ran:?}");
+    let ran = lab.expect(1, &["apply", "--yes", "--allow-mass-removal"]);
+    assert!((ran.stdout + &ran.stderr).contains("`passwordauthentication yes`"));
     assert_eq!(lab.read(PART), before);
     assert!(!lab.at("/run/rlvm/sshd-reload").exists());
     usual(&lab);
@@ -180,4 +180,24 @@ fn an_sshd_that_does_not_run_is_not_started_and_a_missing_directory_of_its_own_i
     lab.plan_is_empty();
     assert!(!lab.listens(22) && lab.read(PART).contains(&format!("Match User {FILES}\n")));
     assert!(lab.read(&format!("/etc/ssh/rlvm/keys/{FILES}")).contains(&public(&lab, "files")));
+}
+
+#[test]
+fn what_refuses_a_clients_key_or_session_is_said() {
+    let lab = machine();
+    usual(&lab);
+    lab.apply();
+    for (text, why) in [
+        ("PubkeyAcceptedAlgorithms rsa-sha2-512\n", "names no algorithm for a key of type ssh-ed25519"),
+        ("RevokedKeys /root/files.pub\n", "`RevokedKeys /root/files.pub` lists its key of type ssh-ed25519"),
+        ("RevokedKeys /nowhere\n", "sshd cannot read `RevokedKeys /nowhere`"),
+        ("MaxSessions 0\n", "`MaxSessions 0` allows no session"),
+    ] {
+        lab.file("/etc/ssh/sshd_config.d/10-refuses.conf", text);
+        let mut sshd = lab.own_sshd();
+        assert!(!gets_in_at_all(&lab), "{text}");
+        sshd.stop();
+        let plan = lab.expect(0, &["plan"]).stdout;
+        assert!(plan.contains(&format!("sshd refuses {FILES}: ")) && plan.contains(why), "{text}: {plan}");
+    }
 }

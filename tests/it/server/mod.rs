@@ -4,6 +4,7 @@
 
 mod access;
 mod configured;
+mod foreign;
 mod revoked;
 
 use std::{fs, process::Command};

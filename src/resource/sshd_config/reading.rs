@@ -1,0 +1,343 @@
+//! Lists what sshd reads, in its order: its main file, each file that an `Include` names, each `Match` block.
+//!
+//! `sshd -T` answers for one connection only, so a block that matches another address or port stays unseen there. This
+//! module reads the text instead (servconf.c, `parse_server_config_depth`): the first value counts, a `Match` block
+//! ends at the next `Match` or at the end of its file, and a block inside an included block needs both to match.
+//! Whether a block matches anybody is deliberately not decided here.
+
+use anyhow::Result;
+
+use crate::{
+    host::{Entry, Observe},
+    model::{HostPath, known_host::matches},
+};
+
+/// As deep as sshd follows `Include` (servconf.h, `SERVCONF_MAX_DEPTH`).
+const DEEPEST: usize = 16;
+/// As many files as are read: more than any host has, and fewer than files that include each other could name.
+const MOST_FILES: usize = 500;
+/// As many symbolic links as are followed to one file.
+const MOST_LINKS: usize = 8;
+
+/// One setting in sshd's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    /// The file and the line number.
+    pub(super) place: String,
+    /// The criteria of each `Match` block around the setting, outermost first; none outside all blocks.
+    pub(super) blocks: Vec<String>,
+    /// The keyword as it is written.
+    pub(super) keyword: String,
+    /// The words after the keyword, without quotes and comment.
+    pub(super) value: String,
+}
+
+/// What sshd reads.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    /// All settings in sshd's order, those of the part left out.
+    pub(super) lines: Vec<Line>,
+    /// How many of `lines` come before the part; `None` if sshd does not read the part for everybody.
+    pub(super) before: Option<usize>,
+    /// The files that sshd reads and rlvm cannot, each with the reason.
+    pub(super) unread: Vec<String>,
+}
+
+/// Where the files come from: a host, or a table in a test.
+pub(super) trait Files {
+    /// Lists the names in a directory, sorted; nothing if there is no such directory.
+    fn names(&self, dir: &str) -> Result<Vec<String>>;
+    /// Returns the text of a file; `None` if there is none, or the reason why it cannot be read.
+    fn text(&self, path: &str) -> Result<Result<Option<String>, String>>;
+}
+
+/// Reads sshd's configuration from its main file on. `part` is rlvm's own file, which may not be there yet.
+pub(super) fn read(files: &dyn Files, main: &str, part: &str) -> Result<Read> {
+    let mut reader = Reader { files, part, left: MOST_FILES, read: Read::default() };
+    reader.file(main, &[], 0)?;
+    Ok(reader.read)
+}
+
+struct Reader<'a> {
+    files: &'a dyn Files,
+    part: &'a str,
+    left: usize,
+    read: Read,
+}
+
+impl Reader<'_> {
+    fn file(&mut self, path: &str, around: &[String], depth: usize) -> Result<()> {
+        if path == self.part {
+            if around.is_empty() && self.read.before.is_none() {
+                self.read.before = Some(self.read.lines.len());
+            }
+            return Ok(());
+        }
+        if depth > DEEPEST || self.left == 0 {
+            let why = format!("{path}: too many files include each other");
+            if !self.read.unread.contains(&why) {
+                self.read.unread.push(why);
+            }
+            return Ok(());
+        }
+        self.left -= 1;
+        let text = match self.files.text(path)? {
+            Ok(Some(text)) => text,
+            Ok(None) => return Ok(()),
+            Err(why) => {
+                self.read.unread.push(format!("{path}: {why}"));
+                return Ok(());
+            }
+        };
+        let mut blocks = around.to_vec();
+        for (number, line) in text.lines().enumerate() {
+            let Some((keyword, rest)) = keyword_of(line) else { continue };
+            if keyword.eq_ignore_ascii_case("match") {
+                blocks = around.to_vec();
+                blocks.push(words(rest).join(" "));
+            } else if keyword.eq_ignore_ascii_case("include") {
+                for pattern in words(rest) {
+                    for file in self.expand(&pattern)? {
+                        self.file(&file, &blocks, depth + 1)?;
+                    }
+                }
+            } else {
+                self.read.lines.push(Line {
+                    place: format!("{path}:{}", number + 1),
+                    blocks: blocks.clone(),
+                    keyword: keyword.to_owned(),
+                    value: words(rest).join(" "),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists the files that a pattern names, sorted as glob(3) does; the part too where it is not there yet.
+    fn expand(&self, pattern: &str) -> Result<Vec<String>> {
+        let whole = if pattern.starts_with('/') { pattern.to_owned() } else { format!("/etc/ssh/{pattern}") };
+        let mut way: Vec<&str> = Vec::new();
+        for component in components(&whole).filter(|component| *component != ".") {
+            if component == ".." {
+                way.pop();
+            } else {
+                way.push(component);
+            }
+        }
+        let mut found = vec![String::new()];
+        for component in &way {
+            if !component.contains(['*', '?', '[']) {
+                found = found.into_iter().map(|path| format!("{path}/{component}")).collect();
+                continue;
+            }
+            let mut next = Vec::new();
+            for dir in found {
+                let names = self.files.names(if dir.is_empty() { "/" } else { &dir })?;
+                let fit = names.into_iter().filter(|name| names_file(component, name));
+                next.extend(fit.map(|name| format!("{dir}/{name}")));
+            }
+            found = next;
+        }
+        let parts: Vec<&str> = components(self.part).collect();
+        let fits = way.len() == parts.len()
+            && way.iter().zip(parts).all(|(pattern, name)| names_file(pattern, name));
+        if fits && !found.iter().any(|file| file == self.part) {
+            found.push(self.part.to_owned());
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+}
+
+fn components(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|component| !component.is_empty())
+}
+
+/// Says whether a component of a pattern names a file. A set in brackets stands for any letter here: rather one file
+/// too many than one too few.
+fn names_file(pattern: &str, name: &str) -> bool {
+    let (mut plain, mut rest) = (String::new(), pattern);
+    while let Some((before, set)) = rest.split_once('[') {
+        let Some((_, after)) = set.get(1..).and_then(|set| set.split_once(']')) else { break };
+        plain.push_str(before);
+        plain.push('?');
+        rest = after;
+    }
+    plain.push_str(rest);
+    // glob(3) finds a hidden file only by a dot.
+    (!name.starts_with('.') || pattern.starts_with('.')) && matches(&plain, name)
+}
+
+/// Splits a line after its keyword, which blanks or one `=` end (misc.c, `strdelim`).
+fn keyword_of(line: &str) -> Option<(&str, &str)> {
+    let line = line.trim();
+    if line.is_empty() || line.starts_with('#') {
+        return None;
+    }
+    let (keyword, rest) = match line.strip_prefix('"') {
+        Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
+        None => line.split_at(line.find([' ', '\t', '=', '"']).unwrap_or(line.len())),
+    };
+    let rest = rest.trim_start();
+    Some((keyword, rest.strip_prefix('=').unwrap_or(rest).trim_start()))
+}
+
+/// Splits the words of a line; quotes hold one together, and a comment ends them (misc.c, `argv_split`).
+fn words(text: &str) -> Vec<String> {
+    let (mut found, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for letter in text.chars() {
+        match (quote, letter) {
+            (Some(open), _) if open == letter => quote = None,
+            (None, '"' | '\'') => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            (None, ' ' | '\t') => found.extend(word.take()),
+            (None, '#') if word.is_none() => break,
+            _ => word.get_or_insert_default().push(letter),
+        }
+    }
+    found.extend(word);
+    found
+}
+
+/// The files of a host.
+pub(super) struct OfHost<'a>(pub(super) &'a dyn Observe);
+
+impl Files for OfHost<'_> {
+    fn names(&self, dir: &str) -> Result<Vec<String>> {
+        let Ok(dir) = dir.parse::<HostPath>() else { return Ok(Vec::new()) };
+        if self.0.entry(&dir)?.directory().is_none() {
+            return Ok(Vec::new());
+        }
+        self.0.names(&dir)
+    }
+
+    fn text(&self, path: &str) -> Result<Result<Option<String>, String>> {
+        let mut path: HostPath = match path.parse() {
+            Ok(path) => path,
+            Err(bad) => return Ok(Err(format!("{bad}"))),
+        };
+        for _ in 0..MOST_LINKS {
+            let (entry, text) = self.0.text(&path)?;
+            match (entry, text) {
+                (Entry::File(_), Some(text)) => return Ok(Ok(Some(String::from_utf8_lossy(&text).into()))),
+                (Entry::File(_), None) => return Ok(Err("it is too large, or has several names".into())),
+                // sshd passes over what it cannot open.
+                (Entry::Absent | Entry::Directory(_), _) => return Ok(Ok(None)),
+                (Entry::Blocked(why), _) => return Ok(Err(why)),
+                (other @ Entry::Other(_), _) => {
+                    let Some(target) = self.0.link(&path)? else {
+                        return Ok(Err(format!("it is {}", other.noun())));
+                    };
+                    let parent = path.parent_str().unwrap_or_default();
+                    let whole = if target.starts_with('/') { target } else { format!("{parent}/{target}") };
+                    path = match whole.parse() {
+                        Ok(next) => next,
+                        Err(_) => return Ok(Err(format!("it is a symbolic link to {whole}"))),
+                    };
+                }
+            }
+        }
+        Ok(Err("too many symbolic links".into()))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    pub(in super::super) const MAIN: &str = "/etc/ssh/sshd_config";
+    pub(in super::super) const PART: &str = "/etc/ssh/sshd_config.d/00-rlvm.conf";
+
+    /// Files by path, each with its text.
+    pub(in super::super) struct Table(pub(in super::super) BTreeMap<String, String>);
+
+    impl Table {
+        pub(in super::super) fn of(files: &[(&str, &str)]) -> Self {
+            Self(files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect())
+        }
+    }
+
+    impl Files for Table {
+        fn names(&self, dir: &str) -> Result<Vec<String>> {
+            let dir = format!("{}/", dir.trim_end_matches('/'));
+            let below = self.0.keys().filter_map(|path| path.strip_prefix(&dir));
+            let mut names: Vec<String> =
+                below.filter_map(|rest| rest.split('/').next()).map(ToOwned::to_owned).collect();
+            names.dedup();
+            Ok(names)
+        }
+
+        fn text(&self, path: &str) -> Result<Result<Option<String>, String>> {
+            Ok(match self.0.get(path) {
+                Some(text) if text == "LOCKED" => Err("no permission".into()),
+                text => Ok(text.cloned()),
+            })
+        }
+    }
+
+    #[test]
+    fn settings_are_listed_in_the_order_in_which_sshd_reads_them() {
+        let read = read(
+            &Table::of(&[
+                (
+                    MAIN,
+                    "# x\nPort=22 # y\nInclude sshd_config.d/*.conf\nmatch address 10.0.0.1\n\
+                     Include /etc/extra\n  X11Forwarding \"no\"\nPermitTTY yes\n",
+                ),
+                ("/etc/ssh/sshd_config.d/00-a.conf", "Match User me,you\n\tChrootDirectory '/a b'\n"),
+                (PART, "Match all\nPermitTTY no\n"),
+                ("/etc/ssh/sshd_config.d/.hidden.conf", "Banner none\n"),
+                ("/etc/ssh/sshd_config.d/10-b.conf", "LOCKED"),
+                ("/etc/extra", "Banner /x\nMatch LocalPort 23\nBanner /y\n"),
+            ]),
+            MAIN,
+            PART,
+        )
+        .unwrap();
+        let shown: Vec<String> = read
+            .lines
+            .iter()
+            .map(|it| format!("{} [{}] {} {}", it.place, it.blocks.join("] ["), it.keyword, it.value))
+            .collect();
+        let expected = [
+            "/etc/ssh/sshd_config:2 [] Port 22",
+            "/etc/ssh/sshd_config.d/00-a.conf:2 [User me,you] ChrootDirectory /a b",
+            "/etc/extra:1 [address 10.0.0.1] Banner /x",
+            "/etc/extra:3 [address 10.0.0.1] [LocalPort 23] Banner /y",
+            "/etc/ssh/sshd_config:6 [address 10.0.0.1] X11Forwarding no",
+            "/etc/ssh/sshd_config:7 [address 10.0.0.1] PermitTTY yes",
+        ];
+        assert_eq!(shown, expected);
+        assert_eq!(read.before, Some(2));
+        assert_eq!(read.unread, ["/etc/ssh/sshd_config.d/10-b.conf: no permission"]);
+    }
+
+    #[test]
+    fn the_part_must_be_included_for_everybody() {
+        for (main, included) in [
+            ("# x\nInclude /etc/ssh/sshd_config.d/*.conf\nPort 22\n", true),
+            ("include=\"/etc/ssh/sshd_config.d/*\"\n", true),
+            ("Port 22\n\tInclude /a sshd_config.d/*.conf\n", true),
+            ("Include sshd_config.d/[0-9]*.conf\n", true),
+            ("Include /etc/*/*/*.conf\n", true),
+            ("Match User a\nInclude /etc/ssh/sshd_config.d/*.conf\n", false),
+            ("#Include /etc/ssh/sshd_config.d/*.conf\n", false),
+            ("Include /etc/ssh/other.d/*.conf\n", false),
+            ("Include /etc/ssh/*.conf\n", false),
+            ("", false),
+        ] {
+            let read = read(&Table::of(&[(MAIN, main)]), MAIN, PART).unwrap();
+            assert_eq!(read.before.is_some(), included, "{main}");
+        }
+    }
+
+    #[test]
+    fn files_that_include_each_other_end() {
+        let read = read(&Table::of(&[(MAIN, "Include sshd_config\nInclude sshd_config\n")]), MAIN, PART);
+        assert!(!read.unwrap().unread.is_empty());
+    }
+}
