@@ -129,12 +129,22 @@ impl Kind for Directory {
         let lenient = look.host.lenient();
         // One of root's in a user's directory is made and left as it is; nothing in it is given away.
         let host = if self.owner.user == UserName::root() { &*lenient } else { look.host };
+        // The disk of a mount point that is no longer declared may be dead. The directory stays in any case.
+        let may_be_dead = look.leaving && self.mounted;
         let entry = match host.entry(&self.path) {
-            // The disk of a mount point that is no longer declared may be dead. The directory stays in any case.
-            Err(err) if look.leaving && self.mounted => Entry::Blocked(format!("{err:#}")),
+            Err(err) if may_be_dead => Entry::Blocked(format!("{err:#}")),
             entry => entry?,
         };
+        // A link of root's may stand above a directory. In its place it would give away what it leads to.
+        let link = match (!self.implied).then(|| host.link(&self.path)).transpose() {
+            Err(_) if may_be_dead => None,
+            link => link?.flatten(),
+        };
         let mut there = match entry {
+            Entry::Directory(_) | Entry::Other(_) if link.is_some() => {
+                let target = link.unwrap_or_default();
+                There::Other(format!("{} is a symbolic link to {target}, no directory", self.path))
+            }
             Entry::Absent => There::Absent,
             Entry::Directory(meta) => {
                 let (owner, group) = names_of(host, &meta, &self.owner)?;

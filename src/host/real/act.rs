@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::{
     errno::Errno,
     fcntl::{AtFlags, OFlag, openat},
-    sys::stat::{FileStat, Mode as Bits, SFlag, fchmod, fstat, fstatat, mkdirat},
+    sys::stat::{FileStat, Mode as Bits, fchmod, fstat, fstatat, mkdirat},
     unistd::{Gid, Uid, UnlinkatFlags, fchown, geteuid, unlinkat},
 };
 use tracing::debug;
@@ -26,7 +26,7 @@ use super::{
     rename::rename_new,
     staging::names,
     trusted,
-    walk::{Cursor, Guard, Way, kind},
+    walk::{Cursor, Guard, Way},
 };
 use crate::{
     effect::{Cmd, Content, Op, Owner},
@@ -215,20 +215,7 @@ impl Real {
     fn open_to_change(&self, path: &HostPath, owner: Option<Uid>) -> Result<(OwnedFd, FileStat)> {
         let mut cursor = Cursor::default();
         let leaf = Leaf::of(&mut cursor, self, path)?;
-        if !matches!(leaf.stat()?, Way::There(stat) if kind(&stat) == SFlag::S_IFLNK) {
-            return leaf.open_to_change(owner);
-        }
-        // A directory that a link of root's leads to is as good as the link.
-        match cursor.go(self, path)? {
-            Way::There(fd) => {
-                let dir = open_at(fd, b".", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Bits::empty())
-                    .with_context(|| format!("cannot open {path}"))?;
-                let stat = fstat(&dir)?;
-                Ok((dir, stat))
-            }
-            Way::Absent => bail!("{path} is a symbolic link to nothing"),
-            Way::Blocked(why) => bail!("cannot get to {path}: {why}"),
-        }
+        leaf.open_to_change(owner)
     }
 
     /// Writes a file new, makes it durable, and renames it into place.

@@ -56,14 +56,14 @@ fn nothing_is_made_below_a_mount_that_is_missing() {
 #[test]
 fn a_mount_is_known_by_where_roots_links_lead_and_with_blanks_in_its_name() {
     let scratch = machine();
-    let state = STATE.replace("/srv/backup", "\"/srv/my disk\"").replace("\"/more\"", "/more\"");
-    let state = state.replace("\"/srv/my disk\"/web01", "\"/srv/my disk/web01\"");
-    let state = state.replace("\"/srv/my disk\"/more", "\"/srv/my disk/more\"");
+    let state = STATE.replace("/srv/backup", "\"/srv/disks/my disk\"").replace("\"/more\"", "/more\"");
+    let state = state.replace("\"/srv/disks/my disk\"/web01", "\"/srv/disks/my disk/web01\"");
+    let state = state.replace("\"/srv/disks/my disk\"/more", "\"/srv/disks/my disk/more\"");
     scratch.file("/etc/rlvm/state/hosts/web01.yaml", &state);
     scratch.dir("/media/my disk", 0, 0o755);
-    std::os::unix::fs::symlink("/media/my disk", scratch.at("/srv/my disk")).unwrap();
+    std::os::unix::fs::symlink("/media", scratch.at("/srv/disks")).unwrap();
     let plan = ["/rlvm", "--host", "web01", "plan"];
-    said(&inside(&scratch, "", &plan), 1, &["/srv/my disk must be mounted and is not"]);
+    said(&inside(&scratch, "", &plan), 1, &["/srv/disks/my disk must be mounted and is not"]);
     said(
         &inside(&scratch, "mount -t tmpfs -o mode=755 none 'media/my disk'", &plan),
         0,

@@ -71,9 +71,7 @@ fn a_group_that_may_write_the_directory_may_have_planted_the_link() {
 #[test]
 fn a_link_of_roots_in_a_directory_of_roots_is_followed_within_the_tree() {
     // /var/run is one.
-    let scratch = machine(
-        "directories:\n  /var/run/x: { mode: \"0711\" }\n  /srv/up/y: {}\n  /var/run: { mode: \"0755\" }\n",
-    );
+    let scratch = machine("directories:\n  /var/run/x: { mode: \"0711\" }\n  /srv/up/y: {}\n");
     link(&scratch, "/var/run", "/run", 0);
     link(&scratch, "/srv/up", "../../../../../../run", 0);
     scratch.apply();
@@ -92,9 +90,17 @@ fn a_link_never_leads_out_of_the_tree() {
     }
     // As the declared directory itself.
     let scratch = machine("directories:\n  /srv/out: {}\n");
-    link(&scratch, "/srv/out", scratch.beside("outside").to_str().unwrap(), 0);
-    refused(&scratch, 6, &["directory:/srv/out", "a symbolic link to nothing"]);
+    let outside = scratch.beside("outside");
+    link(&scratch, "/srv/out", outside.to_str().unwrap(), 0);
+    refused(&scratch, 6, &["directory:/srv/out", "/srv/out is a symbolic link to [DIR]/outside"]);
     assert_eq!(fs::read_dir(scratch.beside("outside")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_link_of_roots_is_no_declared_directory() {
+    let scratch = machine("directories:\n  /srv/given: { owner: backup, group: backup }\n");
+    link(&scratch, "/srv/given", "/victim", 0);
+    refused(&scratch, 6, &["directory:/srv/given", "/srv/given is a symbolic link to /victim"]);
 }
 
 #[test]

@@ -90,3 +90,19 @@ fn an_account_that_only_adds_takes_no_variable_from_its_client() {
         assert!(ran.code == Some(code) && ran.stdout.contains("50-later.conf"), "{ran:?}");
     }
 }
+
+#[test]
+fn a_link_in_place_of_a_repository_is_refused() {
+    let lab = machine();
+    usual(&lab);
+    lab.apply();
+    let etc = lab.ok(&["stat", "-c", "%U:%G %a", "/etc"]);
+    lab.ok(&["rmdir", "/srv/clients/files/repo"]);
+    lab.ok(&["ln", "-s", "/etc", "/srv/clients/files/repo"]);
+    for words in [&["apply", "--yes"][..], &["apply", "--yes", "--adopt"]] {
+        let ran = lab.expect(6, words);
+        let said = "/srv/clients/files/repo is a symbolic link to /etc";
+        assert!((ran.stdout + &ran.stderr).contains(said));
+        assert_eq!(lab.ok(&["stat", "-c", "%U:%G %a", "/etc"]), etc);
+    }
+}
