@@ -265,6 +265,9 @@ impl Run<'_, '_> {
                         resource.observe(host.looker().as_ref(), last.as_ref(), false, Looks::default())?;
                     let mut findings = resource.checks(&seen, last.as_ref());
                     findings.extend(resource.reach(&seen));
+                    if let Diff::Refuse(what) = resource.diff(&seen) {
+                        findings.push(Finding::new(Severity::Error, resource.address(), what));
+                    }
                     Ok(findings)
                 })
             });

@@ -93,7 +93,7 @@ pub fn decide(
         plan.stopped = true;
     }
     if !changes.is_empty() {
-        plan.again = again(survey, seen, &needs, &changes);
+        plan.again.extend(again(survey, seen, &needs, &changes));
     }
     if !leaving.is_empty() {
         leave(survey, seen, &needs, &leaving, &blocked, &mut changes, &mut plan);

@@ -123,6 +123,8 @@ pub(super) fn refuse(
     let finding = match put_right(index, needs.get(), changes, &[Action::Update]) {
         Some(first) => {
             let first = survey.items[first].address;
+            // What is still in the way then, fails the apply and not only the next plan.
+            plan.again.push((address.clone(), survey.items[index].resource().clone(), None));
             Finding::new(Severity::Notice, address, format!("{what}; {first} is put right first"))
         }
         None => Finding::new(Severity::Refusal, address, what)

@@ -13,7 +13,7 @@ use lettre::{
 };
 
 use super::{
-    Real, fetch, secrets,
+    Real, certificate, fetch, secrets,
     tell::{TRY, Tried},
 };
 use crate::{
@@ -94,7 +94,7 @@ fn failed(err: &Error) -> Tried {
             Tried::Fails(err.to_string().trim_start_matches("internal client error: ").to_owned())
         }
         None => match tls(err) {
-            Some(why) => Tried::Fails(format!("TLS: {why}")),
+            Some(why) => Tried::Fails(why),
             None => Tried::Passes(format!("no connection: {}", cause(err)), None),
         },
     }
@@ -106,7 +106,7 @@ fn tls(err: &Error) -> Option<String> {
     while let Some(one) = cause {
         let inner = one.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         if let Some(said) = inner.and_then(|it| it.downcast_ref::<rustls::Error>()) {
-            return Some(said.to_string());
+            return Some(certificate::in_words(said));
         }
         cause = one.source();
     }

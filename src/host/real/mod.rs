@@ -4,6 +4,7 @@ mod accounts;
 mod act;
 mod agent;
 mod answers;
+mod certificate;
 mod crontab;
 mod drill;
 mod fetch;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use ureq::{Agent, Error, http::Response};
 
 use super::{
-    Real, fetch, secrets,
+    Real, certificate, fetch, secrets,
     tell::{TRY, Tried},
 };
 use crate::effect::{Post, Where};
@@ -140,12 +140,14 @@ fn failed(err: &Error) -> Tried {
         Error::Timeout(_) => passes("no answer in time"),
         Error::HostNotFound => passes("nobody knows where its host is"),
         Error::ConnectionFailed => passes("no connection"),
-        Error::Io(err) => match err.get_ref().map(ToString::to_string) {
-            // rustls: a certificate that is not trusted, say.
-            Some(why) => Tried::Fails(why),
+        Error::Io(err) => match err.get_ref() {
+            Some(why) => Tried::Fails(match why.downcast_ref() {
+                Some(err) => certificate::in_words(err),
+                None => why.to_string(),
+            }),
             None => passes(&err.to_string()),
         },
-        Error::Rustls(err) => Tried::Fails(err.to_string()),
+        Error::Rustls(err) => Tried::Fails(certificate::in_words(err)),
         Error::Tls(why) => Tried::Fails((*why).to_owned()),
         Error::ConnectProxyFailed(_) => passes("the proxy does not let through"),
         Error::BodyStalled | Error::Protocol(_) => passes("the answer is none that HTTP knows"),

@@ -149,9 +149,22 @@ pub(super) fn succeeded(cmd: &Cmd, output: Output) -> Result<Output> {
     let stderr = output.stderr.trim_end();
     match output.code {
         Some(code) if cmd.accepts(code) => Ok(output),
-        Some(code) => bail!("`{cmd}` failed with exit code {code}:\n{stderr}"),
+        Some(code) => bail!("`{cmd}` failed with exit code {code}:\n{stderr}{}", help(cmd, code)),
         None if output.timed_out => bail!("`{cmd}` took longer than {} s and was ended", cmd.time_limit()),
         None => bail!("`{cmd}` was ended by a signal:\n{stderr}"),
+    }
+}
+
+/// Says what to do about a failure that a program has an exit code for: 8 is "the user is logged in" (usermod(8),
+/// userdel(8)).
+fn help(cmd: &Cmd, code: i32) -> String {
+    match (cmd.name(), code, cmd.words().last()) {
+        ("usermod" | "userdel", 8, Some(Arg::Word(user))) => {
+            format!(
+                "\nhelp: end the sessions of the user (`loginctl terminate-user {user}`), then `rlvm apply` again"
+            )
+        }
+        _ => String::new(),
     }
 }
 

@@ -61,10 +61,13 @@ fn machine() -> Scratch {
     on.file("/etc/group", &format!("{}client1:x:{CLIENT}:\n", on.read("/etc/group")));
     on.file("/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\n");
     on.dir("/etc/ssh/sshd_config.d", 0, 0o755);
+    on.file("/etc/ssh/sshd_config.d/50-open.conf", "AcceptEnv *\nMatch LocalPort 22\nChrootDirectory none\n");
     // What the client would like to have: root's, readable by nobody else; and what it would like root to write.
     on.file_of("/victim/secret", "root's alone\n", 0, 0o600);
     on.file_of("/victim/open", "root writes here\n", 0, 0o644);
     on.dir("/victim/dir", 0, 0o755);
+    // Another client's, which would be one directory with this client's through a link.
+    on.dir("/victim/two", CLIENT + 1, 0o700);
     on.dir("/victim", 0, 0o755);
     on.dir("/etc/rlvm", 0, 0o755);
     on.dir("/srv/clients/one", 0, 0o755);
@@ -84,7 +87,7 @@ fn outside(on: &Scratch) -> Tree {
 
 /// When each of the victim's things was changed last: a change that was taken back is one too.
 fn changes(on: &Scratch) -> Vec<(i64, i64, u32, u32, u64)> {
-    let all = ["", "/secret", "/open", "/dir"].map(|name| on.at(&format!("/victim{name}")));
+    let all = ["", "/secret", "/open", "/dir", "/two"].map(|name| on.at(&format!("/victim{name}")));
     let look = |at: &PathBuf| fs::symlink_metadata(at).unwrap();
     all.iter().map(look).map(|it| (it.ctime(), it.ctime_nsec(), it.uid(), it.mode(), it.nlink())).collect()
 }
@@ -94,7 +97,7 @@ fn mischief(home: &Path, victim: &Path, dice: &mut Dice) -> bool {
     let at = home.join(NAMES[dice.roll(NAMES.len())]);
     let other = home.join(NAMES[dice.roll(NAMES.len())]);
     let away = home.join(format!("away{}", dice.roll(4)));
-    let targets = ["", "secret", "open", "dir"].map(|name| victim.join(name));
+    let targets = ["", "secret", "open", "dir", "two"].map(|name| victim.join(name));
     let target = &targets[dice.roll(targets.len())];
     // First out of the way with what is there, most of the time.
     if dice.roll(4) > 0 {
@@ -147,6 +150,21 @@ fn open_to_all(at: &Path) -> Option<u32> {
 
 fn look(at: &Path) -> Option<u32> {
     Some(fs::symlink_metadata(at).ok()?.mode())
+}
+
+#[test]
+fn a_link_that_a_client_left_for_its_repository_fails_the_apply() {
+    let on = machine();
+    on.state(&format!("ssh:{}", STATE.split("ssh:").nth(1).unwrap()));
+    fs::remove_dir(on.at(HOME)).unwrap();
+    on.own("/srv/clients/one", CLIENT, 0o755);
+    super::link(&on, HOME, "/victim/dir", CLIENT);
+    let stood = changes(&on);
+    // The directory above becomes root's, and only then the link can be told from a directory.
+    let ran = on.expect(7, &["apply", "--yes", "--adopt"]);
+    assert!(ran.stderr.contains("/srv/clients/one/repo is a symbolic link"), "{ran:?}");
+    assert_eq!(changes(&on), stood);
+    on.expect(6, &["plan"]);
 }
 
 #[test]
