@@ -341,7 +341,9 @@ fn the_restic_that_was_used_waits_for_the_one_that_is() {
         Engine::new(version, sha256, "file:///srv/restic".parse().unwrap(), &crate::model::Scope::Host)
             .unwrap()
     };
-    let seen = |program| Seen::Engine(EngineSeen { program, receipt: None, offline: false });
+    let seen = |program| {
+        Seen::Engine(EngineSeen { program, receipt: None, exposed: Box::default(), offline: false })
+    };
     let (user, digest) = (String::from("root"), "a".repeat(64).parse().unwrap());
     let (stamp, mode) = (Stamp { dev: 1, ino: 1, size: 1, mtime: 1, ctime: 1 }, Mode::new(0o755));
     let there = ProgramSeen::File { owner: user.clone(), group: user, mode, stamp, digest };

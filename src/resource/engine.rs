@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+pub use self::trust::ExposedDirectory;
 use super::{Attribute, Cost, Diff, Edit, Finding, Kind, Look, Removal, Severity, look::names_of};
 use crate::{
     effect::{Install, Op, Owner, Receipt, is_packed},
@@ -40,7 +41,10 @@ pub struct EngineSeen {
     pub program: ProgramSeen,
     /// What was written down when it was installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub receipt: Option<Receipt>,
+    pub receipt: Option<Box<Receipt>>,
+    /// The directories on the way that others than root can write, the nearest first.
+    #[serde(default, skip_serializing_if = "<[ExposedDirectory]>::is_empty")]
+    pub exposed: Box<[ExposedDirectory]>,
     /// Whether the network is left out: then nothing can be fetched from there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub offline: bool,
@@ -71,6 +75,8 @@ pub enum ProgramSeen {
 
 /// Where a host's versions are installed, each in a directory of its own. /var may be mounted `noexec`.
 const DIRECTORY: &str = "/usr/local/lib/rlvm/restic";
+/// How many directories above a program are rlvm's own: `rlvm/restic/VERSION`.
+const OWN: usize = 3;
 /// Everybody may run it, its owner alone may write it.
 const MODE: Mode = Mode::new(0o755);
 
@@ -136,6 +142,32 @@ impl Engine {
         Edit { attributes, text: None, ops: vec![op] }
     }
 
+    fn is_own(&self, dir: &HostPath) -> bool {
+        self.path.ancestors().take(OWN).any(|own| own == *dir)
+    }
+
+    /// Takes rlvm's own directories from whoever else can write them, the outermost first. What they hold may be anybody's
+    /// then, so the program is fetched anew.
+    fn enclosed(&self, exposed: &[ExposedDirectory], edit: Edit) -> Edit {
+        let (mut attributes, mut ops) = (Vec::new(), Vec::new());
+        let (user, owner) = (self.owner.user.as_str(), &self.owner);
+        for dir in exposed.iter().rev().filter(|dir| self.is_own(&dir.path)) {
+            let path = &dir.path;
+            if dir.owner != user {
+                attributes.push(Attribute::new(&format!("owner of {path}"), dir.owner.as_str(), user));
+            }
+            if dir.mode != MODE {
+                let (now, mode) = (dir.mode.to_string(), MODE.to_string());
+                attributes.push(Attribute::new(&format!("mode of {path}"), now, mode));
+            }
+            ops.push(Op::SetOwner { path: path.clone(), owner: owner.clone() });
+            ops.push(Op::SetMode { path: path.clone(), mode: MODE });
+        }
+        attributes.extend(edit.attributes);
+        ops.extend(edit.ops);
+        Edit { attributes, ops, ..edit }
+    }
+
     fn look(&self, look: &Look<'_, EngineSeen>) -> Result<ProgramSeen> {
         let last = match look.last.map(|last| &last.program) {
             Some(ProgramSeen::File { stamp, digest, .. }) if !look.looks.refresh => Some((stamp, digest)),
@@ -195,8 +227,9 @@ impl Kind for Engine {
     }
 
     fn observe(&self, look: &Look<'_, EngineSeen>) -> Result<EngineSeen> {
-        let receipt = receipt(look.host, &self.path)?;
-        Ok(EngineSeen { program: self.look(look)?, receipt, offline: look.looks.offline })
+        let receipt = receipt(look.host, &self.path)?.map(Box::new);
+        let exposed = if look.leaving { Vec::new() } else { Self::exposed(look.host, &self.path)? }.into();
+        Ok(EngineSeen { program: self.look(look)?, receipt, exposed, offline: look.looks.offline })
     }
 
     fn exists(&self, seen: &EngineSeen) -> bool {
@@ -208,7 +241,11 @@ impl Kind for Engine {
             ProgramSeen::Absent => {
                 let url = Attribute::new("url", (), self.url.to_string());
                 let sha256 = Attribute::new("sha256", (), self.sha256.as_str());
-                return Diff::Create(self.install(vec![url, sha256]));
+                return Diff::Create(self.enclosed(&seen.exposed, self.install(vec![url, sha256])));
+            }
+            // Whoever can write the directory may have put there what stands in the way.
+            ProgramSeen::Other(_) if seen.exposed.iter().any(|dir| self.is_own(&dir.path)) => {
+                return Diff::Update(self.enclosed(&seen.exposed, self.install(Vec::new())));
             }
             ProgramSeen::Other(what) => return Diff::Refuse(what.clone()),
             ProgramSeen::File { owner, group, mode, digest, .. } => (owner, group, *mode, digest),
@@ -223,20 +260,30 @@ impl Kind for Engine {
         if mode != MODE {
             attributes.push(Attribute::new("mode", mode.to_string(), MODE.to_string()));
         }
-        attributes.extend(self.differs(digest, seen.receipt.as_ref()));
+        attributes.extend(self.differs(digest, seen.receipt.as_deref()));
         // Fetched anew whatever differs: what others could write may be open in their hands.
-        if attributes.is_empty() { Diff::Same } else { Diff::Update(self.install(attributes)) }
+        if attributes.is_empty() && !seen.exposed.iter().any(|dir| self.is_own(&dir.path)) {
+            return Diff::Same;
+        }
+        Diff::Update(self.enclosed(&seen.exposed, self.install(attributes)))
     }
 
     fn checks(&self, seen: &EngineSeen, _: Option<&EngineSeen>) -> Vec<Finding> {
+        let of_others = seen.exposed.iter().filter(|dir| !self.is_own(&dir.path)).map(|dir| {
+            let message = format!("rlvm does not run the pinned restic {}: {}", self.version, dir.why);
+            let remedy = format!("chown root {0} && chmod go-w {0}", crate::effect::quote(dir.path.as_str()));
+            Finding::new(Severity::Error, Self::address_of(self.version), message).remedy(remedy)
+        });
+        let mut found: Vec<Finding> = of_others.collect();
         let fetches = matches!(self.diff(seen), Diff::Create(_) | Diff::Update(_));
         if !(seen.offline && fetches && matches!(self.url, FetchUrl::Web(_))) {
-            return Vec::new();
+            return found;
         }
         let message =
             format!("restic {} would be fetched from {}, and --offline forbids it", self.version, self.url);
         let remedy = "leave --offline out, or bring the file here and name it: `url: file:///…`";
-        vec![Finding::new(Severity::Error, Self::address_of(self.version), message).remedy(remedy)]
+        found.push(Finding::new(Severity::Error, Self::address_of(self.version), message).remedy(remedy));
+        found
     }
 
     fn removal(&self, seen: &EngineSeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
@@ -277,17 +324,19 @@ mod tests {
         let stamp = Stamp { dev: 1, ino: 1, size: 1, mtime: 1, ctime: 1 };
         let mode = Mode::new(mode);
         let (owner, group, digest) = (owner.into(), "root".into(), sha(digest));
-        let receipt =
-            receipt.map(|(fetched, installed)| Receipt { fetched: sha(fetched), installed: sha(installed) });
+        let receipt = receipt.map(|(fetched, installed)| {
+            Box::new(Receipt { fetched: sha(fetched), installed: sha(installed) })
+        });
         EngineSeen {
             program: ProgramSeen::File { owner, group, mode, stamp, digest },
             receipt,
+            exposed: Box::default(),
             offline: false,
         }
     }
 
     fn only(program: ProgramSeen) -> EngineSeen {
-        EngineSeen { program, receipt: None, offline: false }
+        EngineSeen { program, receipt: None, exposed: Box::default(), offline: false }
     }
 
     #[test]
@@ -317,6 +366,45 @@ mod tests {
         assert!(matches!(packed().diff(&only(ProgramSeen::Absent)), Diff::Create(_)));
         let other = only(ProgramSeen::Other("a FIFO".into()));
         assert_eq!(packed().diff(&other), Diff::Refuse("a FIFO".into()));
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_is_closed_and_the_program_fetched_anew() {
+        let exposed = |path: &str, owner: &str, mode| ExposedDirectory {
+            path: path.parse().unwrap(),
+            owner: owner.into(),
+            mode: Mode::new(mode),
+            why: format!("{path} can be written"),
+        };
+        let (own, above) = ("/usr/local/lib/rlvm/restic", "/usr/local");
+        let there = || seen("root", 0o755, 'b', Some(('a', 'b')));
+        for program in [there().program, ProgramSeen::Other("blocked".into())] {
+            let exposed =
+                vec![exposed(&format!("{own}/0.18.0"), "daemon", 0o755), exposed(own, "root", 0o777)];
+            let Diff::Update(edit) =
+                packed().diff(&EngineSeen { program, exposed: exposed.into(), ..there() })
+            else {
+                panic!()
+            };
+            let shown: Vec<String> = edit.ops.iter().take(4).map(ToString::to_string).collect();
+            let expected = [
+                format!("chown -h root:root {own}"),
+                format!("chmod 0755 {own}"),
+                format!("chown -h root:root {own}/0.18.0"),
+                format!("chmod 0755 {own}/0.18.0"),
+            ];
+            assert_eq!(shown, expected);
+            assert_eq!(edit.ops[4..], packed().install(Vec::new()).ops);
+            let names: Vec<String> = edit.attributes.iter().map(|it| it.name.clone()).collect();
+            assert_eq!(names, [format!("mode of {own}"), format!("owner of {own}/0.18.0")]);
+        }
+        // One that is not rlvm's is the administrator's to close.
+        let above = EngineSeen { exposed: Box::new([exposed(above, "root", 0o777)]), ..there() };
+        assert_eq!(packed().diff(&above), Diff::Same);
+        let found = packed().checks(&above, None);
+        assert!(
+            found[0].severity == Severity::Error && found[0].message.contains(" /usr/local can be written")
+        );
     }
 
     #[test]

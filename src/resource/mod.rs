@@ -46,7 +46,7 @@ pub use cron::{CRON_PATH, CronFile, CronLine, CronSpec};
 pub use crontab::{Crontab, CrontabLine, CrontabSeen};
 pub use difference::{Attribute, Diff, Edit, Removal};
 pub use directory::{Directory, DirectorySeen, DirectorySpec, There};
-pub use engine::{Engine, EngineSeen, ProgramSeen};
+pub use engine::{Engine, EngineSeen, ExposedDirectory, ProgramSeen};
 pub use finding::{Finding, Severity};
 pub use known_hosts::{Known, KnownHosts};
 pub use logrotate::{Frequency, LogrotateFile, LogrotateSeen, LogrotateSpec, NewFile, Su};

@@ -272,6 +272,15 @@ impl Repository {
         self.mounts.iter().filter(is_on).find_map(|at| host.not_mounted(at))
     }
 
+    /// Says why the pinned restic must not be run, if so. Whoever is about to run restic asks this first.
+    ///
+    /// # Errors
+    ///
+    /// If the host cannot be looked at.
+    pub fn distrusted(&self, host: &dyn Observe) -> Result<Option<String>> {
+        look::engine_missing(host, &self.means)
+    }
+
     /// Names the place for a sentence.
     pub fn place(&self) -> &str {
         match &self.location {

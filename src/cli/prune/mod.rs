@@ -23,8 +23,9 @@ use super::{
 use crate::{
     expand::{expand, prunes},
     host::{Real, host_name, interrupted, watch_signals},
-    model::{Name, Span, UserName},
+    model::{Name, Scope, Span, UserName},
     report::notice::{self, What},
+    resource::Engine,
     state::State,
 };
 
@@ -166,7 +167,9 @@ impl PruneVerb {
         self.clients.iter().try_for_each(|name| is_one_of(what, name, &names))?;
         let all = self.jobs.is_empty() && self.clients.is_empty();
         let asked = clients.into_iter().filter(|(name, _)| all || self.clients.contains(name));
-        Ok(asked.map(|(name, cmd)| Task::Client(name, cmd)).collect())
+        let engine =
+            state.restic.as_ref().map(|pin| Engine::path_of(pin.version, &Scope::Host)).transpose()?;
+        Ok(asked.map(|(name, cmd)| Task::Client(name, cmd, engine.clone())).collect())
     }
 
     fn show(&self, context: &Context<'_>, tasks: &[Task]) -> Result<Exit> {

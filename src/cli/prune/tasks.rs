@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::{
@@ -15,7 +15,8 @@ use super::{
 use crate::{
     effect::{Arg, Cmd},
     host::{Host as _, Real, interrupted},
-    model::UserName,
+    model::{HostPath, UserName},
+    resource::Engine,
 };
 
 /// How it went with a client.
@@ -37,8 +38,8 @@ pub(super) struct Client {
 pub(super) enum Task {
     /// A destination's jobs.
     Jobs(Place),
-    /// A client.
-    Client(UserName, Cmd),
+    /// A client, and the pinned restic if there is one.
+    Client(UserName, Cmd, Option<HostPath>),
 }
 
 /// What came of it.
@@ -59,7 +60,7 @@ impl Task {
     pub(super) fn shown(&self) -> Done {
         match self {
             Self::Jobs(place) => Done::Jobs(place.shown()),
-            Self::Client(name, cmd) => {
+            Self::Client(name, cmd, _) => {
                 let (name, command) = (name.clone(), cmd.to_string());
                 Done::Client(Client { name, command, output: None, error: None })
             }
@@ -69,8 +70,9 @@ impl Task {
     fn run(&self, world: &World<'_>) -> Done {
         match (self, self.shown()) {
             (Self::Jobs(place), _) => Done::Jobs(place.prune(world)),
-            (Self::Client(_, cmd), Done::Client(client)) => {
-                let (output, error) = match if_any(world.host, cmd) {
+            (Self::Client(_, cmd, engine), Done::Client(client)) => {
+                let ran = trusted(world.host, engine.as_ref()).and_then(|()| if_any(world.host, cmd));
+                let (output, error) = match ran {
                     Ok(output) => (Some(output), None),
                     Err(err) => (None, Some(format!("{err:#}"))),
                 };
@@ -78,6 +80,15 @@ impl Task {
             }
             (_, shown) => shown,
         }
+    }
+}
+
+/// Refuses a pinned restic that others than root can have written.
+fn trusted(host: &Real, engine: Option<&HostPath>) -> Result<()> {
+    let Some(engine) = engine else { return Ok(()) };
+    match Engine::distrust(host.looker().as_ref(), engine)? {
+        Some(why) => bail!("the pinned restic is not run: {why}"),
+        None => Ok(()),
     }
 }
 

@@ -137,6 +137,11 @@ impl Known {
         if let Some(why) = repository.not_mounted(looker.as_ref()) {
             return Some(Refused { why, skips: repository.may_be_absent });
         }
+        match repository.distrusted(looker.as_ref()) {
+            Ok(None) => {}
+            Ok(Some(why)) => return fails(why),
+            Err(err) => return fails(format!("{err:#}")),
+        }
         let look = Look { host: looker.as_ref(), last, leaving: false, looks: Looks::default() };
         let seen = match repository.observe(&look) {
             Ok(seen) => seen,

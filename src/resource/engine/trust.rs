@@ -1,6 +1,7 @@
 //! Whether an installed program may be run by a look: `plan` runs as root, also on the tree of another system.
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 use super::{Engine, receipt};
 use crate::{
@@ -16,7 +17,37 @@ const ALL: u32 = 0o002;
 /// Where others may write, lets nobody take away what is not theirs.
 const STICKY: u32 = 0o1000;
 
+/// A directory on the way to a program in which others than root can put a program of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExposedDirectory {
+    /// The directory.
+    pub path: HostPath,
+    /// Its owner's name, or number.
+    pub owner: String,
+    /// Its permission bits.
+    pub mode: Mode,
+    /// Who can write it, as a sentence.
+    pub why: String,
+}
+
 impl Engine {
+    /// Lists the directories on the way to a program that others than root can write, the nearest first.
+    ///
+    /// # Errors
+    ///
+    /// If the host cannot be looked at.
+    pub fn exposed(host: &dyn Observe, path: &HostPath) -> Result<Vec<ExposedDirectory>> {
+        let mut found = Vec::new();
+        for dir in path.ancestors().chain(["/".parse()?]) {
+            if let Entry::Directory(meta) = host.entry(&dir)?
+                && let Some(why) = others(&dir, &meta, allowed(&dir, meta.mode))
+            {
+                found.push(ExposedDirectory { path: dir, owner: meta.owner, mode: meta.mode, why });
+            }
+        }
+        Ok(found)
+    }
+
     /// Says why an installed program may not be run, not even to be asked for its version: it is not there, others
     /// than root could have put their own into it, or it is not what was installed.
     ///
@@ -26,12 +57,8 @@ impl Engine {
     pub fn distrust(host: &dyn Observe, path: &HostPath) -> Result<Option<String>> {
         let beside = Receipt::path_of(path)?;
         // What stands in a directory of somebody else's may be another thing when it is run.
-        for dir in path.ancestors().chain(["/".parse()?]) {
-            if let Entry::Directory(meta) = host.entry(&dir)?
-                && let Some(why) = others(&dir, &meta, allowed(&dir, meta.mode))
-            {
-                return Ok(Some(why));
-            }
+        if let Some(dir) = Self::exposed(host, path)?.into_iter().next() {
+            return Ok(Some(dir.why));
         }
         for file in [path, &beside] {
             let why = match host.entry(file)? {

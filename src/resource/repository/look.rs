@@ -102,6 +102,13 @@ impl Repository {
         let unmoved = look
             .last
             .filter(|last| marks.is_some() && last.marks.as_deref() == marks.as_ref() && !look.looks.refresh);
+        // A program that has not moved is the one that was run before, unless others can put another in its place.
+        if let Some(engine) = &self.means.engine
+            && let Some(dir) = Engine::exposed(host, engine)?.into_iter().next()
+        {
+            let why = format!("the pinned restic is not run: {}", dir.why);
+            return Ok((RepositoryState::NotSeen(NotSeen::Waits(why)), None));
+        }
         if let Some(last) = unmoved {
             return Ok((last.state.clone(), marks));
         }

@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests change the machine themselves")]
 
 use super::{place, sha256};
-use crate::support::Scratch;
+use crate::{lab::Lab, support::Scratch};
 
 /// What a repository that was looked at with it would leave in the tree's root.
 const ASKING: &str = "#!/bin/sh\ntouch asked\necho restic 0.18.0\n";
@@ -80,4 +80,32 @@ fn what_is_as_it_was_installed_is_run() {
     on.rlvm(&["plan"]);
     assert!(on.at("/asked").exists());
     on.expect(0, &["restic", "version"]);
+}
+
+#[test]
+fn a_run_refuses_a_program_that_others_could_have_replaced_and_apply_repairs_it() {
+    let lab = Lab::new();
+    lab.file("/srv/www/index.html", "hello\n");
+    lab.ok(&["sh", "-c", "cp \"$(command -v restic)\" /srv/restic"]);
+    let digest = lab.ok(&["sha256sum", "/srv/restic"]);
+    let version = lab.ok(&["/srv/restic", "version"]);
+    lab.state(&format!(
+        "restic: {{ version: {}, sha256: {}, url: \"file:///srv/restic\" }}\n\
+         destinations:\n  near: {{ local: {{ path: /srv/near }}, password_file: /etc/rlvm/near, generate_password: true }}\n\
+         jobs:\n  web: {{ sources: [{{ path: /srv/www }}], to: [near] }}\n",
+        version.split(' ').nth(1).unwrap(),
+        digest.split(' ').next().unwrap()
+    ));
+    lab.apply();
+    lab.expect(0, &["run", "web"]);
+    let shared = "/usr/local/lib/rlvm/restic";
+    lab.ok(&["chmod", "0777", shared]);
+    let why = format!("{shared} can be written by others than root (mode 0777)");
+    let ran = lab.expect(8, &["run", "web"]);
+    assert!(ran.stderr.contains(&why), "{ran:?}");
+    let plan = lab.expect(2, &["plan", "--detailed-exitcode"]).stdout;
+    assert!(plan.contains(&format!("mode of {shared}")), "{plan}");
+    lab.apply();
+    lab.plan_is_empty();
+    lab.expect(0, &["run", "web"]);
 }
