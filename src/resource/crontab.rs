@@ -57,6 +57,9 @@ pub enum CrontabSeen {
         /// The block, if it is there.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         block: Option<String>,
+        /// Whether variables are set above the block: they hold for its entries too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        set_above: bool,
         /// The change that takes the block out.
         out: EditCrontab,
         /// The change that puts the declared one there.
@@ -112,12 +115,21 @@ impl Crontab {
         let goes = from..from + parts.block.map_or(0, str::len);
         let out = EditCrontab::new(now, goes.clone(), String::new());
         let into = EditCrontab::new(now, goes, self.wanted());
-        CrontabSeen::Listed { block: parts.block.map(Into::into), out, into }
+        let set_above = parts.block.is_some() && parts.before.lines().any(sets_variable);
+        CrontabSeen::Listed { block: parts.block.map(Into::into), set_above, out, into }
     }
 
     fn wanted(&self) -> String {
         framed(IN_A_FILE, &self.text)
     }
+}
+
+/// Says whether a line of a crontab sets a variable: `HOME=/x`, `SHELL = sh`. An entry starts with a time, which a digit,
+/// `*`, `@` or (cronie's) `-` begins (crontab(5)).
+fn sets_variable(line: &str) -> bool {
+    let line = line.trim_start();
+    let is_entry = line.starts_with(|first: char| first.is_ascii_digit() || "*@-#".contains(first));
+    !is_entry && line.contains('=')
 }
 
 impl Kind for Crontab {
@@ -169,7 +181,14 @@ impl Kind for Crontab {
                 let attributes = vec![Attribute::new("user", (), self.user.as_str())];
                 Diff::Create(Edit { attributes, ..edit("", Some(into)) })
             }
-            CrontabSeen::Listed { block: Some(block), .. } if *block == wanted => Diff::Same,
+            CrontabSeen::Listed { block: Some(block), set_above, into, .. } if *block == wanted => {
+                if !set_above {
+                    return Diff::Same;
+                }
+                let attributes = vec![Attribute::new("above all variables", false, true)];
+                let ops = vec![Op::EditCrontab(into.clone())];
+                Diff::Update(Edit { attributes, text: None, ops })
+            }
             CrontabSeen::Listed { block: Some(block), into, .. } => Diff::Update(edit(block, Some(into))),
             CrontabSeen::Wrong(why) => Diff::Refuse(format!("the crontab of {}: {why}", self.user)),
             // `checks` has an error, so nothing comes of it.
@@ -268,6 +287,28 @@ mod tests {
             let Diff::Update(edit) = it.diff(&it.seen(Some(&text))) else { panic!("{text}") };
             assert_eq!(written(&edit, Some(&text)), wanted);
             assert_eq!(edit.text, Some((block("evil"), own.clone())));
+        }
+    }
+
+    #[test]
+    fn a_block_below_variables_is_moved_to_the_top() {
+        let (it, own) = (crontab("true"), block("true"));
+        for (above, moves) in [
+            ("HOME=/elsewhere\n", true),
+            ("# mine\n SHELL = /bin/dash\n", true),
+            ("\"MAILTO\"=me\n", true),
+            ("# A=1\n\n5 4 * * * env A=1 x\n@daily A=1 x\n", false),
+        ] {
+            let text = format!("{above}{own}B=2\n");
+            match it.diff(&it.seen(Some(&text))) {
+                Diff::Update(edit) if moves => {
+                    let after = written(&edit, Some(&text));
+                    assert_eq!(after, format!("{own}{above}B=2\n"));
+                    assert_eq!(it.diff(&it.seen(Some(&after))), Diff::Same);
+                }
+                Diff::Same if !moves => {}
+                other => panic!("{text}: {other:?}"),
+            }
         }
     }
 

@@ -57,6 +57,20 @@ fn foreign_lines_are_kept_to_the_byte_and_the_block_is_put_back() {
 }
 
 #[test]
+fn variables_set_above_the_block_do_not_hold_for_it() {
+    let lab = lab();
+    state(&lab, STATE);
+    apply(&lab);
+    let whole = crontab(&lab).unwrap();
+    let foreign = "HOME=/elsewhere\nSHELL=/bin/false\n";
+    set_crontab(&lab, &format!("{foreign}{whole}"));
+    says(&lab, &["plan", "--detailed-exitcode"], 2, &["~ crontab:me", "above all variables"]);
+    apply(&lab);
+    assert_eq!(crontab(&lab), Some(format!("{whole}{foreign}")));
+    nothing_to_do(&lab);
+}
+
+#[test]
 fn what_crontab_does_not_list_as_it_is_is_left_alone() {
     let lab = lab();
     set_crontab(&lab, "A=1\r\n");
