@@ -16,10 +16,8 @@ use crate::{
 pub(super) fn add(state: &State, expanded: &mut Expanded) {
     let mut users: BTreeMap<&UserName, &SshUserSpec> = BTreeMap::new();
     for (user, spec) in &state.ssh.users {
-        let mut wrong = shared(state, user, spec);
-        wrong.extend(refused(state, user));
-        if !wrong.is_empty() {
-            expanded.findings.append(&mut wrong);
+        if let Some(wrong) = refused(state, user) {
+            expanded.findings.push(wrong);
             continue;
         }
         // A path that sshd cannot be told is named, and the others have theirs.
@@ -61,24 +59,6 @@ fn refused(state: &State, user: &UserName) -> Option<Finding> {
     let (job, _) = state.jobs.iter().find(|(_, job)| job.user == *user)?;
     let message = format!("the job `{job}` runs as {user}, whose secrets a client must not reach");
     Some(error(user, message).remedy(own))
-}
-
-/// Says with which other account one shares its directory, each pair once.
-fn shared(state: &State, user: &UserName, spec: &SshUserSpec) -> Vec<Finding> {
-    let lies_in = |inner: &HostPath, outer: &HostPath| inner.ancestors().any(|above| above == *outer);
-    let others = state.ssh.users.iter().filter(|(other, _)| *other != user);
-    let shared = others.filter_map(|(other, it)| {
-        let what = match () {
-            () if it.directory == spec.directory && other < user => "is also that of",
-            () if lies_in(&spec.directory, &it.directory) => "lies in that of",
-            () => return None,
-        };
-        let directory = &spec.directory;
-        let message =
-            format!("its directory {directory} {what} {other}: one client could reach the other's backups");
-        Some(error(user, message).remedy("give each a directory of its own, beside the others"))
-    });
-    shared.collect()
 }
 
 /// Declares what one account has for itself.
@@ -221,14 +201,6 @@ mod tests {
             jobs: { j: { sources: [{ path: /etc }], to: [v], user: a } }\n";
         let user = "ssh: { users: { a: { directory: /srv/a, KEYS } } }\n";
         case(&format!("{user}{job}"), &[("ssh.users.a", "the job `j` runs as a")]);
-        let users = "{ a: { directory: /srv/a, KEYS }, b: { directory: /srv/a, KEYS }, \
-            c: { directory: /srv/a/repo/c, KEYS } }";
-        let shared = [
-            ("ssh.users.b", "is also that of a"),
-            ("ssh.users.c", "lies in that of a"),
-            ("ssh.users.c", "lies in that of b"),
-        ];
-        case(&format!("ssh: {{ users: {users} }}"), &shared);
         let bad = &[("ssh.users.a", "cannot name")];
         case("ssh: { users: { a: { directory: '/srv/a\"b', KEYS } } }", bad);
     }

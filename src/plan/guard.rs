@@ -6,7 +6,7 @@ use super::{Action, Options, Plan, survey::Survey};
 use crate::{
     ledger::Ledger,
     model::Address,
-    resource::{Finding, Seen, Severity},
+    resource::{Finding, Identity, Seen, Severity},
 };
 
 /// Refuses a plan that would stop managing more than half of what is managed, unless that is allowed: an include
@@ -49,21 +49,33 @@ pub(super) fn mass_removal(
     plan.findings.push(Finding::new(Severity::Refusal, "plan", message).remedy(remedy));
 }
 
-/// Tells of things that are declared under two names (R07).
+/// Reports things that are declared under two names (R07), and things that lie in one another and must not.
 pub(super) fn twice(survey: &Survey<'_>, seen: &[Seen], plan: &mut Plan) {
     let mut known: BTreeMap<String, (&Address, String)> = BTreeMap::new();
+    let mut inner: Vec<(&Address, Identity)> = Vec::new();
     for (item, seen) in survey.items.iter().zip(seen).filter(|(item, _)| item.declared.is_some()) {
-        let Some((thing, shared)) = item.resource().identity(seen) else { continue };
-        let Some((first, first_shared)) = known.get(&thing) else {
-            known.insert(thing, (item.address, shared));
+        let Some(it) = item.resource().identity(seen) else { continue };
+        let Some((first, shared)) = known.get(&it.thing) else {
+            known.insert(it.thing.clone(), (item.address, it.shared.clone()));
+            inner.push((item.address, it));
             continue;
         };
-        let severity = if *first_shared == shared { Severity::Warning } else { Severity::Error };
-        let message = format!("it is the same repository as {first}, by another way");
-        let remedy = "declare it once, and name it in each job";
+        let severity = if *shared == it.shared { Severity::Warning } else { Severity::Error };
         plan.stopped |= severity == Severity::Error;
-        plan.findings.push(Finding::new(severity, item.address, message).remedy(remedy));
+        plan.findings.push(overlap(severity, item.address, &it, first));
     }
+    for (address, it) in &inner {
+        let around = it.within.iter().find_map(|thing| known.get(thing));
+        if let Some((outer, _)) = around {
+            plan.stopped = true;
+            plan.findings.push(overlap(Severity::Error, address, it, outer));
+        }
+    }
+}
+
+fn overlap(severity: Severity, address: &Address, it: &Identity, other: &Address) -> Finding {
+    let message = format!("{} {other}, by another way", it.overlap.message);
+    Finding::new(severity, address, message).remedy(it.overlap.remedy)
 }
 
 /// Says that a removal is refused.

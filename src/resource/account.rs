@@ -95,6 +95,8 @@ pub const MIGHTY: [&str; 12] = [
 const FIRST: u32 = 100;
 /// The number of nobody.
 const NOBODY: u32 = 65534;
+/// How long it may take to give all that a client stored to root, in seconds: half a day.
+const LONGEST_CHOWN: u64 = 12 * 3600;
 /// What becomes of a client's account that stays.
 const SHUT: &str =
     "the account stays, shut, and so do its files; sessions that are open go on (`loginctl terminate-user`)";
@@ -149,7 +151,9 @@ impl Kind for Account {
                     return Ok(AccountSeen::Absent);
                 }
                 let repository = user.home.join("repo")?;
-                let there = matches!(look.host.entry(&repository)?, Entry::Directory(_));
+                // A link leads to what the client did not store.
+                let there = matches!(look.host.entry(&repository)?, Entry::Directory(_))
+                    && look.host.link(&repository)?.is_none();
                 return Ok(AccountSeen::Leaving { repository: there.then_some(repository) });
             }
             Self::NewUser(user) => {
@@ -201,8 +205,12 @@ impl Kind for Account {
         let ops = match self {
             Self::NewUser(user @ NewUser { name, goes: true, .. }) => {
                 // What stays must not be the next account's that gets its number.
-                let owner = Owner::root();
-                let kept = repository.map(|path| Op::SetOwner { path, owner });
+                let kept = repository.into_iter().flat_map(|path| {
+                    // First the way to it, then all that it holds. chown(1) follows no link, and killed half-way it is
+                    // run again, since the account goes last.
+                    let whole = Cmd::new("chown").args(["-R", "--no-dereference", "0:0"]).path(&path);
+                    [Op::SetOwner { path, owner: Owner::root() }, Op::Run(whole.timeout(LONGEST_CHOWN))]
+                });
                 let delete = Op::Run(Cmd::new("userdel").arg(name.as_str()).rooted().whole());
                 std::iter::once(user.shut()).chain(kept).chain([delete]).collect()
             }

@@ -3,13 +3,18 @@
 //! They lie in a place of root's and not in the account's home: there the account could add to them. What stands in its
 //! home is left alone, and is told, since sshd no longer reads it.
 
+mod place;
+
 use std::{borrow::Cow, collections::BTreeSet, fmt::Write};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+pub use self::place::StrangeEntry;
+use self::place::{give, place, strange_entry};
 use super::{
-    Access, Diff, FileSeen, Finding, Kind, Look, ManagedFile, Removal, Severity, SshUserSpec, ssh::RCLONE,
+    Access, Diff, FileSeen, Finding, Identity, Kind, Look, ManagedFile, Overlap, Removal, Severity,
+    SshUserSpec, ssh::RCLONE,
 };
 use crate::{
     host::{Entry, Observe},
@@ -46,6 +51,15 @@ pub struct AuthorizedKeysSeen {
     /// What is wrong with the directories down to the chroot, in sshd's eyes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unsafe_way: Vec<String>,
+    /// What the account's directory is on the host, and then each directory that it lies in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub place: Vec<String>,
+    /// An entry of its repository that belongs to somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strange_entry: Option<Box<StrangeEntry>>,
+    /// Whether there is no such account yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_account: bool,
     /// Whether the program that its command names is missing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_rclone: bool,
@@ -89,6 +103,23 @@ impl AuthorizedKeys {
 
     fn address(&self) -> Address {
         Address::new(Self::NAME, self.user.as_str())
+    }
+
+    /// Reports that a repository holds what belongs to somebody else: the number of an account that was renamed, or
+    /// deleted and made again. That is an error, since the next account with the number would own the data; what is
+    /// root's is safe, and the client cannot use it.
+    fn not_its_own(&self, entry: &StrangeEntry, no_account: bool) -> Finding {
+        let (user, path) = (&self.user, &entry.path);
+        let owner = match entry.owner.as_str() {
+            "root" => "root".to_owned(),
+            owner => format!("another account ({owner})"),
+        };
+        let is_safe = no_account || owner == "root";
+        let severity = if is_safe { Severity::Warning } else { Severity::Error };
+        let message = format!("{path} belongs to {owner}: {user} cannot use all that its repository holds");
+        let first = if no_account { "once the account is there: " } else { "" };
+        let repository = self.directory.join("repo").unwrap_or_else(|_| self.directory.clone());
+        Finding::new(severity, self.address(), message).remedy(format!("{first}{}", give(user, &repository)))
     }
 
     /// Reads what stands in the account's home.
@@ -179,15 +210,27 @@ impl Kind for AuthorizedKeys {
 
     fn observe(&self, look: &Look<'_, AuthorizedKeysSeen>) -> Result<AuthorizedKeysSeen> {
         let (file, others, unsafe_way) = (self.file.observe(look.host)?, Vec::new(), Vec::new());
-        let mut seen = AuthorizedKeysSeen { file, others, unsafe_way, no_rclone: false };
+        let mut seen = AuthorizedKeysSeen {
+            file,
+            others,
+            unsafe_way,
+            place: Vec::new(),
+            strange_entry: None,
+            no_account: false,
+            no_rclone: false,
+        };
         if look.leaving {
             return Ok(seen);
         }
         seen.others = self.others(look.host)?;
+        seen.place = place(look.host, &self.directory)?;
         // What another root holds belongs to whoever makes it, and has its programs later.
         if look.host.is_tree() {
             return Ok(seen);
         }
+        seen.no_account = !look.host.has_user(&self.user)?;
+        seen.strange_entry =
+            strange_entry(look.host, &self.directory.join("repo")?, &self.user)?.map(Box::new);
         match self.access {
             Access::Sftp => seen.unsafe_way = self.unsafe_way(look.host)?,
             Access::AppendOnly => {
@@ -226,6 +269,7 @@ impl Kind for AuthorizedKeys {
                 }
             });
         }
+        found.extend(seen.strange_entry.as_deref().map(|entry| self.not_its_own(entry, seen.no_account)));
         if seen.no_rclone {
             // R31
             let message = format!("{user} is served by {RCLONE}, and no such program is there");
@@ -242,6 +286,16 @@ impl Kind for AuthorizedKeys {
             Finding::new(Severity::Error, self.address(), message).remedy(remedy)
         };
         seen.unsafe_way.iter().map(say).collect()
+    }
+
+    fn identity(&self, seen: &AuthorizedKeysSeen) -> Option<Identity> {
+        let (thing, within) = seen.place.split_first()?;
+        let overlap = Overlap {
+            message: "one client could reach the backups of the other: its directory is or lies in the directory of",
+            remedy: "give each account a directory of its own, beside the others",
+        };
+        let shared = self.user.to_string();
+        Some(Identity { thing: thing.clone(), within: within.to_vec(), shared, overlap })
     }
 
     fn removal(&self, seen: &AuthorizedKeysSeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
@@ -277,7 +331,15 @@ mod tests {
 
     fn seen() -> AuthorizedKeysSeen {
         let file = FileSeen::Absent;
-        AuthorizedKeysSeen { file, others: Vec::new(), unsafe_way: Vec::new(), no_rclone: false }
+        AuthorizedKeysSeen {
+            file,
+            others: Vec::new(),
+            unsafe_way: Vec::new(),
+            place: Vec::new(),
+            strange_entry: None,
+            no_account: false,
+            no_rclone: false,
+        }
     }
 
     #[test]
@@ -329,6 +391,23 @@ mod tests {
         let file = FileSeen::File { owner: root.clone(), group: root, mode, text: it.file.text.clone() };
         let later = it.checks(&AuthorizedKeysSeen { file, ..now }, None);
         assert!(later[0].message.ends_with(" is not let in"), "{later:?}");
+    }
+
+    #[test]
+    fn a_repository_of_another_account_is_an_error_with_the_command_that_gives_it() {
+        let it = declared("/srv/a b", Access::Sftp, None);
+        let give = "chown -R --no-dereference web01:web01 '/srv/a b/repo'";
+        for (owner, no_account, severity, remedy) in [
+            ("999", false, Severity::Error, give.to_owned()),
+            ("root", false, Severity::Warning, give.to_owned()),
+            ("web00", true, Severity::Warning, format!("once the account is there: {give}")),
+        ] {
+            let path = "/srv/a b/repo/data".parse().unwrap();
+            let strange_entry = Some(Box::new(StrangeEntry { path, owner: owner.to_owned() }));
+            let found = it.checks(&AuthorizedKeysSeen { strange_entry, no_account, ..seen() }, None);
+            assert_eq!((found.len(), found[0].severity), (1, severity), "{found:?}");
+            assert_eq!(found[0].remedy.as_ref(), Some(&remedy));
+        }
     }
 
     #[test]

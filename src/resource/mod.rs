@@ -13,6 +13,7 @@ mod difference;
 mod directory;
 mod engine;
 mod finding;
+mod identity;
 mod known_hosts;
 mod logrotate;
 mod look;
@@ -41,13 +42,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use account::{Account, AccountSeen, MIGHTY, NewGroup, NewUser};
-pub use authorized_keys::{AuthorizedKeys, AuthorizedKeysSeen, OtherKey};
+pub use authorized_keys::{AuthorizedKeys, AuthorizedKeysSeen, OtherKey, StrangeEntry};
 pub use cron::{CRON_PATH, CronFile, CronLine, CronSpec};
 pub use crontab::{Crontab, CrontabLine, CrontabSeen};
 pub use difference::{Attribute, Diff, Edit, Removal};
 pub use directory::{Directory, DirectorySeen, DirectorySpec, There};
 pub use engine::{Engine, EngineSeen, ExposedDirectory, ProgramSeen};
 pub use finding::{Finding, Severity};
+pub use identity::{Identity, Overlap};
 pub use known_hosts::{Known, KnownHosts};
 pub use logrotate::{Frequency, LogrotateFile, LogrotateSeen, LogrotateSpec, NewFile, Su};
 pub use look::{Cost, Look, Looks, NotSeen};
@@ -175,8 +177,8 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
         true
     }
 
-    /// Returns what two of them share that are one and the same thing, and what they then should share too.
-    fn identity(&self, _seen: &Self::Seen) -> Option<(String, String)> {
+    /// Says what it is on the host, whatever it is called.
+    fn identity(&self, _seen: &Self::Seen) -> Option<Identity> {
         None
     }
 
@@ -372,7 +374,7 @@ macro_rules! kinds {
             }
 
             /// See [`Kind::identity`].
-            pub fn identity(&self, seen: &Seen) -> Option<(String, String)> {
+            pub fn identity(&self, seen: &Seen) -> Option<Identity> {
                 match (self, seen) {
                     $((Self::$Kind(it), Seen::$Kind(seen)) => it.identity(seen),)*
                     _ => None,

@@ -15,7 +15,8 @@ use state::Marks;
 pub use state::{RepositorySeen, RepositoryState};
 
 use super::{
-    Attribute, Cost, Diff, Directory, Edit, Finding, Kind, Look, NotSeen, Removal, Secret, Severity,
+    Attribute, Cost, Diff, Directory, Edit, Finding, Identity, Kind, Look, NotSeen, Overlap, Removal, Secret,
+    Severity,
 };
 use crate::{
     effect::{Arg, Op},
@@ -199,14 +200,18 @@ impl Kind for Repository {
         Removal::Forget(format!("the repository stays in {} with all its backups", self.place()))
     }
 
-    fn identity(&self, seen: &RepositorySeen) -> Option<(String, String)> {
+    fn identity(&self, seen: &RepositorySeen) -> Option<Identity> {
         // R07: whatever links lead there, its configuration is one file; wherever it is, its id is one.
         let thing = match (seen.marks.as_deref(), seen.id()) {
             (Some(Marks { config, .. }), _) => format!("{}:{}", config.dev, config.ino),
             (None, Some(id)) => id.to_owned(),
             (None, None) => return None,
         };
-        Some((thing, self.password.0.to_string()))
+        let overlap = Overlap {
+            message: "it is the same repository as",
+            remedy: "declare it once, and name it in each job",
+        };
+        Some(Identity { thing, within: Vec::new(), shared: self.password.0.to_string(), overlap })
     }
 
     fn remember(&self, seen: &RepositorySeen) -> Option<RepositorySeen> {

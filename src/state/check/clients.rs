@@ -47,6 +47,7 @@ impl Check<'_> {
                 self.error(&at, message, "give the account another name, like `backup-web01`");
             }
             self.directory(&at, spec);
+            self.shared(&at, name, spec);
             self.keys(&at, spec);
             self.prune(&at, name, spec);
         }
@@ -59,6 +60,24 @@ impl Check<'_> {
             let path = [at[0], at[1], at[2], "directory"];
             let message = format!("a client cannot be shut into {directory}");
             self.error(&path, message, "give it a directory of its own, like `/srv/clients/web01`");
+        }
+    }
+
+    /// Refuses a directory that is another account's, or lies in it. Links are looked at by plan: see `AuthorizedKeys`.
+    fn shared(&mut self, at: &[&str; 3], name: &UserName, spec: &SshUserSpec) {
+        let directory = &spec.directory;
+        for (other, its) in self.state.ssh.users.iter().filter(|(other, _)| *other != name) {
+            let what = if its.directory == *directory && other < name {
+                "is also the directory of"
+            } else if directory.ancestors().any(|above| above == its.directory) {
+                "lies in the directory of"
+            } else {
+                continue;
+            };
+            let message =
+                format!("{directory} {what} `{other}`: one client could reach the backups of the other");
+            let path = [at[0], at[1], at[2], "directory"];
+            self.error(&path, message, "give each account a directory of its own, beside the others");
         }
     }
 
@@ -85,6 +104,32 @@ impl Check<'_> {
         if !prune.keep_within.is_kept_within() {
             let message = format!("`keep_within: {}` is nothing that restic could count", prune.keep_within);
             self.error(&path("keep_within"), message, KEEP_WITHIN);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0q4ZJm9b6m7o1vFv3x0m2bq5vT8yq7lq1m4E3v1xw0";
+
+    #[test]
+    fn two_accounts_never_share_a_directory() {
+        for (other, refused) in [
+            ("/srv/a", true),
+            ("/srv/a/", true),
+            ("/srv/a/repo/c", true),
+            ("/srv/ab", false),
+            ("/srv/b/a", false),
+        ] {
+            let user =
+                |directory| format!("{{ directory: {directory}, authorized_keys: [{{ key: {KEY} }}] }}");
+            let text = format!(
+                "version: 1\nhost: nas.lan\nssh: {{ users: {{ a: {}, b: {} }} }}\n",
+                user("/srv/a"),
+                user(other)
+            );
+            let loaded = crate::state::load("state", &mut |_| Ok(text.clone()));
+            assert_eq!(loaded.is_err(), refused, "{other}");
         }
     }
 }

@@ -106,3 +106,101 @@ fn a_link_in_place_of_a_repository_is_refused() {
         assert_eq!(lab.ok(&["stat", "-c", "%U:%G %a", "/etc"]), etc);
     }
 }
+
+#[test]
+fn two_accounts_that_are_one_directory_are_found_whatever_they_are_called() {
+    let lab = machine();
+    let (one, two) = (super::public(&lab, "files"), super::public(&lab, "worm"));
+    lab.dir("/srv/clients/files", 0, 0o755);
+    lab.ok(&["ln", "-s", "clients", "/srv/other"]);
+    lab.dir("/srv/bound", 0, 0o755);
+    lab.ok(&["mount", "--bind", "/srv/clients/files", "/srv/bound"]);
+    for (directory, found) in [
+        ("/srv/other/files", true),
+        ("/srv/other/files/repo/inner", true),
+        ("/srv/bound", true),
+        ("/srv/bound/repo", true),
+        ("/srv/other/worm", false),
+    ] {
+        lab.state(&format!(
+            "ssh:
+  users:
+    {FILES}: {{ directory: /srv/clients/files, authorized_keys: [{{ key: {one} }}] }}
+    {WORM}: {{ directory: {directory}, access: append_only, authorized_keys: [{{ key: {two} }}] }}
+"
+        ));
+        let plan = lab.rlvm(&["plan"]);
+        let said = plan.stdout.contains("one client could reach the backups of the other");
+        assert!(said == found && plan.code == Some(i32::from(found)), "{directory}: {plan:?}");
+    }
+    lab.ok(&["umount", "/srv/bound"]);
+}
+
+/// What somebody else's configuration opens, for everybody and for some connections.
+const OPEN: &str = "AcceptEnv *\nPermitUserEnvironment yes\nAllowTcpForwarding yes\nPermitTunnel yes\nGatewayPorts yes\n\
+    Match Address 127.0.0.2\nChrootDirectory none\nForceCommand none\nPermitTTY yes\nAllowTcpForwarding yes\n\
+    DisableForwarding no\nAuthorizedKeysFile .ssh/authorized_keys\nMatch LocalPort 22\nChrootDirectory none\n\
+    ForceCommand none\nPermitTTY yes\nPasswordAuthentication yes\nMatch all\nPermitTTY yes\n";
+
+#[test]
+fn a_client_gets_out_of_nothing_whatever_else_sshd_reads() {
+    let lab = machine();
+    usual(&lab);
+    lab.apply();
+    // The environment that a client may choose is in one file, which an error names; the rest changes nothing.
+    lab.file(LATER, OPEN);
+    let ran = lab.expect(0, &["plan"]);
+    assert!(ran.stdout.contains("PermitUserEnvironment yes"), "{ran:?}");
+    lab.plan_is_empty();
+    let outside = |lab: &crate::lab::Lab| {
+        lab.ok(&["stat", "-c", "%n %U:%G %a %Y", "/etc", "/etc/passwd", "/srv/clients"])
+    };
+    let before = outside(&lab);
+    let _sshd = lab.own_sshd();
+    let (files, worm) = (format!("{FILES}@nas.lan"), format!("{WORM}@nas.lan"));
+    for from in ["127.0.0.1", "127.0.0.2"] {
+        assert!(!reads_the_hosts_files(&lab, from), "{from}");
+        let bind = format!("BindAddress={from}");
+        // Links and renames of its own.
+        for command in [
+            "symlink /etc/passwd /repo/link\nget /repo/link /root/got",
+            "symlink ../../../../etc /repo/up\nget /repo/up/passwd /root/got",
+            "rename /repo /away",
+            "rmdir /repo",
+            "symlink /etc /repo2",
+            "chmod 777 /",
+            "mkdir /.ssh",
+        ] {
+            lab.file("/root/batch", &format!("{command}\n"));
+            let ran = ssh(&lab, "sftp", "files", &["-o", &bind, "-b", "/root/batch", &files]);
+            assert!(ran.code != Some(0) && !lab.at("/root/got").exists(), "{command}: {ran:?}");
+        }
+        // Commands, terminals, forwardings and variables, with each key.
+        for (key, at) in [("files", &files), ("worm", &worm)] {
+            for words in
+                [&["id"][..], &["-tt", "id"], &["-W", "127.0.0.1:22"], &["-N", "-R", "8022:127.0.0.1:22"]]
+            {
+                let options = ["-o", &bind, "-o", "ExitOnForwardFailure=yes", at.as_str()];
+                let ran = lab.run(
+                    &[
+                        &["timeout", "10", "ssh", "-o", &format!("IdentityFile=/root/{key}")],
+                        &options[..],
+                        words,
+                    ]
+                    .concat(),
+                );
+                assert!(
+                    !ran.stdout.contains("uid=") && !ran.stdout.contains("SSH-2.0"),
+                    "{words:?}: {ran:?}"
+                );
+                assert!(!lab.listens(8022), "{words:?}");
+            }
+            let set = "SetEnv=LD_PRELOAD=/nowhere.so BASH_ENV=/nowhere ENV=/nowhere RCLONE_RC=true";
+            let ran = ssh(&lab, "ssh", key, &["-n", "-o", &bind, "-o", set, at]);
+            // The loader complains of a library that is not there, if it hears of it.
+            assert!(!ran.stderr.contains("LD_PRELOAD"), "{ran:?}");
+        }
+    }
+    assert_eq!(outside(&lab), before);
+    lab.plan_is_empty();
+}

@@ -65,13 +65,17 @@ fn a_session_that_is_open_holds_nothing_up() {
     while lab.run(&["pgrep", "-u", WORM, "rclone"]).code != Some(0) {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    lab.file(&format!("/srv/clients/{FILES}/repo/data"), "stays\n");
+    let stored = format!("/srv/clients/{FILES}/repo/data");
+    lab.file(&stored, "stays\n");
+    lab.ok(&["chown", FILES, &stored]);
     // userdel(8) refuses while it is used: that account is for the next apply, and is shut already.
     let told = leave(&lab, 7);
-    assert!(told.contains("currently used by process"), "{told}");
+    let help = format!("help: end the sessions of the user (`loginctl terminate-user {WORM}`)");
+    assert!(told.contains("currently used by process") && told.contains(&help), "{told}");
     assert!(!worm_gets_in(&lab, &["id"]) && !gets_in(&lab, "files"));
     // What is left of the other is not the next account's that gets its number.
     assert!(lab.tree()[&format!("/srv/clients/{FILES}/repo")].starts_with("0:0 0700"));
+    assert!(lab.tree()[&stored].starts_with("0:0 "));
     lab.run(&["pkill", "-KILL", "-u", WORM]);
     session.wait().unwrap();
 }
@@ -90,4 +94,27 @@ fn somebody_elses_mistake_in_sshds_configuration_keeps_nobody_in() {
     lab.ok(&["rm", "/etc/ssh/sshd_config.d/50-other.conf"]);
     lab.expect(0, &["apply", "--yes", "--allow-mass-removal"]);
     lab.plan_is_empty();
+}
+
+#[test]
+fn what_a_renamed_account_stored_is_given_to_it_before_plan_is_content() {
+    let lab = machine();
+    usual(&lab);
+    lab.apply();
+    let stored = "/srv/clients/files/repo/keys/one";
+    lab.file_of(stored, "stored\n", 0, 0o600);
+    lab.ok(&["chown", "-R", FILES, "/srv/clients/files/repo"]);
+    lab.plan_is_empty();
+    let key = entry(&lab, "files", None);
+    let renamed = "backup-renamed";
+    lab.state(&format!(
+        "ssh: {{ users: {{ {renamed}: {{ directory: /srv/clients/files, authorized_keys: [{key}] }} }} }}"
+    ));
+    lab.expect(0, &["apply", "--yes", "--allow-mass-removal"]);
+    let plan = lab.rlvm(&["plan"]);
+    let give = format!("chown -R --no-dereference {renamed}:{renamed} /srv/clients/files/repo");
+    assert!(plan.code == Some(1) && plan.stdout.contains(&give), "{plan:?}");
+    lab.ok(&give.split(' ').collect::<Vec<_>>());
+    lab.plan_is_empty();
+    assert_eq!(lab.ok(&["stat", "-c", "%U", stored]), format!("{renamed}\n"));
 }
