@@ -152,9 +152,15 @@ impl Kind for Account {
                 }
                 let repository = user.home.join("repo")?;
                 // A link leads to what the client did not store.
-                let there = matches!(look.host.entry(&repository)?, Entry::Directory(_))
-                    && look.host.link(&repository)?.is_none();
-                return Ok(AccountSeen::Leaving { repository: there.then_some(repository) });
+                let there = || -> Result<bool> {
+                    Ok(matches!(look.host.entry(&repository)?, Entry::Directory(_))
+                        && look.host.link(&repository)?.is_none())
+                };
+                return Ok(match there() {
+                    Ok(there) => AccountSeen::Leaving { repository: there.then_some(repository) },
+                    // The client may have mounted something there that does not answer. It is shut all the same.
+                    Err(_) => AccountSeen::There,
+                });
             }
             Self::NewUser(user) => {
                 return Ok(look.host.user(&user.name)?.map_or(AccountSeen::Absent, AccountSeen::User));
@@ -203,7 +209,7 @@ impl Kind for Account {
             _ => None,
         };
         let ops = match self {
-            Self::NewUser(user @ NewUser { name, goes: true, .. }) => {
+            Self::NewUser(user @ NewUser { name, goes: true, .. }) if *seen != AccountSeen::There => {
                 // What stays must not be the next account's that gets its number.
                 let kept = repository.into_iter().flat_map(|path| {
                     // First the way to it, then all that it holds. chown(1) follows no link, and killed half-way it is

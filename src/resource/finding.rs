@@ -38,7 +38,7 @@ impl Finding {
 
     /// Says that a resource could not be looked at. The reason may end with a line of help.
     pub fn unseen(address: impl Into<String>, why: &str) -> Self {
-        let (why, help) = why.split_once("\n").unwrap_or((why, ""));
+        let (why, help) = why.split_once('\n').unwrap_or((why, ""));
         let it = Self::new(Severity::Error, address, format!("cannot look at it: {why}"));
         match help.trim().strip_prefix("help: ") {
             Some(help) => it.remedy(help),

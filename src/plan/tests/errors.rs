@@ -68,7 +68,7 @@ fn the_restic_that_is_used_stays_while_the_next_one_has_an_error() {
     let (user, digest) = (String::from("root"), "a".repeat(64).parse().unwrap());
     let (stamp, mode) = (Stamp { dev: 1, ino: 1, size: 1, mtime: 1, ctime: 1 }, Mode::new(0o755));
     let program = ProgramSeen::File { owner: user.clone(), group: user, mode, stamp, digest };
-    let there = Seen::Engine(EngineSeen { program, receipt: None, offline: false });
+    let there = Seen::Engine(EngineSeen { program, receipt: None, offline: false, exposed: Box::default() });
     let world = World {
         declared: vec![Declared::plain(engine("0.18.0"))],
         known: vec![entry(engine("0.17.3"), Origin::Made)],

@@ -95,6 +95,8 @@ fn it_stays_shut_unless_its_end_was_asked_for_and_it_is_rlvms() {
     assert_eq!(said(user(true).removal_of_found(&there, &|_| false)), shut);
     assert_eq!(said(group(true).removal_of_found(&AccountSeen::There, &|_| false)), "quiet");
     assert_eq!(user(true).removal(&AccountSeen::Absent, &|_| false), Removal::Quiet);
+    // What it stores could not be looked at: it is shut, and nothing of it goes.
+    assert_eq!(said(user(true).removal(&AccountSeen::There, &|_| false)), shut);
     let closed = UserEntry { closed: true, ..entry(999, "/srv/c", "/usr/sbin/nologin") };
     case(&user(false), &AccountSeen::User(closed), "usermod --expiredate '' bk");
     let system = "refuse: bk has the number 1: that account is the system's";

@@ -76,7 +76,7 @@ fn one_apply_makes_key_known_host_and_repositories() {
     let before = lab.contents();
     let words = ["error: repository:nas: nas.lan shows another host key than the declared one", &old, &new];
     says(&lab, &["plan"], 1, &words);
-    says(&lab, &["apply", "--yes"], 1, &words[..1]);
+    says(&lab, &["apply", "--yes"], 7, &words[..1]);
     assert_eq!(lab.contents(), before, "never accepted in silence");
     // Declared anew, it is the known host that changes, and no repository is made anew.
     lab.state(&state(&sshd.host_key()));
@@ -121,7 +121,7 @@ fn a_repository_that_was_made_anew_is_refused() {
         1,
         &["error: repository:nas: the repository ", " is gone from sftp:backup-web01@nas.lan:/repo/r"],
     );
-    says(&lab, &["apply", "--yes"], 1, &["is gone from"]);
+    says(&lab, &["apply", "--yes"], 7, &["is gone from"]);
     assert!(!lab.at(&repo).exists(), "no new one takes its place");
     lab.ok(&["restic", "init", "--no-cache", "--repo", &repo, "--password-file", "/etc/rlvm/nas.pass"]);
     lab.ok(&["chown", "-R", NAS_USER.0, &repo]);
