@@ -265,9 +265,16 @@ impl Run<'_, '_> {
                         resource.observe(host.looker().as_ref(), last.as_ref(), false, Looks::default())?;
                     let mut findings = resource.checks(&seen, last.as_ref());
                     findings.extend(resource.reach(&seen));
-                    if let Diff::Refuse(what) = resource.diff(&seen) {
-                        findings.push(Finding::new(Severity::Error, resource.address(), what));
-                    }
+                    let left = match resource.diff(&seen) {
+                        Diff::Same => None,
+                        Diff::Refuse(what) => Some(Finding::new(Severity::Error, resource.address(), what)),
+                        Diff::Create(_) | Diff::Update(_) => {
+                            let message = "it could be looked at only now, and is not as declared";
+                            let finding = Finding::new(Severity::Error, resource.address(), message);
+                            Some(finding.remedy("run rlvm apply again"))
+                        }
+                    };
+                    findings.extend(left);
                     Ok(findings)
                 })
             });

@@ -233,3 +233,19 @@ fn a_signal_is_130_or_143_after_what_it_was_at() {
         on.plan_is_empty();
     }
 }
+
+#[test]
+fn what_was_put_right_only_now_ends_with_7_until_all_is_applied() {
+    let keys = "ssh:\n  keys: { /srv/d/id: { owner: backup } }\n";
+    let directory = "directories:\n  /srv/d: { owner: backup }\n";
+    let on = machine(directory);
+    on.apply();
+    // Drift makes all that lies there look planted.
+    on.own("/srv/d", 33, 0o700);
+    on.state(&format!("{directory}{keys}"));
+    let ran = on.expect(7, &["apply", "--yes"]);
+    assert!((ran.stdout + &ran.stderr).contains("run rlvm apply again"));
+    on.apply();
+    on.plan_is_empty();
+    assert!(on.at("/srv/d/id").exists());
+}
