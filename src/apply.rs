@@ -269,7 +269,8 @@ impl Run<'_, '_> {
                         Diff::Same => None,
                         Diff::Refuse(what) => Some(Finding::new(Severity::Error, resource.address(), what)),
                         Diff::Create(_) | Diff::Update(_) => {
-                            let message = "it could be looked at only now, and is not as declared";
+                            let message =
+                                "it could not be inspected before this apply, and it differs from the state";
                             let finding = Finding::new(Severity::Error, resource.address(), message);
                             Some(finding.remedy("run rlvm apply again"))
                         }
@@ -350,8 +351,8 @@ fn carry_out(change: &Change, plan: &Plan, act: &dyn Act, host: &dyn Observe) ->
     }
 }
 
-/// Makes sure that the declared mounts are still there on which a change works, as its paths are written and as the links
-/// of root's lead. Else it would be done on the disk below.
+/// Checks that each declared mount that a change writes to is still mounted, for the written path and for the resolved
+/// path. Without the mount, the change would land on the disk below.
 fn ask_mounts(change: &Change, plan: &Plan, host: &dyn Observe) -> Result<()> {
     if plan.mounts.is_empty() {
         return Ok(());
@@ -363,7 +364,7 @@ fn ask_mounts(change: &Change, plan: &Plan, host: &dyn Observe) -> Result<()> {
             |at: &HostPath| path.is_within(at) || real.as_ref().is_some_and(|it| it.is_within(at));
         for at in plan.mounts.iter().filter(|at| *at != path && leads_below(at)) {
             if let Some(why) = host.not_mounted(at) {
-                bail!("{path} leads below a declared mount: {why}");
+                bail!("cannot change {path}: it is on a declared mount: {why}");
             }
         }
     }

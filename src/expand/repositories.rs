@@ -150,7 +150,7 @@ fn repository(
         means: Box::new(ground.means(user, of)),
         like: like.map(Box::new),
         after,
-        mounts: local_mounts(state, of).into(),
+        mounts: declared_mounts_for(state, of).into(),
         may_be_absent: of.may_be_absent.is_some(),
     };
     expanded.add(Declared {
@@ -163,7 +163,7 @@ fn repository(
 }
 
 /// Lists the directories that must be mount points, for a local destination.
-fn local_mounts(state: &State, of: &Destination) -> Vec<HostPath> {
+fn declared_mounts_for(state: &State, of: &Destination) -> Vec<HostPath> {
     let mounts =
         state.directories.iter().filter(|(_, spec)| spec.mounted && matches!(of.kind, Kind::Local(_)));
     mounts.map(|(at, _)| at.clone()).collect()
@@ -176,8 +176,9 @@ fn mounts_above(state: &State, of: &Destination) -> Vec<HostPath> {
     mounts.map(|(at, _)| at.clone()).collect()
 }
 
-/// Marks the mounts that may be missing: all that lies on them is destinations with `may_be_absent`. Reports a local
-/// destination with `may_be_absent` on no mount: rlvm could not tell a disk that is away from a repository that is lost.
+/// Marks mounts that may be missing: mounts that hold only destinations with `may_be_absent`. Reports a local destination
+/// with `may_be_absent` that is on no declared mount, because rlvm could not distinguish an absent disk from a lost
+/// repository.
 pub(super) fn mark_absent(state: &State, expanded: &mut Expanded) {
     for (name, of) in state.destinations.iter().filter(|(_, of)| of.may_be_absent.is_some()) {
         if matches!(of.kind, Kind::Local(_)) && mounts_above(state, of).is_empty() {

@@ -22,7 +22,7 @@ impl<T: Host + Act + Work> Machine for T {}
 pub struct Refused {
     /// The reason.
     pub why: String,
-    /// Whether the destination is away, and may be: then it is skipped.
+    /// Whether the destination has `may_be_absent` and is away. The run then skips it.
     pub skips: bool,
 }
 
@@ -40,8 +40,8 @@ pub struct Night<'a> {
     pub elapsed: &'a (dyn Fn() -> Duration + Sync),
     /// Says why a destination must not be stored at, if so: what is there is looked at first (R33).
     pub refuses: &'a (dyn Fn(&Name) -> Option<Refused> + Sync),
-    /// Says why a job, or a copy of what was stored, must not be stored at a destination now, if so: a disk of its sources
-    /// or of the destination has gone meanwhile.
+    /// Returns why a job (or, without a job, a copy) cannot be stored at a destination now, for example because a disk was
+    /// unmounted after the run began.
     pub away: &'a (dyn Fn(Option<&Name>, &Name) -> Option<Refused> + Sync),
     /// Takes away the locks of a destination, if all are of this host and of processes that are gone; says whether it did
     /// (R69).

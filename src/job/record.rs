@@ -14,7 +14,7 @@ pub const VERSION: u32 = 1;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Nothing was to be stored: each destination was away, and may be.
+    /// Nothing was stored: every destination was away, and each has `may_be_absent`.
     Skipped,
     /// All that was to be stored is stored.
     #[default]

@@ -102,7 +102,7 @@ pub struct Store {
     pub destination: Name,
     /// What stores it.
     pub cmd: Cmd,
-    /// Whether the destination may be away.
+    /// Whether the destination has `may_be_absent`.
     pub may_be_absent: bool,
 }
 

@@ -19,8 +19,8 @@ pub(super) struct Blocked {
     pub(super) left: HashSet<usize>,
 }
 
-/// Finds what cannot be judged: what could not be looked at, and what lies below a mount that is missing. Nothing of it is
-/// looked at as if it were the real thing.
+/// Finds resources that cannot be judged: those that could not be looked at, and those below a missing mount. What is seen
+/// below a missing mount is ignored.
 pub(super) fn blocked(survey: &Survey<'_>, seen: &[Seen], needs: &NeedsOnce<'_>, plan: &mut Plan) -> Blocked {
     let mut blocked = Blocked::default();
     let blocks = |index: usize| survey.items[index].resource().blocks(&seen[index]);
@@ -48,8 +48,8 @@ pub(super) fn blocked(survey: &Survey<'_>, seen: &[Seen], needs: &NeedsOnce<'_>,
     blocked
 }
 
-/// Says whether a resource is changed even if something that it needs has an error: whoever is shut out by the change must
-/// not stay in meanwhile. What was never applied lets nobody in yet.
+/// Returns whether a resource is changed even if something that it needs has an error. A client that the change shuts out
+/// must not stay in. A resource that was never applied lets nobody in.
 fn waits_for_nothing(item: Item<'_>) -> bool {
     item.entry.is_some() && item.resource().lets_in()
 }
@@ -60,8 +60,7 @@ pub(super) fn skipped(survey: &Survey<'_>, index: usize, by: usize) -> Finding {
     Finding::new(Severity::Notice, survey.items[index].address, message)
 }
 
-/// Takes the changes out of the plan that an error forbids: those of the `bad` resources, which have an error,
-/// and of all that needs them.
+/// Removes the changes of the `bad` resources and of everything that needs them.
 pub(super) fn hold_back(
     survey: &Survey<'_>,
     needs: &NeedsOnce<'_>,
@@ -85,6 +84,11 @@ pub(super) fn hold_back(
         }
         let by = needs.get()[index].iter().find(|need| blocked.held.contains(need));
         let by = by.filter(|_| !waits_for_nothing(survey.items[index]));
+        // A key that is replaced may be a stolen one: it goes, whatever else is wrong with the account.
+        let is_key = matches!(survey.items[index].resource(), Resource::AuthorizedKeys(_));
+        if is_key && waits_for_nothing(survey.items[index]) {
+            continue;
+        }
         if is_bad(index) || by.is_some() {
             let held = changes.remove(&index).is_some();
             blocked.held.insert(index);
@@ -98,7 +102,9 @@ pub(super) fn hold_back(
         for secret in needs.get()[*repository].iter().filter(is_secret) {
             if changes.remove(secret).is_some() {
                 let name = survey.items[*repository].address;
-                let message = format!("skipped: {name} cannot be looked at, and may have a password already");
+                let message = format!(
+                    "skipped: {name} has an error, and a repository that comes back may have a password"
+                );
                 plan.findings.push(Finding::new(Severity::Notice, survey.items[*secret].address, message));
             }
         }

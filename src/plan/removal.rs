@@ -53,7 +53,7 @@ pub(super) fn leave(
         let is_unseen = matches!(by_kind, Removal::Delete(_) | Removal::Shut(..))
             || matches!(seen[index], Seen::Unknown(_));
         let by_kind = if blocked.left.contains(&index) && is_unseen {
-            Removal::Forget("it lies below a mount that is missing, and stays there".into())
+            Removal::Forget("it stays on a disk that is not mounted".into())
         } else {
             by_kind
         };

@@ -213,7 +213,7 @@ impl Document {
     }
 }
 
-/// Lists the resources that look otherwise than they did. Both looks are at the same survey.
+/// Lists the resources that differ between two looks at the same survey.
 ///
 /// # Errors
 ///

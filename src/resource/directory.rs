@@ -69,7 +69,7 @@ pub struct Directory {
     /// Whether it is only needed by something else: made if there is none, and else whatever it is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub implied: bool,
-    /// Whether nothing but destinations with `may_be_absent` lies on it, so that it may be missing.
+    /// Whether the directory may be unmounted, because only destinations with `may_be_absent` lie on it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub may_be_absent: bool,
 }
@@ -218,7 +218,7 @@ impl Kind for Directory {
             return vec![Finding::new(Severity::Notice, address, why)];
         }
         if self.may_be_absent {
-            let message = format!("{path} is not mounted; what lies on it is left as it is");
+            let message = format!("{path} is not mounted; resources on it are skipped");
             return vec![Finding::new(Severity::Notice, address, message)];
         }
         // R21

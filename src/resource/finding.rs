@@ -46,7 +46,7 @@ impl Finding {
         }
     }
 
-    /// Says whether the plan cannot do what it is about.
+    /// Returns whether the severity is `Error`.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }

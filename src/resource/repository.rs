@@ -48,7 +48,7 @@ pub struct Repository {
     /// For a local one, the directories that must be mount points: it may lie below one by a link.
     #[serde(default, skip_serializing_if = "<[HostPath]>::is_empty")]
     pub mounts: Box<[HostPath]>,
-    /// Whether it may be away for a while.
+    /// Whether the destination has `may_be_absent`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub may_be_absent: bool,
 }

@@ -15,7 +15,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-pub use self::foreign::Setting;
+pub use self::{foreign::Setting, reading::Unread};
 use self::{
     foreign::{findings, select},
     reading::{OfHost, read},
@@ -63,7 +63,7 @@ pub struct SshdSeen {
     pub foreign: Vec<Setting>,
     /// The files that sshd reads and rlvm cannot, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unread_files: Vec<String>,
+    pub unread_files: Vec<Unread>,
     /// What sshd says.
     pub sshd: Sshd,
 }
@@ -290,9 +290,14 @@ impl Kind for SshdConfig {
             found.push(say(Severity::Error, message).remedy(format!("add as its first line: {INCLUDE}")));
         }
         found.extend(findings(&seen.foreign, &self.logins, PART, &SshdConfig::address()));
-        found.extend(seen.unread_files.iter().map(|what| {
-            let message = format!("cannot read a file of sshd's configuration: {what}");
-            say(Severity::Warning, message).remedy("check that no `Match` block in it concerns clients")
+        found.extend(seen.unread_files.iter().map(|Unread { what, is_early }| {
+            let (severity, which) = if *is_early {
+                (Severity::Error, "sshd's configuration before rlvm's file")
+            } else {
+                (Severity::Warning, "sshd's configuration")
+            };
+            let message = format!("cannot read a part of {which}: {what}");
+            say(severity, message).remedy("check that no `Match` block in it concerns clients")
         }));
         match &seen.sshd {
             Sshd::NotAsked => {}

@@ -141,9 +141,12 @@ const ABSENT: &[&str] =
 
 /// Says whether a complaint means that nobody answers at all: the machine is away, or the network is.
 pub fn nobody_answers(complaint: &str) -> bool {
-    const AWAY: [&str; 8] = [
+    // OpenSSH's and libc's words, and Go's.
+    const AWAY: [&str; 10] = [
         "Connection refused",
         "Connection timed out",
+        "Name or service not known",
+        "Network is unreachable",
         "No route to host",
         "Temporary failure in name resolution",
         "connection refused",

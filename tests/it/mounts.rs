@@ -41,7 +41,7 @@ fn mounted() -> Lab {
     lab
 }
 
-/// Returns the paths in the snapshots that a job has at `near`.
+/// Returns how many snapshots a job has at `near`.
 fn snapshots(lab: &Lab, job: &str) -> usize {
     let ran = lab.expect(0, &["snapshots", job, "--to", "near", "--json"]);
     let value: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -56,7 +56,7 @@ fn says(ran: &Ran, words: &str) -> bool {
 fn run_stores_nothing_from_or_to_a_missing_mount() {
     let lab = mounted();
     lab.expect(0, &["run", "--all"]);
-    // An empty directory is below the mount, and one of the same name as a source.
+    // The mount point still exists below the mount, with a directory that has the source's name.
     lab.ok(&["umount", "/srv/data/disk", "/srv/mnt/usb"]);
     lab.ok(&["mkdir", "-p", "/srv/data/disk/d"]);
     for (job, code) in [("at", 8), ("below", 8), ("above", 8), ("linked", 8), ("without", 0)] {

@@ -97,8 +97,8 @@ impl Known {
         self.facts.repositories.get(name).is_some_and(|repository| unlock(host, repository).unwrap_or(false))
     }
 
-    /// Says why a job must not be stored at a destination now, or a copy if there is no job: a disk has gone since the run
-    /// began. What is frozen stays as it is.
+    /// Returns why a job (or, without a job, a copy) cannot be stored at a destination now, for example because a disk was
+    /// unmounted after the run began. Frozen sources are not checked.
     pub(super) fn away(&self, host: &Real, job: Option<&Name>, destination: &Name) -> Option<Refused> {
         let looker = host.looker();
         let repository = self.facts.repositories.get(destination);

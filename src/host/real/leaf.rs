@@ -71,8 +71,8 @@ impl Planter {
     }
 }
 
-/// Says whether somebody could have renamed one directory of root's, or of the caller's, to the name of another: within one
-/// directory rename(2) asks nothing of the directory that is renamed, unless the one above is sticky.
+/// Returns whether another user could have renamed a root-owned (or caller-owned) directory into this place. rename(2)
+/// within one directory needs no permission on the renamed directory, unless the parent is sticky.
 pub(super) fn may_be_renamed(above: &FileStat, there: &FileStat) -> bool {
     Planter::of(above) == Planter::Anybody
         && above.st_mode & 0o1000 == 0

@@ -126,7 +126,7 @@ fn of_job(record: &Record, job: &JobRecord, earlier: &[Record], fresh: bool) -> 
     let mut all = vec![whole];
     for store in job.destinations.iter().chain(&job.copies) {
         if store.status == job::Status::Skipped {
-            // How long that may go on is judged with the status.
+            // `status` judges how long a destination may stay away.
             continue;
         }
         let is_well = store.status == job::Status::Success;

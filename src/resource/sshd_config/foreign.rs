@@ -120,8 +120,8 @@ impl Setting {
         }
         if self.blocks.is_empty() {
             let message = format!(
-                "{place} sets `AcceptEnv {value}`: sshd takes such variables from clients; rlvm's file excludes the \
-                 accounts of clients from it"
+                "{place} sets `AcceptEnv {value}`: sshd takes such variables from clients; rlvm's file sets \
+                 its own `AcceptEnv` for accounts with `sftp` or `append_only`"
             );
             return Some(Finding::new(Severity::Notice, address.clone(), message));
         }
@@ -157,6 +157,12 @@ impl Setting {
     /// in any group, and come from any address.
     fn may_match(&self, user: &UserName) -> bool {
         self.blocks.iter().all(|criteria| {
+            // What is not understood may match.
+            let is_half =
+                |word: &str| word.split_once('=').is_some_and(|(a, b)| a.is_empty() || b.is_empty());
+            if criteria.contains(['"', '\'', '\\']) || criteria.split(' ').any(is_half) {
+                return true;
+            }
             let mut words = criteria.split(' ');
             while let Some(word) = words.next() {
                 let (name, joined) = word.split_once('=').map_or((word, None), |(name, it)| (name, Some(it)));
@@ -257,6 +263,12 @@ mod tests {
             ("User=web*", "ChrootDirectory none", Some(one)),
             ("User !web01,*", "AllowTcpForwarding yes", Some("Error 00-earlier.conf:2 shell")),
             ("User git", "ChrootDirectory none", Some("Notice 00-earlier.conf:2")),
+            ("User=git", "ChrootDirectory none", Some("Notice 00-earlier.conf:2")),
+            // sshd takes the blanks around `=` as part of it.
+            ("User = web01", "ChrootDirectory none", Some(one)),
+            ("Address 127.0.0.2 User =web01", "ChrootDirectory none", Some(one)),
+            ("User= web01 Address 127.0.0.2", "ChrootDirectory none", Some(one)),
+            ("Address 127.0.0.2 Host \"*,x User git\"", "ChrootDirectory none", Some(one)),
             ("Address 10.0.0.1 User git", "ChrootDirectory none", Some("Notice 00-earlier.conf:2")),
             // What it sets.
             ("all", "authorizedkeysfile .ssh/authorized_keys", Some(one)),

@@ -6,6 +6,7 @@
 //! Whether a block matches anybody is deliberately not decided here.
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     host::{Entry, Observe},
@@ -39,8 +40,17 @@ pub(super) struct Read {
     pub(super) lines: Vec<Line>,
     /// How many of `lines` come before the part; `None` if sshd does not read the part for everybody.
     pub(super) before: Option<usize>,
-    /// The files that sshd reads and rlvm cannot, each with the reason.
-    pub(super) unread: Vec<String>,
+    /// What sshd reads and rlvm cannot.
+    pub(super) unread: Vec<Unread>,
+}
+
+/// A file, or a line, that sshd reads and rlvm cannot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unread {
+    /// The file, perhaps with a line number, and the reason.
+    pub what: String,
+    /// Whether sshd reads it before rlvm's file, so that it may change what rlvm's file declares.
+    pub is_early: bool,
 }
 
 /// Where the files come from: a host, or a table in a test.
@@ -74,10 +84,7 @@ impl Reader<'_> {
             return Ok(());
         }
         if depth > DEEPEST || self.left == 0 {
-            let why = format!("{path}: too many files include each other");
-            if !self.read.unread.contains(&why) {
-                self.read.unread.push(why);
-            }
+            self.not_read(format!("{path}: too many files include each other"));
             return Ok(());
         }
         self.left -= 1;
@@ -85,16 +92,23 @@ impl Reader<'_> {
             Ok(Some(text)) => text,
             Ok(None) => return Ok(()),
             Err(why) => {
-                self.read.unread.push(format!("{path}: {why}"));
+                self.not_read(format!("{path}: {why}"));
                 return Ok(());
             }
         };
         let mut blocks = around.to_vec();
         for (number, line) in text.lines().enumerate() {
+            if is_odd(line) {
+                let why = "is written in a way that rlvm does not read as sshd does";
+                self.not_read(format!("{path}:{} {why}", number + 1));
+                continue;
+            }
             let Some((keyword, rest)) = keyword_of(line) else { continue };
             if keyword.eq_ignore_ascii_case("match") {
                 blocks = around.to_vec();
-                blocks.push(words(rest).join(" "));
+                // Quotes are kept: `Host "x User git"` names no user.
+                let is_plain = !rest.contains(['"', '\'', '\\']);
+                blocks.push(if is_plain { words(rest).join(" ") } else { rest.trim().to_owned() });
             } else if keyword.eq_ignore_ascii_case("include") {
                 for pattern in words(rest) {
                     for file in self.expand(&pattern)? {
@@ -111,6 +125,13 @@ impl Reader<'_> {
             }
         }
         Ok(())
+    }
+
+    fn not_read(&mut self, what: String) {
+        let unread = Unread { what, is_early: self.read.before.is_none() };
+        if !self.read.unread.contains(&unread) {
+            self.read.unread.push(unread);
+        }
     }
 
     /// Lists the files that a pattern names, sorted as glob(3) does; the part too where it is not there yet.
@@ -166,6 +187,23 @@ fn names_file(pattern: &str, name: &str) -> bool {
     plain.push_str(rest);
     // glob(3) finds a hidden file only by a dot.
     (!name.starts_with('.') || pattern.starts_with('.')) && matches(&plain, name)
+}
+
+/// Says whether sshd may read something else in a line than this module does: sshd glues a quote inside a keyword to it,
+/// passes over a `=` in front, and takes a carriage return for a blank (misc.c, `strdelim`); glob(3) knows backslashes
+/// and classes of letters. Nobody writes so without a reason.
+fn is_odd(line: &str) -> bool {
+    let line = line.trim_matches([' ', '\t']);
+    if line.is_empty() || line.starts_with('#') {
+        return false;
+    }
+    let token = line.split([' ', '\t', '=']).next().unwrap_or_default();
+    let inner = token.strip_prefix('"').and_then(|token| token.strip_suffix('"')).unwrap_or(token);
+    let is_include = inner.eq_ignore_ascii_case("include");
+    inner.is_empty()
+        || inner.contains(['"', '\'', '\\'])
+        || line.contains('\r')
+        || is_include && (line.contains('\\') || line.contains("[:"))
 }
 
 /// Splits a line after its keyword, which blanks or one `=` end (misc.c, `strdelim`).
@@ -313,7 +351,32 @@ pub(super) mod tests {
         ];
         assert_eq!(shown, expected);
         assert_eq!(read.before, Some(2));
-        assert_eq!(read.unread, ["/etc/ssh/sshd_config.d/10-b.conf: no permission"]);
+        let what = "/etc/ssh/sshd_config.d/10-b.conf: no permission".to_owned();
+        assert_eq!(read.unread, [Unread { what, is_early: false }]);
+    }
+
+    #[test]
+    fn what_sshd_reads_otherwise_than_rlvm_is_reported() {
+        // Each was seen to free a client with OpenSSH 9.2.
+        for line in [
+            "Ma\"tch\" Address 127.0.0.2",
+            "Chroot\"Directory\" none",
+            "Accept\"Env\" LD_*",
+            "=Match Address 127.0.0.2",
+            "Match\rAddress 127.0.0.2",
+            "Include /etc/ssh/x/\\e.conf",
+            "Include x/[[:alpha:]].conf",
+        ] {
+            let main = format!("{line}\nInclude sshd_config.d/*.conf\n{line}\n");
+            let read = read(&Table::of(&[(MAIN, &main)]), MAIN, PART).unwrap();
+            let early: Vec<bool> = read.unread.iter().map(|it| it.is_early).collect();
+            assert_eq!(early, [true, false], "{line}");
+        }
+        for line in
+            ["", "  # Match \"x", "\"Match\" Address 10.0.0.1", "Port=22", "Banner \"/a b\"", "\tPort 22"]
+        {
+            assert!(!is_odd(line), "{line}");
+        }
     }
 
     #[test]

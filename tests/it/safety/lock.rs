@@ -37,7 +37,7 @@ fn busy() -> (Scratch, Child, u32) {
         children(child.id()).into_iter().find(|pid| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let line = String::from_utf8_lossy(&line);
-            // setpriv has it die with rlvm, and is gone when that is done.
+            // setpriv runs first and then becomes restic.
             line.contains("init") && !line.contains("setpriv")
         })
     });

@@ -1,7 +1,7 @@
 //! A client that leaves the state is out, whatever else is in the way: its own key in its home, a session that is open,
 //! a configuration that sshd refuses.
 
-use super::{FILES, WORM, entry, gets_in, machine, open_ended, public, read, ssh, usual};
+use super::{FILES, WORM, entry, gets_in, machine, open_ended, public, read, ssh, state, usual};
 use crate::lab::Lab;
 
 /// Says whether the account that only adds lets its key in, to do anything at all.
@@ -117,4 +117,20 @@ fn what_a_renamed_account_stored_is_given_to_it_before_plan_is_content() {
     lab.ok(&give.split(' ').collect::<Vec<_>>());
     lab.plan_is_empty();
     assert_eq!(lab.ok(&["stat", "-c", "%U", stored]), format!("{renamed}\n"));
+}
+
+#[test]
+fn a_key_is_replaced_whatever_else_is_wrong_with_the_account() {
+    let lab = machine();
+    usual(&lab);
+    lab.apply();
+    let file = format!("/etc/ssh/rlvm/keys/{FILES}");
+    let old = lab.read(&file);
+    // An entry of another number, as a client with numbers of its own can make it: an error on this account.
+    lab.dir("/srv/clients/files/repo/x", 200_005, 0o700);
+    state(&lab, &entry(&lab, "other", None), "");
+    let ran = lab.expect(7, &["apply", "--yes"]);
+    assert!((ran.stdout + &ran.stderr).contains("belongs to another account (200005)"));
+    let new = lab.read(&file);
+    assert!(new != old && new.contains(public(&lab, "other").split(' ').nth(1).unwrap()), "{new}");
 }
