@@ -18,7 +18,7 @@ use crate::{
     effect::Op,
     host::{Act, Host, Observe},
     ledger::{Entry, Origin, Writer},
-    model::{Address, HostPath},
+    model::Address,
     plan::{Action, Change, Plan},
     resource::{Cost, Diff, Finding, Looks, NotSeen, Seen, Severity},
 };
@@ -354,18 +354,11 @@ fn carry_out(change: &Change, plan: &Plan, act: &dyn Act, host: &dyn Observe) ->
 /// Checks that each declared mount that a change writes to is still mounted, for the written path and for the resolved
 /// path. Without the mount, the change would land on the disk below.
 fn ask_mounts(change: &Change, plan: &Plan, host: &dyn Observe) -> Result<()> {
-    if plan.mounts.is_empty() {
-        return Ok(());
-    }
     let own = change.entry.as_ref().and_then(|entry| entry.resource.path());
     for path in change.ops.iter().filter_map(Op::path).chain(own) {
-        let real = host.leads(path);
-        let leads_below =
-            |at: &HostPath| path.is_within(at) || real.as_ref().is_some_and(|it| it.is_within(at));
-        for at in plan.mounts.iter().filter(|at| *at != path && leads_below(at)) {
-            if let Some(why) = host.not_mounted(at) {
-                bail!("cannot change {path}: it is on a declared mount: {why}");
-            }
+        let above: Vec<_> = plan.mounts.iter().filter(|at| *at != path).cloned().collect();
+        if let Some(why) = host.missing_mount(path, &above) {
+            bail!("cannot change {path}: it is on a declared mount: {why}");
         }
     }
     Ok(())

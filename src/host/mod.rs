@@ -78,6 +78,17 @@ pub trait Observe {
             Err(err) => Some(format!("{err:#}")),
         }
     }
+    /// Says which of these mount points a path lies below, as it is written or where its links lead, and why that mount
+    /// point cannot be used; nothing if none is missing.
+    fn missing_mount(&self, path: &HostPath, mount_points: &[HostPath]) -> Option<String> {
+        if mount_points.is_empty() {
+            return None;
+        }
+        let real = self.leads(path);
+        let is_above =
+            |at: &&HostPath| path.is_within(at) || real.as_ref().is_some_and(|it| it.is_within(at));
+        mount_points.iter().filter(is_above).find_map(|at| self.not_mounted(at))
+    }
     /// Lists what is mounted, as far as a path can reach it.
     fn mounts(&self) -> Result<Mounts>;
     /// Makes sure that the mounts answer on the way to a path. Looking at the path asks them anyway; programs that go

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     ledger::{Entry, Ledger, Origin},
     model::{Address, HostName, HostPath},
-    resource::{Cost, Diff, Edit, Finding, NotSeen, Resource, Seen, Severity},
+    resource::{Cost, Diff, Edit, Finding, NotSeen, Seen, Severity},
 };
 
 /// What the caller allows.
@@ -112,11 +112,7 @@ pub fn decide(
 }
 
 fn declared_mounts(survey: &Survey<'_>) -> Vec<HostPath> {
-    let mount = |item: &Item<'_>| match item.resource() {
-        Resource::Directory(directory) if directory.mounted => Some(directory.path.clone()),
-        _ => None,
-    };
-    survey.items.iter().filter_map(mount).collect()
+    survey.items.iter().filter_map(|item| item.resource().mount_point().cloned()).collect()
 }
 
 /// The needs of all items, found out when they are asked for: a plan without changes never asks.

@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Account, Attribute, Diff, Edit, Finding, Kind, Look, OnRemove, Removal, Severity, look::names_of,
+    Account, Attribute, Diff, Edit, Finding, Kind, Look, OnRemove, Removal, Resource, Severity,
+    look::names_of,
 };
 use crate::{
     effect::{Op, Owner},
@@ -264,6 +265,16 @@ impl Kind for Directory {
 /// write is never opened so; and the mode is set again after, since its old owner could have changed it.
 fn opens(now: Mode, mode: Mode) -> bool {
     mode.bits() & !now.bits() & 0o055 != 0 && mode.bits() & 0o7022 == 0
+}
+
+impl Resource {
+    /// Returns the path of a directory that must be a mount point.
+    pub fn mount_point(&self) -> Option<&HostPath> {
+        match self {
+            Self::Directory(directory) if directory.mounted => Some(&directory.path),
+            _ => None,
+        }
+    }
 }
 
 impl Directory {

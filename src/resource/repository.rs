@@ -271,10 +271,7 @@ impl Repository {
 
     /// Says that the disk of a local repository is not mounted, if so.
     pub fn not_mounted(&self, host: &dyn Observe) -> Option<String> {
-        let path = self.path().filter(|_| !self.mounts.is_empty())?;
-        let real = host.leads(path);
-        let is_on = |at: &&HostPath| path.is_within(at) || real.as_ref().is_some_and(|it| it.is_within(at));
-        self.mounts.iter().filter(is_on).find_map(|at| host.not_mounted(at))
+        host.missing_mount(self.path()?, &self.mounts)
     }
 
     /// Says why the pinned restic must not be run, if so. Whoever is about to run restic asks this first.

@@ -45,12 +45,8 @@ impl Known {
                 user_facts.homes.insert(job.user.clone(), home);
             }
         }
-        let mount_of = |resource: &Resource| match resource {
-            Resource::Directory(directory) if directory.mounted => Some(directory.path.clone()),
-            _ => None,
-        };
-        let mounts: Vec<HostPath> =
-            expanded.resources.values().filter_map(|declared| mount_of(&declared.resource)).collect();
+        let mounts = expanded.resources.values().filter_map(|declared| declared.resource.mount_point());
+        let mounts: Vec<HostPath> = mounts.cloned().collect();
         let used =
             |name: &Name| jobs.iter().any(|(_, job)| job.to.contains(name) || job.copy.contains_key(name));
         let repositories: BTreeMap<Name, Repository> = expanded
