@@ -318,8 +318,12 @@ impl Runner<'_> {
             let failed = record.destinations.iter().chain(&record.copies);
             let failed = failed.filter(|it| it.status > Status::Incomplete).map(|it| it.destination.clone());
             let outcome = Outcome { status: record.status.word(), failed: failed.collect() };
-            let well = record.status.is_fine();
-            let hooks = if well { &job.after } else { &job.failed };
+            let hooks = match record.status {
+                Status::Success => job.after.as_slice(),
+                // Nothing was stored, and nothing failed: `after` often tells a monitor of a backup.
+                Status::Skipped => &[],
+                _ => &job.failed,
+            };
             for hook in hooks.iter().chain(&job.finally) {
                 let what = format!("hook {}", hook.name);
                 (self.night.tell)(&Event::Begins { jobs: &[&job.name], what: &what });

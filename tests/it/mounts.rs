@@ -122,7 +122,9 @@ fn two_disks_in_rotation_are_declared_applied_and_used() {
     lab.state(&format!(
         "directories:\n  /srv/mnt/a: {{ mounted: true, adopt: true, mode: \"0755\" }}\n  /srv/mnt/b: {{ mounted: true, adopt: true, \
          mode: \"0755\" }}\n\
-         destinations:\n{}{}jobs:\n  j: {{ sources: [{{ path: /srv/www }}], to: [a, b], schedule: \"@daily\" }}\n",
+         destinations:\n{}{}jobs:\n  j: {{ sources: [{{ path: /srv/www }}], to: [a, b], schedule: \"@daily\", \
+         hooks: {{ after: [{{ run: echo after >>/srv/said }}], failed: [{{ run: echo failed >>/srv/said }}], \
+         finally: [{{ run: echo finally >>/srv/said }}] }} }}\n",
         disk("a"),
         disk("b")
     ));
@@ -141,8 +143,10 @@ fn two_disks_in_rotation_are_declared_applied_and_used() {
         assert_eq!(lab.ok(&["sh", "-c", "ls -A /srv/mnt/a /srv/mnt/b | grep -v :"]).trim(), "");
     }
     // Both are away: nothing is stored, nothing failed, and the last backups are young enough.
+    lab.ok(&["rm", "/srv/said"]);
     let ran = lab.expect(0, &["run", "j"]);
     assert!(says(&ran, "Nothing stored"), "{ran:?}");
+    assert_eq!(lab.ok(&["cat", "/srv/said"]), "finally\n", "neither success nor failure is reported");
     lab.expect(0, &["status"]);
     lab.plan_is_empty();
 }
