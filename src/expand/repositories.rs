@@ -15,6 +15,7 @@ use crate::{
         Role, Secret, Severity,
     },
     restic::{Means, Original},
+    source::Source,
     state::State,
 };
 
@@ -190,14 +191,14 @@ pub(super) fn mark_absent(state: &State, expanded: &mut Expanded) {
     }
     for at in state.directories.iter().filter(|(_, spec)| spec.mounted).map(|(at, _)| at) {
         let on_it = state.destinations.values().filter(|of| mounts_above(state, of).contains(at));
-        let stored = state.jobs.values().flat_map(|job| &job.sources).flat_map(|source| source.paths());
+        let stored = state.jobs.values().flat_map(|job| &job.sources).flat_map(Source::all_paths);
         // Whatever else is declared there must not be left out without an error.
         let others = state.directories.keys().filter(|path| *path != at && path.is_within(at));
         let clients = state.ssh.users.values().filter(|user| user.directory.is_within(at));
         let may_be = on_it.clone().next().is_some()
             && others.count() + clients.count() == 0
             && on_it.clone().all(|of| of.may_be_absent.is_some())
-            && !stored.into_iter().any(|path| path.is_within(at));
+            && !{ stored }.any(|path| path.is_within(at));
         let address = Address::new("directory", at.as_str());
         if let Some(Resource::Directory(it)) = expanded.resources.get_mut(&address).map(|it| &mut it.resource)
         {

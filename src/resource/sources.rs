@@ -103,12 +103,6 @@ fn is_lvm(source: &Source) -> bool {
     matches!(source, Source::Lvm(_))
 }
 
-/// Lists all paths that the state says of a source.
-fn paths(source: &Source) -> impl Iterator<Item = &HostPath> {
-    let more: &[HostPath] = if let Source::Btrfs(btrfs) = source { &btrfs.paths } else { &[] };
-    source.paths().into_iter().chain(more)
-}
-
 impl Sources {
     fn all(&self) -> impl Iterator<Item = (&Name, &Source)> {
         self.jobs.iter().flat_map(|(name, job)| job.sources.iter().map(move |source| (name, source)))
@@ -207,7 +201,7 @@ fn no_volumes(message: String) -> Unsound {
 
 /// Says whether something is missing that a source stands on, and may come.
 fn waits(source: &Source, ground: &Ground) -> bool {
-    if paths(source).any(|path| !ground.places.contains_key(path)) {
+    if source.all_paths().any(|path| !ground.places.contains_key(path)) {
         return true;
     }
     match source {

@@ -52,8 +52,7 @@ impl Ground {
             ground.volumes = lvm::volumes(host)?;
         }
         for source in sources {
-            let more: &[HostPath] = if let Source::Btrfs(btrfs) = source { &btrfs.paths } else { &[] };
-            for path in source.paths().into_iter().chain(more) {
+            for path in source.all_paths() {
                 if let Ok(Some(target)) = host.link(path) {
                     ground.links.insert(path.clone(), target);
                 }
@@ -74,22 +73,23 @@ impl Ground {
         }
         let silent = ground.silent(host, sources);
         ground.lost.extend(silent);
-        ground.lose_unmounted(host, sources, declared);
+        for at in declared {
+            if let Some(why) = host.not_mounted(at) {
+                ground.lose_unmounted(sources, at, &why);
+            }
+        }
         Ok(ground)
     }
 
-    /// Notes the declared mounts that are missing, and the paths of sources at or below them: what is there belongs to the
-    /// disk below, and storing it would rotate the real backups out.
-    fn lose_unmounted(&mut self, host: &dyn Observe, sources: &[&Source], declared: &[HostPath]) {
-        for at in declared {
-            let Some(why) = host.not_mounted(at) else { continue };
-            let below = |path: &&HostPath| {
-                path.is_within(at) || self.places.get(*path).is_some_and(|place| place.is_within(at))
-            };
-            let lost: Vec<HostPath> =
-                sources.iter().flat_map(|it| it.paths()).filter(below).cloned().collect();
-            self.lost.extend(lost.into_iter().chain([at.clone()]).map(|path| (path, why.clone())));
-        }
+    /// Notes a declared mount that is missing, and the paths of sources at or below it: what is there belongs to the disk
+    /// below, and storing it would rotate the real backups out.
+    fn lose_unmounted(&mut self, sources: &[&Source], at: &HostPath, why: &str) {
+        let below = |path: &&HostPath| {
+            path.is_within(at) || self.places.get(*path).is_some_and(|place| place.is_within(at))
+        };
+        let lost: Vec<HostPath> =
+            sources.iter().flat_map(|it| it.all_paths()).filter(below).cloned().collect();
+        self.lost.extend(lost.into_iter().chain([at.clone()]).map(|path| (path, why.to_owned())));
     }
 
     /// Lists the mounts that a run would come by and that do not answer, and why: those below sources, and where
@@ -232,6 +232,34 @@ impl Ground {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_path_of_a_source_at_a_missing_mount_is_lost() {
+        let path = |text: &str| text.parse::<HostPath>().unwrap();
+        let lvm = |paths: &[&str]| {
+            let (volume, paths) = ("vg0/srv".parse().unwrap(), paths.iter().map(|it| path(it)).collect());
+            Source::Lvm(crate::source::Lvm { volume, paths, snapshot_size: None })
+        };
+        let btrfs = |paths: &[&str]| {
+            let paths = paths.iter().map(|it| path(it)).collect();
+            Source::Btrfs(crate::source::Btrfs { subvolume: path("/b"), paths })
+        };
+        for (source, lost) in [
+            (Source::Path(crate::source::Path(path("/b/disk"))), &["/b/disk"][..]),
+            (Source::Path(crate::source::Path(path("/b/disk/d"))), &["/b/disk", "/b/disk/d"]),
+            (Source::Path(crate::source::Path(path("/b/disks"))), &["/b/disk"]),
+            // By a link.
+            (Source::Path(crate::source::Path(path("/link/d"))), &["/b/disk", "/link/d"]),
+            (lvm(&["/a", "/b/disk/d"]), &["/b/disk", "/b/disk/d"]),
+            (btrfs(&["/b/x", "/b/disk/d"]), &["/b/disk", "/b/disk/d"]),
+        ] {
+            let places = [(path("/link/d"), path("/b/disk/d"))].into();
+            let mut ground = Ground { places, ..Ground::default() };
+            ground.lose_unmounted(&[&source], &path("/b/disk"), "away");
+            let found: Vec<&str> = ground.lost.keys().map(HostPath::as_str).collect();
+            assert_eq!(found, lost, "{source:?}");
+        }
+    }
 
     #[test]
     fn a_source_that_is_a_symbolic_link_is_refused() {

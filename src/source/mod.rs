@@ -61,6 +61,12 @@ impl Source {
         }
     }
 
+    /// Lists every path that the state names for the source, also those within a btrfs subvolume.
+    pub fn all_paths(&self) -> impl Iterator<Item = &HostPath> {
+        let within: &[HostPath] = if let Self::Btrfs(btrfs) = self { &btrfs.paths } else { &[] };
+        self.paths().into_iter().chain(within)
+    }
+
     /// Says whether this rlvm can back it up.
     pub const fn is_supported(&self) -> bool {
         matches!(self, Self::Path(_) | Self::Lvm(_) | Self::Btrfs(_))

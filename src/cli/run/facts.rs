@@ -58,7 +58,9 @@ impl Known {
             })
             .collect();
         let stores = repositories.values().filter_map(Repository::path);
-        host.ask_ahead(&sources.iter().flat_map(|source| source.paths()).chain(stores).collect::<Vec<_>>());
+        host.ask_ahead(
+            &sources.iter().flat_map(|source| source.all_paths()).chain(stores).collect::<Vec<_>>(),
+        );
         let ground = Ground::look(looker.as_ref(), &sources, &mounts)?;
         let mut places = BTreeMap::new();
         for (name, repository) in &repositories {
