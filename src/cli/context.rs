@@ -2,15 +2,17 @@
 
 use std::{
     path::{Path, PathBuf},
+    thread,
     time::Instant,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
 use super::{
     Environment, Global,
     exit::{Exit, Failure},
+    kept::applied_last,
     output::Printer,
     personal::defaults,
     progress::LookingBar,
@@ -20,7 +22,7 @@ use crate::{
     host::{CallersFiles, Host as _, Real, Store, caller, host_name, is_root, lexical},
     ledger::{self, LOG, Ledger, SNAPSHOT},
     model::{HostName, HostPath, Scope},
-    plan::{Looking, Options, Plan, Survey, decide, observe},
+    plan::{Looking, Options, Plan, Survey, changed_definitions, decide, observe},
     resource::{Looks, Seen},
     state::{self, Defaults, Loaded, Problem, Problems, State},
 };
@@ -84,6 +86,8 @@ pub(super) struct Planned<'a> {
     pub(super) survey: Survey<'a>,
     /// What was seen.
     pub(super) seen: Vec<Seen>,
+    /// The state that was applied last.
+    pub(super) applied: Option<State>,
     /// The plan.
     pub(super) plan: Plan,
 }
@@ -396,11 +400,23 @@ impl<'a> Context<'a> {
         host.check_starters()?;
         let survey = Survey::new(&of.expanded, &of.ledger, &options.targets)?;
         let looking = LookingBar::new(self.environment.err_terminal && !self.global.quiet);
-        let seen = observe(&survey, &Looking { host, looks, progress: &|progress| looking.show(progress) });
+        let home = self.home()?;
+        // The state that was applied last may be as long as the new one: it is read while the host is looked at.
+        let (seen, applied) = thread::scope(|scope| {
+            let applied = scope.spawn(|| applied_last(&Store::new(host, &home)));
+            let seen =
+                observe(&survey, &Looking { host, looks, progress: &|progress| looking.show(progress) });
+            (seen, applied.join().unwrap_or_else(|_| bail!("cannot read the state that was applied last")))
+        });
         looking.end();
+        let applied = applied?;
         let ledger = of.known.then_some(&of.ledger);
-        let plan = decide(&of.state.host, ledger, &survey, &seen, &of.expanded.findings, options);
-        Ok(Planned { survey, seen, plan })
+        let mut plan = decide(&of.state.host, ledger, &survey, &seen, &of.expanded.findings, options);
+        // Apply writes down no definition if it is asked for some resources only.
+        if options.targets.is_empty() {
+            plan.definitions = changed_definitions(applied.as_ref(), &of.state)?;
+        }
+        Ok(Planned { survey, seen, applied, plan })
     }
 
     /// Says whose set-up it is: the host's, or the caller's own. A tree below `--root` is a host's, whoever calls.

@@ -81,6 +81,12 @@ impl Failure {
         self.help = Some(help.into());
         self
     }
+
+    /// Says what else to do.
+    pub(super) fn also_help(self, help: &str) -> Self {
+        let help = self.help.iter().map(String::as_str).chain([help]).collect::<Vec<_>>().join("; ");
+        self.help(help)
+    }
 }
 
 impl fmt::Display for Failure {

@@ -49,6 +49,17 @@ impl Kept {
     }
 }
 
+/// Reads the state that was applied last, to compare another one with it; `None` if there is none that this rlvm can
+/// read, since the next apply writes it anew.
+///
+/// # Errors
+///
+/// If the file is there and cannot be read.
+pub(super) fn applied_last(store: &Store<'_>) -> Result<Option<State>> {
+    let Some(bytes) = store.read(KEPT)? else { return Ok(None) };
+    Ok(serde_json::from_slice(&bytes).ok().map(|kept: Kept| kept.state))
+}
+
 /// Finds the state that is named, else the one that was applied: what a machine may call depends on no half-edited file.
 ///
 /// # Errors

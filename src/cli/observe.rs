@@ -18,7 +18,7 @@ use crate::{
     model::{Address, HostName, HostPath, Scope, field::is_default},
     plan::Options,
     resource::{Looks, Seen},
-    state::Scheduler,
+    state::{Scheduler, State},
 };
 
 /// Print as JSON what plan would look at, without secrets
@@ -61,6 +61,9 @@ pub(super) struct Observation {
     /// Where `RLVM_HOME` has moved rlvm's own files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) home: Option<HostPath>,
+    /// The state that was applied last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) applied: Option<State>,
     /// What was seen.
     pub(super) seen: BTreeMap<Address, Seen>,
 }
@@ -86,7 +89,8 @@ impl ObserveVerb {
         let scope = context.scope()?;
         let basis = Context::basis(found.state, &user_facts, &scope, ledger.map(|(ledger, _)| ledger));
         let looks = Looks { refresh: self.refresh, offline: self.offline };
-        let Planned { survey, seen, .. } = context.plan(&host, &basis, &Options::default(), looks)?;
+        let Planned { survey, seen, applied, .. } =
+            context.plan(&host, &basis, &Options::default(), looks)?;
         let seen = survey.items.iter().map(|item| item.address.clone()).zip(seen).collect();
         let ledger = basis.known.then_some(basis.ledger.clone());
         let rlvm_version = env!("CARGO_PKG_VERSION").to_owned();
@@ -100,6 +104,7 @@ impl ObserveVerb {
             scope,
             scheduler: basis.state.scheduler(),
             home: basis.state.home.clone(),
+            applied,
             seen,
         })?;
         Ok(Exit::Ok)

@@ -15,7 +15,7 @@ use crate::{
     host::Store,
     model::Address,
     plan::{
-        Options, Plan, Survey, decide,
+        Options, Plan, Survey, changed_definitions, decide,
         json::PlanJson,
         saved::{RestsOn, Saved},
         show,
@@ -114,12 +114,14 @@ impl PlanVerb {
         let scope = context.scope()?;
         let basis = Context::basis(found.state, &user_facts, &scope, ledger.map(|(ledger, _)| ledger));
         let options = self.allow.options();
-        let Planned { survey, seen, plan } = context.plan(&host, &basis, &options, self.allow.looks())?;
+        let Planned { survey, seen, applied, plan } =
+            context.plan(&host, &basis, &options, self.allow.looks())?;
         self.print(context, &plan)?;
         if let Some(out) = &self.out {
             let rests_on = RestsOn {
                 root: host.root().display().to_string(),
                 state: basis.state.clone(),
+                applied,
                 source: found.path.display().to_string(),
                 revision: host.revision(&found.path),
                 options,
@@ -166,7 +168,10 @@ impl PlanVerb {
             bail!(Failure::new(Exit::Failed, message).help("observe again with this very state"));
         }
         let ledger = basis.known.then_some(&basis.ledger);
-        let plan = decide(&basis.state.host, ledger, &survey, &all, &basis.expanded.findings, &options);
+        let mut plan = decide(&basis.state.host, ledger, &survey, &all, &basis.expanded.findings, &options);
+        if options.targets.is_empty() {
+            plan.definitions = changed_definitions(observation.applied.as_ref(), &basis.state)?;
+        }
         self.print(context, &plan)?;
         Ok(exit_of(&plan, self.detailed_exitcode))
     }

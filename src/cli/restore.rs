@@ -119,6 +119,16 @@ struct Asked {
     goal: Goal,
 }
 
+/// Says how the backups of a job that left the state are restored.
+fn undeclared(error: anyhow::Error) -> anyhow::Error {
+    let help = "the backups of a job that left the state are kept, and rlvm snapshots lists them: to restore them, declare \
+                a job of that name again and apply";
+    match error.downcast::<Failure>() {
+        Ok(failure) => failure.also_help(help).into(),
+        Err(error) => error,
+    }
+}
+
 impl RestoreVerb {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
         let host = context.host()?;
@@ -131,7 +141,7 @@ impl RestoreVerb {
         let state = applied(context, &host)?;
         let world = World { context, host: &host, state: &state };
         let job = match &self.job {
-            Some(name) => named(&state, name)?.0.clone(),
+            Some(name) => named(&state, name).map_err(undeclared)?.0.clone(),
             None => guide::job(&world)?,
         };
         let declared = &state.jobs[&job];

@@ -21,7 +21,7 @@ use crate::{
     model::{Name, Span},
     plan::show::{Paint, visible},
     report::{judge::Said, words},
-    restic::Listed,
+    restic::{Found, Listed},
     state::State,
 };
 
@@ -91,6 +91,9 @@ struct Shown {
 struct Unread {
     destination: Name,
     error: String,
+    /// Whether it has `may_be_absent` and cannot be reached: that is no error.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    absent: bool,
 }
 
 impl SnapshotsVerb {
@@ -118,11 +121,12 @@ impl SnapshotsVerb {
                 context.printer.say("no snapshots\n")?;
             }
         }
-        for Unread { destination, error } in &all.unreadable {
-            let word = context.printer.err_style().paint(Paint::Removed, "error");
+        for Unread { destination, error, absent } in &all.unreadable {
+            let (word, paint) = if *absent { ("note", Paint::Faint) } else { ("error", Paint::Removed) };
+            let word = context.printer.err_style().paint(paint, word);
             context.printer.note(&format!("{word}: {destination}: {}\n", visible(error)));
         }
-        Ok(if all.unreadable.is_empty() { Exit::Ok } else { Exit::Unwell })
+        Ok(if all.unreadable.iter().all(|it| it.absent) { Exit::Ok } else { Exit::Unwell })
     }
 
     /// Lists the destinations that are asked.
@@ -153,8 +157,11 @@ impl SnapshotsVerb {
             let listed = match said {
                 Ok(listed) => listed,
                 Err(found) => {
+                    let may_be =
+                        state.destinations.get(destination).is_some_and(|it| it.may_be_absent.is_some());
+                    let absent = may_be && matches!(found, Found::Unreachable(_));
                     let (destination, error) = (destination.clone(), words::trouble(found));
-                    all.unreadable.push(Unread { destination, error });
+                    all.unreadable.push(Unread { destination, error, absent });
                     continue;
                 }
             };

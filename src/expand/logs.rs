@@ -7,7 +7,7 @@ use super::{
 use crate::{
     effect::{Owner, quote},
     model::{BadText, HostPath, Mode, Name, OneOrMore, Personal, Scope},
-    resource::{Frequency, LOGROTATE, LogrotateFile, LogrotateSpec, Program, Su},
+    resource::{DirectorySpec, Frequency, LOGROTATE, LogrotateFile, LogrotateSpec, Program, Su},
     state::State,
 };
 
@@ -77,10 +77,11 @@ fn own(state: &State, scope: &Scope, expanded: &mut Expanded) {
     let address = declared.resource.address();
     expanded.resources.entry(address).or_insert(declared);
     // logrotate skips a directory that others may write, unless it is told as whom to work there.
-    let spec = state.directories.get(directory).filter(|spec| spec.mode.bits() & 0o022 != 0);
+    let spec = state.directories.get(directory).filter(|spec| spec.mode().bits() & 0o022 != 0);
     let su = spec
         .filter(|_| scope.personal().is_none())
-        .map(|spec| Su { user: spec.owner.clone(), group: spec.group.clone() });
+        .map(DirectorySpec::owner)
+        .map(|Owner { user, group }| Su { user, group });
     let rule = format!("{directory}/*.log").parse().and_then(|pattern| {
         let spec = LogrotateSpec {
             paths: OneOrMore::of(pattern, []),

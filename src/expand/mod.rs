@@ -103,13 +103,14 @@ pub fn expand(state: &State, user_facts: &UserFacts, scope: &Scope) -> Expanded 
 
 fn directories(state: &State, expanded: &mut Expanded) {
     for (path, spec) in &state.directories {
-        let owner = Owner { user: spec.owner.clone(), group: spec.group.clone() };
+        let owner = spec.owner();
         // What a user has mounted is looked at: its owner and mode are as the mount has them.
-        let implied = spec.mounted && expanded.keeper.as_ref() == Some(&owner);
+        let is_users = spec.mounted && expanded.keeper.as_ref() == Some(&owner);
+        let implied = is_users || spec.is_left_as_it_is();
         let resource = Directory {
             path: path.clone(),
             owner,
-            mode: spec.mode,
+            mode: spec.mode(),
             mounted: spec.mounted,
             implied,
             may_be_absent: false,

@@ -42,7 +42,9 @@ pub(super) fn refuse(state: &State, personal: &Personal, expanded: &mut Expanded
 
 /// Lists what is declared as another user's.
 fn others<'a>(state: &'a State, own: &UserName) -> Vec<(String, &'a UserName)> {
-    let directories = state.directories.iter().map(|(path, spec)| (format!("directory:{path}"), &spec.owner));
+    let directories = state.directories.iter();
+    let directories =
+        directories.filter_map(|(path, spec)| Some((format!("directory:{path}"), spec.owner.as_ref()?)));
     let jobs = state.jobs.iter().filter(|(_, job)| job.enabled);
     let jobs = jobs.map(|(name, job)| (format!("jobs.{name}.user"), &job.user));
     let cron = state.cron.iter().map(|(name, spec)| (format!("cron.{name}.user"), &spec.user));

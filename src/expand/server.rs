@@ -84,7 +84,10 @@ fn directory(
 ) {
     let address = Address::new("directory", path.as_str());
     let mode = Mode::new(mode);
-    if let Some(Resource::Directory(there)) = expanded.resources.get(&address).map(|it| &it.resource)
+    let declared = expanded.resources.get(&address).map(|it| &it.resource);
+    // A mount point that says nothing of its owner gets what sshd asks for.
+    let mounted = matches!(declared, Some(Resource::Directory(there)) if there.mounted);
+    if let Some(Resource::Directory(there)) = declared
         && !there.implied
     {
         if there.owner.user != owner.user || there.mode.bits() & 0o022 != 0 {
@@ -98,8 +101,7 @@ fn directory(
         }
         return;
     }
-    let made =
-        Directory { path: path.clone(), owner, mode, mounted: false, implied: false, may_be_absent: false };
+    let made = Directory { path: path.clone(), owner, mode, mounted, implied: false, may_be_absent: false };
     let declared = Declared { adopt: spec.adopt, protect: spec.protect, ..Declared::plain(made) };
     expanded.resources.insert(address, declared);
 }

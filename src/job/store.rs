@@ -268,7 +268,7 @@ fn why(code: Option<i32>, words: &str) -> (Status, Option<String>, Trouble) {
     let output = Output { code, stderr: words.into(), ..Output::default() };
     let (why, trouble) = match restic::found(&output) {
         Found::WrongPassword => ("wrong password: the password file does not open it".into(), Trouble::Stays),
-        Found::Absent => ("there is no repository: rlvm apply makes it".into(), Trouble::Stays),
+        Found::Absent => ("there is no repository: run rlvm plan, then rlvm apply".into(), Trouble::Stays),
         Found::Locked => ("locked by something else".into(), Trouble::Passes),
         Found::Damaged(why) => (format!("damaged: {why}"), Trouble::Stays),
         Found::Unreachable(why) => {

@@ -95,18 +95,40 @@ pub(super) fn hold_back(
             plan.findings.extend(by.filter(|_| held).map(|by| skipped(survey, index, *by)));
         }
     }
-    let is_repository = |index: &&usize| matches!(survey.items[**index].resource(), Resource::Repository(_));
-    let is_secret = |index: &&usize| matches!(survey.items[**index].resource(), Resource::Secret(_));
-    for repository in blocked.held.iter().filter(is_repository) {
-        // A new password would stand where the old one is to be put back.
-        for secret in needs.get()[*repository].iter().filter(is_secret) {
-            if changes.remove(secret).is_some() {
-                let name = survey.items[*repository].address;
-                let message = format!(
-                    "skipped: {name} has an error, and a repository that comes back may have a password"
-                );
-                plan.findings.push(Finding::new(Severity::Notice, survey.items[*secret].address, message));
-            }
-        }
+    hold_back_secrets(survey, needs, &blocked.held, changes, plan);
+}
+
+/// Removes the change that generates a password where a repository may exist that has another password. A new password
+/// would stand where the old one is to be put back.
+fn hold_back_secrets(
+    survey: &Survey<'_>,
+    needs: &NeedsOnce<'_>,
+    held: &HashSet<usize>,
+    changes: &mut BTreeMap<usize, Change>,
+    plan: &mut Plan,
+) {
+    let secrets: Vec<usize> = changes
+        .keys()
+        .copied()
+        .filter(|it| matches!(survey.items[*it].resource(), Resource::Secret(_)))
+        .collect();
+    for secret in secrets {
+        let is_repository =
+            |index: &usize| matches!(survey.items[*index].resource(), Resource::Repository(_));
+        let opened_by = |index: &usize| is_repository(index) && needs.get()[*index].contains(&secret);
+        let repositories: Vec<usize> = (0..survey.items.len()).filter(opened_by).collect();
+        // One that was applied before has a password. One that was not, on a disk that is away, has none of rlvm's.
+        let was_applied = |index: &&usize| survey.items[**index].entry.is_some_and(|entry| !entry.pending);
+        let held_ones = || repositories.iter().filter(|index| held.contains(index));
+        let by = held_ones().find(was_applied);
+        let by =
+            by.or_else(|| held_ones().next().filter(|_| repositories.iter().all(|it| held.contains(it))));
+        let Some(by) = by else { continue };
+        changes.remove(&secret);
+        let message = format!(
+            "skipped: {} cannot be checked now, and it may already have a password that belongs into this file",
+            survey.items[*by].address
+        );
+        plan.findings.push(Finding::new(Severity::Notice, survey.items[secret].address, message));
     }
 }

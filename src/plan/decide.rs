@@ -41,6 +41,7 @@ pub fn decide(
         host: host.clone(),
         ledger: id,
         changes: Vec::new(),
+        definitions: Vec::new(),
         findings: declared.to_vec(),
         stopped: declared.iter().any(Finding::is_error),
         unchanged: 0,

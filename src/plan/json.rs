@@ -72,7 +72,7 @@ impl From<&Plan> for PlanJson {
             rlvm_version: env!("CARGO_PKG_VERSION").into(),
             host: plan.host.clone(),
             ledger: plan.ledger.clone(),
-            changes: plan.changes.iter().map(ChangeJson::from).collect(),
+            changes: plan.all_changes().map(ChangeJson::from).collect(),
             findings: plan.findings.clone(),
             summary: plan.summary(),
             errored: plan.has(Severity::Error),

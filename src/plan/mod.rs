@@ -6,6 +6,7 @@
 
 mod blocked;
 mod decide;
+mod definitions;
 mod guard;
 pub mod json;
 mod observe;
@@ -20,6 +21,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use decide::{Options, decide};
+pub use definitions::changed_definitions;
 pub use observe::{Looking, Progress, look, observe};
 pub use survey::{Item, Survey};
 
@@ -37,8 +39,10 @@ pub struct Plan {
     pub host: HostName,
     /// Which ledger it was made from; none if there was none.
     pub ledger: Option<LedgerId>,
-    /// What to do, in order.
+    /// What to do with resources, in order.
     pub changes: Vec<Change>,
+    /// What changes of jobs, destinations and the like. It is written down once the resources are as declared.
+    pub definitions: Vec<Change>,
     /// What a person should know.
     pub findings: Vec<Finding>,
     /// Whether an error concerns the whole plan. Nothing is applied then. An error on one resource stops that resource
@@ -137,9 +141,14 @@ impl Change {
 }
 
 impl Plan {
-    /// Says whether the host is as declared.
+    /// Says whether the host is as declared, and the state is the one that was applied.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.changes.is_empty() && self.definitions.is_empty()
+    }
+
+    /// Lists all changes in the order in which they are made.
+    pub fn all_changes(&self) -> impl Iterator<Item = &Change> {
+        self.changes.iter().chain(&self.definitions)
     }
 
     /// Says whether there is a finding as bad as this.
@@ -149,7 +158,7 @@ impl Plan {
 
     /// Counts.
     pub fn summary(&self) -> Summary {
-        let count = |action| self.changes.iter().filter(|it| it.actions.contains(&action)).count();
+        let count = |action| self.all_changes().filter(|it| it.actions.contains(&action)).count();
         Summary {
             create: count(Action::Create),
             update: count(Action::Update),

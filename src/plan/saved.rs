@@ -14,7 +14,7 @@ use crate::{
     host::Revision,
     model::{Address, HostName},
     resource::{Looks, Seen},
-    state::State,
+    state::{State, definitions},
 };
 
 /// The version of the format.
@@ -42,6 +42,8 @@ pub struct Saved {
     /// Whether what needs the network was left out.
     #[serde(default)]
     pub offline: bool,
+    /// A digest of the definitions that were applied last; none if nothing was.
+    pub applied: Option<String>,
     /// A digest of what was seen of each resource, absences too.
     pub seen: BTreeMap<Address, String>,
     /// The plan that was shown.
@@ -54,6 +56,8 @@ pub struct RestsOn {
     pub root: String,
     /// The state, resolved.
     pub state: State,
+    /// The state that was applied last.
+    pub applied: Option<State>,
     /// Where the state's file was.
     pub source: String,
     /// The revision that the state was at.
@@ -71,7 +75,7 @@ impl Saved {
     ///
     /// If something seen cannot be written as JSON, which no kind's can.
     pub fn new(plan: &Plan, survey: &Survey<'_>, seen: &[Seen], rests_on: RestsOn) -> Result<Self> {
-        let RestsOn { root, state, source, revision, options, offline } = rests_on;
+        let RestsOn { root, state, applied, source, revision, options, offline } = rests_on;
         Ok(Self {
             format_version: FORMAT,
             rlvm_version: env!("CARGO_PKG_VERSION").into(),
@@ -83,6 +87,7 @@ impl Saved {
             revision,
             options,
             offline,
+            applied: digest_of_definitions(applied.as_ref())?,
             seen: digests(survey, seen)?,
             plan: plan.into(),
         })
@@ -137,10 +142,14 @@ impl Saved {
     pub fn stale(
         &self,
         ledger: Option<&LedgerId>,
+        applied: Option<&State>,
         survey: &Survey<'_>,
         seen: &[Seen],
     ) -> Result<Vec<String>> {
         let mut moved = Vec::new();
+        if digest_of_definitions(applied)? != self.applied {
+            moved.push("the jobs and destinations: another state was applied since".to_owned());
+        }
         if ledger != self.ledger.as_ref() {
             moved.push("the ledger: something was applied since".to_owned());
         }
@@ -237,6 +246,13 @@ fn digest(seen: &Seen) -> Result<String> {
     // Why a look failed may hold a number that is another one each time.
     let unknown = Seen::Unknown(String::new());
     let seen = if matches!(seen, Seen::Unknown(_)) { &unknown } else { seen };
-    let bytes = Sha256::digest(serde_json::to_vec(seen)?);
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(digest_of(&serde_json::to_vec(seen)?))
+}
+
+fn digest_of_definitions(applied: Option<&State>) -> Result<Option<String>> {
+    applied.map(|applied| Ok(digest_of(&serde_json::to_vec(&definitions(applied)?)?))).transpose()
+}
+
+fn digest_of(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -49,7 +49,7 @@ impl Style {
 /// Writes a whole plan: changes, findings, the closing line.
 pub fn text(plan: &Plan, style: Style) -> String {
     let mut out = String::new();
-    for change in &plan.changes {
+    for change in plan.all_changes() {
         write_change(&mut out, change, style);
         out.push('\n');
     }
@@ -61,11 +61,11 @@ pub fn text(plan: &Plan, style: Style) -> String {
 /// Writes only how many of each there are, by kind.
 pub fn summary(plan: &Plan, style: Style) -> String {
     let mut out = String::new();
-    for change in &plan.changes {
+    for change in plan.all_changes() {
         let (sign, paint) = sign(change);
         let _ = writeln!(out, "{} {}", style.paint(paint, sign), change.address);
     }
-    if !plan.changes.is_empty() {
+    if !plan.is_empty() {
         out.push('\n');
     }
     write_findings(&mut out, &plan.findings, style);

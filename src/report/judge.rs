@@ -195,7 +195,12 @@ impl<'a> Case<'a> {
     /// Judges how old the newest backup is at a destination that may be away; says whether it is young enough.
     fn young(&mut self, newest: Option<Timestamp>, limit: Span, line: &mut Line) -> bool {
         let Some(newest) = newest else {
-            self.say(Verdict::NeverStored, Level::Critical, "nothing was ever stored");
+            // It may be new, and not have been there yet: its age counts from the first run that skipped it.
+            let first = history::first_run(self.asked.runs, &self.jobs, &self.destinations);
+            let age = first.map_or(0, |first| self.asked.now.as_second() - first.as_second());
+            let late = age > i64::try_from(limit.seconds()).unwrap_or(i64::MAX);
+            let level = if late { Level::Critical } else { Level::Warning };
+            self.say(Verdict::NeverStored, level, "nothing was ever stored");
             return false;
         };
         let age = self.asked.now.as_second() - newest.as_second();
@@ -342,7 +347,7 @@ impl<'a> Case<'a> {
             Found::Unreachable(_) => (Verdict::Unreachable, level),
         };
         let gone = *found == Found::Absent && self.asked.made.contains(self.destination);
-        let gone = gone.then(|| "the repository is gone: is what it lies on mounted?".to_owned());
+        let gone = gone.then(|| "the repository is gone: mount what it lies on, or see rlvm plan".to_owned());
         self.say(verdict, level, gone.unwrap_or_else(|| words::trouble(found)));
     }
 }

@@ -47,7 +47,7 @@ pub fn size(bytes: u64) -> String {
 pub fn trouble(found: &Found) -> String {
     let plain = |why: &str| why.strip_prefix("Fatal: ").unwrap_or(why).to_owned();
     match found {
-        Found::Absent => "there is no repository: rlvm apply makes it".into(),
+        Found::Absent => "there is no repository: run rlvm plan, then rlvm apply".into(),
         Found::WrongPassword => "wrong password: the password file does not open it".into(),
         Found::Damaged(why) => format!("damaged: {}", plain(why)),
         Found::Locked => "locked by something else".into(),

@@ -17,16 +17,20 @@ use crate::{
 };
 
 /// A directory that is to be there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DirectorySpec {
     /// The user that owns it. Default: root.
-    pub owner: UserName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<UserName>,
     /// The group that owns it. Default: root.
-    pub group: GroupName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupName>,
     /// Its permission bits in octal, in quotes. Default: "0700".
-    pub mode: Mode,
-    /// It is a mount point, and something must be mounted there; it is never made on the disk below. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// It is a mount point, and something must be mounted there; it is never made on the disk below. Its owner, group and
+    /// mode are the file system's, and left as they are unless one of the three is set here. Default: false.
     #[serde(skip_serializing_if = "is_default")]
     pub mounted: bool,
     /// Takes over a directory that is there already with another owner or mode. Default: false.
@@ -41,17 +45,21 @@ pub struct DirectorySpec {
     pub on_remove: OnRemove,
 }
 
-impl Default for DirectorySpec {
-    fn default() -> Self {
-        Self {
-            owner: UserName::root(),
-            group: GroupName::root(),
-            mode: Mode::new(0o700),
-            mounted: false,
-            adopt: false,
-            protect: false,
-            on_remove: OnRemove::Default,
-        }
+impl DirectorySpec {
+    /// Returns who owns it.
+    pub fn owner(&self) -> Owner {
+        let user = self.owner.clone().unwrap_or_else(UserName::root);
+        Owner { user, group: self.group.clone().unwrap_or_else(GroupName::root) }
+    }
+
+    /// Returns its permission bits.
+    pub fn mode(&self) -> Mode {
+        self.mode.unwrap_or(Mode::new(0o700))
+    }
+
+    /// Returns whether its owner, group and mode are left as they are.
+    pub fn is_left_as_it_is(&self) -> bool {
+        self.mounted && self.owner.is_none() && self.group.is_none() && self.mode.is_none()
     }
 }
 
@@ -67,7 +75,7 @@ pub struct Directory {
     /// Whether it must be a mount point. It is then never made: that would be on the disk below.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mounted: bool,
-    /// Whether it is only needed by something else: made if there is none, and else whatever it is.
+    /// Whether it is only needed by something else: made if there is none, and else left as it is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub implied: bool,
     /// Whether the directory may be unmounted, because only destinations with `may_be_absent` lie on it.
@@ -247,7 +255,7 @@ impl Kind for Directory {
     }
 
     fn is_asked_for(&self) -> bool {
-        !self.implied
+        !self.implied || self.mounted
     }
 
     fn blocks(&self, seen: &DirectorySeen) -> bool {
@@ -256,7 +264,7 @@ impl Kind for Directory {
 
     fn is_managed(&self, seen: &DirectorySeen) -> bool {
         // What was there already and is only needed is nobody's business.
-        !self.implied || !matches!(seen.there, There::Directory { .. })
+        self.is_asked_for() || !matches!(seen.there, There::Directory { .. })
     }
 }
 

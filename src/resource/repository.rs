@@ -22,7 +22,7 @@ use crate::{
     effect::{Arg, Op},
     host::Observe,
     model::{Address, HostPath, Name, SecretFile, UserName},
-    restic::{Access, Found, Means, Original},
+    restic::{self, Access, Found, Means, Original},
 };
 
 /// A restic repository.
@@ -272,6 +272,25 @@ impl Repository {
     /// Says that the disk of a local repository is not mounted, if so.
     pub fn not_mounted(&self, host: &dyn Observe) -> Option<String> {
         host.missing_mount(self.path()?, &self.mounts)
+    }
+
+    /// Says why a destination with `may_be_absent` cannot be reached now; `None` if it can, or must not be absent. A remote
+    /// one is asked for.
+    ///
+    /// # Errors
+    ///
+    /// If restic cannot be asked.
+    pub fn absence(&self, host: &dyn Observe) -> Result<Option<String>> {
+        if !self.may_be_absent {
+            return Ok(None);
+        }
+        if self.path().is_some() || self.unfit(host)?.is_some() {
+            return Ok(self.not_mounted(host));
+        }
+        Ok(match restic::found(&host.query(&self.access().look()?)?) {
+            Found::Unreachable(why) => Some(why),
+            _ => None,
+        })
     }
 
     /// Says why the pinned restic must not be run, if so. Whoever is about to run restic asks this first.

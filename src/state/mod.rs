@@ -35,7 +35,7 @@ pub use load::{Loaded, load, load_with};
 pub use notify::{Email, MessageFormat, Notifier, Occasion, Smtp, Webhook};
 pub use problem::{Problem, Problems, Severity, Style};
 pub use schema::schema;
-pub use write::to_yaml;
+pub use write::{definitions, same_definitions, to_yaml};
 
 use crate::{
     destination::Destination,

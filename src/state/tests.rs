@@ -112,8 +112,11 @@ fn yaml_has_its_plain_meaning() {
     let state = with(
         "directories: { /srv/no: { owner: no, group: &g adm }, /srv/1e3: { group: *g } }\nlog: { keep: 014 }",
     );
-    let dirs: Vec<_> =
-        state.directories.iter().map(|(path, dir)| (path.as_str(), dir.group.as_str())).collect();
+    let dirs: Vec<_> = state
+        .directories
+        .iter()
+        .map(|(path, dir)| (path.as_str(), dir.group.as_ref().map_or("", |group| group.as_str())))
+        .collect();
     assert_eq!(dirs, [("/srv/1e3", "adm"), ("/srv/no", "adm")]);
     assert_eq!(state.log.keep, 14);
 }

@@ -67,10 +67,7 @@ fn run_stores_nothing_from_or_to_a_missing_mount() {
         assert_eq!(snapshots(&lab, job) > before, code == 0, "{job}");
     }
     let ran = lab.expect(8, &["run", "both"]);
-    assert!(
-        says(&ran, "/srv/mnt/usb must be mounted and is not") && !says(&ran, "rlvm apply makes it"),
-        "{ran:?}"
-    );
+    assert!(says(&ran, "/srv/mnt/usb must be mounted and is not") && !says(&ran, "rlvm apply"), "{ran:?}");
 }
 
 #[test]
@@ -115,19 +112,21 @@ fn two_disks_in_rotation_are_declared_applied_and_used() {
     lab.file("/srv/www/f", "x\n");
     let disk = |name: &str| {
         format!(
-            "  {name}: {{ local: {{ path: /srv/mnt/{name}/r }}, password_file: /etc/rlvm/{name}, generate_password: true, \
+            "  {name}: {{ local: {{ path: /srv/mnt/{name}/r }}, password_file: /etc/rlvm/disks, generate_password: true, \
              may_be_absent: 30d }}\n"
         )
     };
     lab.state(&format!(
-        "directories:\n  /srv/mnt/a: {{ mounted: true, adopt: true, mode: \"0755\" }}\n  /srv/mnt/b: {{ mounted: true, adopt: true, \
-         mode: \"0755\" }}\n\
+        "directories: {{ /srv/mnt/a: {{ mounted: true }}, /srv/mnt/b: {{ mounted: true }} }}\n\
          destinations:\n{}{}jobs:\n  j: {{ sources: [{{ path: /srv/www }}], to: [a, b], schedule: \"@daily\", \
-         hooks: {{ after: [{{ run: echo after >>/srv/said }}], failed: [{{ run: echo failed >>/srv/said }}], \
+         retention: {{ last: 9 }}, hooks: {{ after: [{{ run: echo after >>/srv/said }}], failed: [{{ run: echo failed >>/srv/said }}], \
          finally: [{{ run: echo finally >>/srv/said }}] }} }}\n",
         disk("a"),
         disk("b")
     ));
+    // A disk's own owner and mode stay as they are.
+    lab.ok(&["chmod", "0755", "/srv/disks/a"]);
+    lab.ok(&["chown", "1000:1000", "/srv/disks/b"]);
     for (there, away) in [("a", "b"), ("b", "a"), ("a", "b")] {
         lab.ok(&["mount", "--bind", &format!("/srv/disks/{there}"), &format!("/srv/mnt/{there}")]);
         lab.apply();
@@ -139,6 +138,14 @@ fn two_disks_in_rotation_are_declared_applied_and_used() {
         );
         assert!(says(&ran, "Backup complete: 1 job") && says(&ran, "1 destination skipped"), "{ran:?}");
         lab.expect(0, &["plan"]);
+        let status = lab.expect(0, &["status"]);
+        assert!(says(&status, "Status: 0 critical"), "{status:?}");
+        // What may be absent is skipped by all verbs, and is a failure for whoever asks for it by name.
+        for verb in [&["verify"][..], &["prune"], &["snapshots"]] {
+            let ran = lab.expect(0, verb);
+            assert!(says(&ran, &format!("{away}: ")) && !says(&ran, "error"), "{verb:?}: {ran:?}");
+        }
+        lab.expect(9, &["verify", "--to", away]);
         lab.ok(&["umount", &format!("/srv/mnt/{there}")]);
         assert_eq!(lab.ok(&["sh", "-c", "ls -A /srv/mnt/a /srv/mnt/b | grep -v :"]).trim(), "");
     }

@@ -58,6 +58,72 @@ fn a_saved_plan_is_applied_as_it_was_shown() {
 }
 
 #[test]
+fn a_definition_that_changes_is_a_change_of_the_plan() {
+    let all = "notify:\n  hook: { webhook: { url: https://x.lan/ }, on: [failure] }\n";
+    let state = format!("{STATE}{all}metrics: {{ textfile: /srv/x.prom }}\n");
+    let on = machine(&state);
+    let first = on.plan_json(&[]);
+    for address in ["job:system", "destination:vault", "notifier:hook"] {
+        assert!(addresses(&first, "create").contains(&address.into()), "{address}");
+    }
+    on.apply();
+    on.plan_is_empty();
+    // Nothing of these can be seen on the host, and each of them changes what the next run does.
+    for (from, to, sign) in [
+        ("{ path: /etc }", "{ path: /usr }", "~ job:system"),
+        ("to: [vault],", "to: [vault], exclude: ['*.iso'],", "~ job:system"),
+        ("to: [vault],", "to: [vault], retention: { daily: 7 },", "~ job:system"),
+        ("to: [vault],", "to: [vault], hooks: { before: [{ run: \"true\" }] },", "~ job:system"),
+        ("jobs:\n", "jobs:\n  other: { sources: [{ path: /usr }], to: [vault] }\n", "+ job:other"),
+        ("generate_password: true", "generate_password: true, compression: max", "~ destination:vault"),
+        ("on: [failure]", "on: [failure, recovery]", "~ notifier:hook"),
+        ("records: 400d", "records: 800d", "~ setting:log"),
+    ] {
+        let before = if from.starts_with("records") { "log: { records: 400d }\n" } else { "" };
+        let before = format!("{before}{state}");
+        let after = before.replace(from, to);
+        assert_ne!(before, after);
+        for (now, sign) in [(&after, sign.to_owned()), (&before, sign.replace('+', "-"))] {
+            on.state(now);
+            let plan = on.expect(2, &["plan", "--detailed-exitcode"]);
+            assert!(plan.stdout.lines().any(|line| line.starts_with(&sign)), "{sign}: {}", plan.stdout);
+            let asked = on.expect(64, &["apply"]);
+            assert!(asked.stderr.contains("no terminal"), "{asked:?}");
+            on.expect(2, &["plan", "--detailed-exitcode"]);
+            let applied = on.expect(0, &["apply", "--yes"]);
+            assert!(applied.stderr.contains(&format!("done {}", &sign[2..])), "{applied:?}");
+            on.plan_is_empty();
+        }
+    }
+}
+
+#[test]
+fn a_definition_is_applied_as_it_was_shown_or_not_at_all() {
+    let on = machine(STATE);
+    on.apply();
+    let (first, second) = (STATE.replace("/etc }", "/usr }"), STATE.replace("/etc }", "/opt }"));
+    on.state(&first);
+    let saved = on.beside("night.plan");
+    let saved = saved.to_str().unwrap();
+    on.expect(2, &["plan", "--detailed-exitcode", "--out", saved]);
+    on.state(&second);
+    on.apply();
+    let stale = on.expect(5, &["apply", saved]);
+    assert!(stale.stderr.contains("another state was applied since"), "{stale:?}");
+    on.plan_is_empty();
+    // What is asked for in part leaves the jobs as they are, and says nothing of them.
+    on.state(&first);
+    on.expect(0, &["plan", "--detailed-exitcode", "--target", "repository:vault"]);
+    on.expect(0, &["apply", "--yes", "--target", "repository:vault"]);
+    on.expect(2, &["plan", "--detailed-exitcode"]);
+    // An error elsewhere does not hide it.
+    on.file("/srv/blocked", "x");
+    on.state(&format!("directories: {{ /srv/blocked/x: {{}} }}\n{first}"));
+    let plan = on.plan_json(&[]);
+    assert!(addresses(&plan, "update").contains(&"job:system".into()), "{plan}");
+}
+
+#[test]
 fn a_target_takes_what_it_needs_and_no_more() {
     let on = machine(STATE);
     let target = ["--target", "repository:vault"];
@@ -152,7 +218,9 @@ fn a_renamed_destination_keeps_its_repository() {
     on.apply();
     let before = on.tree();
     on.state(&STATE.replace("vault: {", "safe: { was: [vault],").replace("to: [vault]", "to: [safe]"));
-    on.plan_is_empty();
+    let plan = on.plan_json(&[]);
+    assert_eq!(addresses(&plan, "update"), ["destination:safe", "job:system"]);
+    assert_eq!(plan["changes"].as_array().unwrap().len(), 2, "the repository stays");
     on.apply();
     let managed = on.managed();
     assert!(managed.contains(&"repository:safe".into()) && !managed.contains(&"repository:vault".into()));

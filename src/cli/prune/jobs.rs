@@ -56,6 +56,9 @@ pub(super) struct PlaceDone {
     /// Why that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<String>,
+    /// Why nothing is done there now: it has `may_be_absent`, and is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) skipped: Option<String>,
 }
 
 /// How it went with a job's backups there.
@@ -128,6 +131,7 @@ impl Place {
             command: self.repository.access().prune().to_string(),
             output: None,
             error: None,
+            skipped: None,
         }
     }
 
@@ -141,6 +145,11 @@ impl Place {
     pub(super) fn prune(&self, world: &World<'_>) -> PlaceDone {
         let mut place = self.shown();
         let mut removed = 0;
+        match self.repository.absence(world.host.looker().as_ref()) {
+            Ok(None) => {}
+            Ok(why) => return PlaceDone { skipped: why, ..place },
+            Err(err) => return PlaceDone { error: Some(format!("{err:#}")), ..place },
+        }
         for (part, done) in self.jobs.iter().zip(&mut place.jobs) {
             match if interrupted().is_some() { Err(stopped()) } else { self.forget(world, part) } {
                 Ok(pruned) => {

@@ -233,7 +233,8 @@ impl Pruned {
             destination: place.name.clone(),
             error: job.refused.clone().or_else(|| job.error.clone()).or_else(|| place.error.clone()),
         };
-        let all = self.destinations.iter().flat_map(|place| place.jobs.iter().map(move |job| of(place, job)));
+        let there = self.destinations.iter().filter(|place| place.skipped.is_none());
+        let all = there.flat_map(|place| place.jobs.iter().map(move |job| of(place, job)));
         all.collect()
     }
 

@@ -143,6 +143,10 @@ pub(super) fn tell(context: &Context<'_>, done: &Done) -> Result<()> {
             complain(context, name.as_str(), error.as_deref());
             say(context, name.as_str(), output.as_deref())
         }
+        Done::Jobs(PlaceDone { name, skipped: Some(why), .. }) => {
+            context.printer.note(&format!("skipped {name}: {why}\n"));
+            Ok(())
+        }
         Done::Jobs(place) => {
             for job in &place.jobs {
                 let whose = format!("{} at {}", job.name, place.name);

@@ -146,7 +146,13 @@ impl Known {
             Err(err) => return fails(format!("{err:#}")),
         };
         if !repository.exists(&seen) {
-            return fails("there is no repository: rlvm apply makes it".into());
+            let place = repository.place();
+            return fails(match entry.filter(|entry| !entry.pending) {
+                Some(_) => format!(
+                    "there is no repository at {place}, and rlvm knows one there: mount its disk, or see rlvm plan"
+                ),
+                None => format!("there is no repository at {place} yet: run rlvm plan, then rlvm apply"),
+            });
         }
         let mut findings = repository.checks(&seen, last);
         // What cannot be reached now may be in a moment: storing tries again, and says why not.

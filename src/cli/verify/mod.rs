@@ -6,6 +6,7 @@ mod tell;
 mod world;
 
 use std::{
+    collections::BTreeMap,
     sync::{Mutex, PoisonError, atomic::AtomicUsize},
     time::Instant,
 };
@@ -32,7 +33,7 @@ use super::{
 use crate::{
     effect::Owner,
     expand::expand,
-    host::{Busy, Lock, Real, Store, host_name, interrupted, random_id, watch_signals},
+    host::{Busy, Host as _, Lock, Real, Store, host_name, interrupted, random_id, watch_signals},
     job::Journal,
     model::{Name, ReadData, RunId, Span},
     report::notice::What,
@@ -104,6 +105,8 @@ pub(super) struct VerifyVerb {
 struct Verified {
     format_version: &'static str,
     destinations: Vec<Checked>,
+    /// Destinations with `may_be_absent` that are absent, each with why.
+    skipped: BTreeMap<Name, String>,
 }
 
 impl VerifyVerb {
@@ -124,10 +127,35 @@ impl VerifyVerb {
         watch_signals()?;
         // What a dead run has left could be in the way.
         sweep::sweep_all(context, &host, !context.global.quiet)?;
+        let (places, skipped) = self.without_absent(&host, places)?;
+        for (name, why) in &skipped {
+            context.printer.note(&format!("skipped {name}: {why}\n"));
+        }
         let (places, locks, busy) = claim(context, &host, places)?;
-        let exit = self.journaled(context, &host, &state, &places, &id)?;
+        let exit = self.journaled(context, &host, &state, &places, skipped, &id)?;
         drop(locks);
         Ok(if busy && exit == Exit::Ok { Exit::Locked } else { exit })
+    }
+
+    /// Takes out destinations that are absent and may be. One that is asked for by name is verified, and fails.
+    #[expect(clippy::type_complexity, reason = "the places that are left, and why each other one is not")]
+    fn without_absent(
+        &self,
+        host: &Real,
+        places: Vec<(Place, Read)>,
+    ) -> Result<(Vec<(Place, Read)>, BTreeMap<Name, String>)> {
+        let asked = |place: &Place| self.to.contains(&place.name);
+        let absences = side_by_side(&places, ABREAST, |(place, _)| {
+            if asked(place) { Ok(None) } else { place.repository.absence(host.looker().as_ref()) }
+        });
+        let (mut left, mut skipped) = (Vec::new(), BTreeMap::new());
+        for (place, absence) in places.into_iter().zip(absences) {
+            match absence? {
+                Some(why) => drop(skipped.insert(place.0.name, why)),
+                None => left.push(place),
+            }
+        }
+        Ok((left, skipped))
     }
 
     /// Verifies all, and has what is open written down.
@@ -137,6 +165,7 @@ impl VerifyVerb {
         host: &Real,
         state: &State,
         places: &[(Place, Read)],
+        skipped: BTreeMap<Name, String>,
         id: &RunId,
     ) -> Result<Exit> {
         let (here, scope) = (host_name()?.to_string(), context.scope()?);
@@ -154,7 +183,7 @@ impl VerifyVerb {
             count: AtomicUsize::new(0),
             left: AtomicUsize::new(0),
         };
-        let exit = self.carry_out(context, &world, state, places);
+        let exit = self.carry_out(context, &world, state, places, skipped);
         if world.left.into_inner() == 0 {
             store.remove(id.as_str())?;
         }
@@ -198,6 +227,7 @@ impl VerifyVerb {
         world: &World<'_>,
         state: &State,
         places: &[(Place, Read)],
+        skipped: BTreeMap<Name, String>,
     ) -> Result<Exit> {
         let told = Mutex::new(());
         let done = side_by_side(places, ABREAST, |(place, read)| {
@@ -217,7 +247,7 @@ impl VerifyVerb {
         let destinations: Vec<Checked> =
             done.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
         let unwell = destinations.iter().filter(|it| it.outcome != Outcome::Well).count();
-        let verified = Verified { format_version: "1.0", destinations };
+        let verified = Verified { format_version: "1.0", destinations, skipped };
         if self.json {
             context.printer.json(&verified)?;
         }

@@ -77,6 +77,16 @@ impl<'a> History<'a> {
     }
 }
 
+/// Returns when the first run began that stored a job at a destination, failed to, or skipped it.
+pub(super) fn first_run(runs: &[Record], jobs: &[Name], destinations: &[Name]) -> Option<Timestamp> {
+    let there = |run: &&Record| {
+        let of_job = run.jobs.iter().filter(|job| jobs.contains(&job.job));
+        let mut stored = of_job.flat_map(|job| job.destinations.iter().chain(&job.copies));
+        stored.any(|it| destinations.contains(&it.destination))
+    };
+    runs.iter().filter(there).filter_map(|run| run.started.parse().ok()).min()
+}
+
 fn went<'a>(run: &'a Record, jobs: &[Name], destinations: &[Name]) -> Option<Went<'a>> {
     let (started, ended) = (run.started.parse().ok()?, run.ended.parse().ok()?);
     let job = run.jobs.iter().find(|job| jobs.contains(&job.job))?;

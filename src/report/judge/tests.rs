@@ -346,13 +346,13 @@ fn what_is_the_matter_with_the_repository() {
             Found::Absent,
             &[][..],
             false,
-            "Critical not_initialised: there is no repository: rlvm apply makes it",
+            "Critical not_initialised: there is no repository: run rlvm plan, then rlvm apply",
         ),
         (
             Found::Absent,
             &[],
             true,
-            "Critical not_initialised: the repository is gone: is what it lies on mounted?",
+            "Critical not_initialised: the repository is gone: mount what it lies on, or see rlvm plan",
         ),
         (
             Found::WrongPassword,
@@ -418,7 +418,13 @@ fn a_destination_that_may_be_away_is_judged_by_its_own_age() {
             Level::Critical,
             "15d",
         ),
-        (away().runs(&["skipped 2026-11-20T12:00:00Z"]), Level::Critical, "nothing was ever stored"),
+        (away(), Level::Warning, "nothing was ever stored"),
+        (away().runs(&["skipped 2026-11-20T12:00:00Z"]), Level::Warning, "nothing was ever stored"),
+        (
+            away().runs(&["skipped 2026-11-01T12:00:00Z", "skipped 2026-11-20T12:00:00Z"]),
+            Level::Critical,
+            "nothing was ever stored",
+        ),
     ] {
         let mut state = state_of(DAILY);
         state.destinations.get_mut(&"vault".parse::<Name>().unwrap()).unwrap().may_be_absent =
