@@ -28,10 +28,13 @@ pub(super) fn blocked(survey: &Survey<'_>, seen: &[Seen], needs: &NeedsOnce<'_>,
         return blocked;
     }
     for index in needs.in_order() {
-        let (item, seen, needs) = (survey.items[index], &seen[index], &needs.get()[index]);
+        let all_needs = needs.get();
+        let (item, seen, needs) = (survey.items[index], &seen[index], &all_needs[index]);
         let is_unknown = matches!(seen, Seen::Unknown(_));
         let below = |set: &HashSet<usize>| needs.iter().copied().find(|need| set.contains(need));
         let is_left = blocks(index) && !is_unknown || below(&blocked.left).is_some();
+        // What is still declared below a mount that leaves the state would be made on the disk below.
+        let is_left = is_left && !is_needed(survey, all_needs, index);
         if item.declared.is_none() && is_left && !waits_for_nothing(item) {
             blocked.left.insert(index);
             continue;
@@ -46,6 +49,11 @@ pub(super) fn blocked(survey: &Survey<'_>, seen: &[Seen], needs: &NeedsOnce<'_>,
         blocked.held.insert(index);
     }
     blocked
+}
+
+/// Returns whether something that is declared needs a resource.
+fn is_needed(survey: &Survey<'_>, needs: &[Vec<usize>], index: usize) -> bool {
+    survey.items.iter().zip(needs).any(|(item, needs)| item.declared.is_some() && needs.contains(&index))
 }
 
 /// Returns whether a resource is changed even if something that it needs has an error. A client that the change shuts out

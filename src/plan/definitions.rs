@@ -42,7 +42,7 @@ pub fn changed_definitions(applied: Option<&State>, declared: &State) -> Result<
     for (address, text) in before {
         if !after.contains_key(&address) && !old_names.contains(&address) {
             let reason = removal(&address);
-            changes.push(change(&address, Action::Delete, reason, &text, ""));
+            changes.push(change(&address, Action::Forget, reason, &text, ""));
         }
     }
     Ok(changes)

@@ -127,7 +127,7 @@ pub(super) fn refuse(
             plan.again.push((address.clone(), survey.items[index].resource().clone(), None));
             Finding::new(Severity::Notice, address, format!("{what}; {first} is put right first"))
         }
-        None => Finding::new(Severity::Refusal, address, what)
+        None => Finding::new(Severity::Error, address, what)
             .remedy("look at it, and move it away if it is not needed; it is not touched"),
     };
     plan.findings.push(finding);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Action, Change, Plan,
-    blocked::{Blocked, skipped},
+    blocked::Blocked,
     decide::{NeedsOnce, change},
     guard,
     survey::Survey,
@@ -13,7 +13,7 @@ use crate::{
     effect::{Op, temporary},
     ledger::{Entry, Origin},
     model::HostPath,
-    resource::{Diff, Edit, OnRemove, Removal, Seen},
+    resource::{Diff, Edit, Finding, OnRemove, Removal, Seen, Severity},
 };
 
 /// Decides on what is no longer declared: what needs others goes first.
@@ -34,15 +34,21 @@ pub(super) fn leave(
     let slots =
         declared.flat_map(|(index, item)| item.resource().slots().into_iter().map(move |it| (it, index)));
     let slots: BTreeMap<String, usize> = slots.collect();
+    // What stays, and keeps what it needs: a timer its service.
+    let mut stays: Vec<usize> =
+        leaving.iter().copied().filter(|index| blocked.held.contains(index)).collect();
     for index in ordered.into_iter().filter(|index| leaving.contains(index) && !blocked.held.contains(index))
     {
         let item = &survey.items[index];
         let Some(entry) = item.entry else { continue };
         let resource = &entry.resource;
         let of_slot = resource.slots().iter().find_map(|slot| slots.get(slot).copied());
-        if let Some(new) = of_slot.filter(|new| blocked.held.contains(new)) {
-            // What takes its place is not made: so it stays.
-            plan.findings.push(skipped(survey, index, new));
+        // What takes its place is not made.
+        let by = of_slot.filter(|new| blocked.held.contains(new));
+        let by = by.or_else(|| stays.iter().copied().find(|other| needs.get()[*other].contains(&index)));
+        if let Some(by) = by.filter(|_| !resource.lets_in()) {
+            plan.findings.push(stays_for(survey, index, by));
+            stays.push(index);
             continue;
         }
         let is_gone = |path: &HostPath| gone.contains(path);
@@ -87,6 +93,13 @@ pub(super) fn leave(
         }
         gone.extend(changes.get(&index).into_iter().flat_map(|change| &change.ops).flat_map(removed_by));
     }
+}
+
+/// Says that a resource that is no longer declared stays because of another one.
+fn stays_for(survey: &Survey<'_>, index: usize, other: usize) -> Finding {
+    let message =
+        format!("it is no longer declared, and stays until {} is changed", survey.items[other].address);
+    Finding::new(Severity::Notice, survey.items[index].address, message)
 }
 
 /// Names what is no longer there after an op.

@@ -117,7 +117,7 @@ fn root_is_nobodys_client() {
     let passwd = scratch.read("/etc/passwd") + "client1:x:0:0::/root:/bin/bash\n";
     scratch.file("/etc/passwd", &passwd);
     scratch.state(&client(""));
-    let refused = scratch.expect(6, &["apply", "--yes", "--adopt"]);
+    let refused = scratch.expect(7, &["apply", "--yes", "--adopt"]);
     assert!(refused.stdout.contains("has root's number 0"), "{}", refused.stdout);
     assert_eq!(scratch.read("/etc/passwd"), passwd);
 }

@@ -83,7 +83,7 @@ fn a_definition_that_changes_is_a_change_of_the_plan() {
         let before = format!("{before}{state}");
         let after = before.replace(from, to);
         assert_ne!(before, after);
-        for (now, sign) in [(&after, sign.to_owned()), (&before, sign.replace('+', "-"))] {
+        for (now, sign) in [(&after, sign.to_owned()), (&before, sign.replace('+', "×"))] {
             on.state(now);
             let plan = on.expect(2, &["plan", "--detailed-exitcode"]);
             assert!(plan.stdout.lines().any(|line| line.starts_with(&sign)), "{sign}: {}", plan.stdout);
@@ -91,7 +91,10 @@ fn a_definition_that_changes_is_a_change_of_the_plan() {
             assert!(asked.stderr.contains("no terminal"), "{asked:?}");
             on.expect(2, &["plan", "--detailed-exitcode"]);
             let applied = on.expect(0, &["apply", "--yes"]);
-            assert!(applied.stderr.contains(&format!("done {}", &sign[2..])), "{applied:?}");
+            assert!(
+                applied.stderr.contains(&format!("done {}", sign.split_once(' ').unwrap().1)),
+                "{applied:?}"
+            );
             on.plan_is_empty();
         }
     }
@@ -381,8 +384,8 @@ fn a_private_key_in_the_place_of_a_public_one_is_not_written_over() {
     scratch.apply();
     let key = scratch.read("/root/.ssh/id");
     scratch.file("/root/.ssh/id.pub", &key);
-    for args in [&["plan"][..], &["apply", "--yes", "--adopt"]] {
-        let said = scratch.expect(6, args).stdout;
+    for (code, args) in [(1, &["plan"][..]), (7, &["apply", "--yes", "--adopt"])] {
+        let said = scratch.expect(code, args).stdout;
         assert!(said.contains("/root/.ssh/id.pub holds a private key, and is not written over"), "{said}");
     }
     assert_eq!(scratch.read("/root/.ssh/id.pub"), key);

@@ -59,6 +59,44 @@ fn nothing_is_removed_below_a_mount_that_is_missing() {
 }
 
 #[test]
+fn a_missing_mount_guards_what_is_declared_on_it_after_its_block_is_gone() {
+    let mount = Directory { mounted: true, ..directory("/m", 0o700) };
+    let missing = Seen::Directory(DirectorySeen {
+        there: There::Directory { owner: "root".into(), group: "root".into(), mode: Mode::new(0o700) },
+        mounted: Some(false),
+        tree: false,
+        names: Some(Vec::new()),
+    });
+    let world = |declared: Vec<Directory>| World {
+        declared: declared.into_iter().map(Declared::plain).collect(),
+        known: vec![entry(mount.clone(), Origin::Matched)],
+        seen: BTreeMap::from([("/m", missing.clone()), ("/m/a", absent()), ("/z", absent())]),
+        options: Options { allow_mass_removal: true, ..Options::default() },
+    };
+    let plan = world(vec![directory("/m/a", 0o700), directory("/z", 0o700)]).plan();
+    assert_eq!(said(&plan), "create /z; error; notice");
+    // Whoever says that it is no mount point means it.
+    let plain = directory("/m", 0o700);
+    let world = World {
+        seen: BTreeMap::from([("/m", there(0o700)), ("/m/a", absent())]),
+        ..world(vec![plain, directory("/m/a", 0o700)])
+    };
+    assert_eq!(said(&world.plan()), "create /m/a; note /m");
+}
+
+#[test]
+fn something_else_in_a_place_stops_only_what_needs_that_place() {
+    let plan = World {
+        declared: ["/a", "/a/b", "/z"].map(|path| Declared::plain(directory(path, 0o700))).into(),
+        seen: BTreeMap::from([("/a", other()), ("/a/b", absent()), ("/z", absent())]),
+        ..World::default()
+    }
+    .plan();
+    assert_eq!(said(&plan), "create /z; error; notice");
+    assert!(!plan.stopped);
+}
+
+#[test]
 fn the_restic_that_is_used_stays_while_the_next_one_has_an_error() {
     let engine = |version: &str| {
         let (version, sha256) = (version.parse().unwrap(), "a".repeat(64).parse().unwrap());

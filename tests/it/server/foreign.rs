@@ -100,7 +100,7 @@ fn a_link_in_place_of_a_repository_is_refused() {
     lab.ok(&["rmdir", "/srv/clients/files/repo"]);
     lab.ok(&["ln", "-s", "/etc", "/srv/clients/files/repo"]);
     for words in [&["apply", "--yes"][..], &["apply", "--yes", "--adopt"]] {
-        let ran = lab.expect(6, words);
+        let ran = lab.expect(7, words);
         let said = "/srv/clients/files/repo is a symbolic link to /etc";
         assert!((ran.stdout + &ran.stderr).contains(said));
         assert_eq!(lab.ok(&["stat", "-c", "%U:%G %a", "/etc"]), etc);

@@ -161,7 +161,7 @@ fn from_cron_and_back_and_what_was_changed_by_hand() {
         they_wait(&vm);
     }
     vm.ok("mv /etc/systemd/system/tick.timer /root; systemctl mask --now tick.timer");
-    let ran = vm.expect(6, &["apply", "--yes"]);
+    let ran = vm.expect(7, &["apply", "--yes"]);
     assert!(format!("{}{}", ran.stdout, ran.stderr).contains("masked"), "{ran:?}");
     vm.ok("systemctl unmask tick.timer; mv /root/tick.timer /etc/systemd/system; systemctl daemon-reload");
     vm.apply();
