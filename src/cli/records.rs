@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::context::Context;
 use crate::{
     host::{Busy, Held, Real, Store},
-    job::Record,
+    job::{Record, StoreRecord},
     model::{HostPath, Name, mask_passwords},
     state::State,
     verify::Checked,
@@ -84,6 +84,27 @@ pub(super) fn all(context: &Context<'_>, host: &Real) -> Result<Records> {
         }
     }
     Ok(all)
+}
+
+/// Finds the last backup of a job at a destination that a record tells of; by any name that they have or had.
+pub(super) fn last_stored(
+    context: &Context<'_>,
+    host: &Real,
+    state: &State,
+    job: &Name,
+    destination: &Name,
+) -> Option<StoreRecord> {
+    let jobs = state.jobs.get(job)?.names(job);
+    let were = state.destinations.get(destination).map_or(&[][..], |it| &it.was);
+    let stores = |record: Record| -> Option<StoreRecord> {
+        let mut stores =
+            record.jobs.into_iter().filter(|it| jobs.contains(&it.job)).flat_map(|it| it.destinations);
+        stores.find(|it| {
+            it.summary.is_some() && (it.destination == *destination || were.contains(&it.destination))
+        })
+    };
+    // Without a record nothing is known to be missing.
+    all(context, host).ok()?.runs.into_iter().rev().find_map(stores)
 }
 
 /// Finds the last run of a job.

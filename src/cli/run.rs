@@ -43,6 +43,7 @@ Examples:
   rlvm run system                 one job
   rlvm run --all                  all that are enabled, frozen at one point in time
   rlvm run system --to vault      at one of its destinations alone
+  rlvm run system --to offsite    only the copy at offsite, of what is stored already
   rlvm run system --dry-run       print each command, undo included, ready to paste
   rlvm --state new.yaml run web   from a file, with nothing applied
 
@@ -172,6 +173,7 @@ impl RunVerb {
                 refuses: &|destination| known.refuses(host, destination),
                 away: &|job, destination| known.away(host, job, destination),
                 unlocks: &|destination| known.unlocks(host, destination),
+                stored_last: &|job, destination| records::last_stored(context, host, state, job, destination),
                 tell: &|event| teller.tell(event),
                 log: &log,
             },

@@ -46,6 +46,8 @@ pub struct Night<'a> {
     /// Takes away the locks of a destination, if all are of this host and of processes that are gone; says whether it did
     /// (R69).
     pub unlocks: &'a (dyn Fn(&Name) -> bool + Sync),
+    /// Returns what the records tell of the last backup of a job at a destination.
+    pub stored_last: &'a (dyn Fn(&Name, &Name) -> Option<StoreRecord> + Sync),
     /// Is told what happens.
     pub tell: &'a (dyn Fn(&Event<'_>) + Sync),
     /// Writes a line into the logs of jobs: who said it, and what.

@@ -121,6 +121,10 @@ impl Run {
         let mut volumes: Vec<&Lvm> = Vec::new();
         let mut of_jobs: Vec<Result<Vec<usize>, Vec<Unfit>>> = Vec::new();
         for (name, job) in jobs {
+            if !stores_any(job, to) {
+                of_jobs.push(Ok(Vec::new()));
+                continue;
+            }
             of_jobs.push(freeze(&id, job, facts, &mut frozen, &mut volumes).and_then(|needs| {
                 match facts.stops.get(*name) {
                     Some(Err(why)) => Err(vec![Unfit { message: why.clone(), remedy: "see `stop:`".into() }]),
@@ -137,6 +141,12 @@ impl Run {
         let held = if frozen.len() > 1 && facts.nests { held(&frozen) } else { Vec::new() };
         Self { id, prepare, frozen, held, view, jobs }
     }
+}
+
+/// Says whether a job stores its sources at one of the destinations that are asked for; at all if none is named. If it
+/// only copies, its sources are left alone.
+fn stores_any(job: &Job, to: &[Name]) -> bool {
+    to.is_empty() || job.to.iter().any(|destination| to.contains(destination))
 }
 
 /// Lists the file systems that are held still while all are frozen, so that all are of one point in time: all but the root,
@@ -271,7 +281,11 @@ impl Building<'_> {
             needs,
             is_frozen,
             before: hooks("before", &job.hooks.before),
-            stop: self.facts.stops.get(name).and_then(|it| it.clone().ok()).unwrap_or_default(),
+            stop: if stores_any(job, self.to) {
+                self.facts.stops.get(name).and_then(|it| it.clone().ok()).unwrap_or_default()
+            } else {
+                Vec::new()
+            },
             parallel: usize::try_from(job.parallel).unwrap_or(1).max(1),
             timeout: job.timeout,
             after: hooks("after", &job.hooks.after),

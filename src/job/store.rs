@@ -44,35 +44,62 @@ pub(super) fn all(runner: &Runner<'_>, job: &JobRun, refused: &[(Name, Refused)]
     done
 }
 
-/// Copies from those that were stored well.
+/// Copies what the job's destinations have: also what lacks files, since what is there is better than nothing.
 pub(super) fn copies(runner: &Runner<'_>, job: &JobRun) -> Vec<StoreRecord> {
-    let good = |from: &Name| {
-        let going = runner.going(job);
-        going.is_none_or(|going| {
-            lock(going).destinations.iter().any(|it| it.destination == *from && it.status == Status::Success)
-        })
-    };
-    let skipped = |from: &Name| {
-        let going = runner.going(job);
-        going.is_some_and(|going| {
-            lock(going).destinations.iter().any(|it| it.destination == *from && it.status == Status::Skipped)
-        })
-    };
     let copy = |(from, store): &(Name, Store)| {
         // R33
-        let record = match (runner.night.refuses)(&store.destination) {
-            Some(refused) => left_out(store, &refused),
-            None if good(from) => tried(runner, job, store),
-            None if skipped(from) => {
-                let why = format!("not copied: {from} is away");
-                left_out(store, &Refused { why, skips: true })
-            }
-            None => failed(store, 0, &format!("not copied: nothing whole was stored at {from}")),
+        let origin = match (runner.night.refuses)(&store.destination) {
+            Some(refused) => Err(refused),
+            None => origin(runner, job, from),
+        };
+        let record = match origin {
+            Ok(origin) => carried(tried(runner, job, store), origin.as_ref()),
+            Err(refused) => left_out(store, &refused),
         };
         tell(runner, job, &record);
         record
     };
     job.copies.iter().map(copy).collect()
+}
+
+/// Returns the record of the newest backup that a copy is made of, if it is known; else says why nothing is copied.
+fn origin(runner: &Runner<'_>, job: &JobRun, from: &Name) -> Result<Option<StoreRecord>, Refused> {
+    let stored = runner.going(job).and_then(|going| {
+        let going = lock(going);
+        going.destinations.iter().find(|it| it.destination == *from).cloned()
+    });
+    let not_copied = |why: &str, skips| Refused { why: format!("not copied: {why}"), skips };
+    match stored {
+        Some(it) => match it.status {
+            Status::Success | Status::Incomplete => Ok(Some(it)),
+            Status::Skipped => Err(not_copied(&format!("{from} is away"), true)),
+            Status::Failed | Status::Interrupted => {
+                Err(not_copied(&format!("nothing was stored at {from}"), false))
+            }
+        },
+        // `--to` asks for the copy alone: what was stored there before is copied.
+        None => match (runner.night.refuses)(from) {
+            Some(Refused { why, skips }) => Err(not_copied(&format!("{from}: {why}"), skips)),
+            None => Ok((runner.night.stored_last)(&job.name, from)),
+        },
+    }
+}
+
+/// A copy of what lacks files lacks them too.
+fn carried(record: StoreRecord, origin: Option<&StoreRecord>) -> StoreRecord {
+    match origin {
+        Some(origin) if record.status == Status::Success && origin.status == Status::Incomplete => {
+            let from = &origin.destination;
+            let why = origin.error.clone().unwrap_or_else(|| unread(origin.unreadable));
+            StoreRecord {
+                status: Status::Incomplete,
+                error: Some(format!("the backup that was copied from {from} is incomplete: {why}")),
+                unreadable: origin.unreadable,
+                ..record
+            }
+        }
+        _ => record,
+    }
 }
 
 fn tell(runner: &Runner<'_>, job: &JobRun, record: &StoreRecord) {

@@ -25,7 +25,7 @@ use super::{
     words,
 };
 use crate::{
-    job::{self, Record},
+    job::{self, Record, StoreRecord},
     model::{HostName, Name, Schedule, Span},
     restic::{Found, Listed},
     state::{Job, State},
@@ -174,7 +174,7 @@ impl<'a> Case<'a> {
         line.newest = newest.map(|(_, time)| stamp(*time));
         line.newest_id = newest.map(|(it, _)| it.id.clone());
         line.oldest = own.first().map(|(_, time)| stamp(*time));
-        let newest = newest.map(|(_, time)| *time);
+        let (made, newest) = (newest.map(|(it, _)| *it), newest.map(|(_, time)| *time));
         let failing = self.failing(newest, line);
         let fresh = self.fresh(newest, failing.is_some(), line);
         if let Some(message) = failing {
@@ -182,7 +182,7 @@ impl<'a> Case<'a> {
             let level = if fresh { Level::Warning } else { Level::Critical };
             self.say(Verdict::Failing, level, message);
         }
-        self.whole(newest);
+        self.whole(made);
         self.sizes(&own, line);
         self.retained(&own);
     }
@@ -275,19 +275,24 @@ impl<'a> Case<'a> {
         Some(message)
     }
 
-    /// Says whether the newest snapshot lacks files, as its run's record has it.
-    fn whole(&mut self, newest: Option<Timestamp>) {
-        let Some(last) = self.history.last().filter(|last| last.status == job::Status::Incomplete) else {
+    /// Says whether the newest snapshot lacks files, as the record has it of the run that made it, or made what it was
+    /// copied from.
+    fn whole(&mut self, newest: Option<&Listed>) {
+        let jobs =
+            self.asked.runs.iter().rev().flat_map(|run| &run.jobs).filter(|it| self.jobs.contains(&it.job));
+        let mut stores = jobs.flat_map(|it| &it.destinations);
+        let is_it = |it: &&StoreRecord| {
+            newest.zip(it.summary.as_ref()).is_some_and(|(newest, it)| newest.is_called(&it.snapshot_id))
+        };
+        let Some(made) = stores.find(is_it).filter(|made| made.status == job::Status::Incomplete) else {
             return;
         };
-        if newest.is_some_and(|newest| newest <= last.ended) {
-            let message = match last.unreadable {
-                0 => last.error.unwrap_or("some files could not be read").to_owned(),
-                1 => "1 file could not be read".into(),
-                count => format!("{count} files could not be read"),
-            };
-            self.say(Verdict::Incomplete, Level::Warning, message);
-        }
+        let message = match made.unreadable {
+            0 => made.error.clone().unwrap_or_else(|| "some files could not be read".into()),
+            1 => "1 file could not be read".into(),
+            count => format!("{count} files could not be read"),
+        };
+        self.say(Verdict::Incomplete, Level::Warning, message);
     }
 
     /// Says whether there are snapshots that the last prune should have removed.

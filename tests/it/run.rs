@@ -288,8 +288,45 @@ fn copies_follow_from_good_repositories_alone() {
     assert_eq!(far[0]["tags"], serde_json::json!(["rlvm:job=web"]));
     lab.file_of("/etc/rlvm/near.pass", "wrong\n", 0, 0o600);
     let ran = lab.expect(8, &["run", "web"]);
-    assert!(ran.stderr.contains("not copied: nothing whole was stored at near"), "{ran:?}");
+    assert!(ran.stderr.contains("not copied: nothing was stored at near"), "{ran:?}");
     assert_eq!(snapshots(&lab, FAR).len(), 1);
+}
+
+#[test]
+fn an_incomplete_backup_is_copied_and_the_copy_is_incomplete() {
+    let lab = Lab::new();
+    lab.file_of("/srv/www/index.html", "hello\n", BACKUP, 0o600);
+    lab.file_of("/srv/www/secret", "x\n", 0, 0o600);
+    lab.state(&format!(
+            "destinations:\n  \
+               near: {{ local: {{ path: {NEAR} }}, password_file: /etc/rlvm/near.pass, generate_password: true }}\n  \
+               far: {{ local: {{ path: {FAR} }}, password_file: /etc/rlvm/far.pass, generate_password: true }}\n\
+             jobs:\n  \
+               web: {{ user: backup, sources: [{{ path: /srv/www }}], to: [near], copy: {{ far: {{ from: near }} }} }}\n"
+        ));
+    lab.apply();
+    make_keys_cheap(&lab);
+    let is_told = |ran: &Ran| {
+        let said = "the backup that was copied from near is incomplete: 1 file could not be read";
+        assert!(ran.stderr.contains(said), "{ran:?}");
+        let kept = record(&lab);
+        let copy = &kept["jobs"][0]["copies"][0];
+        assert_eq!((&copy["status"], &copy["unreadable"]), (&"incomplete".into(), &1.into()), "{kept}");
+        let status: Value = serde_json::from_str(&lab.rlvm(&["status", "--json"]).stdout).unwrap();
+        let lines = status["lines"].as_array().unwrap();
+        let verdicts: Vec<&Value> = lines.iter().map(|line| &line["judged"][0]["verdict"]).collect();
+        assert_eq!(verdicts, ["incomplete", "incomplete"], "{status}");
+    };
+    is_told(&lab.expect(8, &["run", "web"]));
+    assert_eq!(snapshots(&lab, FAR).len(), 1);
+    // The copy alone, of what is stored already: the source is not even looked at.
+    lab.ok(&["sh", "-c", &format!("rm -r {FAR}/snapshots/*; mv /srv/www /srv/gone")]);
+    is_told(&lab.expect(8, &["run", "web", "--to", "far"]));
+    assert_eq!((snapshots(&lab, NEAR).len(), snapshots(&lab, FAR).len()), (1, 1));
+    lab.ok(&["sh", "-c", "mv /srv/gone /srv/www; rm /srv/www/secret"]);
+    lab.expect(0, &["run", "web", "--to", "near"]);
+    lab.expect(0, &["run", "web", "--to", "far"]);
+    assert_eq!((snapshots(&lab, NEAR).len(), snapshots(&lab, FAR).len()), (2, 2));
 }
 
 #[test]

@@ -25,7 +25,6 @@ pub(super) struct Went<'a> {
     pub(super) summary: Option<&'a Summary>,
     /// How long it took to store it there.
     pub(super) seconds: Option<f64>,
-    pub(super) unreadable: u64,
 }
 
 /// All runs, the oldest first.
@@ -102,12 +101,11 @@ fn went<'a>(run: &'a Record, jobs: &[Name], destinations: &[Name]) -> Option<Wen
             error: there.error.as_deref(),
             summary: there.summary.as_ref(),
             seconds: Some(there.seconds),
-            unreadable: there.unreadable,
         });
     }
     // It failed before it could store anything anywhere.
     let nowhere = job.status > Status::Incomplete && stored.count() == 0;
     let error = job.errors.first().map(String::as_str);
-    let (status, summary, seconds, unreadable) = (job.status, None, None, 0);
-    nowhere.then_some(Went { started, ended, status, error, summary, seconds, unreadable })
+    let (status, summary, seconds) = (job.status, None, None);
+    nowhere.then_some(Went { started, ended, status, error, summary, seconds })
 }

@@ -1,0 +1,56 @@
+//! Destinations that get copies, and such as may be away.
+
+use super::*;
+
+#[test]
+fn a_copy_of_an_incomplete_backup_is_incomplete() {
+    let copied = format!("{DAILY}, copy: {{ offsite: {{ from: vault }} }}");
+    let time = "2026-11-21T01:30:05Z";
+    let mut world = World::of(&[time]).runs(&["incomplete 2026-11-21T01:30:00Z"]);
+    let copy = Listed { id: "ab".repeat(32), original: Some(id_of(time)), ..listed(time) };
+    world.said.insert("offsite".parse().unwrap(), Ok(vec![copy]));
+    let status = world.status(&copied, NOW);
+    for line in &status.lines {
+        let judged: Vec<Verdict> = line.judged.iter().map(|it| it.verdict).collect();
+        assert_eq!((line.level, judged[0]), (Level::Warning, Verdict::Incomplete), "{}", line.destination);
+    }
+}
+
+#[test]
+fn a_destination_that_may_be_away_is_judged_by_its_own_age() {
+    let away = || World {
+        said: [("vault".parse().unwrap(), Err(Found::Unreachable("/mnt must be mounted and is not".into())))]
+            .into(),
+        ..World::default()
+    };
+    let stored = |time: &str| World::of(&[time]);
+    for (world, level, words) in [
+        (stored("2026-11-09T12:00:00Z"), Level::Ok, "stored 12d ago"),
+        (stored("2026-11-06T12:00:00Z"), Level::Critical, "stored 15d ago, and `may_be_absent` is 2w"),
+        (away().runs(&["success 2026-11-09T12:00:00Z"]), Level::Ok, "stored 12d ago"),
+        (away().runs(&["success 2026-11-09T12:00:00Z", "skipped 2026-11-20T12:00:00Z"]), Level::Ok, "12d"),
+        (
+            away().runs(&["success 2026-11-06T12:00:00Z", "skipped 2026-11-20T12:00:00Z"]),
+            Level::Critical,
+            "15d",
+        ),
+        (away(), Level::Warning, "nothing was ever stored"),
+        (away().runs(&["skipped 2026-11-20T12:00:00Z"]), Level::Warning, "nothing was ever stored"),
+        (
+            away().runs(&["skipped 2026-11-01T12:00:00Z", "skipped 2026-11-20T12:00:00Z"]),
+            Level::Critical,
+            "nothing was ever stored",
+        ),
+    ] {
+        let mut state = state_of(DAILY);
+        state.destinations.get_mut(&"vault".parse::<Name>().unwrap()).unwrap().may_be_absent =
+            Some("14d".parse().unwrap());
+        let zone = TimeZone::posix(ZONE).unwrap();
+        let World { said, runs, checks, made } = &world;
+        let now = NOW.parse().unwrap();
+        let status = judge(&Asked { state: &state, now, zone: &zone, said, made, runs, checks }, Vec::new());
+        let judged = &status.lines[0].judged;
+        assert_eq!(status.level, level, "{words}: {judged:?}");
+        assert!(judged.iter().any(|it| it.message.contains(words)), "{words}: {judged:?}");
+    }
+}
