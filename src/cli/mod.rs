@@ -3,6 +3,7 @@
 mod after;
 mod apply;
 mod ask;
+mod behind;
 mod context;
 mod exit;
 mod extras;
@@ -218,6 +219,7 @@ pub fn main(args: impl Iterator<Item = OsString>, environment: &Environment) -> 
             Exit::of(&err)
         }
     };
+    behind::settle();
     exit as u8
 }
 

@@ -5,7 +5,10 @@ use std::io::{self, ErrorKind, Write};
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Environment, Global, When};
+use super::{
+    Environment, Global, When,
+    behind::{self, To},
+};
 use crate::{
     model::mask_passwords,
     plan::show::{Paint, Style},
@@ -41,10 +44,7 @@ impl Printer {
     ///
     /// If it cannot be written; a closed pipe too, which ends the program without a word.
     pub(super) fn print(&self, text: &str) -> Result<()> {
-        let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())?;
-        out.flush()?;
-        Ok(())
+        Ok(behind::print(To::Out, text.as_bytes())?)
     }
 
     /// Prints what a person may skip.
@@ -70,7 +70,7 @@ impl Printer {
     /// Prints to standard error, passwords in addresses masked.
     pub(super) fn note(&self, text: &str) {
         // If that is closed there is nobody to tell.
-        drop(io::stderr().lock().write_all(mask_passwords(text).as_bytes()));
+        drop(behind::print(To::Err, mask_passwords(text).as_bytes()));
     }
 
     /// Prints to standard error what a person may skip.
@@ -100,12 +100,12 @@ pub(super) struct MaskedStderr;
 impl Write for MaskedStderr {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
-        io::stderr().lock().write_all(mask_passwords(&text).as_bytes())?;
+        behind::print(To::Err, mask_passwords(&text).as_bytes())?;
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().lock().flush()
+        Ok(())
     }
 }
 

@@ -18,7 +18,7 @@ impl LookingBar {
         if terminal {
             let style = ProgressStyle::with_template("{spinner} looking at repositories {pos}/{len} {msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-            bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
+            bar.set_draw_target(super::behind::screen());
         }
         Self { bar }
     }
@@ -57,7 +57,7 @@ impl ApplyBar {
             let style = ProgressStyle::with_template("{spinner} [{pos}/{len}] {elapsed} {wide_msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
             bar.set_length(changes as u64);
-            bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
+            bar.set_draw_target(super::behind::screen());
             bar.enable_steady_tick(Duration::from_millis(120));
         }
         Self { bar }

@@ -17,6 +17,7 @@ pub(super) use self::facts::{Known, unlock};
 use self::{logs::Logs, teller::Teller};
 use super::{
     after::{self, Begun, after},
+    behind,
     context::Context,
     exit::{Exit, Failure},
     kept::applied,
@@ -197,6 +198,9 @@ impl RunVerb {
         drop(journal);
         let kept = records::keep(context, host, state, &record.started, &record.line()?);
         let ended = teller.end(&record);
+        if let Some(why) = behind::left_out() {
+            log(&names, "rlvm", &why);
+        }
         if let Some(begun) = begun.take() {
             begun.end(context, host, state);
         }

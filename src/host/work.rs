@@ -19,7 +19,8 @@ pub trait Work: Sync {
     ///
     /// # Errors
     ///
-    /// If it cannot be started or waited for.
+    /// If it cannot be started or waited for. If it can be stopped, as restic can, also if it ended by itself while a process
+    /// that it had started held its output open: then nobody knows whether that was all.
     fn work(&self, cmd: &Cmd, task: &mut Task<'_>) -> Result<Ended>;
 
     /// Does something on a thread with mounts of its own: what it mounts, and what programs that it starts mount, nobody
@@ -83,4 +84,6 @@ pub struct Ended {
     pub timed_out: bool,
     /// Whether it was ended because it was to stop.
     pub stopped: bool,
+    /// What of its session went on when it had ended by itself, each as `NAME (process NUMBER)`.
+    pub left: Vec<String>,
 }

@@ -16,6 +16,9 @@ use crate::{
     source::Frozen,
 };
 
+/// How many lines of a program are kept until they can be logged.
+const MOST_LINES: usize = 100;
+
 /// Freezes all. What cannot be frozen fails the jobs that need it; the others go on (R55).
 pub(super) fn freeze(runner: &Runner<'_>) {
     let needed: Vec<usize> = {
@@ -106,7 +109,11 @@ fn act(runner: &Runner<'_>, op: &Op) -> (String, Vec<String>, Result<()>) {
 }
 
 fn run(runner: &Runner<'_>, cmd: &Cmd, lines: &mut Vec<String>) -> Result<()> {
-    let mut heard = |_, line: &str| lines.push(line.into());
+    let mut heard = |_, line: &str| {
+        if lines.len() < MOST_LINES {
+            lines.push(line.into());
+        }
+    };
     let ended = runner.night.quiet(cmd, false, &|| false, &mut heard)?;
     let last = lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join("; ");
     succeeded(cmd, &Said { ended, last })

@@ -1,6 +1,6 @@
 //! What a run works with, and whom it tells.
 
-use std::{cell::RefCell, collections::VecDeque, sync::Mutex, time::Duration};
+use std::{collections::VecDeque, sync::Mutex, time::Duration};
 
 use anyhow::{Result, bail};
 
@@ -104,6 +104,10 @@ pub enum Event<'a> {
 
 /// How many of the last lines of a program are kept for an error.
 const LAST: usize = 20;
+/// How much of each of them is kept, in characters.
+const LAST_WIDTH: usize = 1000;
+/// How much of what a program prints goes into a job's log, in bytes: one that prints without end must not fill the disk.
+const MOST_LOGGED: usize = 1 << 20;
 
 /// How a program ended, with its last words.
 pub(super) struct Said {
@@ -114,31 +118,44 @@ pub(super) struct Said {
 }
 
 impl Night<'_> {
-    /// Runs a program to its end; `heard` takes lines that are for rlvm, the others go to the logs.
+    /// Runs a program to its end; `heard` takes each line, and returns what of it goes into the logs. They get so much at
+    /// most.
     pub(super) fn program(
         &self,
         jobs: &[&Name],
         label: &str,
         cmd: &Cmd,
         stop: &dyn Fn() -> bool,
-        heard: &mut dyn FnMut(Stream, &str) -> bool,
+        heard: &mut dyn FnMut(Stream, &str) -> Option<String>,
     ) -> Result<Said> {
         (self.log)(jobs, label, &format!("$ {cmd}"));
-        let last = RefCell::new(VecDeque::new());
+        let (mut last, mut logged, mut left_out) = (VecDeque::new(), 0, 0_u64);
         let ended = self.quiet(cmd, true, stop, &mut |stream, line| {
-            if heard(stream, line) || line.trim().is_empty() {
-                return;
+            let Some(line) = heard(stream, line).filter(|line| !line.trim().is_empty()) else { return };
+            keep(&mut last, &line);
+            if logged < MOST_LOGGED {
+                (self.log)(jobs, label, &line);
+                logged += line.len() + 1;
+            } else {
+                left_out += 1;
             }
-            (self.log)(jobs, label, line);
-            keep(&mut last.borrow_mut(), line);
-        })?;
-        let last: Vec<String> = last.into_inner().into();
-        Ok(Said { ended, last: last.join("\n") })
+        });
+        let last = Vec::from(last);
+        if left_out > 0 {
+            let most = MOST_LOGGED >> 20;
+            let note =
+                format!("[printed more than {most} MiB: {left_out} lines are left out here; the last ones:]");
+            (self.log)(jobs, label, &note);
+            for line in &last {
+                (self.log)(jobs, label, line);
+            }
+        }
+        Ok(Said { ended: ended?, last: last.join("\n") })
     }
 
     /// Runs a program that must succeed.
     pub(super) fn must(&self, jobs: &[&Name], label: &str, cmd: &Cmd, stop: &dyn Fn() -> bool) -> Result<()> {
-        let said = self.program(jobs, label, cmd, stop, &mut |_, _| false)?;
+        let said = self.program(jobs, label, cmd, stop, &mut |_, line| Some(line.to_owned()))?;
         succeeded(cmd, &said)
     }
 
@@ -178,7 +195,11 @@ pub(super) fn keep(last: &mut VecDeque<String>, line: &str) {
     if last.len() == LAST {
         last.pop_front();
     }
-    last.push_back(line.into());
+    let mut kept: String = line.chars().take(LAST_WIDTH).collect();
+    if kept.len() < line.len() {
+        kept.push('…');
+    }
+    last.push_back(kept);
 }
 
 /// Says why a program has not succeeded, if so.

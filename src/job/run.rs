@@ -13,12 +13,13 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{
-    Event, JobRecord, JobRun, Night, Outcome, Refused, Run, Status, StoreRecord, fill, freeze, store,
-    together,
+    Event, JobRecord, JobRun, Night, Outcome, Refused, Run, Status, StoreRecord, fill, freeze,
+    night::succeeded,
+    store, together,
     undo::{Open, Undo, lock},
 };
 use crate::{
-    effect::Op,
+    effect::{Cmd, Op},
     model::{HostPath, Name},
     source::Frozen,
 };
@@ -213,7 +214,7 @@ impl Runner<'_> {
             for hook in &job.before {
                 let what = format!("hook {}", hook.name);
                 (self.night.tell)(&Event::Begins { jobs: &[&job.name], what: &what });
-                let ran = self.night.must(&[&job.name], &what, &hook.cmd, &|| self.stops(job));
+                let ran = self.hook(job, &what, &hook.cmd, &|| self.stops(job));
                 let Err(err) = ran else { continue };
                 if self.stops(job) {
                     let why = format!("{what}: {}", self.why_stopped(job));
@@ -227,6 +228,21 @@ impl Runner<'_> {
                 break;
             }
         }
+    }
+
+    /// Runs a hook, which must succeed. What it leaves in the background is named: nobody waits for that.
+    fn hook(&self, job: &JobRun, what: &str, cmd: &Cmd, stop: &dyn Fn() -> bool) -> Result<()> {
+        let heard = &mut |_, line: &str| Some(line.to_owned());
+        let said = self.night.program(&[&job.name], what, cmd, stop, heard)?;
+        if !said.ended.left.is_empty() {
+            let why = format!("{what} has left {} running", said.ended.left.join(", "));
+            (self.night.log)(&[&job.name], "rlvm", &format!("warning: {why}"));
+            (self.night.tell)(&Event::Warning(&format!("job {}: {why}", job.name)));
+            if let Some(going) = self.of(job) {
+                lock(going).warnings.push(why);
+            }
+        }
+        succeeded(cmd, &said)
     }
 
     fn stop_what_runs(&self) {
@@ -328,7 +344,7 @@ impl Runner<'_> {
                 let what = format!("hook {}", hook.name);
                 (self.night.tell)(&Event::Begins { jobs: &[&job.name], what: &what });
                 // Whatever happened, they run; their own time limit ends them.
-                let ran = self.night.must(&[&job.name], &what, &hook.told(&outcome), &|| false);
+                let ran = self.hook(job, &what, &hook.told(&outcome), &|| false);
                 let Err(err) = ran else { continue };
                 if hook.aborts {
                     self.fail(job, &format!("{what}: {err:#}"));

@@ -208,26 +208,25 @@ fn once(runner: &Runner<'_>, job: &JobRun, store: &Store, attempt: u32) -> (Stor
     let mut heard = |_: Stream, line: &str| match Heard::read(line) {
         Heard::Progress(progress) => {
             (runner.night.tell)(&Event::Progress { job: &job.name, destination, progress });
-            true
+            None
         }
         Heard::Unreadable(item, why) => {
-            (runner.night.log)(&[&job.name], destination.as_str(), &format!("cannot read {item}: {why}"));
+            let logged = format!("cannot read {item}: {why}");
             count += 1;
             if first.len() < NAMED {
                 first.push((item, why));
             }
-            true
+            Some(logged)
         }
         Heard::Summary(it) => {
             *summary.borrow_mut() = Some(it);
-            false
+            Some(line.to_owned())
         }
         Heard::Words(line) => {
-            (runner.night.log)(&[&job.name], destination.as_str(), &line);
             keep(&mut words.borrow_mut(), &line);
-            true
+            Some(line)
         }
-        Heard::Nothing => true,
+        Heard::Nothing => None,
     };
     let said = runner.night.program(
         &[&job.name],

@@ -5,6 +5,7 @@ mod adoption;
 mod architecture;
 mod canary;
 mod checks;
+mod children;
 mod cli;
 mod client;
 mod converge;

@@ -2,22 +2,27 @@
 
 use std::{
     collections::BTreeMap,
+    io::ErrorKind,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use anyhow::Result;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use anyhow::{Context as _, Result};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{context::Context, output::Printer},
+    cli::{
+        behind::{self, To},
+        context::Context,
+        output::Printer,
+    },
     job::{Event, JobRecord, Record, Run, Status, StoreRecord},
     model::{Name, RunId, mask_passwords},
     plan::show::Paint,
 };
 
-/// Tells what happens.
+/// Tells what happens. From the first one on nothing that is printed holds the run up.
 pub(super) struct Teller {
     printer: Printer,
     run: RunId,
@@ -38,6 +43,7 @@ enum How {
 
 impl Teller {
     pub(super) fn new(context: &Context<'_>, json: bool, quiet: bool, run: &Run) -> Self {
+        behind::start();
         let how = match () {
             () if json => How::Json,
             () if quiet => How::Quiet,
@@ -48,7 +54,11 @@ impl Teller {
             printer: context.printer,
             run: run.id.clone(),
             how,
-            bars: MultiProgress::new(),
+            bars: MultiProgress::with_draw_target(if how == How::Bars {
+                behind::screen()
+            } else {
+                ProgressDrawTarget::hidden()
+            }),
             of: Mutex::default(),
         };
         let jobs: Vec<&str> = run.jobs.iter().map(|job| job.name.as_str()).collect();
@@ -63,7 +73,11 @@ impl Teller {
     /// Tells what happens.
     pub(super) fn tell(&self, event: &Event<'_>) {
         if self.how == How::Json {
-            return self.object(object(event));
+            let text = self.text(object(event));
+            return match event {
+                Event::Progress { .. } => drop(behind::print_passing(To::Out, text.as_bytes())),
+                _ => drop(self.printer.print(&text)),
+            };
         }
         match event {
             Event::Begins { jobs, what } => {
@@ -92,11 +106,30 @@ impl Teller {
         self.problem(Paint::Changed, "warning", why);
     }
 
-    /// Tells how it ended.
+    /// Tells how it ended, and what was left out of what was told.
+    ///
+    /// # Errors
+    ///
+    /// If what is printed of a run that is fine cannot be written, unless the reader went away.
     pub(super) fn end(&self, record: &Record) -> Result<()> {
         for bar in self.bars().values() {
             bar.finish_and_clear();
         }
+        behind::settle();
+        if let Some(why) = behind::left_out() {
+            self.warn(&why);
+        }
+        self.told(record)?;
+        behind::settle();
+        match behind::failure() {
+            Some(err) if record.status.is_fine() && err.kind() != ErrorKind::BrokenPipe => {
+                Err(err).context("cannot print how the run went")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn told(&self, record: &Record) -> Result<()> {
         match self.how {
             How::Json => {
                 let mut value = serde_json::to_value(record)?;
@@ -184,11 +217,16 @@ impl Teller {
         self.bars.suspend(|| self.printer.note(&format!("{word}: {}\n", safe(text))));
     }
 
-    fn object(&self, mut value: Value) {
+    fn object(&self, value: Value) {
+        drop(self.printer.print(&self.text(value)));
+    }
+
+    /// Writes an event as a line.
+    fn text(&self, mut value: Value) -> String {
         if let Value::Object(fields) = &mut value {
             fields.entry("run").or_insert_with(|| json!(self.run));
         }
-        drop(self.printer.print(&mask_passwords(&format!("{value}\n"))));
+        mask_passwords(&format!("{value}\n")).into_owned()
     }
 
     fn bars(&self) -> MutexGuard<'_, BTreeMap<(Name, Name), ProgressBar>> {

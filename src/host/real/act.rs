@@ -148,13 +148,13 @@ impl Act for Real {
 }
 
 impl Real {
-    /// Runs a program that must succeed, and returns what it printed.
+    /// Runs a program that must succeed, and returns what it printed, to be shown.
     ///
     /// # Errors
     ///
     /// If it cannot be started, or ends with an exit code that is not listed.
     pub fn run(&self, cmd: &Cmd) -> Result<Output> {
-        let ran = process::must(self, cmd);
+        let ran = process::must_do(self, cmd);
         // It may have been useradd.
         self.accounts.forget();
         ran

@@ -3,13 +3,12 @@
 use std::{
     ffi::OsString,
     fs::File,
-    io::{Read, Write},
-    os::fd::AsFd,
+    io::Write,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc,
+        mpsc::Receiver,
     },
     thread,
     time::{Duration, Instant},
@@ -17,8 +16,6 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::{
-    errno::Errno,
-    poll::{PollFd, PollFlags, poll},
     sys::signal::{Signal, killpg},
     unistd::{Pid, geteuid},
 };
@@ -26,20 +23,16 @@ use tracing::debug;
 
 use super::{
     Real, answers, interrupted,
+    output::{End, First, Last, PATIENCE, Pipe, kept_open, read, tail, whole},
     programs::{MissingProgram, find, is_starter},
-    secrets,
+    secrets, session,
     walk::{Cursor, Way},
 };
 use crate::{
     effect::{Arg, Cmd},
     host::Output,
-    model::{HostPath, UserName, mask_passwords},
+    model::{HostPath, UserName},
 };
-
-/// How much of a program's output is kept, in bytes.
-const MOST_OUTPUT: u64 = 4 << 20;
-/// How much of its complaints is kept, from the end, in bytes.
-const TAIL: usize = 4 << 10;
 
 /// How long a killed program may take to go: one that waits in the kernel for a device or a server may never.
 pub(super) const LAST_WAIT: Duration = Duration::from_secs(5);
@@ -71,9 +64,17 @@ impl LeftBehind {
 }
 
 /// Runs a program to its end, or to its time limit, whatever its exit code.
+///
+/// # Errors
+///
+/// Also if what it printed cannot be read whole.
 pub(super) fn run(real: &Real, cmd: &Cmd) -> Result<Output> {
+    whole(cmd, run_any(real, cmd)?)
+}
+
+fn run_any(real: &Real, cmd: &Cmd) -> Result<(Output, End)> {
     let input = if cmd.given().is_some() { Stdio::piped() } else { Stdio::null() };
-    run_with(real, cmd, input)
+    run_prepared(prepare(real, cmd)?, cmd, input, (&limit_of(cmd), LAST_WAIT))
 }
 
 /// Runs a program to its end, or to a time limit that may change meanwhile, whatever its exit code. Once killed, it has
@@ -84,19 +85,20 @@ pub(super) fn run_within(
     limit: &dyn Fn() -> Duration,
     last_wait: Duration,
 ) -> Result<Output> {
-    run_prepared(prepare(real, cmd)?, cmd, Stdio::null(), (limit, last_wait))
+    whole(cmd, run_prepared(prepare(real, cmd)?, cmd, Stdio::null(), (limit, last_wait))?)
 }
 
-fn run_with(real: &Real, cmd: &Cmd, input: Stdio) -> Result<Output> {
-    to_its_end(prepare(real, cmd)?, cmd, input)
-}
-
-/// Runs what was prepared of a call to its end, or to its time limit, whatever its exit code.
+/// Runs what was prepared of a call to its end, or to its time limit, whatever its exit code and however its output ends.
 pub(super) fn to_its_end(command: Command, cmd: &Cmd, input: Stdio) -> Result<Output> {
-    run_prepared(command, cmd, input, (&|| Duration::from_secs(cmd.time_limit()), LAST_WAIT))
+    Ok(run_prepared(command, cmd, input, (&limit_of(cmd), LAST_WAIT))?.0)
 }
 
-fn run_prepared(mut command: Command, cmd: &Cmd, input: Stdio, limits: Limits<'_>) -> Result<Output> {
+fn limit_of(cmd: &Cmd) -> impl Fn() -> Duration {
+    let limit = Duration::from_secs(cmd.time_limit());
+    move || limit
+}
+
+fn run_prepared(mut command: Command, cmd: &Cmd, input: Stdio, limits: Limits<'_>) -> Result<(Output, End)> {
     let start = Instant::now();
     command.stdin(input);
     let mut child = spawn(&mut command, cmd)?;
@@ -104,18 +106,27 @@ fn run_prepared(mut command: Command, cmd: &Cmd, input: Stdio, limits: Limits<'_
         // A few words fit into the pipe; whether they were read is told by how it ends.
         drop(pipe.write_all(input.as_bytes()));
     }
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let left = Arc::new(AtomicBool::new(false));
-    let (out, err) = (reader(Pipe::new(stdout, &left)), reader(Pipe::new(stderr, &left)));
-    let (code, timed_out) =
-        wait(&mut child, cmd, limits).inspect_err(|_| left.store(true, Ordering::Relaxed))?;
-    // A grandchild that keeps the pipe open must not hold rlvm up.
-    let patience = Duration::from_secs(2);
-    let stdout = out.recv_timeout(patience).unwrap_or_default();
-    let stderr = tail(&err.recv_timeout(patience).unwrap_or_default());
+    let (out, err) = (Pipe::new(child.stdout.take(), &left), Pipe::new(child.stderr.take(), &left));
+    let (mut stdout, mut stderr) = (First::default(), Last::default());
+    let ((code, timed_out), end) = thread::scope(|scope| {
+        let (out_ended, err_ended) = (read(scope, out, &mut stdout), read(scope, err, &mut stderr));
+        let waited = wait(&mut child, cmd, limits);
+        // A grandchild that keeps a pipe open must not hold rlvm up.
+        let ended = Instant::now();
+        let closes = |pipe: &Receiver<()>| {
+            waited.is_ok() && pipe.recv_timeout(PATIENCE.saturating_sub(ended.elapsed())).is_ok()
+        };
+        let end = if closes(&out_ended) { End::Whole } else { End::Open(child.id()) };
+        closes(&err_ended);
+        left.store(true, Ordering::Relaxed);
+        waited.map(|waited| (waited, end))
+    })?;
+    let stderr = tail(stderr.bytes());
     ensure!(!is_old_setpriv(&stderr), "{OLD_SETPRIV}");
     debug!(command = %cmd, ?code, timed_out, elapsed = ?start.elapsed(), "ran");
-    Ok(Output { code, timed_out, stdout: String::from_utf8_lossy(&stdout).into_owned(), stderr })
+    let (stdout, end) = stdout.ended(end);
+    Ok((Output { code, timed_out, stdout, stderr }, end))
 }
 
 /// What to do about a setpriv(1) that cannot start a program as rlvm does: busybox's, and that of RHEL 8.
@@ -140,9 +151,26 @@ pub(super) fn must(real: &Real, cmd: &Cmd) -> Result<Output> {
     succeeded(cmd, run(real, cmd)?)
 }
 
+/// Runs a program that must succeed, for what it does: what it prints is at most shown. A daemon that it starts may keep
+/// its output open, unless it is restic, which starts none.
+pub(super) fn must_do(real: &Real, cmd: &Cmd) -> Result<Output> {
+    let (mut output, end) = run_any(real, cmd)?;
+    match end {
+        End::Open(leader) if cmd.is_stoppable() && output.code.is_some() => {
+            return Err(kept_open(cmd, leader));
+        }
+        End::Over => {
+            output.stdout.push_str("\n[it printed more: the rest is left out]\n");
+        }
+        End::Open(_) | End::Whole => {}
+    }
+    succeeded(cmd, output)
+}
+
 /// Runs a program that has a file as its input and must succeed.
 pub(super) fn must_with(real: &Real, cmd: &Cmd, input: File) -> Result<Output> {
-    succeeded(cmd, run_with(real, cmd, input.into())?)
+    let ran = run_prepared(prepare(real, cmd)?, cmd, input.into(), (&limit_of(cmd), LAST_WAIT))?;
+    succeeded(cmd, whole(cmd, ran)?)
 }
 
 pub(super) fn succeeded(cmd: &Cmd, output: Output) -> Result<Output> {
@@ -275,22 +303,6 @@ fn within(real: &Real, path: &HostPath) -> String {
     }
 }
 
-/// Reads a pipe to its end in a thread of its own, keeping only so much.
-fn reader(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
-    let (send, receive) = mpsc::channel();
-    if let Some(mut pipe) = pipe {
-        thread::spawn(move || {
-            let mut kept = Vec::new();
-            let read = pipe.by_ref().take(MOST_OUTPUT).read_to_end(&mut kept);
-            let drained = read.and_then(|_| std::io::copy(&mut pipe, &mut std::io::sink()));
-            // A pipe that breaks ends like one that closes: the exit code tells whether all went well.
-            drop(drained);
-            drop(send.send(kept));
-        });
-    }
-    receive
-}
-
 fn wait(child: &mut Child, cmd: &Cmd, (limit, last_wait): Limits<'_>) -> Result<(Option<i32>, bool)> {
     let start = Instant::now();
     let group = Pid::from_raw(i32::try_from(child.id())?);
@@ -310,6 +322,7 @@ fn wait(child: &mut Child, cmd: &Cmd, (limit, last_wait): Limits<'_>) -> Result<
             // It may have ended just now: then there is nothing to kill. Before setsid has run there is no group.
             let _ = killpg(group, Signal::SIGKILL);
             let _ = child.kill();
+            session::kill_all(child.id());
             return if is_gone_within(child, last_wait)? {
                 Ok((None, timed_out))
             } else {
@@ -333,46 +346,6 @@ fn is_gone_within(child: &mut Child, patience: Duration) -> Result<bool> {
         }
         thread::sleep(Duration::from_millis(5));
     }
-}
-
-/// A child's output, which ends when the child closes it or is left behind.
-pub(super) struct Pipe<T> {
-    inner: T,
-    left: Arc<AtomicBool>,
-}
-
-impl<T> Pipe<T> {
-    /// Wraps an output; `left` is set when the child is left behind.
-    pub(super) fn new(inner: Option<T>, left: &Arc<AtomicBool>) -> Option<Self> {
-        inner.map(|inner| Self { inner, left: Arc::clone(left) })
-    }
-}
-
-impl<T: Read + AsFd> Read for Pipe<T> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        loop {
-            if self.left.load(Ordering::Relaxed) {
-                return Ok(0);
-            }
-            match poll(&mut [PollFd::new(self.inner.as_fd(), PollFlags::POLLIN)], 100_u8) {
-                Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) => return self.inner.read(buffer),
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-    }
-}
-
-/// Returns the end of what a program complained about. Passwords in addresses are masked before the text is cut: a cut
-/// could take away the scheme that tells an address.
-pub(super) fn tail(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let text = mask_passwords(&text);
-    let mut from = text.len().saturating_sub(TAIL);
-    while !text.is_char_boundary(from) {
-        from += 1;
-    }
-    text[from..].to_owned()
 }
 
 #[cfg(test)]
@@ -409,10 +382,24 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_masked_before_the_end_is_cut() {
-        let long = format!("https://me:{}SECRET@host {}", "x".repeat(TAIL), "y".repeat(TAIL - 20));
-        assert!(!tail(long.as_bytes()).contains("SECRET"));
-        assert_eq!(tail(b"https://u:p@a and https://v:q@b"), "https://***@a and https://***@b");
+    fn an_output_that_is_not_whole_is_an_error() {
+        let real = Real::open(Path::new("/"), "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").unwrap();
+        let sh = |script: &str| Cmd::new("sh").args(["-c", script]).timeout(60);
+        let said = |script: &str| format!("{:#}", run(&real, &sh(script)).unwrap_err());
+        let left = said("echo a; sleep 4321 & exit 0");
+        assert!(left.contains("has ended, and sleep (process ") && left.contains("keeps its output open"));
+        let pid = left.split("(process ").nth(1).unwrap().split(')').next().unwrap();
+        session::tests::has_ended(pid.parse().unwrap());
+        let much = said("head -c 5000000 /dev/zero");
+        assert!(much.contains("printed more than 4 MiB"), "{much}");
+        // What is run for what it does may print as much as it likes, and start daemons.
+        assert!(
+            must_do(&real, &sh("head -c 5000000 /dev/zero")).is_ok_and(|it| it.stdout.contains("left out"))
+        );
+        let daemon = must_do(&real, &sh("sleep 3 & exit 0")).unwrap();
+        assert_eq!(daemon.stdout, "");
+        // What closed its output is nobody's trouble.
+        assert_eq!(run(&real, &sh("echo a; sleep 3 >/dev/null 2>&1 & exit 0")).unwrap().stdout, "a\n");
     }
 
     fn open() -> Real {

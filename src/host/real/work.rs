@@ -6,7 +6,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+        mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     },
     thread,
     time::{Duration, Instant},
@@ -23,7 +23,9 @@ use tracing::debug;
 
 use super::{
     Real, hold,
-    process::{self, GRACE, LAST_WAIT, LeftBehind, Pipe},
+    output::{PATIENCE, Pipe, not_whole},
+    process::{self, GRACE, LAST_WAIT, LeftBehind},
+    session::{self, processes, session_of},
 };
 use crate::{
     effect::Cmd,
@@ -33,8 +35,10 @@ use crate::{
 
 /// How often it is asked whether to stop.
 const TICK: Duration = Duration::from_millis(50);
-/// How long a line may be; what is longer comes in pieces.
-const LONGEST_LINE: u64 = 1 << 20;
+/// How long a line may be, in bytes; what is longer comes in pieces.
+const LONGEST_LINE: u64 = 1 << 16;
+/// How many lines may wait to be heard. A program that prints faster waits.
+const WAITING: usize = 256;
 /// How long a program of a dead run may go on to its end: as long as stopping a service may take.
 const LONGEST_END: Duration = Duration::from_secs(300);
 
@@ -45,7 +49,7 @@ impl Work for Real {
         command.stdin(std::process::Stdio::null());
         let mut child = process::spawn(&mut command, cmd)?;
         (task.started)(child.id(), session_of(child.id()).map_or(0, |(_, started)| started));
-        let (send, lines) = mpsc::channel();
+        let (send, lines) = mpsc::sync_channel(WAITING);
         let left = Arc::new(AtomicBool::new(false));
         listen(Pipe::new(child.stdout.take(), &left), Stream::Out, &send);
         listen(Pipe::new(child.stderr.take(), &left), Stream::Err, &send);
@@ -70,20 +74,38 @@ impl Work for Real {
             } else if asked.is_some_and(|asked| asked.elapsed() >= GRACE) {
                 let _ = killpg(group, Signal::SIGKILL);
                 let _ = child.kill();
+                session::kill_all(child.id());
                 if asked.is_some_and(|asked| asked.elapsed() >= GRACE + LAST_WAIT) {
                     left.store(true, Ordering::Relaxed);
                     return Err(LeftBehind::new(cmd, &child).into());
                 }
             }
         };
-        if asked.is_some() || status.code().is_none() || cmd.is_stoppable() {
-            // R58: whatever it has started, restic's ssh too. What a hook leaves in the background is meant to stay.
-            let _ = killpg(group, Signal::SIGKILL);
-        }
         ended.code = status.code();
+        let is_cut_short = asked.is_some() || ended.code.is_none();
+        let end_all = || {
+            let _ = killpg(group, Signal::SIGKILL);
+            session::kill_all(child.id());
+        };
+        if is_cut_short {
+            end_all();
+        }
         // A grandchild that keeps the pipe open must not hold rlvm up.
         let patience = Instant::now();
-        while patience.elapsed() < Duration::from_secs(2) && hear(&lines, task, TICK) {}
+        let mut open = true;
+        while open && patience.elapsed() < PATIENCE {
+            open = hear(&lines, task, TICK);
+        }
+        if !is_cut_short {
+            ended.left = session::names(child.id());
+        }
+        if cmd.is_stoppable() {
+            // R58: whatever it has started, restic's ssh too. What a hook leaves in the background is meant to stay.
+            end_all();
+            if open && !is_cut_short {
+                return Err(not_whole(cmd, &ended.left));
+            }
+        }
         debug!(command = %cmd, code = ?ended.code, elapsed = ?start.elapsed(), "ran");
         Ok(ended)
     }
@@ -116,12 +138,16 @@ impl Work for Real {
     }
 }
 
-/// Passes on the lines that came, and waits for the next one so long. Says whether any may still come.
+/// Passes on the lines that come within so long, and waits no longer for the first one. Says whether any may still come.
 fn hear(lines: &Receiver<(Stream, String)>, task: &mut Task<'_>, patience: Duration) -> bool {
+    let start = Instant::now();
     match lines.recv_timeout(patience) {
         Ok((stream, line)) => {
             (task.heard)(stream, &line);
-            while let Ok((stream, line)) = lines.try_recv() {
+            // Who prints without end must not keep rlvm from asking whether to stop.
+            while start.elapsed() < patience
+                && let Ok((stream, line)) = lines.try_recv()
+            {
                 (task.heard)(stream, &line);
             }
             true
@@ -136,7 +162,7 @@ fn hear(lines: &Receiver<(Stream, String)>, task: &mut Task<'_>, patience: Durat
 
 /// Reads a pipe line by line, in a thread of its own. Passwords in addresses end here: what a program prints goes into
 /// logs, records and messages.
-fn listen(pipe: Option<impl Read + Send + 'static>, stream: Stream, send: &Sender<(Stream, String)>) {
+fn listen(pipe: Option<impl Read + Send + 'static>, stream: Stream, send: &SyncSender<(Stream, String)>) {
     let Some(pipe) = pipe else { return };
     let send = send.clone();
     thread::spawn(move || {
@@ -193,12 +219,6 @@ fn outlast(run: &RunId) -> Result<()> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "host looks")]
-fn processes() -> Result<Vec<u32>> {
-    let all = std::fs::read_dir("/proc").context("cannot list processes")?.flatten();
-    Ok(all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
-}
-
 /// Says whether a run's name is in the environment of a process.
 #[expect(clippy::disallowed_methods, reason = "host looks")]
 fn has(pid: u32, variable: &str, run: &RunId) -> bool {
@@ -212,12 +232,47 @@ fn prints_into_a_pipe(pid: u32) -> bool {
         .is_ok_and(|to| to.as_os_str().as_bytes().starts_with(b"pipe:"))
 }
 
-/// Says in which session a process is, and when it was started, in clock ticks since the boot: the 6th and 22nd field of
-/// `proc_pid_stat(5)`, which follow a name that may hold anything. Nothing of one that has ended.
-#[expect(clippy::disallowed_methods, reason = "host looks")]
-fn session_of(pid: u32) -> Option<(u32, u64)> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ended = matches!(fields.first(), Some(&"Z" | &"X"));
-    (!ended).then_some((fields.get(3)?.parse().ok()?, fields.get(19)?.parse().ok()?))
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn work(script: &str, stoppable: bool, stop: &dyn Fn() -> bool) -> (Result<Ended>, usize) {
+        let real = Real::open(Path::new("/"), "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").unwrap();
+        let cmd = Cmd::new("sh").args(["-c", script]).timeout(60);
+        let cmd = if stoppable { cmd.stoppable() } else { cmd };
+        let mut lines = 0;
+        let mut heard = |_: Stream, _: &str| lines += 1;
+        let ended = real.work(&cmd, &mut Task { started: &mut |_, _| {}, heard: &mut heard, stop });
+        (ended, lines)
+    }
+
+    #[test]
+    fn a_program_that_prints_without_end_is_stopped() {
+        let start = Instant::now();
+        let (ended, lines) = work("yes", false, &|| start.elapsed() > Duration::from_millis(300));
+        assert!(ended.unwrap().stopped && lines > 0);
+    }
+
+    #[test]
+    fn what_goes_on_in_the_background_is_named() {
+        let (ended, lines) = work("echo a; sleep 4 >/dev/null 2>&1 & exit 0", false, &|| false);
+        let left = ended.unwrap().left;
+        assert!(left.len() == 1 && left[0].starts_with("sleep (process "), "{left:?}");
+        assert_eq!(lines, 1);
+        let (ended, _) = work("sleep 0.2 & exit 0", false, &|| false);
+        assert_eq!(ended.unwrap().left, [""; 0], "what ends soon is waited for");
+    }
+
+    #[test]
+    fn restic_that_ends_before_its_output_has_failed() {
+        let (ended, _) = work("echo a; sleep 4321 & exit 0", true, &|| false);
+        let why = format!("{:#}", ended.unwrap_err());
+        assert!(why.contains("sleep (process ") && why.contains("keeps its output open"), "{why}");
+        let (ended, _) = work("echo a; sleep 4321 >/dev/null 2>&1 & exit 0", true, &|| false);
+        let pid = ended.unwrap().left[0].clone();
+        let pid = pid.split("(process ").nth(1).unwrap().trim_end_matches(')').parse().unwrap();
+        session::tests::has_ended(pid);
+    }
 }
