@@ -1,16 +1,17 @@
-//! Work that needs a repository for itself: locks that died with a process of this host go, others are waited for (R69).
+//! Work that needs a repository for itself: locks that were left behind are removed, others are waited for.
 
 use std::{thread, time::Duration};
 
 use anyhow::Result;
 
-use crate::{
-    host::{Host as _, Real, interrupted},
-    resource::Repository,
-};
+use super::locks::Locks;
+use crate::{host::interrupted, model::Name, resource::Repository};
 
 /// The longest pause between two tries where somebody else has a lock, in seconds.
 const PAUSE: u64 = 5;
+
+/// How often locks are removed, at most: a store may keep them all the same.
+const MOST_FREED: u32 = 3;
 
 /// What came of a try.
 pub(super) enum Tried<T> {
@@ -22,10 +23,8 @@ pub(super) enum Tried<T> {
 
 /// Who waits, and for how long.
 pub(super) struct Waiting<'a> {
-    /// The host.
-    pub(super) host: &'a Real,
-    /// The machine's own name, as restic writes it into locks.
-    pub(super) here: &'a str,
+    /// Removes locks that were left behind.
+    pub(super) locks: &'a Locks<'a>,
     /// How long, in seconds.
     pub(super) patience: u64,
 }
@@ -34,22 +33,23 @@ impl Waiting<'_> {
     /// Tries until nobody else's lock is in the way; else says whose it is.
     pub(super) fn alone<T>(
         &self,
+        destination: &Name,
         repository: &Repository,
         mut work: impl FnMut() -> Result<Tried<T>>,
     ) -> Result<Result<T, String>> {
-        let (mut pauses, mut unlocked) = (pauses(self.patience), false);
+        let (mut pauses, mut freed) = (pauses(self.patience), 0);
         loop {
             let by = match work()? {
                 Tried::Done(done) => return Ok(Ok(done)),
                 Tried::Locked(by) => by,
             };
-            if !unlocked && repository.has_only_left_locks(self.host.looker().as_ref(), self.here)? {
-                self.host.run(&repository.access().unlock())?;
-                unlocked = true;
+            if freed < MOST_FREED && self.locks.free(destination, repository)? > 0 {
+                freed += 1;
                 continue;
             }
             let Some(pause) = pauses.next().filter(|_| interrupted().is_none()) else {
-                let help = "wait for it, longer with --wait; if that process is no more: restic unlock";
+                let help = "wait for that process, longer with --wait; rlvm removes a lock that was not renewed for 30 minutes, \
+                            once it has seen the lock for as long";
                 return Ok(Err(format!("the repository is locked {by}\nhelp: {help}")));
             };
             for _ in 0..pause {

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-pub(super) use self::facts::{Known, unlock};
+pub(super) use self::facts::Known;
 use self::{logs::Logs, teller::Teller};
 use super::{
     after::{self, Begun, after},
@@ -21,6 +21,7 @@ use super::{
     context::Context,
     exit::{Exit, Failure},
     kept::applied,
+    locks::Locks,
     metrics, records, sweep,
 };
 use crate::{
@@ -154,7 +155,8 @@ impl RunVerb {
         let known = Known::look(context, host, state, jobs)?;
         let run = Run::new(id, state, jobs, &self.to, &known.facts);
         let store = Store::new(host, &context.home()?.join("journal")?);
-        let journal = Mutex::new(Journal::begin(&store, &run.id)?);
+        let journal = Mutex::new(Journal::begin(&store, &run.id, context.now()?)?);
+        let locks = Locks::new(context, host)?;
         let names: Vec<&Name> = jobs.iter().map(|(name, _)| *name).collect();
         let logs = Logs::open(host, state, &names);
         let quiet = self.scheduled || context.global.quiet;
@@ -173,8 +175,8 @@ impl RunVerb {
                 elapsed: &|| since.elapsed(),
                 refuses: &|destination| known.refuses(host, destination),
                 away: &|job, destination| known.away(host, job, destination),
-                unlocks: &|destination| known.unlocks(host, destination),
                 stored_last: &|job, destination| records::last_stored(context, host, state, job, destination),
+                unlocks: &|destination| known.unlocks(&locks, destination),
                 tell: &|event| teller.tell(event),
                 log: &log,
             },
@@ -192,6 +194,9 @@ impl RunVerb {
             warnings: went.warnings,
             left: went.left,
         };
+        if record.status != Status::Success {
+            locks.remember_own(&journal);
+        }
         if record.left.is_empty() {
             store.remove(run.id.as_str())?;
         }

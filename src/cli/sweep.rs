@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use serde::Serialize;
 
-use super::{context::Context, exit::Exit, kept::applied, run::unlock};
+use super::{context::Context, exit::Exit, kept::applied, locks::Locks};
 use crate::{
     expand::{expand, repository_of},
     host::{Busy, Real, Store},
@@ -63,6 +63,7 @@ impl SweepVerb {
 /// Sweeps after every run that has died. What could not be undone is told, and tried again the next time.
 pub(super) fn sweep_all(context: &Context<'_>, host: &Real, told: bool) -> Result<Vec<Ended>> {
     let store = Store::new(host, &context.home()?.join("journal")?);
+    let locks = Locks::new(context, host)?;
     let (mut ended, mut destinations) = (Vec::new(), BTreeSet::new());
     for name in store.names()? {
         // Not a journal's name: not ours.
@@ -76,6 +77,9 @@ pub(super) fn sweep_all(context: &Context<'_>, host: &Real, told: bool) -> Resul
             format!("what the run {run} has left cannot be told; look for `{run}` in `lvs -o +lv_tags` and /run/rlvm/run")
         })?;
         let swept = sweep(&left, host);
+        if swept.are_ended {
+            locks.remember(&left)?;
+        }
         if swept.left.is_empty() {
             store.remove(&name)?;
         }
@@ -90,24 +94,31 @@ pub(super) fn sweep_all(context: &Context<'_>, host: &Real, told: bool) -> Resul
         ended.push(Ended { run: name, undone: swept.done, left: swept.left });
     }
     if !destinations.is_empty() {
-        unlock_all(context, host, &destinations, told);
+        unlock_all(context, host, &locks, &destinations, told);
     }
     Ok(ended)
 }
 
-/// Takes away what dead runs have locked. A repository that is away keeps its locks: they stop nothing but a prune, which
-/// looks for them itself.
-fn unlock_all(context: &Context<'_>, host: &Real, destinations: &BTreeSet<Name>, told: bool) {
+/// Removes the locks that dead runs have left. A repository that is away keeps its locks: whatever they stop looks for them
+/// itself.
+fn unlock_all(
+    context: &Context<'_>,
+    host: &Real,
+    locks: &Locks<'_>,
+    destinations: &BTreeSet<Name>,
+    told: bool,
+) {
     let unlocked = || -> Result<()> {
         let state = applied(context, host)?;
         let expanded = expand(&state, &context.user_facts(host, &state)?, &context.scope()?);
         for destination in destinations {
             let Some(repository) = repository_of(&expanded, destination) else { continue };
-            match unlock(host, repository) {
-                Ok(true) if told => {
-                    context.printer.remark(&format!(
-                        "swept a lock of this host, whose process is gone, at {destination}\n"
-                    ));
+            match locks.free(destination, repository) {
+                Ok(count) if told && count > 0 => {
+                    let s = if count == 1 { "" } else { "s" };
+                    context
+                        .printer
+                        .remark(&format!("removed {count} lock{s} left behind at {destination}\n"));
                 }
                 Ok(_) => {}
                 Err(err) => context.printer.note(&format!("warning: {destination}: {err:#}\n")),

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -22,7 +23,12 @@ const VERSION: u32 = 1;
 #[serde(rename_all = "snake_case")]
 enum Line {
     /// The first one.
-    Run { format_version: u32, run: RunId },
+    Run {
+        format_version: u32,
+        run: RunId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        began: Option<i64>,
+    },
     /// Something is about to be done, and this undoes it.
     Will { number: usize, undo: Op },
     /// It was undone.
@@ -48,6 +54,8 @@ pub struct Journal {
 pub struct Left {
     /// The run.
     pub run: Option<RunId>,
+    /// When it began, in seconds since 1970; older journals do not say it.
+    pub began: Option<i64>,
     /// Its programs: their processes, and when they were started.
     pub children: Vec<(u32, u64)>,
     /// The file systems that it held still.
@@ -59,14 +67,18 @@ pub struct Left {
 }
 
 impl Journal {
-    /// Begins the journal of a run.
+    /// Begins the journal of a run, at a time.
     ///
     /// # Errors
     ///
     /// If it cannot be written.
-    pub fn begin(store: &Store<'_>, run: &RunId) -> Result<Self> {
+    pub fn begin(store: &Store<'_>, run: &RunId, began: Timestamp) -> Result<Self> {
         let mut journal = Self { file: store.hold(run.as_str())?, next: 0 };
-        journal.add(&Line::Run { format_version: VERSION, run: run.clone() })?;
+        journal.add(&Line::Run {
+            format_version: VERSION,
+            run: run.clone(),
+            began: Some(began.as_second()),
+        })?;
         Ok(journal)
     }
 
@@ -127,6 +139,15 @@ impl Journal {
         self.add(&Line::WorksWith(destination.clone()))
     }
 
+    /// Reads what the run has written down as open until now.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub fn left(&mut self) -> Result<Left> {
+        Left::read("of this run", &self.file.read()?)
+    }
+
     fn add(&mut self, line: &Line) -> Result<()> {
         let mut bytes = serde_json::to_vec(line)?;
         bytes.push(b'\n');
@@ -150,12 +171,12 @@ impl Left {
             let line: Line = serde_json::from_slice(line)
                 .with_context(|| format!("line {} of the journal {name} makes no sense", index + 1))?;
             match line {
-                Line::Run { format_version, run } => {
+                Line::Run { format_version, run, began } => {
                     ensure!(
                         format_version == VERSION,
                         "the journal {name} was written by another version of rlvm"
                     );
-                    left.run = Some(run);
+                    (left.run, left.began) = (Some(run), began);
                 }
                 Line::Will { number, undo: op } => drop(undo.insert(number, op)),
                 Line::Undone(number) => drop(undo.remove(&number)),
@@ -186,7 +207,8 @@ mod tests {
     #[test]
     fn what_is_left_is_what_was_not_undone_the_last_first() {
         let run: RunId = "0123456789ab".parse().unwrap();
-        let first = Line::Run { format_version: VERSION, run: run.clone() };
+        let began = Some(1_800_000_000);
+        let first = Line::Run { format_version: VERSION, run: run.clone(), began };
         let at: HostPath = "/srv".parse().unwrap();
         let lines = [
             first,
@@ -200,7 +222,7 @@ mod tests {
             Line::WorksWith("vault".parse().unwrap()),
         ];
         let left = Left::read("x", &text(&lines)).unwrap();
-        assert_eq!(left.run, Some(run));
+        assert_eq!((left.run, left.began), (Some(run), began));
         assert_eq!(left.undo.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [2, 0]);
         assert_eq!((left.children, left.held, left.destinations.len()), (vec![(7, 9)], vec![at], 1));
         assert!(
@@ -214,7 +236,12 @@ mod tests {
     #[test]
     fn cut_at_any_byte_it_is_read_or_refused_and_nothing_is_made_up() {
         let run: RunId = "0123456789ab".parse().unwrap();
-        let whole = text(&[Line::Run { format_version: VERSION, run }, will(0), will(1), Line::Undone(1)]);
+        let whole = text(&[
+            Line::Run { format_version: VERSION, run, began: None },
+            will(0),
+            will(1),
+            Line::Undone(1),
+        ]);
         for end in 0..=whole.len() {
             let left = Left::read("x", &whole[..end]).unwrap();
             assert!(left.undo.iter().all(|(number, op)| *op == Op::Run(Cmd::new(&format!("undo-{number}")))));

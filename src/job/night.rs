@@ -43,8 +43,7 @@ pub struct Night<'a> {
     /// Returns why a job (or, without a job, a copy) cannot be stored at a destination now, for example because a disk was
     /// unmounted after the run began.
     pub away: &'a (dyn Fn(Option<&Name>, &Name) -> Option<Refused> + Sync),
-    /// Takes away the locks of a destination, if all are of this host and of processes that are gone; says whether it did
-    /// (R69).
+    /// Removes locks that were left behind at a destination; says whether there were any.
     pub unlocks: &'a (dyn Fn(&Name) -> bool + Sync),
     /// Returns what the records tell of the last backup of a job at a destination.
     pub stored_last: &'a (dyn Fn(&Name, &Name) -> Option<StoreRecord> + Sync),

@@ -152,17 +152,16 @@ fn tried(runner: &Runner<'_>, job: &JobRun, store: &Store) -> StoreRecord {
             }
             return record;
         };
+        if (runner.night.unlocks)(&store.destination) {
+            let what = "removed a lock that was left behind";
+            (runner.night.log)(&[&job.name], store.destination.as_str(), what);
+            attempt += 1;
+            continue;
+        }
         if let Some(why) = &record.error {
             let what = format!("{}: {why}; again in {wait} s", store.destination);
             (runner.night.log)(&[&job.name], store.destination.as_str(), &what);
             (runner.night.tell)(&Event::Warning(&what));
-        }
-        if (runner.night.unlocks)(&store.destination) {
-            (runner.night.log)(
-                &[&job.name],
-                store.destination.as_str(),
-                "took away a lock of this host whose process is gone",
-            );
         }
         let from = (runner.night.elapsed)();
         while (runner.night.elapsed)().saturating_sub(from) < Duration::from_secs(*wait) && !ends(runner, job)

@@ -13,6 +13,8 @@ pub struct Swept {
     pub done: Vec<String>,
     /// What could not be undone, and why: the journal stays.
     pub left: Vec<String>,
+    /// Whether all its programs have ended.
+    pub are_ended: bool,
 }
 
 /// Ends what a dead run has left.
@@ -32,6 +34,7 @@ pub fn sweep(left: &Left, host: &dyn Machine) -> Swept {
     {
         swept.left.push(format!("{err:#}"));
     }
+    swept.are_ended = swept.left.is_empty();
     for (_, op) in &left.undo {
         match persist(NAP, || host.act(op)) {
             Ok(()) => swept.done.push(op.to_string()),

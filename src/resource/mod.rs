@@ -58,7 +58,7 @@ pub use managed_file::{FileSeen, ManagedFile};
 pub use other_backups::{OtherBackup, OtherBackups};
 pub use program::{LOGROTATE, Program};
 pub use quota::Quota;
-pub use repository::{Location, Machine, Remote, Repository, RepositorySeen, RepositoryState};
+pub use repository::{Location, Machine, Remote, Repository, RepositorySeen, RepositoryState, has_process};
 pub use scheduling::{CronDaemon, Scheduling, SchedulingSeen, Starter};
 pub use secret::{Role, Secret, SecretSeen};
 pub use sources::{JobSources, Sources, Unsound};

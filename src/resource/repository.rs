@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+pub use locks::has_process;
 pub use remote::{Machine, Remote};
 use state::Marks;
 pub use state::{RepositorySeen, RepositoryState};

@@ -164,8 +164,7 @@ impl Access<'_> {
         cmd.timeout(seconds).stoppable()
     }
 
-    /// Removes locks of this very host whose process is gone, and such as are older than half an hour (restic's manual,
-    /// "unlock"); others stay.
+    /// Removes the locks that restic takes for stale. It errs ([`super::LockJudge`]): call it only if all of them may go.
     pub fn unlock(&self) -> Cmd {
         self.call(&["unlock", "--no-cache"]).timeout(120).stoppable()
     }

@@ -22,7 +22,7 @@ pub use call::{Access, Backup, Means, Original, forget_older};
 pub use check::{Complaints, Verdict};
 pub use choose::Wanted;
 pub use forget::{Ended, Foreseen, Policy, Snapshot, ended, foreseen, tag};
-pub use locks::{LockInfo, lock_ids};
+pub use locks::{DeadProcess, LockInfo, LockJudge, Removable, SeenLock, lock_ids};
 pub use ls::{Node, NodeSort};
 pub use restore::{Came, Heard as RestoreHeard, Restore, Restoring, SPARSE, Unrestored};
 pub use said::{Heard, Progress, Summary};

@@ -15,6 +15,7 @@ mod exits;
 mod hangs;
 mod hosts;
 mod lab;
+mod locks;
 mod monitoring;
 mod mounts;
 mod notify;

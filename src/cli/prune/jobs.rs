@@ -5,7 +5,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    cli::free::{Tried, Waiting},
+    cli::{
+        free::{Tried, Waiting},
+        journaled::Journaled,
+    },
     effect::Cmd,
     expand::{Expanded, repository_of},
     host::{Host as _, Real, interrupted},
@@ -33,12 +36,12 @@ struct Part {
 pub(super) struct World<'a> {
     /// The host.
     pub(super) host: &'a Real,
-    /// The machine's own name, as restic writes it into locks.
-    pub(super) here: String,
+    /// Runs restic.
+    pub(super) programs: Journaled<'a>,
+    /// Waits for locks.
+    pub(super) waiting: Waiting<'a>,
     /// The time, if it may be doubted.
     pub(super) clock: Option<Timestamp>,
-    /// How long to wait for somebody else's lock, in seconds.
-    pub(super) patience: u64,
 }
 
 /// How it went at a destination.
@@ -213,9 +216,9 @@ impl Place {
     /// Runs what needs the repository for itself, once nobody else's lock is in the way; returns what it printed, or why
     /// it failed.
     fn alone(&self, world: &World<'_>, cmd: &Cmd) -> Result<Result<String, String>> {
-        let waiting = Waiting { host: world.host, here: &world.here, patience: world.patience };
-        let ran = waiting.alone(&self.repository, || {
-            Ok(match world.host.run(cmd).map(|output| (restic::ended(&output), output)) {
+        world.programs.works_with(&self.name)?;
+        let ran = world.waiting.alone(&self.name, &self.repository, || {
+            Ok(match world.programs.output(cmd).map(|output| (restic::ended(&output), output)) {
                 Ok((Ended::Done, output)) => Tried::Done(Ok(output.stdout)),
                 Ok((Ended::Failed(why), _)) => Tried::Done(Err(why)),
                 Ok((Ended::Locked(by), _)) => Tried::Locked(by),

@@ -4,6 +4,8 @@
 mod jobs;
 mod tasks;
 
+use std::sync::Mutex;
+
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use jiff::Timestamp;
@@ -17,13 +19,17 @@ use super::{
     after::after,
     context::Context,
     exit::{Exit, Failure},
+    free::Waiting,
+    journaled::Journaled,
     kept::applied,
-    metrics,
+    locks::Locks,
+    metrics, sweep,
 };
 use crate::{
     expand::{expand, prunes},
-    host::{Real, host_name, interrupted, watch_signals},
-    model::{Name, Scope, Span, UserName},
+    host::{Real, Store, interrupted, random_id, watch_signals},
+    job::Journal,
+    model::{Name, RunId, Scope, Span, UserName},
     report::notice::{self, What},
     resource::Engine,
     state::State,
@@ -33,8 +39,8 @@ use crate::{
 ///
 /// Of each job with `retention`, at each of its destinations, copies too: what that does not keep, only of this host and
 /// this job. Backups with the tag `protected` stay. It is refused where the clock may have jumped: a backup of the future, or none for 30
-/// days and 10 times the schedule's period. Locks that died with a process of this host are removed; others are waited
-/// for.
+/// days and 10 times the schedule's period. Locks that dead runs of this host left, and stale ones, are removed;
+/// others are waited for.
 ///
 /// A client with `access: append_only` cannot remove its own backups: the server does, by restic, as the client's own
 /// account, by `keep_within` alone, since a stolen client could forge any number of backups.
@@ -72,7 +78,7 @@ pub(super) struct PruneVerb {
     #[arg(long)]
     clock_is_right: bool,
     /// Wait so long for a lock of somebody else's
-    #[arg(long, value_name = "TIME", default_value = "10m")]
+    #[arg(long, value_name = "TIME", default_value = "1h")]
     wait: Span,
     /// Print the commands, and run none
     #[arg(long = "dry-run")]
@@ -102,10 +108,33 @@ impl PruneVerb {
         let now =
             Timestamp::try_from(context.environment.now).context("the clock is beyond all calendars")?;
         let clock = (!self.clock_is_right).then_some(now);
-        let (here, patience) = (host_name()?.to_string(), self.wait.seconds());
-        let pruned = self.carry_out(context, &World { host: &host, here, clock, patience }, tasks, &state);
+        watch_signals()?;
+        // A dead prune has left its lock.
+        sweep::sweep_all(context, &host, !context.global.quiet)?;
+        let pruned = self.journaled(context, &host, clock, tasks, &state);
         metrics::after(context, &host, &state);
         pruned
+    }
+
+    /// Prunes all, and has what runs written down.
+    fn journaled(
+        &self,
+        context: &Context<'_>,
+        host: &Real,
+        clock: Option<Timestamp>,
+        tasks: Vec<Task>,
+        state: &State,
+    ) -> Result<Exit> {
+        let run: RunId = random_id()?[..RunId::LENGTH].parse()?;
+        let store = Store::new(host, &context.home()?.join("journal")?);
+        let journal = Mutex::new(Journal::begin(&store, &run, context.now()?)?);
+        let locks = Locks::new(context, host)?;
+        let programs = Journaled { host, run: &run, journal: &journal };
+        let waiting = Waiting { locks: &locks, patience: self.wait.seconds() };
+        let exit = self.carry_out(context, &World { host, programs, waiting, clock }, tasks, state);
+        locks.remember_own(&journal);
+        store.remove(run.as_str())?;
+        exit
     }
 
     /// Runs the commands, and tells how each ended.
@@ -116,7 +145,6 @@ impl PruneVerb {
         tasks: Vec<Task>,
         state: &State,
     ) -> Result<Exit> {
-        watch_signals()?;
         let asked: usize = tasks.iter().map(Task::count).sum();
         let mut pruned = Pruned { format_version: "1.0", ..Pruned::default() };
         side_by_side(world, tasks, &mut |done| {

@@ -26,7 +26,7 @@ impl<'a> Stage<'a> {
     pub(in crate::cli) fn begin(world: &'a World<'a>) -> Result<Self> {
         let run: RunId = random_id()?[..RunId::LENGTH].parse()?;
         let store = Store::new(world.host, &world.context.home()?.join("journal")?);
-        let journal = RefCell::new(Journal::begin(&store, &run)?);
+        let journal = RefCell::new(Journal::begin(&store, &run, world.context.now()?)?);
         Ok(Self { world, run, journal, open: RefCell::default(), count: RefCell::default() })
     }
 

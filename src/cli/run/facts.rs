@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use crate::{
-    cli::context::Context,
+    cli::{context::Context, locks::Locks},
     effect::Owner,
     expand::expand,
-    host::{Host as _, Real, Store, host_name},
+    host::{Host as _, Real, Store},
     job::{Facts, Refused},
     ledger::Ledger,
     model::{Address, HostPath, Line, Name},
@@ -90,9 +90,10 @@ impl Known {
         Ok(Self { facts, mounts, jobs, ledger })
     }
 
-    /// Takes away the locks of a destination, if all are of this host and of processes that are gone (R69).
-    pub(super) fn unlocks(&self, host: &Real, name: &Name) -> bool {
-        self.facts.repositories.get(name).is_some_and(|repository| unlock(host, repository).unwrap_or(false))
+    /// Removes locks that were left behind at a destination; says whether there were any.
+    pub(super) fn unlocks(&self, locks: &Locks<'_>, name: &Name) -> bool {
+        let repository = self.facts.repositories.get(name);
+        repository.is_some_and(|repository| locks.free(name, repository).unwrap_or(0) > 0)
     }
 
     /// Returns why a job (or, without a job, a copy) cannot be stored at a destination now, for example because a disk was
@@ -161,14 +162,4 @@ impl Known {
         }
         findings.into_iter().find(|it| it.severity == Severity::Error).and_then(|it| fails(it.message))
     }
-}
-
-/// Takes away the locks of a repository, if all are of this host and of processes that are gone; says whether it did.
-pub(in crate::cli) fn unlock(host: &Real, repository: &Repository) -> Result<bool> {
-    let here = host_name()?;
-    if !repository.has_only_left_locks(host.looker().as_ref(), here.as_str())? {
-        return Ok(false);
-    }
-    host.run(&repository.access().unlock())?;
-    Ok(true)
 }

@@ -98,7 +98,7 @@ impl Drill<'_> {
         let mut sample = Sample::new(seed, files, MOST.min(host.room(place)? / 2));
         let mut complaints = Complaints::default();
         let query = self.repository.access().ls(&snapshot.id).context("cannot ask restic")?;
-        let ended = self.world.program(query.cmd(), &mut |stream, line| match stream {
+        let ended = self.world.programs.program(query.cmd(), &mut |stream, line| match stream {
             Stream::Out => Node::read(line).iter().for_each(|node| sample.add(node)),
             Stream::Err => complaints.line(line),
         })?;
@@ -123,7 +123,7 @@ impl Drill<'_> {
         let paths: Vec<String> = nodes.iter().map(|node| node.path.clone()).collect();
         let of = Restore { snapshot: &snapshot.id, paths: &paths, target: dir, version, seconds: RESTORE };
         let mut heard = RestoreHeard::default();
-        let ended = self.world.program(&access.restore(&of), &mut |_, line| {
+        let ended = self.world.programs.program(&access.restore(&of), &mut |_, line| {
             heard.line(line);
         })?;
         let passing = heard.failed.iter().all(|it| restic::passes(&it.why));
@@ -215,7 +215,7 @@ impl Drill<'_> {
         let cmd = Cmd::new("qemu-img").args(["check", "-q"]).arg(image).ok(&[0, 1, 2, 3, 63]).timeout(IMAGE);
         let mut said = Complaints::default();
         let cmd = repository.means.run_as(cmd.stoppable(), &repository.user);
-        let ended = self.world.program(&cmd, &mut |_, line| said.line(line))?;
+        let ended = self.world.programs.program(&cmd, &mut |_, line| said.line(line))?;
         record.images += 1;
         // 3 is space that nothing uses: harmless; qemu-img(1).
         Ok(match ended.code {

@@ -25,7 +25,9 @@ use super::{
     context::Context,
     exit::{Exit, Failure},
     free::Waiting,
+    journaled::Journaled,
     kept::applied,
+    locks::Locks,
     metrics, records,
     run::named,
     sweep,
@@ -33,7 +35,7 @@ use super::{
 use crate::{
     effect::Owner,
     expand::expand,
-    host::{Busy, Host as _, Lock, Real, Store, host_name, interrupted, random_id, watch_signals},
+    host::{Busy, Host as _, Lock, Real, Store, interrupted, random_id, watch_signals},
     job::Journal,
     model::{Name, ReadData, RunId, Span},
     report::notice::What,
@@ -51,8 +53,8 @@ const ABREAST: usize = 4;
 /// read_data` says; then, with `drill`, files of the newest backup of this host and job are drawn by chance, restored to a
 /// private directory, and compared: size, mode, owner and time with what the backup says, the bytes with the live file where
 /// that has not changed since. Machine images (.qcow2) among them are looked at by qemu-img, if that is installed. Damage
-/// is told from a place that cannot be got at. Locks that died with a process of this host are removed; others are waited
-/// for. What came of it is kept with the records of runs. The state is the one that was applied last, unless --state
+/// is told from a place that cannot be got at. Locks that dead runs of this host left, and stale ones, are removed; others are
+/// waited for. What came of it is kept with the records of runs. The state is the one that was applied last, unless --state
 /// names another.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -90,7 +92,7 @@ pub(super) struct VerifyVerb {
     #[expect(clippy::option_option, reason = "not asked for, asked for, and how many")]
     drill: Option<Option<u32>>,
     /// Wait so long for a lock of somebody else's
-    #[arg(long, value_name = "TIME", default_value = "10m")]
+    #[arg(long, value_name = "TIME", default_value = "1h")]
     wait: Span,
     /// Print the commands, and run none
     #[arg(long = "dry-run")]
@@ -168,14 +170,13 @@ impl VerifyVerb {
         skipped: BTreeMap<Name, String>,
         id: &RunId,
     ) -> Result<Exit> {
-        let (here, scope) = (host_name()?.to_string(), context.scope()?);
+        let (locks, scope) = (Locks::new(context, host)?, context.scope()?);
         let store = Store::new(host, &context.home()?.join("journal")?);
-        let journal = Mutex::new(Journal::begin(&store, id)?);
+        let journal = Mutex::new(Journal::begin(&store, id, context.now()?)?);
         let world = World {
             host,
-            run: id,
-            journal: &journal,
-            waiting: Waiting { host, here: &here, patience: self.wait.seconds() },
+            programs: Journaled { host, run: id, journal: &journal },
+            waiting: Waiting { locks: &locks, patience: self.wait.seconds() },
             place: context.cache()?,
             own: scope.personal().map(Owner::of),
             start: context.environment.now,
@@ -184,6 +185,7 @@ impl VerifyVerb {
             left: AtomicUsize::new(0),
         };
         let exit = self.carry_out(context, &world, state, places, skipped);
+        locks.remember_own(&journal);
         if world.left.into_inner() == 0 {
             store.remove(id.as_str())?;
         }

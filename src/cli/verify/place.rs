@@ -163,12 +163,12 @@ impl Place {
     }
 
     fn check(&self, world: &World<'_>, read: &Read) -> Result<(), Trouble> {
-        world.works_with(&self.name)?;
+        world.programs.works_with(&self.name)?;
         let checked = world.in_private(&self.repository.user, |dir| {
             let cmd = self.repository.access().check(read.flag().as_deref(), dir);
-            Ok(world.waiting.alone(&self.repository, || {
+            Ok(world.waiting.alone(&self.name, &self.repository, || {
                 let mut complaints = Complaints::default();
-                let ended = world.program(&cmd, &mut |stream, line| {
+                let ended = world.programs.program(&cmd, &mut |stream, line| {
                     if stream == Stream::Err {
                         complaints.line(line);
                     }

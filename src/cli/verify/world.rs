@@ -1,21 +1,17 @@
 //! What it takes to verify: programs that are heard and can be stopped, and private directories that go in any case.
 
 use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Instant, SystemTime},
 };
 
 use anyhow::{Context as _, Result};
 
 use crate::{
-    cli::free::Waiting,
-    effect::{Arg, Cmd, Op, Owner, STAGING},
-    host::{Act as _, Ended, RUN_VARIABLE, Real, Stream, Task, Work as _, interrupted},
-    job::Journal,
-    model::{GroupName, HostPath, Mode, Name, RunId, UserName},
+    cli::{free::Waiting, journaled::Journaled},
+    effect::{Op, Owner, STAGING},
+    host::{Act as _, Real},
+    model::{GroupName, HostPath, Mode, RunId, UserName},
     verify::Outcome,
 };
 
@@ -32,9 +28,7 @@ impl From<anyhow::Error> for Trouble {
 /// What it takes to verify.
 pub(super) struct World<'a> {
     pub(super) host: &'a Real,
-    pub(super) run: &'a RunId,
-    /// What is open: a sweep closes it if this process is killed.
-    pub(super) journal: &'a Mutex<Journal>,
+    pub(super) programs: Journaled<'a>,
     pub(super) waiting: Waiting<'a>,
     /// Where the private directories are.
     pub(super) place: HostPath,
@@ -49,32 +43,16 @@ pub(super) struct World<'a> {
 }
 
 impl World<'_> {
-    /// Runs a program to its end, and hears what it prints. It ends with a signal to rlvm, and with rlvm.
-    pub(super) fn program(&self, cmd: &Cmd, heard: &mut dyn FnMut(Stream, &str)) -> Result<Ended> {
-        let cmd = cmd.clone().env(RUN_VARIABLE, Arg::Word(self.run.to_string()));
-        let mut started = |process, at| {
-            // Who is not in the journal dies with rlvm all the same.
-            let _ = self.journal().child(process, at);
-        };
-        let stop = || interrupted().is_some();
-        self.host.work(&cmd, &mut Task { started: &mut started, heard, stop: &stop })
-    }
-
-    /// Writes down that a repository is worked with: after a crash a sweep looks there for a lock.
-    pub(super) fn works_with(&self, destination: &Name) -> Result<()> {
-        self.journal().works_with(destination)
-    }
-
     /// Makes a private directory for a user, does something in it, and removes it, whatever happened.
     pub(super) fn in_private<T>(
         &self,
         user: &UserName,
         work: impl FnOnce(&HostPath) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
-        let path = private(&self.place, self.run, self.count.fetch_add(1, Ordering::Relaxed))?;
+        let path = private(&self.place, self.programs.run, self.count.fetch_add(1, Ordering::Relaxed))?;
         let undo = Op::RemoveStaging { path: path.clone() };
         let number = {
-            let mut journal = self.journal();
+            let mut journal = self.programs.journal();
             let number = journal.will(&undo)?;
             // It survives a power cut, as what is restored into it would.
             journal.sync()?;
@@ -85,16 +63,12 @@ impl World<'_> {
         let done = made.map_err(Trouble::from).and_then(|()| work(&path));
         let removed = self.host.act(&undo);
         match &removed {
-            Ok(()) => self.journal().undone(number)?,
+            Ok(()) => self.programs.journal().undone(number)?,
             Err(_) => drop(self.left.fetch_add(1, Ordering::Relaxed)),
         }
         let done = done?;
         removed.with_context(|| format!("cannot remove {path}; rlvm sweep tries again"))?;
         Ok(done)
-    }
-
-    fn journal(&self) -> MutexGuard<'_, Journal> {
-        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

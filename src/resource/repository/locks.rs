@@ -1,51 +1,65 @@
-//! Locks that were left behind in a repository (R69).
+//! Locks that were left behind in a repository.
 
 use anyhow::Result;
 
-use super::Repository;
+use super::{Kind as _, Repository};
 use crate::{
+    effect::Cmd,
     host::{Entry, Observe},
-    restic::{LockInfo, lock_ids},
+    restic::{LockInfo, Removable, lock_ids},
 };
 
 impl Repository {
-    /// Says whether there are locks in it, and all were left behind: taken on this very host, by processes that are no
-    /// more.
-    ///
-    /// `restic unlock` by itself removes too what another host has not renewed for half an hour, as of a laptop that
-    /// sleeps, and that is nothing to judge from here.
+    /// Lists the locks in it with what each says of itself; nothing if they cannot be listed.
     ///
     /// # Errors
     ///
     /// If restic cannot be asked.
-    pub fn has_only_left_locks(&self, host: &dyn Observe, here: &str) -> Result<bool> {
+    pub fn locks(&self, host: &dyn Observe) -> Result<Option<Vec<(String, LockInfo)>>> {
         let listed = host.query(&self.access().locks()?)?;
         if listed.code != Some(0) {
-            return Ok(false);
+            return Ok(None);
         }
-        let mut any = false;
+        let mut locks = Vec::new();
         for id in lock_ids(&listed.stdout) {
-            // One that is gone by now is no answer either: whoever asks tries again.
-            let Some(lock) = LockInfo::read(&host.query(&self.access().lock(id)?)?) else { return Ok(false) };
-            if lock.hostname != here || works(host, lock.pid)? {
-                return Ok(false);
-            }
-            any = true;
+            // A lock that is gone by now, or makes no sense, is no answer: whoever asks tries again.
+            let Some(info) = LockInfo::read(&host.query(&self.access().lock(id)?)?) else { return Ok(None) };
+            locks.push((id.to_owned(), info));
         }
-        Ok(any)
+        Ok(Some(locks))
+    }
+
+    /// Returns the commands that remove these locks and nothing else; none if no command can.
+    ///
+    /// On this host each lock is a file of its own. Elsewhere there is only `restic unlock`, which decides by itself. It
+    /// decides a second after the locks were judged, and so could meet a lock that another machine of this name has taken
+    /// meanwhile; restic has no command that removes one lock by its id.
+    pub fn lock_removal(&self, locks: &Removable) -> Vec<Cmd> {
+        let Some(path) = self.path() else {
+            return if locks.by_restic { vec![self.access().unlock()] } else { Vec::new() };
+        };
+        let file = |id: &String| path.join("locks").and_then(|dir| dir.join(id)).ok();
+        let files: Vec<_> = locks.ids.iter().filter_map(file).collect();
+        if files.is_empty() {
+            return Vec::new();
+        }
+        let cmd = files.iter().fold(Cmd::new("rm").args(["-f", "--"]), Cmd::path);
+        vec![self.means.run_as(cmd.timeout(120), &self.user)]
     }
 }
 
-/// Says whether a process could be the restic that took a lock. After a reboot somebody else has its number soon.
-fn works(host: &dyn Observe, pid: u32) -> Result<bool> {
-    let process = format!("/proc/{pid}").parse()?;
-    match host.entry(&process)? {
-        Entry::Absent => Ok(false),
-        Entry::Directory(_) => {
-            let (_, name) = host.text(&process.join("comm")?)?;
-            // One whose name is not to be seen might be.
-            Ok(name.is_none_or(|name| name.starts_with(b"restic")))
-        }
-        _ => Ok(true),
-    }
+/// Says whether any process here has a number. One that has ended and that nobody has waited for has none: in a container
+/// there may be nobody who does.
+///
+/// # Errors
+///
+/// If that cannot be looked at.
+pub fn has_process(host: &dyn Observe, pid: u32) -> Result<bool> {
+    let (process, stat) = host.text(&format!("/proc/{pid}/stat").parse()?)?;
+    // The name stands in parentheses and may have any of them in itself (proc(5)).
+    let has_ended = |stat: Vec<u8>| {
+        let end = stat.iter().rposition(|byte| *byte == b')');
+        end.and_then(|end| stat.get(end + 2)).is_some_and(|state| b"ZX".contains(state))
+    };
+    Ok(!matches!(process, Entry::Absent) && !stat.is_some_and(has_ended))
 }

@@ -143,13 +143,13 @@ impl Repository {
                 }
                 _ if seen.locked => {
                     let message = "locked: something works on it, or died working on it".to_owned();
-                    say(Severity::Notice, message, "if nothing does: restic unlock".into())
+                    say(Severity::Notice, message, "runs, prune and verify remove a lock that was not renewed for 30 minutes".into())
                 }
                 _ => None,
             },
             Found::WrongPassword if seen.password => self.wrong_password(seen, last, say),
             Found::Locked => {
-                say(Severity::Error, "locked".into(), "if nothing works on it: restic unlock".into())
+                say(Severity::Error, "locked".into(), "wait for what works on it; runs, prune and verify remove a lock that was not renewed for 30 minutes".into())
             }
             Found::Damaged(what) => {
                 let remedy = if what == LOST_CONFIG {

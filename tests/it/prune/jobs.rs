@@ -267,7 +267,7 @@ fn locks(lab: &Lab) -> usize {
 }
 
 #[test]
-fn locks_that_were_left_here_go_and_no_others() {
+fn locks_that_no_run_of_rlvm_took_stay() {
     // R69
     for version in restics() {
         let mut lab = prepared();
@@ -275,11 +275,12 @@ fn locks_that_were_left_here_go_and_no_others() {
         state(&lab, KEEP_ONE);
         lab.apply();
         three(&lab, VAULT);
+        // This host's name and a number that no process has prove nothing: a container may have both.
         leave_a_lock(&lab, "web01");
-        assert_eq!(locks(&lab), 1);
-        lab.expect(0, &["prune"]);
-        assert_eq!((there(&lab, VAULT).len(), locks(&lab)), (1, 0), "{}", version.version);
-        backup(&lab, VAULT, 0, "web01", "rlvm:job=system", "/srv/what");
+        let locked = lab.expect(1, &["-vv", "prune", "--wait", "1s"]);
+        assert!(locked.stderr.contains(" on web01 by root"), "{}", locked.stderr);
+        assert_eq!((there(&lab, VAULT).len(), locks(&lab)), (3, 1), "{}", version.version);
+        restic(&lab, VAULT, &["unlock", "--remove-all"]);
         leave_a_lock(&lab, "web02");
         let locked = lab.expect(1, &["-vv", "prune", "--wait", "1s"]);
         // It would leave this one, and not one that is half an hour old.
@@ -287,7 +288,7 @@ fn locks_that_were_left_here_go_and_no_others() {
         assert!(locked.stderr.contains("error: system at vault: "), "{}", locked.stderr);
         assert!(locked.stderr.contains("the repository is locked by PID "), "{}", locked.stderr);
         assert!(locked.stderr.contains(" on web02 by root"), "{}", locked.stderr);
-        assert_eq!((there(&lab, VAULT).len(), locks(&lab)), (2, 1));
+        assert_eq!((there(&lab, VAULT).len(), locks(&lab)), (3, 1));
     }
 }
 
@@ -315,6 +316,8 @@ fn who_works_is_waited_for() {
     assert_eq!((prune.try_wait().unwrap(), there(&lab, VAULT).len(), locks(&lab)), (None, 3, 1));
     lab.ok(&["kill", "-INT", lab.read("/srv/works/pid").trim()]);
     works.wait().unwrap();
+    // restic leaves it if it is ended within 200 ms after taking it.
+    lab.ok(&["sh", "-c", &format!("rm -f {VAULT}/locks/*")]);
     let rest: Vec<String> = said.collect();
     assert!(prune.wait().unwrap().success(), "{rest:?}");
     assert_eq!(there(&lab, VAULT).len(), 1);

@@ -168,7 +168,7 @@ fn locked(scratch: &Scratch) {
         }
         thread::sleep(Duration::from_millis(20));
     }
-    let words = &["note: repository:vault: locked: something works on it", "restic unlock"];
+    let words = &["note: repository:vault: locked: something works on it", "not renewed for 30 minutes"];
     stands(scratch, "locked", 0, words);
     backup.kill().unwrap();
     backup.wait().unwrap();

@@ -1,0 +1,156 @@
+//! Locks in repositories: those that were left behind are removed, and no others, with each real restic.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests look at the machine and change it themselves"
+)]
+
+use std::{
+    fs,
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::lab::{Lab, restics};
+
+const VAULT: &str = "/srv/backup/vault";
+/// What rlvm knows of the locks there.
+const KNOWN: &str = "/var/lib/rlvm/locks/vault.json";
+
+fn state(lab: &Lab) {
+    lab.file("/srv/www/index.html", "hello\n");
+    lab.state(&format!(
+        "destinations:\n  vault: {{ local: {{ path: {VAULT} }}, password_file: /etc/rlvm/vault.pass }}\n\
+         jobs:\n  web: {{ sources: [{{ path: /srv/www }}], to: [vault], retention: {{ last: 1 }} }}\n"
+    ));
+    lab.apply();
+}
+
+fn prepared() -> Lab {
+    let lab = Lab::new();
+    lab.repository(VAULT, "/etc/rlvm/vault.pass");
+    state(&lab);
+    lab
+}
+
+/// A repository with the lock of a check on a host that is gone (`tests/samples/stale-lock`), made with restic 0.14.
+fn with_stale_lock(lab: &Lab) {
+    let script = format!(
+        "umask 077; mkdir -p {VAULT}; cd {VAULT}; mkdir keys locks snapshots index data; cd data; mkdir $(printf '%02x ' $(seq 0 255))"
+    );
+    lab.ok(&["sh", "-euc", &script]);
+    for (from, to) in [
+        ("config", "config"),
+        ("key", "keys/9661e3de8500441ba2cec20e1d9e1f03effb9728d6e4bcab0cd87f24cc4faf81"),
+        ("lock", "locks/e46862f3a1ec1a207f218d47501de22b72649ac39b8722cf2d9a9cabcda534e9"),
+    ] {
+        let from = format!("{}/tests/samples/stale-lock/{from}", env!("CARGO_MANIFEST_DIR"));
+        fs::copy(from, lab.at(&format!("{VAULT}/{to}"))).unwrap();
+    }
+    lab.file_of("/etc/rlvm/vault.pass", "hunter22\n", 0, 0o600);
+    lab.make_key_cheap(VAULT, "/etc/rlvm/vault.pass");
+}
+
+fn locks(lab: &Lab) -> Vec<String> {
+    let listed = fs::read_dir(lab.at(VAULT).join("locks")).unwrap();
+    listed
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|it| it.len() == 64)
+        .collect()
+}
+
+/// Starts a restic that works for long, on a machine of its own that is called web01 like this one.
+fn twin(lab: &Lab) -> Child {
+    let script = format!(
+        "(sleep 60) | restic -q --no-cache --repo {VAULT} --password-file /etc/rlvm/vault.pass backup --stdin"
+    );
+    let words = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script];
+    let twin = lab.program(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until(|| locks(lab).len() == 1);
+    twin
+}
+
+fn until(holds: impl Fn() -> bool) {
+    while !holds() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn the_live_lock_of_a_machine_of_the_same_name_stays() {
+    for version in restics() {
+        let mut lab = prepared();
+        lab.use_restic(&version);
+        lab.expect(0, &["run", "web"]);
+        lab.expect(0, &["run", "web"]);
+        let mut twin = twin(&lab);
+        let before = locks(&lab);
+        for words in [["prune", "--wait", "1s"], ["verify", "--wait", "1s"]] {
+            let ran = lab.run(&[&["rlvm"], &words[..]].concat());
+            assert!(
+                ran.code != Some(0) && ran.stderr.contains("the repository is locked"),
+                "{words:?} {ran:?}"
+            );
+        }
+        lab.expect(0, &["sweep"]);
+        assert_eq!(locks(&lab), before, "{}", version.version);
+        twin.kill().unwrap();
+        twin.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_stale_lock_goes_once_it_was_seen_for_half_an_hour() {
+    for version in restics() {
+        for words in [&["run", "web"][..], &["verify", "--wait", "1s"]] {
+            let mut lab = Lab::new();
+            lab.use_restic(&version);
+            with_stale_lock(&lab);
+            state(&lab);
+            // Its own time says that it is stale; but that is the clock of another host.
+            lab.expect(0, &["sweep"]);
+            lab.ok(&["sh", "-c", "rlvm verify --wait 1s; true"]);
+            assert_eq!(locks(&lab).len(), 1, "{}", version.version);
+            let mut known: Value = serde_json::from_str(&lab.read(KNOWN)).unwrap();
+            let (_, first) = known["seen"].as_object_mut().unwrap().iter_mut().next().unwrap();
+            first["seconds"] = (first["seconds"].as_i64().unwrap() - 30 * 60).into();
+            lab.file_of(KNOWN, &known.to_string(), 0, 0o600);
+            lab.expect(0, words);
+            assert_eq!(locks(&lab).len(), 0, "{} {words:?}", version.version);
+        }
+    }
+}
+
+#[test]
+fn the_lock_of_a_killed_prune_goes() {
+    for version in restics() {
+        let mut lab = prepared();
+        lab.use_restic(&version);
+        lab.expect(0, &["run", "web"]);
+        lab.expect(0, &["run", "web"]);
+        // The process that rlvm has started holds a lock until it is killed with rlvm.
+        let script = format!(
+            "#!/bin/sh\n[ $1 = forget ] && [ $2 != --dry-run ] || exec {dir}/restic \"$@\"\n\
+             mkfifo /srv/pipe; exec 8<>/srv/pipe\n\
+             exec {dir}/restic -q --no-cache --repo {VAULT} --password-file /etc/rlvm/vault.pass backup --stdin <&8\n",
+            dir = version.dir
+        );
+        lab.file_of("/srv/bin/restic", &script, 0, 0o755);
+        let path = format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", version.dir);
+        lab.find_by(&format!("/srv/bin:{path}"));
+        let mut prune = lab.command(&["prune"]);
+        let mut prune = prune.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        until(|| locks(&lab).len() == 1);
+        lab.ok(&["sh", "-c", "kill -9 $(grep -lx rlvm /proc/[0-9]*/comm | head -1 | cut -d/ -f3)"]);
+        prune.wait().unwrap();
+        lab.find_by(&path);
+        assert_eq!(locks(&lab).len(), 1, "it had no chance to remove it");
+        let swept = lab.expect(0, &["sweep"]);
+        assert!(swept.stderr.contains("removed 1 lock left behind at vault"), "{swept:?}");
+        assert_eq!(locks(&lab).len(), 0, "{}", version.version);
+        lab.expect(0, &["prune"]);
+    }
+}
