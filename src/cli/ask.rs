@@ -16,21 +16,21 @@ use crate::{
     plan::Progress,
     report::judge::Said,
     resource::{Kind as _, Look, Looks, Repository, RepositoryState},
-    restic::{Found, late, listed},
+    restic::{Found, Printed, late, listed},
     side_by_side::side_by_side,
 };
 
 /// How long each may take, in seconds, unless somebody says.
 pub(super) const LIMIT: u64 = 30;
 
-/// Asks the repositories of these destinations for what they have of these hosts (of all if none is named), each within so
-/// many seconds. Changes nothing, and takes no lock.
+/// Asks the repositories of these destinations for what they have of these hosts and jobs (of all if none is named), each
+/// within so many seconds. Changes nothing, and takes no lock.
 pub(super) fn ask(
     context: &Context<'_>,
     host: &Real,
     expanded: &Expanded,
     destinations: &BTreeSet<&Name>,
-    hosts: &[HostName],
+    (hosts, jobs): (&[HostName], &[Name]),
     limit: u64,
 ) -> BTreeMap<Name, Said> {
     let all = destinations.iter().filter_map(|name| Some((*name, repository_of(expanded, name)?)));
@@ -39,7 +39,7 @@ pub(super) fn ask(
     let bar = LookingBar::new(context.environment.err_terminal && !context.global.quiet);
     bar.show(Progress::Slow(here.len() + elsewhere.len()));
     let one = |(name, repository): &(&Name, &Repository)| {
-        let said = ask_one(host, repository, hosts, limit);
+        let said = ask_one(host, repository, (hosts, jobs), limit);
         bar.show(Progress::Done(name.as_str()));
         ((*name).clone(), said.unwrap_or_else(|err| Err(Found::Unreachable(format!("{err:#}")))))
     };
@@ -54,16 +54,23 @@ pub(super) fn ask(
     said
 }
 
-fn ask_one(host: &Real, repository: &Repository, hosts: &[HostName], limit: u64) -> Result<Said> {
+fn ask_one(
+    host: &Real,
+    repository: &Repository,
+    (hosts, jobs): (&[HostName], &[Name]),
+    limit: u64,
+) -> Result<Said> {
     let looker = host.looker();
     if let Some(why) = repository.unfit(looker.as_ref())? {
         return Ok(Err(Found::Unreachable(why)));
     }
-    let output = looker.query(&repository.access().snapshots_of(hosts, limit)?)?;
+    let mut printed = Printed::default();
+    let query = repository.access().snapshots(hosts, jobs, limit)?;
+    let output = looker.read(&query, &mut |from| printed.read(from))?;
     if output.timed_out {
         return Ok(Err(late(&output, limit)));
     }
-    match listed(&output) {
+    match listed(printed, &output) {
         // restic says so too where keys or the configuration were lost: of a directory of this host it is looked at.
         Err(found @ (Found::WrongPassword | Found::Absent)) if repository.path().is_some() => {
             let look = Look { host: looker.as_ref(), last: None, leaving: false, looks: Looks::default() };

@@ -92,7 +92,7 @@ impl MountVerb {
         };
         let mut why_not = Vec::new();
         for place in places(world, &names)? {
-            match place.listed(world) {
+            match place.listed(world, &world.hosts(), &[]) {
                 Ok(_) => return Ok(place),
                 Err(why) => why_not.push(format!("{}: {why}", place.name)),
             }

@@ -148,7 +148,7 @@ impl RestoreVerb {
         let teller = Teller::new(context, self.json);
         self.tell_unsupported(declared, &teller);
         let places = self.places(&world, &job, declared)?;
-        let has = ask(&world, places);
+        let has = ask(&world, places, (&job, declared), self.any_host);
         let Some(asked) = self.asked(&world, &job, declared, &has, guided)? else {
             let found = self.candidates(&world, (&job, declared), &has, &Wanted::Latest)?;
             bail!(none(&job, &found));

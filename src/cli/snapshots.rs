@@ -104,7 +104,9 @@ impl SnapshotsVerb {
         let expanded = expand(&state, &context.user_facts(&host, &state)?, &context.scope()?);
         let own = state.hosts();
         let hosts = if self.all_hosts { &[][..] } else { &own };
-        let said = ask(context, &host, &expanded, &destinations, hosts, self.timeout.seconds());
+        let jobs: Vec<Name> = self.jobs.iter().flat_map(|name| state.jobs[name].names(name)).collect();
+        let limit = self.timeout.seconds();
+        let said = ask(context, &host, &expanded, &destinations, (hosts, &jobs), limit);
         // Only sizes are taken from them.
         let runs = records::all(context, &host).map(|all| all.runs).unwrap_or_default();
         let all = self.sorted(&state, &said, &runs);

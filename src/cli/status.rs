@@ -121,9 +121,10 @@ fn look_within(context: &Context<'_>, host: &Real, state: &State, limit: u64) ->
     let used: BTreeSet<&Name> =
         state.jobs.values().flat_map(|job| job.to.iter().chain(job.copy.keys())).collect();
     let hosts = state.hosts();
+    let jobs: Vec<Name> = state.jobs.iter().flat_map(|(name, job)| job.names(name)).collect();
     let ledger = context.ledger(&Store::new(host, &context.home()?));
     let (said, remarks) = thread::scope(|scope| {
-        let said = scope.spawn(|| ask(context, host, &expanded, &used, &hosts, limit));
+        let said = scope.spawn(|| ask(context, host, &expanded, &used, (&hosts, &jobs), limit));
         let mut remarks: Vec<Remark> = beside::remarks(context, host, state, &ledger);
         let lost = lost.map(|message| Remark { about: "records".into(), level: Level::Warning, message });
         remarks.extend(lost);

@@ -17,6 +17,8 @@ mod store;
 mod trust;
 mod work;
 
+use std::io::Read;
+
 use anyhow::Result;
 
 pub use entry::{Entry, KeyHead, Meta, Quota, Stamp, UserEntry};
@@ -123,6 +125,9 @@ pub trait Observe {
     fn writable(&self, path: &HostPath) -> Result<bool>;
     /// Runs a command that only reads, whatever its exit code.
     fn query(&self, query: &Query) -> Result<Output>;
+    /// Runs a command that only reads, whatever its exit code, and hands over what it prints while it prints it, however much
+    /// that is. What is returned has no `stdout`.
+    fn read(&self, query: &Query, take: &mut (dyn FnMut(&mut dyn Read) + Send)) -> Result<Output>;
     /// Returns the kernel's version: its first two numbers.
     fn kernel(&self) -> (u32, u32);
     /// Says whether this is a tree below a directory, not the running system.

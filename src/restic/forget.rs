@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Access, Found, call::plain, found};
+use super::{Access, Found, Printed, call::plain, found};
 use crate::{
     effect::{Cmd, NotReadOnly, Query},
     host::Output,
@@ -146,12 +146,12 @@ pub fn ended(output: &Output) -> Ended {
     }
 }
 
-/// Reads what restic would do; of no snapshots it says nothing.
+/// Returns what restic would do, as it printed it; of no snapshots it says nothing.
 ///
 /// # Errors
 ///
 /// Says what is wrong with the repository, or with what restic said.
-pub fn foreseen(output: &Output) -> Result<Foreseen, String> {
+pub fn foreseen(printed: Printed<Vec<Group>>, output: &Output) -> Result<Foreseen, String> {
     if output.timed_out {
         return Err(format!("{} {LIST} s", super::SILENT));
     }
@@ -166,16 +166,7 @@ pub fn foreseen(output: &Output) -> Result<Foreseen, String> {
             Found::Ready { .. } => "restic says nothing of its backups".into(),
         });
     }
-    let text = output.stdout.trim();
-    if text.is_empty() {
-        return Ok(Foreseen::default());
-    }
-    let groups: Option<Vec<Group>> = serde_json::from_str(text).map_err(|err| {
-        // `host` keeps only so much of what a program prints.
-        let cut =
-            if err.is_eof() { format!(", or was cut off after {} bytes", text.len()) } else { String::new() };
-        format!("restic's list makes no sense{cut}: {err}")
-    })?;
+    let groups = printed.value()?;
     let mut all = Foreseen::default();
     for group in groups.into_iter().flatten() {
         for (from, to) in [(group.keep, &mut all.keep), (group.remove, &mut all.remove)] {
@@ -187,9 +178,9 @@ pub fn foreseen(output: &Output) -> Result<Foreseen, String> {
     Ok(all)
 }
 
-/// Snapshots as restic groups them.
+/// Snapshots as restic groups them. What else it says of each, and why it keeps some, is passed over.
 #[derive(Deserialize)]
-struct Group {
+pub struct Group {
     keep: Option<Vec<Listed>>,
     remove: Option<Vec<Listed>>,
 }
@@ -285,12 +276,9 @@ mod tests {
     #[test]
     fn what_restic_foresees() {
         let said = |code, stdout: &str, stderr: &str| {
-            foreseen(&Output {
-                code: Some(code),
-                stdout: stdout.into(),
-                stderr: stderr.into(),
-                ..Output::default()
-            })
+            let mut printed = Printed::default();
+            printed.read(&mut stdout.as_bytes());
+            foreseen(printed, &Output { code: Some(code), stderr: stderr.into(), ..Output::default() })
         };
         // No snapshots, with 0.14, 0.18 and 0.19.
         assert_eq!(said(0, "\n", ""), Ok(Foreseen::default()));

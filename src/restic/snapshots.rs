@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Access, Found, call, forget, found};
+use super::{Access, Found, Printed, call, forget, found};
 use crate::{
     effect::{NotReadOnly, Query},
     host::Output,
@@ -101,34 +101,26 @@ impl Listed {
 }
 
 impl Access<'_> {
-    /// Lists all snapshots of the repository, and takes no lock.
+    /// Lists the snapshots of these hosts and jobs, and takes no lock; of all hosts or jobs if none is named. What it prints
+    /// reads [`listed`].
     ///
     /// # Errors
     ///
     /// Never, as long as the call stands in the reviewed list.
-    pub fn snapshots(&self, limit: u64) -> Result<Query, NotReadOnly> {
-        self.snapshots_of(&[], limit)
-    }
-
-    /// Lists those of these hosts alone; of all if none is named. A repository may hold more of others than is read of what
-    /// a program prints.
-    ///
-    /// # Errors
-    ///
-    /// As [`Access::snapshots`].
-    pub fn snapshots_of(&self, hosts: &[HostName], limit: u64) -> Result<Query, NotReadOnly> {
+    pub fn snapshots(&self, hosts: &[HostName], jobs: &[Name], limit: u64) -> Result<Query, NotReadOnly> {
         let cmd = self.call(&["snapshots", "--json", "--no-lock", "--no-cache"]);
         let cmd = hosts.iter().fold(cmd, |cmd, host| cmd.args(["--host", host.as_str()]));
+        let cmd = jobs.iter().fold(cmd, |cmd, job| cmd.arg("--tag").arg(forget::tag(job)));
         Query::new(cmd.ok(&[0, 1, 10, 11, 12]).timeout(limit))
     }
 }
 
-/// Reads the list; else says what is the matter with the repository.
+/// Returns the list that was printed; else says what is the matter with the repository.
 ///
 /// # Errors
 ///
 /// [`Found`], never [`Found::Ready`].
-pub fn listed(output: &Output) -> Result<Vec<Listed>, Found> {
+pub fn listed(printed: Printed<Vec<Listed>>, output: &Output) -> Result<Vec<Listed>, Found> {
     if output.code != Some(0) || output.timed_out {
         let output = Output { stderr: call::plain(&output.stderr), ..output.clone() };
         return Err(match found(&output) {
@@ -136,18 +128,7 @@ pub fn listed(output: &Output) -> Result<Vec<Listed>, Found> {
             other => other,
         });
     }
-    let text = output.stdout.trim();
-    let all: Option<Vec<Listed>> = if text.is_empty() { Ok(None) } else { serde_json::from_str(text) }
-        .map_err(|err| {
-            // `host` keeps only so much of what a program prints.
-            let cut = if err.is_eof() {
-                format!(", or was cut off after {} bytes", text.len())
-            } else {
-                String::new()
-            };
-            Found::Unreachable(format!("restic's list makes no sense{cut}: {err}"))
-        })?;
-    let mut all = all.unwrap_or_default();
+    let mut all = printed.value().map_err(Found::Unreachable)?.unwrap_or_default();
     if let Some(strange) = all.iter().find(|it| it.time().is_none()) {
         let (id, time) = (strange.id.escape_debug(), strange.time.escape_debug());
         return Err(Found::Damaged(format!("snapshot {id} is of no time: {time}")));
@@ -161,12 +142,9 @@ mod tests {
     use super::*;
 
     fn said(code: i32, stdout: &str, stderr: &str) -> Result<Vec<Listed>, Found> {
-        listed(&Output {
-            code: Some(code),
-            stdout: stdout.into(),
-            stderr: stderr.into(),
-            ..Output::default()
-        })
+        let mut printed = Printed::default();
+        printed.read(&mut stdout.as_bytes());
+        listed(printed, &Output { code: Some(code), stderr: stderr.into(), ..Output::default() })
     }
 
     #[test]
@@ -193,7 +171,7 @@ mod tests {
         assert_eq!(said(12, "", json), Err(Found::WrongPassword));
         assert_eq!(said(10, "", ""), Err(Found::Absent));
         assert!(
-            matches!(said(0, "[{\"id\":", ""), Err(Found::Unreachable(why)) if why.contains("cut off after 7 bytes"))
+            matches!(said(0, "[{\"id\":", ""), Err(Found::Unreachable(why)) if why.contains("is not whole"))
         );
         assert!(matches!(said(0, r#"[{"id":"a","time":"x"}]"#, ""), Err(Found::Damaged(_))));
     }

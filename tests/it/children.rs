@@ -1,7 +1,5 @@
 //! Programs that a run starts, and programs that read what it prints, which do not behave.
 
-#![expect(clippy::unwrap_used, reason = "tests look at the machine")]
-
 use std::{
     process::Stdio,
     time::{Duration, Instant},
@@ -82,4 +80,47 @@ fn a_list_that_does_not_end_is_no_empty_list() {
     assert!(ran.code == Some(1) && ran.stderr.contains(open), "{ran:?}");
     let ran = lab.rlvm(&["status"]);
     assert!(ran.stdout.contains("critical") && ran.stdout.contains(open), "{ran:?}");
+}
+
+#[test]
+fn a_list_of_any_length_is_read_whole() {
+    let lab = applied(", retention: { daily: 9000 }");
+    lab.expect(0, &["run", "web"]);
+    // 6 MiB of snapshots, before the real one.
+    let many: Vec<String> = (0..7000)
+        .map(|n| {
+            let (id, path) = (format!("{n:064x}"), "x".repeat(600));
+            format!(
+                r#"{{"time":"2020-01-01T00:00:00Z","id":"{id}","hostname":"web01","tags":["rlvm:job=web"],"paths":["/{path}"]}},"#
+            )
+        })
+        .collect();
+    lab.file("/srv/many", &many.join("\n"));
+    let last = r#"{"time":"2020-01-01T00:00:00Z","id":"ff"}"#;
+    stand_in(
+        &lab,
+        &format!(
+            "echo \"$*\" >>/srv/calls\ncase $1 in\n\
+             snapshots) printf '['; cat /srv/many; printf '{last}]'; exit 0;;\n\
+             forget) printf '[{{\"keep\":['; cat /srv/many; printf '{last}],\"remove\":null}}]'; exit 0;;\nesac"
+        ),
+    );
+    let status: serde_json::Value = serde_json::from_str(&lab.rlvm(&["status", "--json"]).stdout).unwrap();
+    assert_eq!(status["lines"][0]["snapshots"], 7000, "{status}");
+    let ran = lab.expect(0, &["prune", "web"]);
+    assert!(ran.stdout.contains("7001"), "{ran:?}");
+    let shown = lab.expect(0, &["snapshots", "web", "--json"]).stdout;
+    assert_eq!(shown.matches("rlvm:job=web").count(), 7000);
+    // What is asked for is said to restic.
+    let calls = lab.read("/srv/calls");
+    let lists: Vec<&str> = calls.lines().filter(|it| it.starts_with("snapshots ")).collect();
+    let is_of = |call: &&&str| call.contains("--host web01") && call.contains("--tag rlvm:job=web");
+    assert!(lists.len() >= 2 && lists.iter().all(|it| is_of(&it)), "{calls}");
+    // It is found among many.
+    let real = lab.ok(&["sh", "-c", &format!("ls {VAULT}/snapshots")]);
+    let found = many[0].replacen(&"0".repeat(64), real.trim(), 1).replace("2020-01", "2020-02");
+    let found = many.join("") + &found.replace(&format!("/{}", "x".repeat(600)), "/srv/www");
+    lab.file("/srv/many", &found);
+    lab.expect(0, &["restore", "web", "--target", "/srv/restored"]);
+    assert_eq!(lab.read("/srv/restored/srv/www/index.html"), "hello\n");
 }

@@ -14,7 +14,7 @@ use crate::{
     host::{Host as _, Real, interrupted},
     model::{Name, Schedule},
     resource::Repository,
-    restic::{self, Ended, Foreseen, Policy, Snapshot},
+    restic::{self, Ended, Foreseen, Policy, Printed, Snapshot},
     state::State,
 };
 
@@ -209,8 +209,10 @@ impl Place {
 
     fn foresee(&self, world: &World<'_>, part: &Part) -> Result<Foreseen, Trouble> {
         let query = self.repository.access().foresee(&part.policy).context("cannot ask restic")?;
-        let said = restic::foreseen(&world.host.looker().query(&query)?);
-        said.map_err(|why| Trouble::Failed(format!("{}: {why}", self.repository.place())))
+        let mut printed = Printed::default();
+        let output = world.host.looker().read(&query, &mut |from| printed.read(from))?;
+        restic::foreseen(printed, &output)
+            .map_err(|why| Trouble::Failed(format!("{}: {why}", self.repository.place())))
     }
 
     /// Runs what needs the repository for itself, once nobody else's lock is in the way; returns what it printed, or why

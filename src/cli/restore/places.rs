@@ -9,9 +9,9 @@ use crate::{
     destination::Kind,
     expand::{expand, repository_of},
     host::{Host as _, is_root},
-    model::{Name, UserName},
+    model::{HostName, Name, UserName},
     resource::{Location, Repository},
-    restic::{Access, Listed, SILENT, Wanted, listed},
+    restic::{Access, Listed, Printed, SILENT, Wanted, listed},
     side_by_side::side_by_side,
     state::{Job, State},
 };
@@ -69,20 +69,27 @@ impl Place {
         (is_root() && !local && *user != UserName::root()).then_some(user)
     }
 
-    /// Lists all its snapshots, the oldest first; else says why they cannot be told.
-    pub(in crate::cli) fn listed(&self, world: &World<'_>) -> Result<Vec<Listed>, String> {
+    /// Lists its snapshots of these hosts and jobs (of all if none is named), the oldest first; else says why they cannot be
+    /// told.
+    pub(in crate::cli) fn listed(
+        &self,
+        world: &World<'_>,
+        hosts: &[HostName],
+        jobs: &[Name],
+    ) -> Result<Vec<Listed>, String> {
         let looker = world.host.looker();
         let root = UserName::root();
         let words = |err: &dyn std::fmt::Display| err.to_string();
         if let Some(why) = self.repository.unfit(looker.as_ref()).map_err(|err| format!("{err:#}"))? {
             return Err(why);
         }
-        let query = self.access(&root).snapshots(LISTING).map_err(|err| words(&err))?;
-        let output = looker.query(&query).map_err(|err| format!("{err:#}"))?;
+        let query = self.access(&root).snapshots(hosts, jobs, LISTING).map_err(|err| words(&err))?;
+        let mut printed = Printed::default();
+        let output = looker.read(&query, &mut |from| printed.read(from)).map_err(|err| format!("{err:#}"))?;
         if output.timed_out {
             return Err(format!("{SILENT} {LISTING} s"));
         }
-        listed(&output).map_err(|found| found.sentence())
+        listed(printed, &output).map_err(|found| found.sentence())
     }
 }
 
@@ -90,13 +97,19 @@ impl Place {
 pub(super) struct Has {
     /// Where.
     pub(super) place: Place,
-    /// All snapshots there, the oldest first; or why they cannot be told.
+    /// The snapshots there of this host and job, or of all, the oldest first; or why they cannot be told.
     pub(super) all: Result<Vec<Listed>, String>,
 }
 
-/// Asks all places side by side what they have.
-pub(super) fn ask(world: &World<'_>, places: Vec<Place>) -> Vec<Has> {
-    let all = side_by_side(&places, AT_ONCE, |place| place.listed(world));
+/// Asks all places side by side what they have of this host and job, or of all.
+pub(super) fn ask(
+    world: &World<'_>,
+    places: Vec<Place>,
+    (name, job): (&Name, &Job),
+    any_host: bool,
+) -> Vec<Has> {
+    let (hosts, jobs) = if any_host { Default::default() } else { (world.hosts(), World::jobs(name, job)) };
+    let all = side_by_side(&places, AT_ONCE, |place| place.listed(world, &hosts, &jobs));
     places.into_iter().zip(all).map(|(place, all)| Has { place, all }).collect()
 }
 
@@ -142,7 +155,7 @@ pub(super) fn candidates<'a>(
             wanted.pick(&ours).map_err(|why| Failure::new(Exit::Usage, format!("{}: {why}", place.name)))?;
         match picked {
             Some(snapshot) => found.all.push(Candidate { place, snapshot }),
-            None => found.without.push(why_not(place, all, &ours, wanted, world)),
+            None => found.without.push(why_not(place, &ours, wanted, world)),
         }
     }
     if *wanted == Wanted::Latest {
@@ -152,9 +165,14 @@ pub(super) fn candidates<'a>(
 }
 
 /// Says why a place has not what was asked for.
-fn why_not(place: &Place, all: &[Listed], ours: &[&Listed], wanted: &Wanted, world: &World<'_>) -> String {
+fn why_not(place: &Place, ours: &[&Listed], wanted: &Wanted, world: &World<'_>) -> String {
     let name = &place.name;
-    if let (Wanted::Id(_), Ok(Some(other))) = (wanted, wanted.pick(&all.iter().collect::<Vec<_>>())) {
+    // An id may be of another host's: only now they are asked for.
+    let all = match wanted {
+        Wanted::Id(_) => place.listed(world, &[], &[]).unwrap_or_default(),
+        Wanted::Latest | Wanted::Until(_) => Vec::new(),
+    };
+    if let Ok(Some(other)) = wanted.pick(&all.iter().collect::<Vec<_>>()) {
         let host = super::safe(&other.hostname);
         let job = other.job().map_or_else(|| "no job".into(), |job| format!("job {job}"));
         return format!("{name}: that one is of host {host} and {job}: --any-host takes it all the same");

@@ -11,7 +11,7 @@ use crate::{
     host::{Entry, Host as _, Stream, random_id},
     model::{HostPath, Sha256, UserName},
     resource::Repository,
-    restic::{self, Came, Complaints, Listed, Node, Restore, RestoreHeard, Version},
+    restic::{self, Came, Complaints, Listed, Node, Printed, Restore, RestoreHeard, Version},
     verify::{DrillRecord, Live, Outcome, Restored, Sample, compared},
 };
 
@@ -73,8 +73,9 @@ impl Drill<'_> {
     fn newest(&self) -> Result<Listed, Trouble> {
         let access = self.repository.access();
         let query = access.newest(&self.part.hosts, &self.part.names).context("cannot ask restic")?;
-        let output = self.world.host.looker().query(&query)?;
-        let all = match restic::listed(&output) {
+        let mut printed = Printed::default();
+        let output = self.world.host.looker().read(&query, &mut |from| printed.read(from))?;
+        let all = match restic::listed(printed, &output) {
             Ok(all) => all,
             Err(found) if output.code == Some(0) => {
                 return Err(Trouble(Outcome::Failed, format!("its backups cannot be listed: {found:?}")));

@@ -354,6 +354,10 @@ impl Observe for Look<'_> {
         process::run(self.real, query.cmd())
     }
 
+    fn read(&self, query: &Query, take: &mut (dyn FnMut(&mut dyn Read) + Send)) -> Result<Output> {
+        process::run_taking(self.real, query.cmd(), take)
+    }
+
     #[expect(clippy::disallowed_methods, reason = "host looks")]
     fn kernel(&self) -> (u32, u32) {
         let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();

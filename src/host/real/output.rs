@@ -29,6 +29,9 @@ const TAIL: usize = 4 << 10;
 /// How long the output of a program may stay open once the program has ended.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Who takes what a program prints, while it prints it.
+pub(super) type Take<'a> = dyn FnMut(&mut dyn Read) + Send + 'a;
+
 /// How a program's standard output ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -117,17 +120,19 @@ impl Write for Last {
     }
 }
 
-/// Reads a pipe to its end in a thread of its own. Something comes from there when it has ended by itself.
+/// Hands a pipe over in a thread of its own, and reads what is left of it. Something comes from there when the pipe has
+/// ended by itself.
 pub(super) fn read<'scope>(
     scope: &'scope thread::Scope<'scope, '_>,
     pipe: Option<Pipe<impl Read + AsFd + Send + 'scope>>,
-    to: &'scope mut (impl Write + Send),
+    take: &'scope mut Take<'_>,
 ) -> mpsc::Receiver<()> {
     let (send, receive) = mpsc::channel();
     scope.spawn(move || {
         if let Some(mut pipe) = pipe {
             // A pipe that breaks ends like one that closes: the exit code tells whether all went well.
-            drop(io::copy(&mut pipe, to));
+            take(&mut pipe);
+            drop(io::copy(&mut pipe, &mut io::sink()));
             if pipe.is_left() {
                 return;
             }

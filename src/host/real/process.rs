@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs::File,
-    io::Write,
+    io::{self, Read, Write},
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -23,7 +23,7 @@ use tracing::debug;
 
 use super::{
     Real, answers, interrupted,
-    output::{End, First, Last, PATIENCE, Pipe, kept_open, read, tail, whole},
+    output::{End, First, Last, PATIENCE, Pipe, Take, kept_open, read, tail, whole},
     programs::{MissingProgram, find, is_starter},
     secrets, session,
     walk::{Cursor, Way},
@@ -98,7 +98,31 @@ fn limit_of(cmd: &Cmd) -> impl Fn() -> Duration {
     move || limit
 }
 
-fn run_prepared(mut command: Command, cmd: &Cmd, input: Stdio, limits: Limits<'_>) -> Result<(Output, End)> {
+/// Runs a program to its end, or to its time limit, whatever its exit code; hands over what it prints meanwhile, however
+/// much that is.
+///
+/// # Errors
+///
+/// Also if what it printed was not all.
+pub(super) fn run_taking(real: &Real, cmd: &Cmd, take: &mut Take<'_>) -> Result<Output> {
+    whole(cmd, run_with(prepare(real, cmd)?, cmd, Stdio::null(), (&limit_of(cmd), LAST_WAIT), take)?)
+}
+
+fn run_prepared(command: Command, cmd: &Cmd, input: Stdio, limits: Limits<'_>) -> Result<(Output, End)> {
+    let mut first = First::default();
+    let ran = run_with(command, cmd, input, limits, &mut |pipe| drop(io::copy(pipe, &mut first)));
+    let (output, end) = ran?;
+    let (stdout, end) = first.ended(end);
+    Ok((Output { stdout, ..output }, end))
+}
+
+fn run_with(
+    mut command: Command,
+    cmd: &Cmd,
+    input: Stdio,
+    limits: Limits<'_>,
+    take: &mut Take<'_>,
+) -> Result<(Output, End)> {
     let start = Instant::now();
     command.stdin(input);
     let mut child = spawn(&mut command, cmd)?;
@@ -108,9 +132,10 @@ fn run_prepared(mut command: Command, cmd: &Cmd, input: Stdio, limits: Limits<'_
     }
     let left = Arc::new(AtomicBool::new(false));
     let (out, err) = (Pipe::new(child.stdout.take(), &left), Pipe::new(child.stderr.take(), &left));
-    let (mut stdout, mut stderr) = (First::default(), Last::default());
+    let mut stderr = Last::default();
+    let mut complain = |pipe: &mut dyn Read| drop(io::copy(pipe, &mut stderr));
     let ((code, timed_out), end) = thread::scope(|scope| {
-        let (out_ended, err_ended) = (read(scope, out, &mut stdout), read(scope, err, &mut stderr));
+        let (out_ended, err_ended) = (read(scope, out, take), read(scope, err, &mut complain));
         let waited = wait(&mut child, cmd, limits);
         // A grandchild that keeps a pipe open must not hold rlvm up.
         let ended = Instant::now();
@@ -125,8 +150,7 @@ fn run_prepared(mut command: Command, cmd: &Cmd, input: Stdio, limits: Limits<'_
     let stderr = tail(stderr.bytes());
     ensure!(!is_old_setpriv(&stderr), "{OLD_SETPRIV}");
     debug!(command = %cmd, ?code, timed_out, elapsed = ?start.elapsed(), "ran");
-    let (stdout, end) = stdout.ended(end);
-    Ok((Output { code, timed_out, stdout, stderr }, end))
+    Ok((Output { code, timed_out, stdout: String::new(), stderr }, end))
 }
 
 /// What to do about a setpriv(1) that cannot start a program as rlvm does: busybox's, and that of RHEL 8.
