@@ -7,6 +7,7 @@ mod accounts;
 mod crontab;
 mod engine;
 mod hardening;
+mod inside;
 mod logs;
 mod notify;
 mod personal;
@@ -96,6 +97,7 @@ pub fn expand(state: &State, user_facts: &UserFacts, scope: &Scope) -> Expanded 
     if let Some(personal) = scope.personal() {
         personal::refuse(state, personal, &mut expanded);
     }
+    inside::add(state, &mut expanded);
     unsupported::add(state, &mut expanded);
     expanded.findings.sort_unstable();
     expanded

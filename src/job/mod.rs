@@ -3,6 +3,7 @@
 //! Whatever a run opens it closes, in reverse: what undoes a step is written into a journal before the step is begun, so
 //! that after a crash the next start of anything, or `rlvm sweep`, ends what was left.
 
+mod exclude;
 mod fill;
 mod freeze;
 mod hook;

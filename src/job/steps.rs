@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::{Hooked, View, hook};
+use super::{
+    Hooked, View,
+    exclude::{left_out, rlvms_own},
+    hook,
+};
 use crate::{
     effect::{Cmd, Op, Owner, Step},
     expand::UserFacts,
-    host::Mounts,
     model::{HostPath, Line, Mode, Name, RunId, Span, UserName},
-    resource::{Location, Repository},
+    resource::Repository,
     restic::Backup,
     source::{Frozen, Ground, Lvm, Source, Unfit, room},
     state::{IoNice, Job, NiceClass, State},
@@ -21,7 +24,7 @@ pub struct Facts {
     pub ground: Ground,
     /// The repositories of the destinations, by name.
     pub repositories: BTreeMap<Name, Repository>,
-    /// Where the local ones really lie.
+    /// Where the local ones of the whole state really lie: no job stores them unless it names them.
     pub places: BTreeMap<Name, HostPath>,
     /// What each job stops, or why that cannot be told.
     pub stops: BTreeMap<Name, Result<Vec<Step>, String>>,
@@ -203,8 +206,9 @@ fn view(dir: &HostPath, frozen: &[Frozen], facts: &Facts) -> Option<View> {
     if frozen.is_empty() {
         return None;
     }
+    let used = facts.places.iter().filter(|(name, _)| facts.repositories.contains_key(*name));
     let live: Vec<HostPath> =
-        std::iter::once(facts.cache.clone()).chain(facts.places.values().cloned()).collect();
+        std::iter::once(facts.cache.clone()).chain(used.map(|(_, place)| place.clone())).collect();
     let all: Vec<&Frozen> = frozen.iter().collect();
     Some(View::new(dir.join("view").ok()?, &facts.ground.answering(), &all, &live))
 }
@@ -298,13 +302,10 @@ impl Building<'_> {
         let repository = self.facts.repositories.get(to)?;
         let cache = self.facts.cache_of(&job.user);
         let (paths, one_file_system) = paths(job, &self.facts.ground);
-        let own =
-            matches!(&repository.location, Location::Local(_)).then(|| self.facts.places.get(to)).flatten();
         let mut exclude: Vec<String> = job.exclude.iter().map(|it| it.as_str().to_owned()).collect();
         exclude.extend(left_out(&paths, &self.facts.ground.mounts));
         // R68, and what changes while it is read.
-        let within = |place: &&HostPath| paths.iter().any(|path| place.is_within(path));
-        exclude.extend(own.into_iter().chain([&self.facts.cache]).filter(within).map(pattern));
+        exclude.extend(rlvms_own(&paths, to, self.facts));
         let backup = Backup {
             host: self.state.host.as_str(),
             tags: &[tag_of(name)],
@@ -370,56 +371,4 @@ fn paths(job: &Job, ground: &Ground) -> (Vec<HostPath>, bool) {
     paths.sort();
     paths.dedup();
     (paths, frozen || job.one_file_system)
-}
-
-/// Lists patterns of what must not be stored whatever a job says: what the kernel makes up (R53). Even with
-/// `--one-file-system` restic lists the files there, and one that vanishes meanwhile makes the backup incomplete
-/// (seen with 0.18 and /run). A source that lies there is stored.
-fn left_out(paths: &[HostPath], mounts: &Mounts) -> Vec<String> {
-    let is_asked_for = |at: &HostPath| paths.iter().any(|path| path.is_within(at));
-    let below = paths.iter().flat_map(|path| mounts.below(path));
-    let below = below.filter(|mount| mount.is_pseudo() && !is_asked_for(&mount.at));
-    let mut at: Vec<&HostPath> = below.map(|mount| &mount.at).collect();
-    at.sort();
-    at.dedup();
-    // What lies below one that is left out is left out with it.
-    let covered = |place: &HostPath| at.iter().any(|other| **other != *place && place.is_within(other));
-    at.iter().filter(|place| !covered(place)).map(|place| format!("{}/*", pattern(place))).collect()
-}
-
-/// Writes a path as a pattern that means just it (Go's filepath.Match).
-fn pattern(path: &HostPath) -> String {
-    path.as_str().chars().fold(String::new(), |mut text, letter| {
-        if "*?[\\".contains(letter) {
-            text.push('\\');
-        }
-        text.push(letter);
-        text
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pseudo_mounts_are_excluded_unless_a_source_lies_there() {
-        let mounts = Mounts::table(&[
-            ("/", "ext4"),
-            ("/proc", "proc"),
-            ("/run", "tmpfs"),
-            ("/data", "tmpfs"),
-            ("/home", "ext4"),
-        ]);
-        for (sources, expected) in [
-            (&["/"][..], &["/data/*", "/proc/*", "/run/*"][..]),
-            (&["/", "/data"], &["/proc/*", "/run/*"]),
-            (&["/", "/data/d", "/home"], &["/proc/*", "/run/*"]),
-            (&["/home"], &[]),
-            (&["/data"], &[]),
-        ] {
-            let paths: Vec<HostPath> = sources.iter().map(|path| path.parse().unwrap()).collect();
-            assert_eq!(left_out(&paths, &mounts), expected, "{sources:?}");
-        }
-    }
 }

@@ -49,28 +49,28 @@ impl Known {
         let mounts: Vec<HostPath> = mounts.cloned().collect();
         let used =
             |name: &Name| jobs.iter().any(|(_, job)| job.to.contains(name) || job.copy.contains_key(name));
-        let repositories: BTreeMap<Name, Repository> = expanded
-            .resources
-            .into_values()
-            .filter_map(|declared| match declared.resource {
-                Resource::Repository(it) if used(&it.name) => Some((it.name.clone(), it)),
-                _ => None,
-            })
-            .collect();
-        let stores = repositories.values().filter_map(Repository::path);
+        let all = expanded.resources.into_values().filter_map(|declared| match declared.resource {
+            Resource::Repository(it) => Some(it),
+            _ => None,
+        });
+        let all: Vec<Repository> = all.collect();
+        let stores = all.iter().filter_map(Repository::path);
         host.ask_ahead(
             &sources.iter().flat_map(|source| source.all_paths()).chain(stores).collect::<Vec<_>>(),
         );
         let ground = Ground::look(looker.as_ref(), &sources, &mounts)?;
         let mut places = BTreeMap::new();
-        for (name, repository) in &repositories {
-            if let Location::Local(path) = &repository.location
-                // One that cannot be looked at is refused when its turn comes.
-                && let Ok(Some(config)) = looker.lies(&path.join("config")?)
-            {
-                places.extend(config.parent().map(|place| (name.clone(), place)));
-            }
+        for repository in &all {
+            let Location::Local(path) = &repository.location else { continue };
+            let place = match looker.lies(&path.join("config")?) {
+                Ok(config) => config.and_then(|config| config.parent()),
+                // It is refused when its turn comes, and stored by nobody.
+                Err(_) => Some(path.clone()),
+            };
+            places.extend(place.map(|place| (repository.name.clone(), place)));
         }
+        let repositories: BTreeMap<Name, Repository> =
+            all.into_iter().filter(|it| used(&it.name)).map(|it| (it.name.clone(), it)).collect();
         let mut stops = BTreeMap::new();
         for (name, job) in jobs {
             let steps: Result<Vec<_>> =
