@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::{context::Context, exit::Exit, kept::applied};
 use crate::{
+    host::zone_of,
     model::{Name, Schedule, UserName},
     report::words::columns,
     source::Source,
@@ -84,16 +85,21 @@ impl When {
     }
 }
 
+/// Returns the time zone by which the host's schedules are meant.
+pub(super) fn schedule_zone(context: &Context<'_>) -> TimeZone {
+    zone_of(&context.global.root)
+}
+
 /// Returns the host's own time of day.
 pub(super) fn now(context: &Context<'_>) -> Result<DateTime> {
     let now = Timestamp::try_from(context.environment.now).context("the clock is beyond all calendars")?;
-    Ok(now.to_zoned(context.environment.zone.clone()).datetime())
+    Ok(now.to_zoned(schedule_zone(context)).datetime())
 }
 
 impl ListVerb {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
         let state = applied(context, &context.host()?)?;
-        let zone = &context.environment.zone;
+        let zone = &schedule_zone(context);
         let now = now(context)?;
         let jobs: Vec<Line> = state.jobs.iter().map(|(name, job)| line(name, job, now, zone)).collect();
         if self.json {

@@ -80,7 +80,7 @@ pub struct Environment {
     pub sudo_uid: Option<u32>,
     /// The time.
     pub now: SystemTime,
-    /// The host's time zone: `TZ`, else /etc/localtime.
+    /// The caller's time zone, by which times are shown: `TZ`, else /etc/localtime.
     pub zone: TimeZone,
     /// Whether standard input is a terminal.
     pub in_terminal: bool,

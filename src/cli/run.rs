@@ -115,7 +115,8 @@ impl RunVerb {
             }
         })?;
         drop(locks);
-        Ok(if busy && !matches!(exit, Exit::Interrupted | Exit::Terminated) { Exit::Locked } else { exit })
+        // What failed matters more than what runs already.
+        Ok(if busy && exit == Exit::Ok { Exit::Locked } else { exit })
     }
 
     fn choose<'a>(&self, state: &'a State) -> Result<Vec<(&'a Name, &'a Job)>> {

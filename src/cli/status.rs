@@ -12,6 +12,7 @@ use super::{
     context::Context,
     exit::Exit,
     kept::applied,
+    list::schedule_zone,
     metrics, records,
 };
 use crate::{
@@ -132,10 +133,11 @@ fn look_within(context: &Context<'_>, host: &Real, state: &State, limit: u64) ->
     });
     let said = said.map_err(|_| anyhow::anyhow!("asking the repositories failed"))?;
     let made = ledger.as_ref().ok().and_then(Option::as_ref).map(|(ledger, _)| beside::made(ledger));
+    let zone = schedule_zone(context);
     let asked = Asked {
         state,
         now,
-        zone: &context.environment.zone,
+        zone: &zone,
         said: &said,
         made: &made.unwrap_or_default(),
         runs: &records.runs,

@@ -12,7 +12,7 @@ use super::{
     context::Context,
     exit::Exit,
     kept::applied,
-    list::{When, now, short},
+    list::{When, now, schedule_zone, short},
     records::{last_of, records},
     run::{Known, named},
 };
@@ -141,7 +141,7 @@ fn why(context: &Context<'_>, host: &Real, state: &State, name: &Name, job: &Job
     let (facts, blind) = look(context, host, state, name, job)?;
     let of = |source| from(source, &facts.ground, &id, blind.as_ref());
     let sources: Vec<From> = job.sources.iter().map(of).collect();
-    let (zone, now) = (&context.environment.zone, now(context)?);
+    let (zone, now) = (&schedule_zone(context), now(context)?);
     let times = |schedule: Option<&Schedule>| -> Vec<When> {
         schedule.map(|it| When::all(it, now, zone).take(3).collect()).unwrap_or_default()
     };

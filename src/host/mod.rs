@@ -16,6 +16,7 @@ mod standing;
 mod store;
 mod trust;
 mod work;
+mod zone;
 
 use std::io::Read;
 
@@ -32,6 +33,7 @@ pub use standing::{Left, Sort, Staged, Standing, There};
 pub use store::{Appender, Held, Store};
 pub use trust::{Caller, CallersFiles, Untrusted, caller, host_name, is_denied, is_root, lexical, random_id};
 pub use work::{Ended, RUN_VARIABLE, Stream, Task, WHOLE_VARIABLE, Work};
+pub use zone::zone_of;
 
 use crate::{
     effect::{Op, Owner, Query},

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{run::Runner, undo::lock};
+use super::{JobRun, run::Runner, undo::lock};
 use crate::{
     effect::Cmd,
     model::Name,
@@ -90,12 +90,15 @@ pub(super) fn watch(runner: &Runner<'_>, stop: &AtomicBool) {
     }
 }
 
-/// Looks a last time, when all is stored: what was full meanwhile is broken, and so is what cannot be looked at.
-pub(super) fn check(runner: &Runner<'_>) {
+/// Looks when something of a job is stored: says whether all that it was read from is still what was frozen. What cannot
+/// be looked at is not.
+pub(super) fn is_whole(runner: &Runner<'_>, job: &JobRun) -> bool {
     let mut watch = Watch::default();
     while look(runner, &mut watch).is_none() {
         thread::sleep(PERIOD);
     }
+    let broken = lock(&runner.broken);
+    !job.needs.iter().any(|need| broken.contains(need))
 }
 
 /// Looks once, and takes down which are broken. Returns those that fill up; nothing if the look failed and another one

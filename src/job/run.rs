@@ -299,8 +299,11 @@ impl Runner<'_> {
             let stored = store::all(self, job, refused);
             lock(going).destinations = stored;
         }
-        fill::check(self);
-        for (job, _) in self.live() {
+        for (job, going) in self.live() {
+            // What was stored before the snapshot was full is whole: it was looked at then.
+            if lock(going).destinations.iter().all(|it| it.status <= Status::Incomplete) {
+                continue;
+            }
             let full = job.needs.iter().find(|need| lock(&self.broken).contains(need));
             let full = full.and_then(|need| self.run.frozen.get(*need)?.fills.as_ref());
             if let Some(fills) = full {

@@ -105,6 +105,8 @@ pub struct Store {
     pub destination: Name,
     /// What stores it.
     pub cmd: Cmd,
+    /// What removes one backup there; its id follows.
+    pub forget: Cmd,
     /// Whether the destination has `may_be_absent`.
     pub may_be_absent: bool,
 }
@@ -322,6 +324,7 @@ impl Building<'_> {
         Some(Store {
             destination: to.clone(),
             cmd: gently(cmd, job),
+            forget: repository.access().forget_one(),
             may_be_absent: repository.may_be_absent,
         })
     }
@@ -335,6 +338,7 @@ impl Building<'_> {
         Some(Store {
             destination: to.clone(),
             cmd: gently(cmd, job),
+            forget: repository.access().forget_one(),
             may_be_absent: repository.may_be_absent,
         })
     }

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::VecDeque, sync::Mutex, thread, time::Duration};
 
 use super::{
-    Event, JobRun, Status, Store, StoreRecord,
+    Event, JobRun, Status, Store, StoreRecord, fill,
     night::{Refused, Said, keep},
     run::Runner,
     undo::lock,
@@ -163,11 +163,7 @@ fn tried(runner: &Runner<'_>, job: &JobRun, store: &Store) -> StoreRecord {
             (runner.night.log)(&[&job.name], store.destination.as_str(), &what);
             (runner.night.tell)(&Event::Warning(&what));
         }
-        let from = (runner.night.elapsed)();
-        while (runner.night.elapsed)().saturating_sub(from) < Duration::from_secs(*wait) && !ends(runner, job)
-        {
-            thread::sleep(Duration::from_millis(50));
-        }
+        pause(runner, *wait, &|| ends(runner, job));
         attempt += 1;
     }
 }
@@ -265,7 +261,41 @@ fn once(runner: &Runner<'_>, job: &JobRun, store: &Store, attempt: u32) -> (Stor
     };
     record.status = status;
     record.error = why;
+    if !is_copy && record.status <= Status::Incomplete && !fill::is_whole(runner, job) {
+        record.error = Some(not_whole(runner, job, store, record.summary.as_ref()));
+        record.status = Status::Failed;
+    }
     (record, trouble)
+}
+
+/// Removes a backup of a snapshot that was full before all was read: nothing may take it for the newest one. Returns what
+/// to say of it.
+fn not_whole(runner: &Runner<'_>, job: &JobRun, store: &Store, summary: Option<&Summary>) -> String {
+    let why = "stored from a snapshot that was full, so it is not what was frozen";
+    let Some(id) = summary.map(|summary| &summary.snapshot_id) else { return why.into() };
+    let (forget, label) = (store.forget.clone().arg(id.clone()), store.destination.as_str());
+    let mut waits = WAITS.iter();
+    loop {
+        match runner.night.must(&[&job.name], label, &forget, &|| runner.stops(job)) {
+            Ok(()) => return format!("{why}; restic's snapshot {id} is removed"),
+            Err(err) => {
+                let Some(wait) = waits.next().filter(|_| !runner.stops(job)) else {
+                    return format!(
+                        "{why}; restic's snapshot {id} cannot be removed: {err:#}; remove it: restic forget {id}"
+                    );
+                };
+                pause(runner, *wait, &|| runner.stops(job));
+            }
+        }
+    }
+}
+
+/// Waits so many seconds, or until it is to stop.
+fn pause(runner: &Runner<'_>, seconds: u64, stops: &dyn Fn() -> bool) {
+    let from = (runner.night.elapsed)();
+    while (runner.night.elapsed)().saturating_sub(from) < Duration::from_secs(seconds) && !stops() {
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 fn unread(count: u64) -> String {

@@ -154,7 +154,8 @@ impl<'a> Case<'a> {
 
     /// Judges what a repository holds of the job.
     fn stored(&mut self, all: &'a [Listed], line: &mut Line) {
-        let own = all.iter().filter(|it| it.is_of(&self.hosts, &self.jobs));
+        // A run that failed may have stored what is no backup, and may not have been able to remove it.
+        let own = all.iter().filter(|it| it.is_of(&self.hosts, &self.jobs) && !self.history.has_failed(it));
         let mut own: Vec<(&Listed, Timestamp)> = own.filter_map(|it| Some((it, it.time()?))).collect();
         own.sort_by_key(|(_, time)| *time);
         line.snapshots = Some(own.len());
@@ -183,6 +184,7 @@ impl<'a> Case<'a> {
             self.say(Verdict::Failing, level, message);
         }
         self.whole(made);
+        self.failed_afterwards(newest, line);
         self.sizes(&own, line);
         self.retained(&own);
     }
@@ -293,6 +295,20 @@ impl<'a> Case<'a> {
             count => format!("{count} files could not be read"),
         };
         self.say(Verdict::Incomplete, Level::Warning, message);
+    }
+
+    /// Says whether the run of the newest snapshot failed after it had stored that.
+    fn failed_afterwards(&mut self, newest: Option<Timestamp>, line: &mut Line) {
+        let Some(last) = self.history.last().filter(|last| last.status <= job::Status::Incomplete) else {
+            return;
+        };
+        let Some(why) = last.failed_afterwards.filter(|_| newest.is_some_and(|newest| newest <= last.ended))
+        else {
+            return;
+        };
+        line.failing_since = Some(stamp(last.started));
+        let message = format!("the last run stored it, and failed then: {why}");
+        self.say(Verdict::Failing, Level::Warning, message);
     }
 
     /// Says whether there are snapshots that the last prune should have removed.

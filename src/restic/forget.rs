@@ -114,6 +114,11 @@ impl Access<'_> {
         exclusive(self.of_policy(&["forget"], policy), FORGET)
     }
 
+    /// Removes one snapshot, whose id follows.
+    pub fn forget_one(&self) -> Cmd {
+        self.call(&["forget", "--no-cache"]).timeout(FORGET).stoppable()
+    }
+
     /// Removes what no snapshot needs any more.
     pub fn prune(&self) -> Cmd {
         exclusive(self.call(&["prune", "--no-cache"]), PRUNE)

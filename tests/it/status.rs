@@ -165,7 +165,11 @@ fn judged_by_what_is_there() {
 /// What is done to a good repository, what is said of it then, and in which words.
 const HARM: &[(&str, &str, &str)] = &[
     ("true", "fresh", "stored "),
-    ("rm -r /srv/vault", "not_initialised", "the repository is gone: is what it lies on mounted?"),
+    (
+        "rm -r /srv/vault",
+        "not_initialised",
+        "the repository is gone: mount what it lies on, or see rlvm plan",
+    ),
     ("echo wrong > /etc/rlvm/pass.vault", "unreadable", "wrong password"),
     ("rm /etc/rlvm/pass.vault", "unreachable", "its password file /etc/rlvm/pass.vault is not there"),
     ("rm -rf /srv/vault/keys/*", "unreadable", "damaged: it has no keys"),

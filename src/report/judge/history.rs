@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::{
     job::{Record, Status},
     model::Name,
-    restic::Summary,
+    restic::{Listed, Summary},
 };
 
 /// How many of the last runs tell how long one takes.
@@ -23,6 +23,8 @@ pub(super) struct Went<'a> {
     /// Why it failed.
     pub(super) error: Option<&'a str>,
     pub(super) summary: Option<&'a Summary>,
+    /// Why the job failed though this was stored: a hook, a service that does not start again.
+    pub(super) failed_afterwards: Option<&'a str>,
     /// How long it took to store it there.
     pub(super) seconds: Option<f64>,
 }
@@ -47,6 +49,12 @@ impl<'a> History<'a> {
 
     pub(super) fn last(&self) -> Option<&Went<'a>> {
         self.0.last()
+    }
+
+    /// Says whether the run that made a snapshot failed there: it is no backup.
+    pub(super) fn has_failed(&self, snapshot: &Listed) -> bool {
+        let failed = self.0.iter().filter(|went| went.status > Status::Incomplete);
+        failed.filter_map(|went| went.summary).any(|summary| snapshot.is_called(&summary.snapshot_id))
     }
 
     /// Says since when each run failed, if the last one did and nothing was stored since.
@@ -100,12 +108,17 @@ fn went<'a>(run: &'a Record, jobs: &[Name], destinations: &[Name]) -> Option<Wen
             status: there.status,
             error: there.error.as_deref(),
             summary: there.summary.as_ref(),
+            failed_afterwards: job
+                .errors
+                .first()
+                .filter(|_| job.status > Status::Incomplete)
+                .map(String::as_str),
             seconds: Some(there.seconds),
         });
     }
     // It failed before it could store anything anywhere.
     let nowhere = job.status > Status::Incomplete && stored.count() == 0;
     let error = job.errors.first().map(String::as_str);
-    let (status, summary, seconds) = (job.status, None, None);
-    nowhere.then_some(Went { started, ended, status, error, summary, seconds })
+    let (status, summary, seconds, failed_afterwards) = (job.status, None, None, None);
+    nowhere.then_some(Went { started, ended, status, error, summary, failed_afterwards, seconds })
 }

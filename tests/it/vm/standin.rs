@@ -21,11 +21,6 @@ pub(super) fn let_go(vm: &Vm) {
     vm.ok("timeout 120 sh -c 'echo >/run/restic/gate'");
 }
 
-/// Lets one go on that may have been ended meanwhile: then nobody reads.
-pub(super) fn let_go_if_it_waits(vm: &Vm) {
-    vm.run("timeout 5 sh -c 'echo >/run/restic/gate'");
-}
-
 /// Waits until it was called so often with this verb.
 #[track_caller]
 pub(super) fn until_called(vm: &Vm, verb: &str, times: usize) {

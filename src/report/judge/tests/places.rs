@@ -54,3 +54,31 @@ fn a_destination_that_may_be_away_is_judged_by_its_own_age() {
         assert!(judged.iter().any(|it| it.message.contains(words)), "{words}: {judged:?}");
     }
 }
+
+#[test]
+fn a_run_that_failed_after_it_stored_is_seen() {
+    let time = "2026-11-21T01:30:05Z";
+    let mut world = World::of(&[time]).runs(&["success 2026-11-21T01:30:00Z"]);
+    assert_eq!(world.status(DAILY, NOW).level, Level::Ok);
+    let job = &mut world.runs[0].jobs[0];
+    (job.status, job.errors) = (job::Status::Failed, vec!["hook after: it failed with exit code 1".into()]);
+    let judged = world.judged(DAILY, NOW);
+    assert!(judged.starts_with("Warning failing: ") && judged.contains("hook after"), "{judged}");
+    // A newer backup tells that it passed.
+    let newer = World { runs: world.runs, ..World::of(&[time, "2026-11-21T09:00:00Z"]) };
+    assert!(!newer.judged(DAILY, NOW).contains("hook after"));
+}
+
+#[test]
+fn what_a_failed_run_left_is_no_backup() {
+    let (old, new) = ("2026-11-20T01:30:05Z", "2026-11-21T01:30:05Z");
+    let mut world = World::of(&[old, new]).runs(&["success 2026-11-21T01:30:00Z"]);
+    let stored = &mut world.runs[0].jobs[0].destinations[0];
+    assert!(stored.summary.as_ref().is_some_and(|summary| id_of(new).starts_with(&summary.snapshot_id)));
+    stored.status = job::Status::Failed;
+    stored.error = Some("stored from a snapshot that was full".into());
+    let status = world.status(DAILY, NOW);
+    let line = &status.lines[0];
+    assert_eq!((line.level, line.snapshots), (Level::Critical, Some(1)));
+    assert_eq!(line.newest_id.as_deref(), Some(id_of(old).as_str()));
+}
