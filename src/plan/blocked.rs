@@ -68,11 +68,12 @@ pub(super) fn skipped(survey: &Survey<'_>, index: usize, by: usize) -> Finding {
     Finding::new(Severity::Notice, survey.items[index].address, message)
 }
 
-/// Removes the changes of the `bad` resources and of everything that needs them.
+/// Removes the changes of the `bad` resources and of everything that needs them. `newcomers` are those of them that
+/// would share a directory or a repository with another resource.
 pub(super) fn hold_back(
     survey: &Survey<'_>,
     needs: &NeedsOnce<'_>,
-    bad: &HashSet<usize>,
+    (bad, newcomers): (&HashSet<usize>, &HashSet<usize>),
     blocked: &mut Blocked,
     changes: &mut BTreeMap<usize, Change>,
     plan: &mut Plan,
@@ -86,21 +87,38 @@ pub(super) fn hold_back(
         let place = survey.items[index].resource().path();
         bad.contains(&index) || place.is_some_and(|place| places.contains(place))
     };
+    // What an account that is moved into another's directory is restricted by names the new directory.
+    let mut moved: HashSet<usize> = HashSet::new();
+    let mut behind = newcomers.clone();
     for index in needs.in_order() {
         if survey.items[index].declared.is_none() || blocked.held.contains(&index) {
             continue;
         }
-        let by = needs.get()[index].iter().find(|need| blocked.held.contains(need));
-        let by = by.filter(|_| !waits_for_nothing(survey.items[index]));
+        let is_moved =
+            newcomers.contains(&index) || needs.get()[index].iter().any(|need| moved.contains(need));
+        if is_moved && waits_for_nothing(survey.items[index]) {
+            moved.insert(index);
+        }
+        let is_free = waits_for_nothing(survey.items[index]) && !is_moved;
+        let by = needs.get()[index].iter().find(|need| blocked.held.contains(need)).filter(|_| !is_free);
         // A key that is replaced may be a stolen one: it goes, whatever else is wrong with the account.
         let is_key = matches!(survey.items[index].resource(), Resource::AuthorizedKeys(_));
-        if is_key && waits_for_nothing(survey.items[index]) {
+        if is_key && is_free {
             continue;
         }
         if is_bad(index) || by.is_some() {
             let held = changes.remove(&index).is_some();
             blocked.held.insert(index);
+            behind.extend(by.filter(|by| behind.contains(by)).map(|_| index));
             plan.findings.extend(by.filter(|_| held).map(|by| skipped(survey, index, *by)));
+        }
+    }
+    // What stands at the newcomer's place is the other's: it is not to be adopted, and stops nothing else.
+    let is_behind = |address: &str| survey.index_of(address).is_some_and(|it| behind.contains(&it));
+    for finding in &mut plan.findings {
+        if finding.severity == Severity::Refusal && is_behind(&finding.address) {
+            finding.severity = Severity::Notice;
+            finding.remedy = None;
         }
     }
     hold_back_secrets(survey, needs, &blocked.held, changes, plan);

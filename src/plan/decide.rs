@@ -80,9 +80,11 @@ pub fn decide(
             bad.extend(plan.findings[told..].iter().any(Finding::is_error).then_some(index));
         }
     }
+    let newcomers = guard::overlaps(survey, seen, &mut plan);
+    bad.extend(&newcomers);
     let errors = plan.findings[declared.len()..].iter().filter(|finding| finding.is_error());
     bad.extend(errors.filter_map(|finding| survey.index_of(&finding.address)));
-    hold_back(survey, &needs, &bad, &mut blocked, &mut changes, &mut plan);
+    hold_back(survey, &needs, (&bad, &newcomers), &mut blocked, &mut changes, &mut plan);
     plan.quiet.retain(|(address, _)| {
         !survey.index_of(address.as_str()).is_some_and(|it| blocked.held.contains(&it))
     });
@@ -106,7 +108,6 @@ pub fn decide(
     let held: Vec<&Address> =
         leaving.iter().filter(is_held).map(|index| survey.items[*index].address).collect();
     guard::mass_removal(survey, ledger, &held, options, &mut plan);
-    guard::twice(survey, seen, &mut plan);
     plan.findings.sort_unstable();
     plan.findings.dedup();
     plan

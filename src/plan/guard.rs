@@ -1,12 +1,15 @@
 //! Guards over a whole plan.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::{Action, Options, Plan, survey::Survey};
+use super::{
+    Action, Options, Plan,
+    survey::{Item, Survey},
+};
 use crate::{
     ledger::Ledger,
     model::Address,
-    resource::{Finding, Identity, Seen, Severity},
+    resource::{Finding, Identity, Overlap, Seen, Severity},
 };
 
 /// Refuses a plan that would stop managing more than half of what is managed, unless that is allowed: an include
@@ -49,33 +52,96 @@ pub(super) fn mass_removal(
     plan.findings.push(Finding::new(Severity::Refusal, "plan", message).remedy(remedy));
 }
 
-/// Reports things that are declared under two names (R07), and things that lie in one another and must not.
-pub(super) fn twice(survey: &Survey<'_>, seen: &[Seen], plan: &mut Plan) {
-    let mut known: BTreeMap<String, (&Address, String)> = BTreeMap::new();
-    let mut inner: Vec<(&Address, Identity)> = Vec::new();
-    for (item, seen) in survey.items.iter().zip(seen).filter(|(item, _)| item.declared.is_some()) {
-        let Some(it) = item.resource().identity(seen) else { continue };
-        let Some((first, shared)) = known.get(&it.thing) else {
-            known.insert(it.thing.clone(), (item.address, it.shared.clone()));
-            inner.push((item.address, it));
-            continue;
-        };
-        let severity = if *shared == it.shared { Severity::Warning } else { Severity::Error };
-        plan.stopped |= severity == Severity::Error;
-        plan.findings.push(overlap(severity, item.address, &it, first));
-    }
-    for (address, it) in &inner {
-        let around = it.within.iter().find_map(|thing| known.get(thing));
-        if let Some((outer, _)) = around {
-            plan.stopped = true;
-            plan.findings.push(overlap(Severity::Error, address, it, outer));
-        }
-    }
+/// How one resource overlaps with another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Relation {
+    Same,
+    LiesIn,
+    Contains,
 }
 
-fn overlap(severity: Severity, address: &Address, it: &Identity, other: &Address) -> Finding {
-    let message = format!("{} {other}, by another way", it.overlap.message);
-    Finding::new(severity, address, message).remedy(it.overlap.remedy)
+/// Reports resources that are one thing on the host under two names (R07), and those that lie in one another and must
+/// not. An overlap that is an error stops only the newcomer: the resource that has not been applied at that place yet.
+/// Returns the newcomers, by index.
+pub(super) fn overlaps(survey: &Survey<'_>, seen: &[Seen], plan: &mut Plan) -> HashSet<usize> {
+    let all: BTreeMap<usize, Identity> = declared(survey)
+        .filter_map(|index| Some((index, survey.items[index].resource().identity(&seen[index])?)))
+        .collect();
+    let (mut by_thing, mut around) = (Marks::default(), Marks::default());
+    for (index, it) in &all {
+        it.things.iter().for_each(|mark| by_thing.entry(mark).or_default().push(*index));
+        it.within.iter().for_each(|mark| around.entry(mark).or_default().push(*index));
+    }
+    let mut pairs: BTreeMap<(usize, usize), Relation> = BTreeMap::new();
+    for (index, it) in &all {
+        let mut add = |marks: &[String], known: &Marks<'_>, relation| {
+            for other in marks.iter().filter_map(|mark| known.get(mark.as_str())).flatten() {
+                let is_told = pairs.contains_key(&(*index, *other)) || pairs.contains_key(&(*other, *index));
+                if other != index && !is_told {
+                    pairs.insert((*index, *other), relation);
+                }
+            }
+        };
+        add(&it.things, &by_thing, Relation::Same);
+        add(&it.within, &by_thing, Relation::LiesIn);
+        add(&it.holds, &by_thing, Relation::Contains);
+        add(&it.holds, &around, Relation::Contains);
+    }
+    let mut newcomers = HashSet::new();
+    for ((one, other), relation) in pairs {
+        let is_new = |index: usize| !is_applied_there(&survey.items[index], &seen[index], &all[&index]);
+        // Of two newcomers, or of none, the second by address is the one to be moved.
+        let is_first = match (is_new(one), is_new(other)) {
+            (true, false) => true,
+            (false, true) => false,
+            _ => one > other,
+        };
+        let (it, by, relation) = match (is_first, relation) {
+            (true, relation) => (one, other, relation),
+            (false, Relation::Same) => (other, one, Relation::Same),
+            (false, Relation::LiesIn) => (other, one, Relation::Contains),
+            (false, Relation::Contains) => (other, one, Relation::LiesIn),
+        };
+        let is_harmless = relation == Relation::Same && all[&it].shared == all[&by].shared;
+        let severity = if is_harmless { Severity::Warning } else { Severity::Error };
+        if !is_harmless && is_new(it) {
+            newcomers.insert(it);
+            // Its directory may be, or lie in, one that the other client fills.
+            newcomers.extend(survey.index_of(Address::new("directory", &all[&it].at).as_str()));
+        }
+        let addresses = (survey.items[it].address, survey.items[by].address);
+        plan.findings.push(overlap(severity, addresses, (&all[&it], &all[&by]), relation));
+    }
+    newcomers
+}
+
+/// Resources by one of their marks.
+type Marks<'a> = HashMap<&'a str, Vec<usize>>;
+
+fn declared(survey: &Survey<'_>) -> impl Iterator<Item = usize> {
+    (0..survey.items.len()).filter(|index| survey.items[*index].declared.is_some())
+}
+
+/// Says whether a resource was applied at the place where it is declared.
+fn is_applied_there(item: &Item<'_>, seen: &Seen, now: &Identity) -> bool {
+    let entry = item.entry.filter(|entry| !entry.pending);
+    entry.and_then(|entry| entry.resource.identity(seen)).is_some_and(|applied| applied.at == now.at)
+}
+
+fn overlap(
+    severity: Severity,
+    (address, other): (&Address, &Address),
+    (it, by): (&Identity, &Identity),
+    relation: Relation,
+) -> Finding {
+    let Overlap { noun, consequence, remedy } = it.overlap;
+    let how = match relation {
+        Relation::Same => format!("is the same {noun} on this host as"),
+        Relation::LiesIn => "lies in".to_owned(),
+        Relation::Contains => "contains, or leads to,".to_owned(),
+    };
+    let message = format!("{} {how} {} of {other}: {consequence}", it.at, by.at);
+    Finding::new(severity, address, message).remedy(remedy)
 }
 
 /// Says that a removal is refused.

@@ -11,7 +11,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 pub use self::place::StrangeEntry;
-use self::place::{give, place, strange_entry};
+use self::place::{Place, give, place, strange_entry};
 use super::{
     Access, Diff, FileSeen, Finding, Identity, Kind, Look, ManagedFile, Overlap, Removal, Severity,
     SshUserSpec, ssh::RCLONE,
@@ -51,9 +51,9 @@ pub struct AuthorizedKeysSeen {
     /// What is wrong with the directories down to the chroot, in sshd's eyes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unsafe_way: Vec<String>,
-    /// What the account's directory is on the host, and then each directory that it lies in.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub place: Vec<String>,
+    /// What the account's directory is on the host.
+    #[serde(default, skip_serializing_if = "Place::is_unknown")]
+    pub place: Place,
     /// An entry of its repository that belongs to somebody else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strange_entry: Option<Box<StrangeEntry>>,
@@ -214,7 +214,7 @@ impl Kind for AuthorizedKeys {
             file,
             others,
             unsafe_way,
-            place: Vec::new(),
+            place: Place::default(),
             strange_entry: None,
             no_account: false,
             no_rclone: false,
@@ -289,13 +289,14 @@ impl Kind for AuthorizedKeys {
     }
 
     fn identity(&self, seen: &AuthorizedKeysSeen) -> Option<Identity> {
-        let (thing, within) = seen.place.split_first()?;
+        let Place { things, within, holds } = seen.place.clone();
         let overlap = Overlap {
-            message: "one client could reach the backups of the other: its directory is or lies in the directory of",
+            noun: "directory",
+            consequence: "one client could reach the backups of the other",
             remedy: "give each account a directory of its own, beside the others",
         };
-        let shared = self.user.to_string();
-        Some(Identity { thing: thing.clone(), within: within.to_vec(), shared, overlap })
+        let (at, shared) = (self.directory.to_string(), self.user.to_string());
+        (!things.is_empty()).then_some(Identity { at, things, within, holds, shared, overlap })
     }
 
     fn removal(&self, seen: &AuthorizedKeysSeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
@@ -335,7 +336,7 @@ mod tests {
             file,
             others: Vec::new(),
             unsafe_way: Vec::new(),
-            place: Vec::new(),
+            place: Place::default(),
             strange_entry: None,
             no_account: false,
             no_rclone: false,

@@ -209,10 +209,13 @@ impl Kind for Repository {
             (None, None) => return None,
         };
         let overlap = Overlap {
-            message: "it is the same repository as",
+            noun: "repository",
+            consequence: "jobs of one host would store there under two names",
             remedy: "declare it once, and name it in each job",
         };
-        Some(Identity { thing, within: Vec::new(), shared: self.password.0.to_string(), overlap })
+        let (at, shared) = (self.place().to_string(), self.password.0.to_string());
+        let (things, within, holds) = (vec![thing], Vec::new(), Vec::new());
+        Some(Identity { at, things, within, holds, shared, overlap })
     }
 
     fn remember(&self, seen: &RepositorySeen) -> Option<RepositorySeen> {

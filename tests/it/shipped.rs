@@ -129,14 +129,14 @@ fn two_names_of_one_repository_are_told() {
     scratch.state(&format!("{one}  b: {{ local: {{ path: /srv/link/r }}, password_file: /etc/a.pass }}\n"));
     let plan = scratch.expect(0, &["plan"]);
     assert!(
-        plan.stdout.contains("warning: repository:b: it is the same repository as repository:a"),
+        plan.stdout.contains("warning: repository:b: /srv/link/r is the same repository on this host as /srv/real/r of repository:a"),
         "{plan:?}"
     );
     scratch.file_of("/etc/b.pass", "one\n", 0, 0o600);
     scratch.state(&format!("{one}  b: {{ local: {{ path: /srv/link/r }}, password_file: /etc/b.pass }}\n"));
     let plan = scratch.expect(1, &["plan"]);
     assert!(
-        plan.stdout.contains("error: repository:b: it is the same repository as repository:a"),
+        plan.stdout.contains("error: repository:b: /srv/link/r is the same repository on this host as /srv/real/r of repository:a"),
         "{plan:?}"
     );
 }

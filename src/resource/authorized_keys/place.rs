@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     effect::quote,
-    host::{Entry, Observe},
+    host::{Entry, Mounts, Observe},
     model::{HostPath, UserName},
 };
 
@@ -22,9 +22,43 @@ pub struct StrangeEntry {
     pub owner: String,
 }
 
-/// Says what a directory is on the host, and then what each directory is that it lies in: links on the way are followed,
-/// and one that is mounted twice has one number. Where it is not there yet, the nearest directory above stands for it.
-pub(super) fn place(host: &dyn Observe, directory: &HostPath) -> Result<Vec<String>> {
+/// What an account's directory is on the host, whatever its path. A directory has two marks: the number of its file, and
+/// where it lies in its file system. The first follows links; the second also knows what is mounted a second time
+/// elsewhere (a bind mount), and asks no mount whether it answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The marks of the directory, and of each mount at or in its repository.
+    pub things: Vec<String>,
+    /// The marks of the directories that these lie in, and of those that the other mounts in the directory lie in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub within: Vec<String>,
+    /// The marks of the other mounts in the directory: a client that is shut in there reaches them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<String>,
+}
+
+impl Place {
+    pub(super) fn is_unknown(&self) -> bool {
+        self.things.is_empty()
+    }
+
+    /// Adds the marks of a directory by where it lies in its file system.
+    fn add_mounted(&mut self, mounts: &Mounts, path: &HostPath, is_own: bool) {
+        let Some(mount) = mounts.of(path) else { return };
+        let (major, minor) = mount.device;
+        let rest = path.as_str().strip_prefix(mount.at.as_str()).unwrap_or_default();
+        let whole = format!("{}/{rest}", mount.part);
+        let mut way: Vec<&str> = whole.split('/').filter(|part| !part.is_empty()).collect();
+        let mark = |way: &[&str]| format!("{major}:{minor}:/{}", way.join("/"));
+        if is_own { &mut self.things } else { &mut self.holds }.push(mark(&way));
+        while way.pop().is_some() {
+            self.within.push(mark(&way));
+        }
+    }
+}
+
+/// Says what a directory is on the host. Where it is not there yet, the nearest directory above stands for it.
+pub(super) fn place(host: &dyn Observe, directory: &HostPath) -> Result<Place> {
     let mut missing: Vec<String> = Vec::new();
     for near in std::iter::once(directory.clone()).chain(directory.ancestors()) {
         let Some(lies) = host.lies(&near)? else {
@@ -37,15 +71,24 @@ pub(super) fn place(host: &dyn Observe, directory: &HostPath) -> Result<Vec<Stri
                 found.push(format!("{}:{}", meta.stamp.dev, meta.stamp.ino));
             }
         }
-        let Some(base) = found.first().cloned() else { return Ok(found) };
-        let mut inner = base;
+        let (Some(mut inner), mut path) = (found.first().cloned(), lies) else { return Ok(Place::default()) };
         for name in missing.iter().rev() {
             inner = format!("{inner}/{name}");
             found.insert(0, inner.clone());
+            path = path.join(name)?;
         }
-        return Ok(found);
+        let mut place = Place { things: vec![found.remove(0)], within: found, holds: Vec::new() };
+        // The kernel lists the mounts of the running system.
+        if !host.is_tree() {
+            let (mounts, repository) = (host.mounts()?, path.join("repo")?);
+            place.add_mounted(&mounts, &path, true);
+            for mount in mounts.below(&path) {
+                place.add_mounted(&mounts, &mount.at, mount.at.is_within(&repository));
+            }
+        }
+        return Ok(place);
     }
-    Ok(Vec::new())
+    Ok(Place::default())
 }
 
 /// Finds the first entry of a repository, two levels deep, that does not belong to its account: first one of another

@@ -107,35 +107,6 @@ fn a_link_in_place_of_a_repository_is_refused() {
     }
 }
 
-#[test]
-fn two_accounts_that_are_one_directory_are_found_whatever_they_are_called() {
-    let lab = machine();
-    let (one, two) = (super::public(&lab, "files"), super::public(&lab, "worm"));
-    lab.dir("/srv/clients/files", 0, 0o755);
-    lab.ok(&["ln", "-s", "clients", "/srv/other"]);
-    lab.dir("/srv/bound", 0, 0o755);
-    lab.ok(&["mount", "--bind", "/srv/clients/files", "/srv/bound"]);
-    for (directory, found) in [
-        ("/srv/other/files", true),
-        ("/srv/other/files/repo/inner", true),
-        ("/srv/bound", true),
-        ("/srv/bound/repo", true),
-        ("/srv/other/worm", false),
-    ] {
-        lab.state(&format!(
-            "ssh:
-  users:
-    {FILES}: {{ directory: /srv/clients/files, authorized_keys: [{{ key: {one} }}] }}
-    {WORM}: {{ directory: {directory}, access: append_only, authorized_keys: [{{ key: {two} }}] }}
-"
-        ));
-        let plan = lab.rlvm(&["plan"]);
-        let said = plan.stdout.contains("one client could reach the backups of the other");
-        assert!(said == found && plan.code == Some(i32::from(found)), "{directory}: {plan:?}");
-    }
-    lab.ok(&["umount", "/srv/bound"]);
-}
-
 /// What somebody else's configuration opens, for everybody and for some connections.
 const OPEN: &str = "AcceptEnv *\nPermitUserEnvironment yes\nAllowTcpForwarding yes\nPermitTunnel yes\nGatewayPorts yes\n\
     Match Address 127.0.0.2\nChrootDirectory none\nForceCommand none\nPermitTTY yes\nAllowTcpForwarding yes\n\

@@ -5,6 +5,7 @@
 mod access;
 mod configured;
 mod foreign;
+mod overlap;
 mod revoked;
 
 use std::{fs, process::Command};
