@@ -56,6 +56,8 @@ const READ_ONLY: &[(&str, &[&str], &[&str])] = &[
     // Read the configuration, say what is wrong with it or what it comes to for a user, and end (sshd(8)).
     ("sshd", &["-t"], &[]),
     ("sshd", &["-T", "-C"], &[]),
+    // Tests whether a KRL lists a key, which comes by standard input (ssh-keygen(1); tried with OpenSSH 9.2).
+    ("ssh-keygen", &["-Q", "-f"], &[]),
     ("crontab", &["-l"], &[]),
     // Lists; it takes a lock that others share, and writes nothing (lvs(8)).
     ("lvs", &["--reportformat", "json", "--units", "b", "--nosuffix", "-o"], &[]),
@@ -96,8 +98,10 @@ impl Query {
         // The last word on a flag counts, and a user's own flags come behind.
         let taken_back =
             words.iter().any(|word| word.starts_with("--dry-run=") || word.starts_with("--no-lock="));
-        let plain_input =
-            cmd.given().is_none_or(|input| input.starts_with("ls ") && input.lines().count() == 1);
+        let plain_input = cmd.given().is_none_or(|input| {
+            let is_plain = cmd.name() == "ssh-keygen" || input.starts_with("ls ");
+            is_plain && input.lines().count() == 1
+        });
         let listed = plain_input
             && !taken_back
             && READ_ONLY.iter().any(|(program, start, flags)| {
@@ -149,6 +153,10 @@ mod tests {
         assert!(Query::new(Cmd::new("rm").arg("-w")).is_err());
         assert!(Query::new(Cmd::new("sshd").args(["-T", "-C", "user=a"])).is_ok());
         assert!(Query::new(Cmd::new("sshd").arg("-D")).is_err() && Query::new(Cmd::new("sshd")).is_err());
+        let keygen =
+            |words: &[&str]| Query::new(Cmd::new("ssh-keygen").args(words.iter().copied()).input("x\n"));
+        assert!(keygen(&["-Q", "-f", "/k", "/dev/stdin"]).is_ok());
+        assert!(keygen(&["-k", "-f", "/k", "/dev/stdin"]).is_err() && keygen(&["-f", "/k", "-Q"]).is_err());
         assert!(Query::new(Cmd::new("crontab").arg("-l")).is_ok());
         assert!(Query::new(Cmd::new("crontab").arg("-r")).is_err());
         let compose = |words: &[&str]| {

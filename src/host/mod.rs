@@ -113,6 +113,8 @@ pub trait Observe {
     fn has_group(&self, group: &GroupName) -> Result<bool>;
     /// Says what the system's accounts say of a user; nothing if there is no such user.
     fn user(&self, user: &UserName) -> Result<Option<UserEntry>>;
+    /// Lists the groups of a user by name. A group may name a user that is not there yet.
+    fn groups(&self, user: &UserName) -> Result<Vec<String>>;
     /// Lists the accounts that are at home below a directory, as the system's own files have them, each with its home.
     fn users_below(&self, dir: &HostPath) -> Result<Vec<(String, String)>>;
     /// Says where a user is at home; nothing if there is no such user.
@@ -140,6 +142,10 @@ pub trait Observe {
 pub trait Act: Sync {
     /// Carries out one op.
     fn act(&self, op: &Op) -> Result<()>;
+    /// Carries out one op. One that takes long tells meanwhile how many files and directories it has changed.
+    fn act_telling(&self, op: &Op, _told: &mut dyn FnMut(u64)) -> Result<()> {
+        self.act(op)
+    }
     /// Makes durable what was done so far.
     fn settle(&self) -> Result<()>;
 }

@@ -6,6 +6,7 @@
 
 mod foreign;
 mod reading;
+mod revoked;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -17,9 +18,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{foreign::Setting, reading::Unread};
 use self::{
-    foreign::{findings, select},
+    foreign::{Groups, findings, names_groups, select},
     reading::{OfHost, read},
-    words::{WHO, refusals, revoked, shut_out, words},
+    revoked::{Revocation, revocation},
+    words::{WHO, refusals, shut_out, words},
 };
 use super::{
     Attribute, AuthorizedKeys, Diff, Edit, FileSeen, Finding, Kind, Look, ManagedFile, Removal, Severity,
@@ -64,6 +66,9 @@ pub struct SshdSeen {
     /// The files that sshd reads and rlvm cannot, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unread_files: Vec<Unread>,
+    /// The groups of accounts; asked only where sshd tells groups apart.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<UserName, Vec<String>>,
     /// What sshd says.
     pub sshd: Sshd,
 }
@@ -89,12 +94,18 @@ pub enum Sshd {
 pub struct Says {
     /// The lines of `sshd -T` that matter here.
     pub lines: String,
-    /// The user's groups; asked only where sshd tells groups apart.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub groups: Vec<String>,
-    /// Why a file of revoked keys refuses the user's, if so.
+    /// What the file of revoked keys says of the user's, if there is such a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revoked: Option<String>,
+    pub revoked: Option<Revocation>,
+}
+
+impl Sshd {
+    /// Says whether sshd lets users in, or not, by their groups.
+    fn names_groups(&self) -> bool {
+        let Self::Says(says) = self else { return false };
+        let is_of_groups = |line: &str| line.split(' ').next().is_some_and(|name| name.ends_with("groups"));
+        says.values().any(|says| says.lines.lines().any(is_of_groups))
+    }
 }
 
 impl SshdConfig {
@@ -160,23 +171,12 @@ impl SshdConfig {
                 login.meant.contains_key(&name) || WHO.contains(&name.as_str())
             };
             let lines: Vec<&str> = out.stdout.lines().filter(matters).collect();
-            let tells_groups = lines.iter().any(|line| name(line).ends_with("groups"));
-            let groups = if tells_groups { groups(host, &login.user)? } else { Vec::new() };
             let file = lines.iter().find_map(|line| line.strip_prefix("revokedkeys "));
             let revoked = match file.filter(|file| *file != "none") {
-                Some(file) => {
-                    let looked = file.parse().ok().map(|path| host.text(&path)).transpose()?;
-                    let text = match looked {
-                        Some((Entry::Absent, _)) => None,
-                        // What rlvm cannot read is sshd's to judge.
-                        looked => looked.and_then(|(_, text)| text).or_else(|| Some(Vec::new())),
-                    };
-                    let text = text.map(|text| String::from_utf8_lossy(&text).into_owned());
-                    revoked(file, text.as_deref(), self.keys_of(&login.user))
-                }
+                Some(file) => revocation(host, file, self.keys_of(&login.user))?,
                 None => None,
             };
-            says.insert(login.user.clone(), Says { lines: lines.join("\n"), groups, revoked });
+            says.insert(login.user.clone(), Says { lines: lines.join("\n"), revoked });
         }
         Ok(Sshd::Says(says))
     }
@@ -186,7 +186,7 @@ impl SshdConfig {
     }
 
     /// Says in which word something else holds for a user than is meant, and who else decides on it.
-    fn of_user(&self, login: &Login, says: &Says, in_force: bool) -> Vec<Finding> {
+    fn of_user(&self, login: &Login, says: &Says, groups: &Groups, in_force: bool) -> Vec<Finding> {
         let user = &login.user;
         let mut found = Vec::new();
         let other = login.differences(&says.lines).into_iter().next().filter(|_| in_force);
@@ -198,26 +198,19 @@ impl SshdConfig {
             let remedy = format!("take {user} out of it: grep -ri {word} {MAIN} {MAIN}.d");
             Finding::new(Severity::Error, SshdConfig::address(), message).remedy(remedy)
         }));
-        found.extend(shut_out(user, says).map(|why| {
+        let groups = groups.get(user).map_or(&[][..], Vec::as_slice);
+        found.extend(shut_out(user, &says.lines, groups).map(|why| {
             let message = format!("sshd lets {user} in from nowhere: {why}");
             let remedy = format!("name {user} there, or its group; rlvm changes no line of yours");
             Finding::new(Severity::Warning, SshdConfig::address(), message).remedy(remedy)
         }));
-        found.extend(refusals(self.keys_of(user), says).into_iter().map(|(why, remedy)| {
+        found.extend(refusals(self.keys_of(user), &says.lines).into_iter().map(|(why, remedy)| {
             let message = format!("sshd refuses {user}: {why}");
             Finding::new(Severity::Warning, SshdConfig::address(), message).remedy(remedy)
         }));
+        found.extend(says.revoked.as_ref().map(|it| it.finding(user)));
         found
     }
-}
-
-/// Names a user's groups.
-fn groups(host: &dyn Observe, user: &UserName) -> Result<Vec<String>> {
-    let Some(entry) = host.user(user)? else {
-        // It is not there yet, and its group will be called as it is.
-        return Ok(vec![user.to_string()]);
-    };
-    Ok(std::iter::once(entry.group).chain(entry.groups).collect())
 }
 
 impl Kind for SshdConfig {
@@ -246,9 +239,16 @@ impl Kind for SshdConfig {
 
     fn observe(&self, look: &Look<'_, SshdSeen>) -> Result<SshdSeen> {
         let file = self.file.observe(look.host)?;
-        let (foreign, unread_files) = (Vec::new(), Vec::new());
-        let mut seen =
-            SshdSeen { file, unread: false, included: true, foreign, unread_files, sshd: Sshd::Later };
+        let (foreign, unread_files, groups) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let mut seen = SshdSeen {
+            file,
+            unread: false,
+            included: true,
+            foreign,
+            unread_files,
+            groups,
+            sshd: Sshd::Later,
+        };
         let main = look.host.entry(&HostPath::fixed(MAIN))?;
         if !look.leaving && !matches!(main, Entry::Absent) {
             let read = read(&OfHost(look.host), MAIN, PART)?;
@@ -257,11 +257,20 @@ impl Kind for SshdConfig {
             seen.included = read.before.is_some() || !read.unread.is_empty();
             seen.unread_files = read.unread;
         }
-        if look.host.is_tree() {
-            return Ok(seen);
+        if !look.host.is_tree() {
+            seen.unread = matches!(look.host.entry(&sshd_mark())?, Entry::File(_));
+            seen.sshd = if look.leaving { Sshd::NotAsked } else { self.ask(look.host)? };
         }
-        seen.unread = matches!(look.host.entry(&sshd_mark())?, Entry::File(_));
-        seen.sshd = if look.leaving { Sshd::NotAsked } else { self.ask(look.host)? };
+        if names_groups(&seen.foreign) || seen.sshd.names_groups() {
+            for user in self.logins.iter().map(|login| &login.user) {
+                let mut groups = look.host.groups(user)?;
+                // So its first group is, or will be called.
+                groups.push(user.to_string());
+                groups.sort_unstable();
+                groups.dedup();
+                seen.groups.insert(user.clone(), groups);
+            }
+        }
         Ok(seen)
     }
 
@@ -289,7 +298,8 @@ impl Kind for SshdConfig {
             let message = format!("{MAIN} does not include {PART}: nothing in it would hold");
             found.push(say(Severity::Error, message).remedy(format!("add as its first line: {INCLUDE}")));
         }
-        found.extend(findings(&seen.foreign, &self.logins, PART, &SshdConfig::address()));
+        let address = SshdConfig::address();
+        found.extend(findings(&seen.foreign, &self.logins, &seen.groups, PART, &address));
         found.extend(seen.unread_files.iter().map(|Unread { what, is_early }| {
             let (severity, which) = if *is_early {
                 (Severity::Error, "sshd's configuration before rlvm's file")
@@ -318,7 +328,7 @@ impl Kind for SshdConfig {
                 let in_force = self.diff(seen) == Diff::Same;
                 for login in &self.logins {
                     let says = says.get(&login.user).into_iter();
-                    found.extend(says.flat_map(|it| self.of_user(login, it, in_force)));
+                    found.extend(says.flat_map(|it| self.of_user(login, it, &seen.groups, in_force)));
                 }
             }
         }

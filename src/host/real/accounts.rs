@@ -130,6 +130,24 @@ impl Accounts {
         Ok(Some(UserEntry { uid: ids.uid, group: self.group_name(ids.gid), groups, home, shell, closed }))
     }
 
+    /// Lists a user's groups by name. Of a user that is not there only the system's own files are asked.
+    pub(super) fn groups(&self, user: &UserName) -> Result<Vec<String>> {
+        if let Some(ids) = self.ids(user)? {
+            return Ok(ids.groups.iter().map(|gid| self.group_name(*gid)).collect());
+        }
+        let of = |lines: &[Vec<String>]| {
+            lines
+                .iter()
+                .filter(|line| has_member(line, user))
+                .filter_map(|line| line.first().cloned())
+                .collect()
+        };
+        Ok(match self.files() {
+            Some(files) => of(&files.group),
+            None => of(&read(Path::new("/"), "group")),
+        })
+    }
+
     pub(super) fn user_name(&self, uid: u32) -> String {
         self.name(Of::User, uid)
     }
@@ -164,6 +182,11 @@ impl Accounts {
     }
 }
 
+/// Says whether a line of the group file names a user.
+fn has_member(line: &[String], user: &UserName) -> bool {
+    line.get(3).is_some_and(|all| all.split(',').any(|name| name == user.as_str()))
+}
+
 /// Asks the running system's name services.
 fn running_ids(user: &UserName) -> Result<Option<Ids>> {
     let looked = User::from_name(user.as_str()).with_context(|| format!("cannot look up the user {user}"))?;
@@ -184,10 +207,11 @@ impl Files {
         let line = self.line(user)?;
         let uid = line.get(2)?.parse().ok()?;
         let gid = line.get(3)?.parse().ok()?;
-        let member = |line: &&Vec<String>| {
-            line.get(3).is_some_and(|all| all.split(',').any(|name| name == user.as_str()))
-        };
-        let others = self.group.iter().filter(member).filter_map(|line| line.get(2)?.parse().ok());
+        let others = self
+            .group
+            .iter()
+            .filter(|line| has_member(line, user))
+            .filter_map(|line| line.get(2)?.parse().ok());
         let mut groups: Vec<u32> = std::iter::once(gid).chain(others).collect();
         groups.sort_unstable();
         groups.dedup();
@@ -289,6 +313,8 @@ mod tests {
             accounts.ids(&backup).unwrap().unwrap(),
             Ids { uid: 4000, gid: 4001, groups: vec![4, 4001] }
         );
+        assert_eq!(accounts.groups(&backup).unwrap(), ["adm", "backup"]);
+        assert_eq!(accounts.groups(&"a".parse().unwrap()).unwrap(), ["adm"], "it is not there yet");
         assert_eq!(accounts.home(&backup).unwrap(), Some("/".parse().unwrap()));
         assert_eq!(accounts.user_name(4000), "backup");
         assert_eq!(accounts.group_name(4001), "backup");

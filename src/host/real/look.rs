@@ -321,6 +321,10 @@ impl Observe for Look<'_> {
         self.real.accounts.entry(user)
     }
 
+    fn groups(&self, user: &UserName) -> Result<Vec<String>> {
+        self.real.accounts.groups(user)
+    }
+
     fn users_below(&self, dir: &HostPath) -> Result<Vec<(String, String)>> {
         Ok(self.real.accounts.below(dir))
     }

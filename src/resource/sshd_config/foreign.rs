@@ -2,7 +2,9 @@
 //! them: those in a `Match` block that sshd reads before rlvm's file, and those that hand on a client's environment.
 //!
 //! A block counts whatever it matches: an address or a port is no property of the account. Only a `Match User` that
-//! names none of the accounts is told apart.
+//! names none of the accounts and a `Match Group` that names none of their groups are told apart.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +32,9 @@ pub struct Setting {
     pub value: String,
 }
 
+/// The groups of accounts by name.
+pub(super) type Groups = BTreeMap<UserName, Vec<String>>;
+
 /// What a client's environment comes through.
 const ENVIRONMENT: [&str; 2] = ["acceptenv", "permituserenvironment"];
 
@@ -51,10 +56,18 @@ pub(super) fn select(read: &Read, logins: &[Login]) -> Vec<Setting> {
     read.lines.iter().enumerate().filter_map(concerns).collect()
 }
 
-/// Reports what each setting does to the accounts. `part` is rlvm's file.
+/// Says whether a setting stands in a block that names groups.
+pub(super) fn names_groups(settings: &[Setting]) -> bool {
+    let of_block = |criteria: &String| criteria.to_ascii_lowercase().contains("group");
+    settings.iter().any(|it| it.blocks.iter().any(of_block))
+}
+
+/// Reports what each setting does to the accounts. `part` is rlvm's file. An account whose groups are not known may be
+/// in any group.
 pub(super) fn findings(
     settings: &[Setting],
     logins: &[Login],
+    groups: &Groups,
     part: &str,
     address: &Address,
 ) -> Vec<Finding> {
@@ -75,8 +88,8 @@ pub(super) fn findings(
                 }
                 user_environment |= it.blocks.is_empty();
             }
-            "acceptenv" => found.extend(it.environment(logins, address)),
-            _ => found.extend(it.earlier(logins, part, address)),
+            "acceptenv" => found.extend(it.environment(logins, groups, address)),
+            _ => found.extend(it.earlier(logins, groups, part, address)),
         }
     }
     found
@@ -84,7 +97,7 @@ pub(super) fn findings(
 
 impl Setting {
     /// Reports a setting that sshd reads before rlvm's.
-    fn earlier(&self, logins: &[Login], part: &str, address: &Address) -> Option<Finding> {
+    fn earlier(&self, logins: &[Login], groups: &Groups, part: &str, address: &Address) -> Option<Finding> {
         let Self { place, keyword, value, .. } = self;
         let differs: Vec<&Login> = logins.iter().filter(|login| self.differs(login)).collect();
         if differs.is_empty() {
@@ -92,11 +105,11 @@ impl Setting {
         }
         let (block, name) = (self.block(), part.rsplit('/').next().unwrap_or(part));
         let users: Vec<&str> =
-            differs.iter().filter(|it| self.may_match(&it.user)).map(|it| it.user.as_str()).collect();
+            differs.iter().filter(|it| self.may_match(&it.user, groups)).map(|it| it.user.as_str()).collect();
         if users.is_empty() {
             let message = format!(
                 "{place} sets `{keyword} {value}` in the block `{block}`, which sshd reads before rlvm's file; \
-                 the block names no account of a client"
+                 the block matches no account of a client"
             );
             return Some(Finding::new(Severity::Notice, address.clone(), message));
         }
@@ -110,7 +123,7 @@ impl Setting {
     }
 
     /// Reports a setting by which clients choose variables. What several blocks accept adds up, wherever they stand.
-    fn environment(&self, logins: &[Login], address: &Address) -> Option<Finding> {
+    fn environment(&self, logins: &[Login], groups: &Groups, address: &Address) -> Option<Finding> {
         let Self { place, value, .. } = self;
         let is_harmless = |word: &str| is_harmless_variable(word) || word == ACCEPTED;
         let confined: Vec<&Login> =
@@ -125,8 +138,11 @@ impl Setting {
             );
             return Some(Finding::new(Severity::Notice, address.clone(), message));
         }
-        let users: Vec<&str> =
-            confined.iter().filter(|it| self.may_match(&it.user)).map(|it| it.user.as_str()).collect();
+        let users: Vec<&str> = confined
+            .iter()
+            .filter(|it| self.may_match(&it.user, groups))
+            .map(|it| it.user.as_str())
+            .collect();
         if users.is_empty() {
             return None;
         }
@@ -153,14 +169,15 @@ impl Setting {
         blocks.join(", ")
     }
 
-    /// Says whether some connection of a user can match all blocks. Only user names rule a user out: an account may be
-    /// in any group, and come from any address.
-    fn may_match(&self, user: &UserName) -> bool {
+    /// Says whether some connection of a user can match all blocks. Only the user's name and groups rule a user out: a
+    /// client may come from any address.
+    fn may_match(&self, user: &UserName, groups: &Groups) -> bool {
         self.blocks.iter().all(|criteria| {
-            // What is not understood may match.
-            let is_half =
-                |word: &str| word.split_once('=').is_some_and(|(a, b)| a.is_empty() || b.is_empty());
-            if criteria.contains(['"', '\'', '\\']) || criteria.split(' ').any(is_half) {
+            // What is not understood may match. sshd splits a pattern at a `=` too (OpenSSH 9.2).
+            let is_half = |word: &str| {
+                word.split_once('=').is_some_and(|(a, b)| a.is_empty() || b.is_empty() || b.contains('='))
+            };
+            if criteria.contains(['"', '\'', '\\', '#']) || criteria.split(' ').any(is_half) {
                 return true;
             }
             let mut words = criteria.split(' ');
@@ -170,7 +187,15 @@ impl Setting {
                     continue;
                 }
                 let patterns = joined.or_else(|| words.next()).unwrap_or_default();
-                if name.eq_ignore_ascii_case("user") && !listed(patterns, user.as_str()) {
+                if patterns.contains('=') {
+                    return true;
+                }
+                if name.eq_ignore_ascii_case("user") && verdict(patterns, user.as_str()) != Some(true) {
+                    return false;
+                }
+                if name.eq_ignore_ascii_case("group")
+                    && groups.get(user).is_some_and(|groups| !lists_one(patterns, groups))
+                {
                     return false;
                 }
             }
@@ -179,17 +204,25 @@ impl Setting {
     }
 }
 
-/// Says whether a list of patterns with commas matches a name (match.c, `match_pattern_list`).
-fn listed(patterns: &str, name: &str) -> bool {
-    let mut any = false;
+/// Says whether a list of patterns with commas takes a name or leaves it out; nothing if no pattern matches it (match.c,
+/// `match_pattern_list`).
+fn verdict(patterns: &str, name: &str) -> Option<bool> {
+    let mut found = None;
     for pattern in patterns.split(',') {
         match pattern.strip_prefix('!') {
-            Some(not) if matches(not, name) => return false,
-            Some(_) => {}
-            None => any |= matches(pattern, name),
+            Some(not) if matches(not, name) => return Some(false),
+            None if matches(pattern, name) => found = Some(true),
+            _ => {}
         }
     }
-    any
+    found
+}
+
+/// Says whether a list of patterns takes one of a user's groups and leaves none out (groupaccess.c,
+/// `ga_match_pattern_list`).
+fn lists_one(patterns: &str, groups: &[String]) -> bool {
+    let verdicts = || groups.iter().map(|group| verdict(patterns, group));
+    verdicts().all(|it| it != Some(false)) && verdicts().any(|it| it == Some(true))
 }
 
 #[cfg(test)]
@@ -236,7 +269,9 @@ mod tests {
         let (files, logins) = (Table::of(files), logins());
         let read = read(&files, MAIN, PART).unwrap();
         let address = Address::new("sshd_config", PART);
-        let found = findings(&select(&read, &logins), &logins, PART, &address).into_iter();
+        let groups = ["web01", "clients"].map(ToOwned::to_owned).to_vec();
+        let groups = BTreeMap::from([("web01".parse().unwrap(), groups)]);
+        let found = findings(&select(&read, &logins), &logins, &groups, PART, &address).into_iter();
         found
             .map(|it| {
                 let place = it.message.split(' ').next().unwrap_or_default().to_owned();
@@ -259,7 +294,16 @@ mod tests {
             ("LocalAddress 10.0.0.1", "ChrootDirectory none", Some(one)),
             ("Host *.lan", "ChrootDirectory none", Some(one)),
             ("RDomain blue", "ChrootDirectory none", Some(one)),
-            ("Group staff", "ChrootDirectory none", Some(one)),
+            // Of web01 the groups are known, of shell they are not.
+            ("Group staff", "ChrootDirectory none", Some("Notice 00-earlier.conf:2")),
+            ("Group staff", "AllowTcpForwarding yes", Some("Error 00-earlier.conf:2 shell")),
+            ("Group cl*", "ChrootDirectory none", Some(one)),
+            ("Group=staff,web01", "ChrootDirectory none", Some(one)),
+            ("Group web01,!clients", "ChrootDirectory none", Some("Notice 00-earlier.conf:2")),
+            ("Group !staff", "ChrootDirectory none", Some("Notice 00-earlier.conf:2")),
+            ("Group !staff,*", "ChrootDirectory none", Some(one)),
+            ("Group \"staff x\"", "ChrootDirectory none", Some(one)),
+            ("Address 10.0.0.1 Group clients", "ChrootDirectory none", Some(one)),
             ("User=web*", "ChrootDirectory none", Some(one)),
             ("User !web01,*", "AllowTcpForwarding yes", Some("Error 00-earlier.conf:2 shell")),
             ("User git", "ChrootDirectory none", Some("Notice 00-earlier.conf:2")),
@@ -267,6 +311,10 @@ mod tests {
             // sshd takes the blanks around `=` as part of it.
             ("User = web01", "ChrootDirectory none", Some(one)),
             ("Address 127.0.0.2 User =web01", "ChrootDirectory none", Some(one)),
+            ("User web*=Address 127.0.0.2", "ChrootDirectory none", Some(one)),
+            ("User=web*=Address 127.0.0.2", "ChrootDirectory none", Some(one)),
+            ("User git#,web01", "ChrootDirectory none", Some(one)),
+            ("User git # web01", "ChrootDirectory none", Some("Notice 00-earlier.conf:2")),
             ("User= web01 Address 127.0.0.2", "ChrootDirectory none", Some(one)),
             ("Address 127.0.0.2 Host \"*,x User git\"", "ChrootDirectory none", Some(one)),
             ("Address 10.0.0.1 User git", "ChrootDirectory none", Some("Notice 00-earlier.conf:2")),
@@ -292,6 +340,7 @@ mod tests {
     fn only_blocks_before_rlvms_file_count() {
         let open = "Match all\nChrootDirectory none\n";
         let first = format!("{open}Match all\n{DROP_INS}");
+        let second = format!("{open}Match User me\n{DROP_INS}");
         for (files, expected) in [
             // Outside all blocks a value is for those alone whom no block names.
             (vec![(MAIN, DROP_INS), (EARLIER, "ChrootDirectory none\n")], None),
@@ -301,8 +350,9 @@ mod tests {
                 Some("Error a:2 web01"),
             ),
             (vec![(MAIN, "Include sshd_config.d/*\nInclude /etc/a\n"), ("/etc/a", open)], None),
+            (vec![(MAIN, first.as_str())], Some("Error sshd_config:2 web01")),
             // Not read for everybody: another finding says so.
-            (vec![(MAIN, first.as_str())], None),
+            (vec![(MAIN, second.as_str())], None),
         ] {
             assert_eq!(reported(&files).first().map(String::as_str), expected, "{files:?}");
         }

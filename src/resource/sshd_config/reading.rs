@@ -78,7 +78,8 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn file(&mut self, path: &str, around: &[String], depth: usize) -> Result<()> {
         if path == self.part {
-            if around.is_empty() && self.read.before.is_none() {
+            let is_for_all = around.iter().all(|criteria| criteria.eq_ignore_ascii_case("all"));
+            if is_for_all && self.read.before.is_none() {
                 self.read.before = Some(self.read.lines.len());
             }
             return Ok(());
@@ -107,7 +108,9 @@ impl Reader<'_> {
             if keyword.eq_ignore_ascii_case("match") {
                 blocks = around.to_vec();
                 // Quotes are kept: `Host "x User git"` names no user.
-                let is_plain = !rest.contains(['"', '\'', '\\']);
+                // OpenSSH before 8.7 ends a line at each `#`, later ones only at that in front of a word.
+                let is_cut = rest.split([' ', '\t']).any(|word| word.find('#').is_some_and(|at| at > 0));
+                let is_plain = !rest.contains(['"', '\'', '\\']) && !is_cut;
                 blocks.push(if is_plain { words(rest).join(" ") } else { rest.trim().to_owned() });
             } else if keyword.eq_ignore_ascii_case("include") {
                 for pattern in words(rest) {
@@ -190,8 +193,8 @@ fn names_file(pattern: &str, name: &str) -> bool {
 }
 
 /// Says whether sshd may read something else in a line than this module does: sshd glues a quote inside a keyword to it,
-/// passes over a `=` in front, and takes a carriage return for a blank (misc.c, `strdelim`); glob(3) knows backslashes
-/// and classes of letters. Nobody writes so without a reason.
+/// passes over a `=` in front, takes a carriage return for a blank (misc.c, `strdelim`), and ends a line at a NUL; glob(3)
+/// knows backslashes and classes of letters, and a `~` in front is no part of /etc/ssh. Nobody writes so without a reason.
 fn is_odd(line: &str) -> bool {
     let line = line.trim_matches([' ', '\t']);
     if line.is_empty() || line.starts_with('#') {
@@ -202,8 +205,10 @@ fn is_odd(line: &str) -> bool {
     let is_include = inner.eq_ignore_ascii_case("include");
     inner.is_empty()
         || inner.contains(['"', '\'', '\\'])
-        || line.contains('\r')
+        || line.contains(|letter: char| letter.is_control() && letter != '\t')
         || is_include && (line.contains('\\') || line.contains("[:"))
+        || is_include
+            && keyword_of(line).is_some_and(|(_, rest)| words(rest).iter().any(|it| it.starts_with('~')))
 }
 
 /// Splits a line after its keyword, which blanks or one `=` end (misc.c, `strdelim`).
@@ -364,6 +369,9 @@ pub(super) mod tests {
             "Accept\"Env\" LD_*",
             "=Match Address 127.0.0.2",
             "Match\rAddress 127.0.0.2",
+            "Match User root\0,web01",
+            "Include ~/e.conf",
+            "Include=\"~e.conf\"",
             "Include /etc/ssh/x/\\e.conf",
             "Include x/[[:alpha:]].conf",
         ] {
@@ -387,7 +395,10 @@ pub(super) mod tests {
             ("Port 22\n\tInclude /a sshd_config.d/*.conf\n", true),
             ("Include sshd_config.d/[0-9]*.conf\n", true),
             ("Include /etc/*/*/*.conf\n", true),
+            ("Match all\nInclude /etc/ssh/sshd_config.d/*.conf\n", true),
+            ("Match User a\nPort 22\nMatch\tALL # x\n  Include sshd_config.d/*\n", true),
             ("Match User a\nInclude /etc/ssh/sshd_config.d/*.conf\n", false),
+            ("Match all User a\nInclude /etc/ssh/sshd_config.d/*.conf\n", false),
             ("#Include /etc/ssh/sshd_config.d/*.conf\n", false),
             ("Include /etc/ssh/other.d/*.conf\n", false),
             ("Include /etc/ssh/*.conf\n", false),

@@ -30,7 +30,7 @@ fn of_text(text: &str) -> FileSeen {
 /// What sshd says if it means what is meant.
 fn says(it: &SshdConfig) -> Says {
     let lines = it.logins[0].meant.iter().map(|(word, value)| format!("{word} {value}\n"));
-    Says { lines: lines.collect(), groups: Vec::new(), revoked: None }
+    Says { lines: lines.collect(), revoked: None }
 }
 
 fn seen(it: &SshdConfig, says: Says) -> SshdSeen {
@@ -41,6 +41,7 @@ fn seen(it: &SshdConfig, says: Says) -> SshdSeen {
         included: true,
         foreign: Vec::new(),
         unread_files: Vec::new(),
+        groups: BTreeMap::new(),
         sshd,
     }
 }
@@ -106,7 +107,7 @@ fn what_sshd_would_do_else_is_told() {
     };
     let right = seen(&it, says(&it));
     assert_eq!(said(&right), [""; 0]);
-    let none = Says { lines: says(&it).lines.replace("/srv/a", "none"), groups: Vec::new(), revoked: None };
+    let none = Says { lines: says(&it).lines.replace("/srv/a", "none"), revoked: None };
     let other = "Error: sshd holds `chrootdirectory none` and not `/srv/a` for web01: another file of its \
         configuration comes first";
     assert_eq!(said(&seen(&it, none.clone())), [other]);

@@ -2,20 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    super::{Access, SshUserSpec, authorized_keys::KEYS_OF_ALL, ssh_config::word},
-    Says,
-};
+use super::super::{Access, SshUserSpec, authorized_keys::KEYS_OF_ALL, ssh_config::word};
 use crate::model::{BadText, UserName, known_host::matches};
 
 /// The lines of `sshd -T` that say who gets in, beside those that rlvm writes. The last two are one word: OpenSSH 8.5
 /// renamed it.
-pub(super) const WHO: [&str; 8] = [
+pub(super) const WHO: [&str; 9] = [
     "allowusers",
     "denyusers",
     "allowgroups",
     "denygroups",
     "maxsessions",
+    "refuseconnection",
     "revokedkeys",
     "pubkeyacceptedalgorithms",
     "pubkeyacceptedkeytypes",
@@ -85,13 +83,13 @@ pub(super) fn words(spec: &SshUserSpec) -> Result<Vec<(&'static str, String)>, B
 }
 
 /// Says by which of sshd's lists a user is shut out, if so. From where is not asked.
-pub(super) fn shut_out(user: &UserName, says: &Says) -> Option<String> {
+pub(super) fn shut_out(user: &UserName, lines: &str, groups: &[String]) -> Option<String> {
     let listed = |word: &str| -> Vec<&str> {
-        let pairs = says.lines.lines().filter_map(|line| line.split_once(' '));
+        let pairs = lines.lines().filter_map(|line| line.split_once(' '));
         pairs.filter(|(name, _)| *name == word).map(|(_, pattern)| pattern).collect()
     };
     let is_user = |pattern: &str| matches(pattern.split('@').next().unwrap_or_default(), user.as_str());
-    let in_group = |pattern: &str| says.groups.iter().any(|group| matches(pattern, group));
+    let in_group = |pattern: &str| groups.iter().any(|group| matches(pattern, group));
     if let Some(pattern) = listed("denyusers").iter().find(|it| !it.contains('@') && is_user(it)) {
         return Some(format!("DenyUsers {pattern}"));
     }
@@ -103,15 +101,15 @@ pub(super) fn shut_out(user: &UserName, says: &Says) -> Option<String> {
     if let Some(pattern) = listed("denygroups").iter().find(|it| in_group(it)) {
         return Some(format!("DenyGroups {pattern}"));
     }
-    let groups = listed("allowgroups");
-    let none = !groups.is_empty() && !groups.iter().any(|it| in_group(it));
-    none.then(|| format!("AllowGroups {} leaves it out", groups.join(" ")))
+    let allowed = listed("allowgroups");
+    let none = !allowed.is_empty() && !allowed.iter().any(|it| in_group(it));
+    none.then(|| format!("AllowGroups {} leaves it out", allowed.join(" ")))
 }
 
 /// Lists why sshd refuses a user whom its lists of users let in, each with what to do.
-pub(super) fn refusals(keys: &[String], says: &Says) -> Vec<(String, &'static str)> {
+pub(super) fn refusals(keys: &[String], lines: &str) -> Vec<(String, &'static str)> {
     let value = |word: &str| {
-        let pairs = says.lines.lines().filter_map(|line| line.split_once(' '));
+        let pairs = lines.lines().filter_map(|line| line.split_once(' '));
         pairs.filter(|(name, _)| *name == word).map(|(_, value)| value).next()
     };
     let mut found = Vec::new();
@@ -119,6 +117,12 @@ pub(super) fn refusals(keys: &[String], says: &Says) -> Vec<(String, &'static st
         found.push((
             "`MaxSessions 0` allows no session on a connection".to_owned(),
             "set `MaxSessions` to 1 or more for this account",
+        ));
+    }
+    if value("refuseconnection") == Some("yes") {
+        found.push((
+            "`RefuseConnection yes` ends each connection".to_owned(),
+            "limit the block that sets it to other users",
         ));
     }
     let types: BTreeSet<&str> = keys.iter().filter_map(|key| key.split(' ').next()).collect();
@@ -135,22 +139,7 @@ pub(super) fn refusals(keys: &[String], says: &Says) -> Vec<(String, &'static st
             ));
         }
     }
-    found.extend(says.revoked.clone().map(|why| {
-        (why, "take the key out of the file if the client is to get in; else take it out of the state")
-    }));
     found
-}
-
-/// Says by a file of `RevokedKeys` why keys are refused. A list is one key a line; `ssh-keygen -k` makes another form,
-/// which only sshd reads.
-pub(super) fn revoked(file: &str, text: Option<&str>, keys: &[String]) -> Option<String> {
-    let Some(text) = text else {
-        return Some(format!("sshd cannot read `RevokedKeys {file}`, and then refuses every key"));
-    };
-    let is_listed = |key: &&String| text.lines().any(|line| line.contains(key.as_str()));
-    let key = keys.iter().find(is_listed)?;
-    let kind = key.split(' ').next().unwrap_or_default();
-    Some(format!("`RevokedKeys {file}` lists its key of type {kind}"))
 }
 
 #[cfg(test)]
@@ -172,9 +161,8 @@ mod tests {
             ("allowgroups ssh\nallowgroups adm\n", Some("AllowGroups ssh adm leaves it out")),
             ("denygroups clients\n", Some("DenyGroups clients")),
         ] {
-            let groups = vec!["web01".into(), "clients".into()];
-            let says = Says { lines: lines.into(), groups, revoked: None };
-            assert_eq!(shut_out(&user, &says).as_deref(), why, "{lines}");
+            let groups = ["web01".to_owned(), "clients".to_owned()];
+            assert_eq!(shut_out(&user, lines, &groups).as_deref(), why, "{lines}");
         }
     }
 
@@ -182,22 +170,17 @@ mod tests {
     fn what_refuses_a_key_is_told() {
         let (ed25519, rsa) = ("ssh-ed25519 AAAA".to_owned(), "ssh-rsa BBBB".to_owned());
         let keys = [ed25519, rsa];
-        for (lines, revoked, whys) in [
-            ("maxsessions 10\npubkeyacceptedalgorithms ssh-ed25519,rsa-sha2-256\n", None, &[][..]),
-            ("maxsessions 0\n", None, &["MaxSessions 0"]),
-            ("pubkeyacceptedalgorithms rsa-sha2-512\n", None, &["key of type ssh-ed25519"]),
-            ("pubkeyacceptedkeytypes ssh-ed*\n", None, &["key of type ssh-rsa"]),
-            ("revokedkeys /x\n", Some("lists its key"), &["lists its key"]),
+        for (lines, whys) in [
+            ("maxsessions 10\npubkeyacceptedalgorithms ssh-ed25519,rsa-sha2-256\n", &[][..]),
+            ("maxsessions 0\n", &["MaxSessions 0"]),
+            ("refuseconnection no\n", &[]),
+            ("refuseconnection yes\n", &["RefuseConnection yes"]),
+            ("pubkeyacceptedalgorithms rsa-sha2-512\n", &["key of type ssh-ed25519"]),
+            ("pubkeyacceptedkeytypes ssh-ed*\n", &["key of type ssh-rsa"]),
         ] {
-            let says =
-                Says { lines: lines.into(), groups: Vec::new(), revoked: revoked.map(ToOwned::to_owned) };
-            let found = refusals(&keys, &says);
+            let found = refusals(&keys, lines);
             assert_eq!(found.len(), whys.len(), "{found:?}");
             assert!(found.iter().zip(whys).all(|((said, _), why)| said.contains(why)), "{found:?}");
         }
-        let listed = revoked("/x", Some("# old\nssh-rsa BBBB me@x\n"), &keys);
-        assert_eq!(listed.as_deref(), Some("`RevokedKeys /x` lists its key of type ssh-rsa"));
-        assert!(revoked("/x", None, &keys).unwrap().contains("cannot read"));
-        assert_eq!(revoked("/x", Some("ssh-rsa CCCC\n"), &keys), None);
     }
 }

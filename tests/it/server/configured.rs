@@ -187,10 +187,14 @@ fn what_refuses_a_clients_key_or_session_is_said() {
     let lab = machine();
     usual(&lab);
     lab.apply();
+    lab.ok(&["ssh-keygen", "-q", "-k", "-f", "/etc/ssh/krl", "/root/files.pub"]);
+    lab.ok(&["ln", "-s", "krl", "/etc/ssh/link"]);
     for (text, why) in [
         ("PubkeyAcceptedAlgorithms rsa-sha2-512\n", "names no algorithm for a key of type ssh-ed25519"),
         ("RevokedKeys /root/files.pub\n", "`RevokedKeys /root/files.pub` lists its key of type ssh-ed25519"),
         ("RevokedKeys /nowhere\n", "sshd cannot read `RevokedKeys /nowhere`"),
+        ("RevokedKeys /etc/ssh/krl\n", "`RevokedKeys /etc/ssh/krl` lists its key of type ssh-ed25519"),
+        ("RevokedKeys /etc/ssh/link\n", "`RevokedKeys /etc/ssh/link` lists its key of type ssh-ed25519"),
         ("MaxSessions 0\n", "`MaxSessions 0` allows no session"),
     ] {
         lab.file("/etc/ssh/sshd_config.d/10-refuses.conf", text);
@@ -200,4 +204,26 @@ fn what_refuses_a_clients_key_or_session_is_said() {
         let plan = lab.expect(0, &["plan"]).stdout;
         assert!(plan.contains(&format!("sshd refuses {FILES}: ")) && plan.contains(why), "{text}: {plan}");
     }
+}
+
+#[test]
+fn a_file_of_revoked_keys_without_the_clients_is_no_matter() {
+    let lab = machine();
+    usual(&lab);
+    lab.apply();
+    lab.ok(&["ssh-keygen", "-q", "-k", "-f", "/etc/ssh/krl", "/root/other.pub"]);
+    lab.file("/etc/ssh/list", &(public(&lab, "other") + "\n"));
+    for file in ["/etc/ssh/krl", "/etc/ssh/list"] {
+        lab.file("/etc/ssh/sshd_config.d/10-refuses.conf", &format!("RevokedKeys {file}\n"));
+        let mut sshd = lab.own_sshd();
+        assert!(gets_in_at_all(&lab), "{file}");
+        sshd.stop();
+        let ran = lab.expect(0, &["plan"]);
+        assert!(!(ran.stdout + &ran.stderr).contains("RevokedKeys"), "{file}");
+    }
+    // One that only sshd can judge.
+    lab.file("/etc/ssh/krl", "SSHKRL\n\0cut short");
+    lab.file("/etc/ssh/sshd_config.d/10-refuses.conf", "RevokedKeys /etc/ssh/krl\n");
+    let plan = lab.expect(0, &["plan"]).stdout;
+    assert!(plan.contains(&format!("cannot tell whether sshd refuses a key of {FILES}: ")), "{plan}");
 }
