@@ -41,6 +41,13 @@ pub enum Event<'a> {
         /// What was done, as a command.
         command: String,
     },
+    /// A change that takes long goes on.
+    ApplyWorking {
+        /// Of what.
+        address: &'a Address,
+        /// How many files and directories were changed until now.
+        changed: u64,
+    },
     /// A change is complete.
     ApplyComplete {
         /// Of what.
@@ -182,7 +189,9 @@ impl Run<'_, '_> {
         }
         if let [change] = ready[..] {
             begin(change, world);
-            let result = carry_out(change, self.plan, world.act, world.host.looker().as_ref());
+            let World { host, act, watch, .. } = world;
+            let mut told = |changed| watch(&Event::ApplyWorking { address: &change.address, changed });
+            let result = carry_out(change, self.plan, *act, host.looker().as_ref(), &mut told);
             return self.end(change, result, world);
         }
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -197,7 +206,7 @@ impl Run<'_, '_> {
                     // Asked first: what is taken out of the queue is done.
                     while let Some(change) = if stop() { None } else { next() } {
                         let told = send.send((change, None)).is_ok();
-                        let result = carry_out(change, plan, act, host.looker().as_ref());
+                        let result = carry_out(change, plan, act, host.looker().as_ref(), &mut |_| {});
                         // Nobody listens any more if the ledger could not be written.
                         if !told || send.send((change, Some(result))).is_err() {
                             break;
@@ -323,7 +332,13 @@ struct Done {
 }
 
 /// Carries out one change, and looks at what has to be known again.
-fn carry_out(change: &Change, plan: &Plan, act: &dyn Act, host: &dyn Observe) -> Result<Done> {
+fn carry_out(
+    change: &Change,
+    plan: &Plan,
+    act: &dyn Act,
+    host: &dyn Observe,
+    told: &mut dyn FnMut(u64),
+) -> Result<Done> {
     ask_mounts(change, plan, host)?;
     if change.unseen
         && let Some(seen) = find(change, &plan.findings, host)?
@@ -331,7 +346,7 @@ fn carry_out(change: &Change, plan: &Plan, act: &dyn Act, host: &dyn Observe) ->
         return Ok(Done { seen: Some(seen), found: true });
     }
     for op in &change.ops {
-        act.act(op)?;
+        act.act_telling(op, told)?;
     }
     let Some(entry) = change.entry.as_ref().filter(|_| !change.ops.is_empty()) else {
         return Ok(Done::default());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::plan::Progress;
+use crate::{apply::Event, plan::Progress};
 
 /// Shows how far looking is.
 pub(super) struct LookingBar {
@@ -63,9 +63,15 @@ impl ApplyBar {
         Self { bar }
     }
 
-    /// A change begins.
-    pub(super) fn begin(&self, address: &str) {
-        self.bar.set_message(address.to_owned());
+    /// Shows which change begins, and how far one is that takes long.
+    pub(super) fn show(&self, event: &Event<'_>) {
+        match event {
+            Event::ApplyStart { address, .. } => self.bar.set_message(address.to_string()),
+            Event::ApplyWorking { address, changed } => {
+                self.bar.set_message(format!("{address}: {changed} files and directories changed"));
+            }
+            _ => {}
+        }
     }
 
     /// A change ended: `print` writes its line while the bar is out of the way.

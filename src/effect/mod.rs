@@ -93,6 +93,14 @@ pub enum Op {
         /// To whom it shall belong.
         owner: Owner,
     },
+    /// Gives all that is in a directory to somebody else; fails if something is mounted in it. Cut short, it is done again
+    /// from the start.
+    GiveTree {
+        /// Which directory.
+        path: HostPath,
+        /// To whom all shall belong.
+        owner: Owner,
+    },
     /// Sets the permission bits of a file or directory.
     SetMode {
         /// Which.
@@ -186,6 +194,7 @@ impl Op {
             Self::MakeDir { path, .. }
             | Self::EnsureDir { path, .. }
             | Self::SetOwner { path, .. }
+            | Self::GiveTree { path, .. }
             | Self::SetMode { path, .. }
             | Self::WriteFile { path, .. }
             | Self::EditFile { path, .. }
@@ -217,6 +226,9 @@ impl fmt::Display for Op {
                 write!(f, "test -d {path} || install -d -o {user} -g {group} -m {mode} {path}")
             }
             Self::SetOwner { path, owner } => write!(f, "chown -h {owner} {}", quote(path.as_str())),
+            Self::GiveTree { path, owner } => {
+                write!(f, "chown -R --no-dereference {owner} {}", quote(path.as_str()))
+            }
             Self::SetMode { path, mode } => write!(f, "chmod {mode} {}", quote(path.as_str())),
             Self::WriteFile { path, text, owner, mode }
             | Self::EditFile { path, after: Some(Content { text, owner, mode }), .. } => {
@@ -341,6 +353,10 @@ mod tests {
                 "test -d '/a b' || install -d -o root -g root -m 0600 '/a b'",
             ),
             (Op::SetOwner { path: path.clone(), owner: owner.clone() }, "chown -h root:root '/a b'"),
+            (
+                Op::GiveTree { path: path.clone(), owner: owner.clone() },
+                "chown -R --no-dereference root:root '/a b'",
+            ),
             (Op::SetMode { path: path.clone(), mode }, "chmod 0600 '/a b'"),
             (write, "install -o root -g root -m 0600 /dev/stdin '/a b'  # 8 bytes"),
             (

@@ -95,8 +95,6 @@ pub const MIGHTY: [&str; 12] = [
 const FIRST: u32 = 100;
 /// The number of nobody.
 const NOBODY: u32 = 65534;
-/// How long it may take to give all that a client stored to root, in seconds: half a day.
-const LONGEST_CHOWN: u64 = 12 * 3600;
 /// What becomes of a client's account that stays.
 const SHUT: &str =
     "the account stays, shut, and so do its files; sessions that are open go on (`loginctl terminate-user`)";
@@ -210,12 +208,14 @@ impl Kind for Account {
         };
         let ops = match self {
             Self::NewUser(user @ NewUser { name, goes: true, .. }) if *seen != AccountSeen::There => {
-                // What stays must not be the next account's that gets its number.
+                // What stays must not be the next account's that gets its number. First the way to it, then all that it
+                // holds. Killed half-way that is done again, since the account goes last.
                 let kept = repository.into_iter().flat_map(|path| {
-                    // First the way to it, then all that it holds. chown(1) follows no link, and killed half-way it is
-                    // run again, since the account goes last.
-                    let whole = Cmd::new("chown").args(["-R", "--no-dereference", "0:0"]).path(&path);
-                    [Op::SetOwner { path, owner: Owner::root() }, Op::Run(whole.timeout(LONGEST_CHOWN))]
+                    let owner = Owner::root;
+                    [
+                        Op::SetOwner { path: path.clone(), owner: owner() },
+                        Op::GiveTree { path, owner: owner() },
+                    ]
                 });
                 let delete = Op::Run(Cmd::new("userdel").arg(name.as_str()).rooted().whole());
                 std::iter::once(user.shut()).chain(kept).chain([delete]).collect()

@@ -176,8 +176,9 @@ fn half(real: &Real, op: &Op) {
             fs::write(&key, "a key to nothing").unwrap();
             chown(&key, owner, owner).unwrap();
         }
-        // crontab(1) renames, and only users without root have one.
+        // crontab(1) renames, and only users without root have one. What gives a tree is killed in `server`.
         Op::EditCrontab(_)
+        | Op::GiveTree { .. }
         | Op::SetOwner { .. }
         | Op::SetMode { .. }
         | Op::EditFile { after: None, .. }

@@ -152,11 +152,10 @@ impl<'a> Stream<'a> {
         self.line(event)?;
         let style = self.context.printer.err_style();
         let said = match event {
-            Event::ApplyStart { address, .. } => {
-                bar.begin(address.as_str());
+            Event::ApplyStart { .. } | Event::ApplyWorking { .. } | Event::ApplyProgress { .. } => {
+                bar.show(event);
                 return Ok(());
             }
-            Event::ApplyProgress { .. } => return Ok(()),
             Event::ApplyComplete { address, .. } => {
                 format!("{} {address}\n", style.paint(Paint::Added, "done"))
             }

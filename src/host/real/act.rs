@@ -38,6 +38,13 @@ use crate::{
 const SECRET_BYTES: usize = 24;
 
 impl Act for Real {
+    fn act_telling(&self, op: &Op, told: &mut dyn FnMut(u64)) -> Result<()> {
+        match op {
+            Op::GiveTree { path, owner } => self.give_tree(path, owner, told),
+            _ => self.act(op),
+        }
+    }
+
     fn act(&self, op: &Op) -> Result<()> {
         debug!(%op, "doing");
         // Nothing of the walk outlives the op: the next one may find another tree.
@@ -60,6 +67,7 @@ impl Act for Real {
                 fchmod(&file, Bits::from_bits_truncate(bits))?;
                 return Ok(());
             }
+            Op::GiveTree { path, owner } => return self.give_tree(path, owner, &mut |_| {}),
             Op::SetMode { path, mode } => {
                 let (file, _) = self.open_to_change(path, None)?;
                 fchmod(&file, Bits::from_bits_truncate(mode.bits()))

@@ -29,6 +29,7 @@ mod session;
 mod sshd;
 mod staging;
 mod tell;
+mod tree;
 mod walk;
 mod work;
 

@@ -5,6 +5,7 @@
 mod access;
 mod configured;
 mod foreign;
+mod given;
 mod overlap;
 mod revoked;
 
