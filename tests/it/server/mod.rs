@@ -6,6 +6,7 @@ mod access;
 mod configured;
 mod foreign;
 mod given;
+mod hostile;
 mod overlap;
 mod revoked;
 
