@@ -1,6 +1,7 @@
 //! Who made it, was it adopted, is it protected: every answer, by values alone.
 
 mod errors;
+mod overlaps;
 
 use std::collections::BTreeMap;
 
