@@ -119,7 +119,8 @@ impl AuthorizedKeys {
         let message = format!("{path} belongs to {owner}: {user} cannot use all that its repository holds");
         let first = if no_account { "once the account is there: " } else { "" };
         let repository = self.directory.join("repo").unwrap_or_else(|_| self.directory.clone());
-        Finding::new(severity, self.address(), message).remedy(format!("{first}{}", give(user, &repository)))
+        Finding::new(severity, self.address(), message)
+            .remedy(format!("{first}{}", give(user, &repository, entry.mount.as_ref())))
     }
 
     /// Reads what stands in the account's home.
@@ -398,13 +399,16 @@ mod tests {
     fn a_repository_of_another_account_is_an_error_with_the_command_that_gives_it() {
         let it = declared("/srv/a b", Access::Sftp, None);
         let give = "chown -R --no-dereference web01:web01 '/srv/a b/repo'";
-        for (owner, no_account, severity, remedy) in [
-            ("999", false, Severity::Error, give.to_owned()),
-            ("root", false, Severity::Warning, give.to_owned()),
-            ("web00", true, Severity::Warning, format!("once the account is there: {give}")),
+        let mounted = format!("`umount '/srv/a b/repo/x'`, which is not the account's; then {give}");
+        for (owner, mount, no_account, severity, remedy) in [
+            ("999", None, false, Severity::Error, give.to_owned()),
+            ("999", Some("/srv/a b/repo/x"), false, Severity::Error, mounted),
+            ("root", None, false, Severity::Warning, give.to_owned()),
+            ("web00", None, true, Severity::Warning, format!("once the account is there: {give}")),
         ] {
             let path = "/srv/a b/repo/data".parse().unwrap();
-            let strange_entry = Some(Box::new(StrangeEntry { path, owner: owner.to_owned() }));
+            let (owner, mount) = (owner.to_owned(), mount.map(|it: &str| it.parse().unwrap()));
+            let strange_entry = Some(Box::new(StrangeEntry { path, owner, mount }));
             let found = it.checks(&AuthorizedKeysSeen { strange_entry, no_account, ..seen() }, None);
             assert_eq!((found.len(), found[0].severity), (1, severity), "{found:?}");
             assert_eq!(found[0].remedy.as_ref(), Some(&remedy));

@@ -20,6 +20,9 @@ pub struct StrangeEntry {
     pub path: HostPath,
     /// The name of its owner, or the number.
     pub owner: String,
+    /// What is mounted in the repository: chown(1) would go on there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mount: Option<HostPath>,
 }
 
 /// What an account's directory is on the host, whatever its path. A directory has two marks: the number of its file, and
@@ -123,7 +126,10 @@ pub(super) fn strange_entry(
                 Entry::Absent | Entry::Other(_) | Entry::Blocked(_) => continue,
             };
             let is_roots = owner == "root";
-            let entry = StrangeEntry { path, owner };
+            let lies = host.lies(repository)?.filter(|_| !host.is_tree());
+            let mounts = lies.as_ref().map(|_| host.mounts()).transpose()?.unwrap_or_default();
+            let mount = lies.and_then(|lies| mounts.below(&lies).next().map(|mount| mount.at.clone()));
+            let entry = StrangeEntry { path, owner, mount };
             if !is_roots {
                 return Ok(Some(entry));
             }
@@ -133,7 +139,9 @@ pub(super) fn strange_entry(
     Ok(of_root)
 }
 
-/// Writes the command that gives a repository to its account.
-pub(super) fn give(user: &UserName, repository: &HostPath) -> String {
-    format!("chown -R --no-dereference {user}:{user} {}", quote(repository.as_str()))
+/// Writes what gives a repository to its account.
+pub(super) fn give(user: &UserName, repository: &HostPath, mount: Option<&HostPath>) -> String {
+    let first = mount.map(|at| format!("`umount {}`, which is not the account's; then ", quote(at.as_str())));
+    let first = first.unwrap_or_default();
+    format!("{first}chown -R --no-dereference {user}:{user} {}", quote(repository.as_str()))
 }
