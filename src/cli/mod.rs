@@ -22,6 +22,7 @@ mod personal;
 mod plan;
 mod progress;
 mod prune;
+mod queue;
 mod records;
 mod report;
 mod rescue;

@@ -5,6 +5,7 @@ mod logs;
 mod teller;
 
 use std::{
+    collections::BTreeSet,
     sync::Mutex,
     thread,
     time::{Duration, Instant, SystemTime},
@@ -22,11 +23,13 @@ use super::{
     exit::{Exit, Failure},
     kept::applied,
     locks::Locks,
-    metrics, records, sweep,
+    metrics,
+    queue::{Queue, Turn, Use, patience},
+    records, sweep,
 };
 use crate::{
     host::{Busy, Lock, Real, Store, interrupted, random_id, watch_signals},
-    job::{self, JobRecord, Journal, Night, Record, Run, Status, VERSION, script, together},
+    job::{self, JobRecord, Journal, Night, Record, Refused, Run, Status, VERSION, script, together},
     model::{Name, RunId},
     report::notice::What,
     state::{Job, State},
@@ -143,6 +146,41 @@ impl RunVerb {
         Ok(chosen)
     }
 
+    /// Waits until no prune and no check of rlvm's own works at the destinations, so long altogether.
+    fn wait_for_turns(
+        &self,
+        context: &Context<'_>,
+        host: &Real,
+        jobs: &[(&Name, &Job)],
+        patience: Duration,
+        log: &dyn Fn(&str),
+    ) -> Result<Turns> {
+        let all = jobs.iter().flat_map(|(_, job)| job.to.iter().chain(job.copy.keys()));
+        let all: BTreeSet<&Name> = all.filter(|name| self.to.is_empty() || self.to.contains(name)).collect();
+        let (queue, since) = (Queue::new(context, host, "rlvm run")?, Instant::now());
+        let mut turns = Turns::default();
+        for name in all {
+            let waits = |by: &str| {
+                let why = format!("waits for {name}: {by} works there");
+                log(&why);
+                if !self.scheduled {
+                    context.printer.remark(&format!("{why}\n"));
+                }
+            };
+            match queue.take(name, Use::Beside, patience.saturating_sub(since.elapsed()), &waits)? {
+                Ok(turn) => {
+                    let waited = turn.waited.as_ref().map(|(by, time)| {
+                        format!("waited {} s for {name}, where {by} worked", time.as_secs())
+                    });
+                    turns.waited.extend(waited.inspect(|why| log(why)));
+                    turns.held.push(turn);
+                }
+                Err(by) => turns.busy.push((name.clone(), by)),
+            }
+        }
+        Ok(turns)
+    }
+
     fn carry_out(
         &self,
         context: &Context<'_>,
@@ -153,19 +191,22 @@ impl RunVerb {
         begun: &mut Option<Begun>,
     ) -> Result<Exit> {
         let (start, since) = (context.environment.now, Instant::now());
-        let known = Known::look(context, host, state, jobs)?;
-        let run = Run::new(id, state, jobs, &self.to, &known.facts);
         let store = Store::new(host, &context.home()?.join("journal")?);
-        let journal = Mutex::new(Journal::begin(&store, &run.id, context.now()?)?);
+        let journal = Mutex::new(Journal::begin(&store, &id, context.now()?)?);
         let locks = Locks::new(context, host)?;
         let names: Vec<&Name> = jobs.iter().map(|(name, _)| *name).collect();
         let logs = Logs::open(host, state, &names);
+        let log = |jobs: &[&Name], label: &str, line: &str| {
+            logs.line(at(start, since.elapsed()), &id, jobs, label, line);
+        };
         let quiet = self.scheduled || context.global.quiet;
+        let patience = patience_of(jobs, context.now()?, &context.environment.zone);
+        // Before anything is looked at, stopped or frozen: what waits for a destination holds up nothing.
+        let turns = self.wait_for_turns(context, host, jobs, patience, &|why| log(&names, "rlvm", why))?;
+        let known = Known::look(context, host, state, jobs)?;
+        let run = Run::new(id.clone(), state, jobs, &self.to, &known.facts);
         let teller = Teller::new(context, self.json, quiet, &run);
         logs.problems.iter().for_each(|why| teller.warn(why));
-        let log = |jobs: &[&Name], label: &str, line: &str| {
-            logs.line(at(start, since.elapsed()), &run.id, jobs, label, line);
-        };
         let went = job::run(
             &run,
             &Night {
@@ -174,10 +215,13 @@ impl RunVerb {
                 journal: Some(&journal),
                 signal: &|| interrupted().is_some(),
                 elapsed: &|| since.elapsed(),
-                refuses: &|destination| known.refuses(host, destination),
+                refuses: &|destination| {
+                    turns.refuses(destination).or_else(|| known.refuses(host, destination))
+                },
                 away: &|job, destination| known.away(host, job, destination),
                 stored_last: &|job, destination| records::last_stored(context, host, state, job, destination),
                 unlocks: &|destination| known.unlocks(&locks, destination),
+                patience,
                 tell: &|event| teller.tell(event),
                 log: &log,
             },
@@ -192,7 +236,7 @@ impl RunVerb {
             seconds: since.elapsed().as_secs_f64(),
             status: together(went.jobs.iter().map(|job| job.status)),
             jobs: went.jobs,
-            warnings: went.warnings,
+            warnings: turns.waited.iter().cloned().chain(went.warnings).collect(),
             left: went.left,
         };
         if record.status != Status::Success {
@@ -201,7 +245,7 @@ impl RunVerb {
         if record.left.is_empty() {
             store.remove(run.id.as_str())?;
         }
-        drop(journal);
+        drop((journal, turns.held));
         let kept = records::keep(context, host, state, &record.started, &record.line()?);
         let ended = teller.end(&record);
         if let Some(why) = behind::left_out() {
@@ -218,6 +262,31 @@ impl RunVerb {
         metrics::after(context, host, state);
         Ok(exit_of(&record))
     }
+}
+
+/// The places of a run in the queues of its destinations.
+#[derive(Default)]
+struct Turns {
+    held: Vec<Turn>,
+    /// Where others work still, and who.
+    busy: Vec<(Name, String)>,
+    /// For whom it waited, and how long.
+    waited: Vec<String>,
+}
+
+impl Turns {
+    /// Says why nothing is stored at a destination, if others still work there.
+    fn refuses(&self, destination: &Name) -> Option<Refused> {
+        let (_, by) = self.busy.iter().find(|(name, _)| name == destination)?;
+        let why = format!("{by} still works there; to wait longer: `lock_timeout`");
+        Some(Refused { why, skips: false })
+    }
+}
+
+/// Says how long a run waits for its destinations: as long as the most impatient of its jobs.
+fn patience_of(jobs: &[(&Name, &Job)], now: jiff::Timestamp, zone: &jiff::tz::TimeZone) -> Duration {
+    let all = jobs.iter().map(|(_, job)| patience(job.lock_timeout, job.schedule.iter(), now, zone));
+    all.min().unwrap_or_default()
 }
 
 /// Finds a job by its name.

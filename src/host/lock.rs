@@ -26,7 +26,16 @@ pub struct Busy {
 impl Lock {
     /// Takes the lock on a file, and writes into it who holds it.
     pub(super) fn take(file: File, who: &str) -> Result<Self> {
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Self::take_as(file, who, FlockArg::LockExclusiveNonblock)
+    }
+
+    /// Takes the lock on a file beside others who do so; the file says who was the last.
+    pub(super) fn share(file: File, who: &str) -> Result<Self> {
+        Self::take_as(file, who, FlockArg::LockSharedNonblock)
+    }
+
+    fn take_as(file: File, who: &str, how: FlockArg) -> Result<Self> {
+        match Flock::lock(file, how) {
             Ok(mut held) => {
                 held.set_len(0)
                     .and_then(|()| held.write_all(who.as_bytes()))
@@ -50,6 +59,13 @@ impl Lock {
             Err((_, Errno::EWOULDBLOCK)) => Err(Busy { holder: String::new() }.into()),
             Err((_, errno)) => Err(errno).context("cannot take the lock"),
         }
+    }
+}
+
+impl Busy {
+    /// Returns who holds the lock, in the holder's own words; empty if that is not known.
+    pub fn holder(&self) -> &str {
+        &self.holder
     }
 }
 

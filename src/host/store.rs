@@ -91,9 +91,22 @@ impl<'a> Store<'a> {
     ///
     /// As [`Store::lock`].
     pub fn lock_named(&self, name: &str, who: &str) -> Result<Lock> {
+        Lock::take(self.lock_file(name)?, who)
+    }
+
+    /// Takes a lock of this directory by its name, beside others who do so.
+    ///
+    /// # Errors
+    ///
+    /// [`super::Busy`] if somebody has it alone; else as [`Store::lock`].
+    pub fn share_named(&self, name: &str, who: &str) -> Result<Lock> {
+        Lock::share(self.lock_file(name)?, who)
+    }
+
+    fn lock_file(&self, name: &str) -> Result<File> {
         let dir = PrivateDir::make(self.real, &self.dir)?;
         let file = dir.file(name, OFlag::O_RDWR | OFlag::O_CREAT)?;
-        Lock::take(file.with_context(|| format!("cannot make {}", dir.show(name)))?, who)
+        file.with_context(|| format!("cannot make {}", dir.show(name)))
     }
 
     /// Lists the files, sorted; none if the directory is not there.

@@ -47,6 +47,8 @@ pub struct Night<'a> {
     pub unlocks: &'a (dyn Fn(&Name) -> bool + Sync),
     /// Returns what the records tell of the last backup of a job at a destination.
     pub stored_last: &'a (dyn Fn(&Name, &Name) -> Option<StoreRecord> + Sync),
+    /// How long to wait for others' locks at a destination.
+    pub patience: Duration,
     /// Is told what happens.
     pub tell: &'a (dyn Fn(&Event<'_>) + Sync),
     /// Writes a line into the logs of jobs: who said it, and what.

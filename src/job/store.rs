@@ -16,6 +16,12 @@ use crate::{
 
 /// How long to wait before each further try, in seconds.
 const WAITS: [u64; 2] = [5, 20];
+/// How long to wait before each further try where another host has a lock, in seconds.
+const LOCKED: u64 = 30;
+/// How often locks are removed, at most: a store may keep them all the same.
+const MOST_FREED: u32 = 3;
+/// How long snapshots of volumes are kept for the sake of another host's lock: until the lock could be found stale.
+const FROZEN: Duration = Duration::from_secs(40 * 60);
 /// How many files that could not be read are named.
 const NAMED: usize = 100;
 
@@ -135,36 +141,52 @@ fn tried(runner: &Runner<'_>, job: &JobRun, store: &Store) -> StoreRecord {
         // Without it a lock may outlive a crash until somebody prunes, which looks for such.
         drop(lock(journal).works_with(&store.destination));
     }
-    let mut attempt = 1;
+    let patience =
+        if job.needs.is_empty() { runner.night.patience } else { runner.night.patience.min(FROZEN) };
+    let (mut attempt, mut waits, mut locked, mut freed) = (0, WAITS.into_iter(), None, 0);
     loop {
+        attempt += 1;
         let is_copy = job.copies.iter().any(|(_, copy)| copy.destination == store.destination);
         let of = (!is_copy).then_some(&job.name);
         if let Some(refused) = (runner.night.away)(of, &store.destination) {
             return StoreRecord { attempts: attempt - 1, ..left_out(store, &refused) };
         }
         let (mut record, trouble) = once(runner, job, store, attempt);
-        record.seconds = (runner.night.elapsed)().saturating_sub(began).as_secs_f64();
-        let wait = usize::try_from(attempt).ok().and_then(|attempt| WAITS.get(attempt - 1));
-        let Some(wait) = wait.filter(|_| trouble != Trouble::Stays && !ends(runner, job)) else {
+        let now = (runner.night.elapsed)();
+        record.seconds = now.saturating_sub(began).as_secs_f64();
+        let is_told = trouble == Trouble::Locked && locked.is_some();
+        let wait = match trouble {
+            Trouble::Locked => {
+                let since = *locked.get_or_insert(now);
+                let left = patience.saturating_sub(now.saturating_sub(since)).as_secs();
+                Some(left.min(LOCKED)).filter(|wait| *wait > 0)
+            }
+            Trouble::Passes | Trouble::Away => waits.next(),
+            Trouble::Stays => None,
+        };
+        let Some(wait) = wait.filter(|_| !ends(runner, job)) else {
             // A machine that sleeps cannot be reached. What stopped the job is a failure all the same.
             if trouble == Trouble::Away && store.may_be_absent && !ends(runner, job) {
                 record.status = Status::Skipped;
             }
             return record;
         };
-        if (runner.night.unlocks)(&store.destination) {
-            let what = "removed a lock that was left behind";
-            (runner.night.log)(&[&job.name], store.destination.as_str(), what);
-            attempt += 1;
+        let log = |line: &str| (runner.night.log)(&[&job.name], store.destination.as_str(), line);
+        if trouble == Trouble::Locked && freed < MOST_FREED && (runner.night.unlocks)(&store.destination) {
+            freed += 1;
+            log("removed a lock that was left behind");
             continue;
         }
-        if let Some(why) = &record.error {
-            let what = format!("{}: {why}; again in {wait} s", store.destination);
-            (runner.night.log)(&[&job.name], store.destination.as_str(), &what);
+        if let Some(why) = record.error.as_ref().filter(|_| !is_told) {
+            let again = match trouble {
+                Trouble::Locked => format!("waits for that up to {} s", patience.as_secs()),
+                _ => format!("again in {wait} s"),
+            };
+            let what = format!("{}: {why}; {again}", store.destination);
+            log(&what);
             (runner.night.tell)(&Event::Warning(&what));
         }
-        pause(runner, *wait, &|| ends(runner, job));
-        attempt += 1;
+        pause(runner, wait, &|| ends(runner, job));
     }
 }
 
@@ -185,6 +207,8 @@ enum Trouble {
     Stays,
     /// It can pass.
     Passes,
+    /// Another host has a lock there.
+    Locked,
     /// It can pass, and so far nobody answers at the destination.
     Away,
 }
@@ -324,7 +348,10 @@ fn why(code: Option<i32>, words: &str) -> (Status, Option<String>, Trouble) {
     let (why, trouble) = match restic::found(&output) {
         Found::WrongPassword => ("wrong password: the password file does not open it".into(), Trouble::Stays),
         Found::Absent => ("there is no repository: run rlvm plan, then rlvm apply".into(), Trouble::Stays),
-        Found::Locked => ("locked by something else".into(), Trouble::Passes),
+        Found::Locked => {
+            let by = words.lines().find_map(|line| line.split_once("repository is already locked"));
+            (format!("locked {}", by.map_or("by something else", |(_, by)| by.trim())), Trouble::Locked)
+        }
         Found::Damaged(why) => (format!("damaged: {why}"), Trouble::Stays),
         Found::Unreachable(why) => {
             let trouble = match () {

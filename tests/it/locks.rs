@@ -1,4 +1,5 @@
-//! Locks in repositories: those that were left behind are removed, and no others, with each real restic.
+//! Locks in repositories: those that were left behind are removed, and no others, with each real restic. Runs, prunes and
+//! checks of one host that meet.
 
 #![expect(
     clippy::disallowed_methods,
@@ -20,11 +21,11 @@ const VAULT: &str = "/srv/backup/vault";
 /// What rlvm knows of the locks there.
 const KNOWN: &str = "/var/lib/rlvm/locks/vault.json";
 
-fn state(lab: &Lab) {
+fn state(lab: &Lab, job: &str) {
     lab.file("/srv/www/index.html", "hello\n");
     lab.state(&format!(
         "destinations:\n  vault: {{ local: {{ path: {VAULT} }}, password_file: /etc/rlvm/vault.pass }}\n\
-         jobs:\n  web: {{ sources: [{{ path: /srv/www }}], to: [vault], retention: {{ last: 1 }} }}\n"
+         jobs:\n  web: {{ sources: [{{ path: /srv/www }}], to: [vault], retention: {{ last: 1 }}{job} }}\n"
     ));
     lab.apply();
 }
@@ -32,7 +33,7 @@ fn state(lab: &Lab) {
 fn prepared() -> Lab {
     let lab = Lab::new();
     lab.repository(VAULT, "/etc/rlvm/vault.pass");
-    state(&lab);
+    state(&lab, "");
     lab
 }
 
@@ -109,7 +110,7 @@ fn a_stale_lock_goes_once_it_was_seen_for_half_an_hour() {
             let mut lab = Lab::new();
             lab.use_restic(&version);
             with_stale_lock(&lab);
-            state(&lab);
+            state(&lab, "");
             // Its own time says that it is stale; but that is the clock of another host.
             lab.expect(0, &["sweep"]);
             lab.ok(&["sh", "-c", "rlvm verify --wait 1s; true"]);
@@ -153,4 +154,59 @@ fn the_lock_of_a_killed_prune_goes() {
         assert_eq!(locks(&lab).len(), 0, "{}", version.version);
         lab.expect(0, &["prune"]);
     }
+}
+
+/// Puts a restic before the real one that stops in this verb of its, until /srv/go is written to.
+fn stops_in(lab: &mut Lab, verb: &str) {
+    let script = format!(
+        "#!/bin/sh\n[ $1 = {verb} ] && [ \"$2\" != --dry-run ] || exec /usr/bin/restic \"$@\"\n\
+         touch /srv/stopped; read go </srv/go; exec /usr/bin/restic \"$@\"\n"
+    );
+    lab.file_of("/srv/bin/restic", &script, 0, 0o755);
+    lab.ok(&["mkfifo", "-m", "600", "/srv/go"]);
+    lab.find_by("/srv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+}
+
+/// Starts rlvm with its errors in /srv/NAME.
+fn start(lab: &Lab, name: &str, words: &[&str]) -> Child {
+    let said = fs::File::create(lab.at("/srv").join(name)).unwrap();
+    lab.command(words).stdout(Stdio::null()).stderr(said).spawn().unwrap()
+}
+
+#[test]
+fn a_backup_waits_for_rlvms_own_verify() {
+    let mut lab = prepared();
+    lab.expect(0, &["run", "web"]);
+    stops_in(&mut lab, "check");
+    let mut verify = start(&lab, "verify", &["verify"]);
+    until(|| lab.at("/srv/stopped").exists());
+    let mut run = start(&lab, "run", &["run", "web"]);
+    until(|| lab.read("/srv/run").contains("waits for vault: rlvm verify (process "));
+    assert_eq!(run.try_wait().unwrap(), None);
+    assert!(lab.read("/var/log/rlvm/web.log").contains("rlvm: waits for vault: rlvm verify (process "));
+    lab.ok(&["sh", "-c", "echo go >/srv/go"]);
+    assert!(verify.wait().unwrap().success() && run.wait().unwrap().success(), "{}", lab.read("/srv/run"));
+    let kept = lab.ok(&["sh", "-c", "cat /var/lib/rlvm/records/*.jsonl | tail -1"]);
+    assert!(kept.contains("s for vault, where rlvm verify (process "), "{kept}");
+}
+
+#[test]
+fn who_still_works_when_the_wait_is_over_is_named() {
+    let mut lab = prepared();
+    state(&lab, ", lock_timeout: 1s");
+    lab.expect(0, &["run", "web"]);
+    lab.expect(0, &["run", "web"]);
+    stops_in(&mut lab, "forget");
+    let mut prune = start(&lab, "prune", &["prune"]);
+    until(|| lab.at("/srv/stopped").exists());
+    let verify = lab.expect(9, &["verify", "--wait", "1s"]);
+    assert!(verify.stderr.contains("error: vault: not verified: rlvm prune (process "), "{verify:?}");
+    let second = lab.expect(1, &["prune", "--wait", "1s"]);
+    assert!(second.stderr.contains("error: web at vault: rlvm prune (process "), "{second:?}");
+    let run = lab.expect(8, &["run", "web"]);
+    assert!(run.stderr.contains("still works there; to wait longer: `lock_timeout`"), "{run:?}");
+    let restored = lab.expect(0, &["restore", "web", "--target", "/srv/out"]);
+    assert!(restored.stderr.contains(" works at vault: what it removes cannot be restored"), "{restored:?}");
+    lab.ok(&["sh", "-c", "echo go >/srv/go"]);
+    assert!(prune.wait().unwrap().success(), "{}", lab.read("/srv/prune"));
 }

@@ -1,5 +1,7 @@
 //! Old backups of this host's own jobs, at one destination after the other's work: look, judge, forget, look again.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -8,6 +10,7 @@ use crate::{
     cli::{
         free::{Tried, Waiting},
         journaled::Journaled,
+        queue::{Queue, Use},
     },
     effect::Cmd,
     expand::{Expanded, repository_of},
@@ -40,6 +43,10 @@ pub(super) struct World<'a> {
     pub(super) programs: Journaled<'a>,
     /// Waits for locks.
     pub(super) waiting: Waiting<'a>,
+    /// Where it waits for runs and verifications of this host.
+    pub(super) queue: Queue<'a>,
+    /// Is told for whom it waits.
+    pub(super) waits: &'a (dyn Fn(&Name, &str) + Sync),
     /// The time, if it may be doubted.
     pub(super) clock: Option<Timestamp>,
 }
@@ -147,6 +154,13 @@ impl Place {
     /// Forgets what each job does not keep, then removes what no backup needs any more.
     pub(super) fn prune(&self, world: &World<'_>) -> PlaceDone {
         let mut place = self.shown();
+        let patience = Duration::from_secs(world.waiting.patience);
+        let waits = |by: &str| (world.waits)(&self.name, by);
+        let _turn = match world.queue.take(&self.name, Use::Alone, patience, &waits) {
+            Ok(Ok(turn)) => turn,
+            Ok(Err(by)) => return place.failed(&format!("{by} still works there; to wait longer: --wait")),
+            Err(err) => return place.failed(&format!("{err:#}")),
+        };
         let mut removed = 0;
         match self.repository.absence(world.host.looker().as_ref()) {
             Ok(None) => {}
@@ -228,6 +242,14 @@ impl Place {
             })
         })?;
         Ok(ran.and_then(std::convert::identity))
+    }
+}
+
+impl PlaceDone {
+    /// Says of all jobs there that they were not pruned, and why.
+    fn failed(mut self, why: &str) -> Self {
+        self.jobs.iter_mut().for_each(|job| job.error = Some(why.to_owned()));
+        self
     }
 }
 

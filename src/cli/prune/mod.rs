@@ -23,7 +23,9 @@ use super::{
     journaled::Journaled,
     kept::applied,
     locks::Locks,
-    metrics, sweep,
+    metrics,
+    queue::{Queue, patience},
+    sweep,
 };
 use crate::{
     expand::{expand, prunes},
@@ -77,9 +79,10 @@ pub(super) struct PruneVerb {
     /// Remove also where the clock seems to have jumped
     #[arg(long)]
     clock_is_right: bool,
-    /// Wait so long for a lock of somebody else's
-    #[arg(long, value_name = "TIME", default_value = "1h")]
-    wait: Span,
+    /// Wait so long for runs and verifications of this host, and for locks of others [default: until the next scheduled
+    /// prune, at most a day; 1h without a schedule]
+    #[arg(long, value_name = "TIME")]
+    wait: Option<Span>,
     /// Print the commands, and run none
     #[arg(long = "dry-run")]
     printed: bool,
@@ -130,8 +133,15 @@ impl PruneVerb {
         let journal = Mutex::new(Journal::begin(&store, &run, context.now()?)?);
         let locks = Locks::new(context, host)?;
         let programs = Journaled { host, run: &run, journal: &journal };
-        let waiting = Waiting { locks: &locks, patience: self.wait.seconds() };
-        let exit = self.carry_out(context, &World { host, programs, waiting, clock }, tasks, state);
+        let scheduled = state.jobs.values().filter_map(|job| job.prune.schedule.as_ref());
+        let patience = patience(self.wait, scheduled, context.now()?, &context.environment.zone).as_secs();
+        let waiting = Waiting { locks: &locks, patience };
+        let queue = Queue::new(context, host, "rlvm prune")?;
+        let waits = |destination: &Name, by: &str| {
+            context.printer.remark(&format!("waits for {destination}: {by} works there\n"));
+        };
+        let world = World { host, programs, waiting, queue, waits: &waits, clock };
+        let exit = self.carry_out(context, &world, tasks, state);
         locks.remember_own(&journal);
         store.remove(run.as_str())?;
         exit

@@ -1,6 +1,6 @@
 //! Carries a restore out: one place after the other, until one has all of it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
@@ -18,6 +18,7 @@ use crate::{
     cli::{
         context::Context,
         exit::{Exit, Failure},
+        queue::{Queue, Use},
         sweep,
     },
     effect::{Op, Owner},
@@ -209,6 +210,12 @@ impl RestoreVerb {
         let dirs = places_to_work(world, goal, &what.paths)?;
         let Some(dir) = dirs.first() else { bail!("there is nowhere to work") };
         has_room(world, dir, comparison.needed(goal.only_missing), goal)?;
+        // A restore waits for nobody; but what removes data begins after it.
+        let queue = Queue::new(world.context, world.host, "rlvm restore")?;
+        let turn = queue.take(&from.place.name, Use::Beside, Duration::ZERO, &|_| {})?;
+        if let Err(by) = &turn {
+            teller.warn(&format!("{by} works at {}: what it removes cannot be restored", from.place.name));
+        }
         let fetched = fetch(world, stage, from, &what, (dir, goal), teller)?;
         Ok(Turn::Fetched(Box::new((what, fetched))))
     }

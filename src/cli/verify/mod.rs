@@ -28,7 +28,9 @@ use super::{
     journaled::Journaled,
     kept::applied,
     locks::Locks,
-    metrics, records,
+    metrics,
+    queue::{Queue, patience},
+    records,
     run::named,
     sweep,
 };
@@ -91,9 +93,10 @@ pub(super) struct VerifyVerb {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     #[expect(clippy::option_option, reason = "not asked for, asked for, and how many")]
     drill: Option<Option<u32>>,
-    /// Wait so long for a lock of somebody else's
-    #[arg(long, value_name = "TIME", default_value = "1h")]
-    wait: Span,
+    /// Wait so long for runs and prunes of this host, and for locks of others [default: until the next scheduled
+    /// verification, at most a day; 1h without a schedule]
+    #[arg(long, value_name = "TIME")]
+    wait: Option<Span>,
     /// Print the commands, and run none
     #[arg(long = "dry-run")]
     printed: bool,
@@ -171,12 +174,18 @@ impl VerifyVerb {
         id: &RunId,
     ) -> Result<Exit> {
         let (locks, scope) = (Locks::new(context, host)?, context.scope()?);
+        let scheduled = state.jobs.values().filter_map(|job| job.verify.schedule.as_ref());
+        let patience = patience(self.wait, scheduled, context.now()?, &context.environment.zone).as_secs();
         let store = Store::new(host, &context.home()?.join("journal")?);
         let journal = Mutex::new(Journal::begin(&store, id, context.now()?)?);
         let world = World {
             host,
             programs: Journaled { host, run: id, journal: &journal },
-            waiting: Waiting { locks: &locks, patience: self.wait.seconds() },
+            waiting: Waiting { locks: &locks, patience },
+            queue: Queue::new(context, host, "rlvm verify")?,
+            waits: &|destination, by| {
+                context.printer.remark(&format!("waits for {destination}: {by} works there\n"));
+            },
             place: context.cache()?,
             own: scope.personal().map(Owner::of),
             start: context.environment.now,

@@ -7,7 +7,7 @@ use super::{
     world::{Trouble, World},
 };
 use crate::{
-    cli::{free::Tried, run::at},
+    cli::{free::Tried, queue::Use, run::at},
     expand::{Expanded, repository_of},
     host::{Host as _, Stream, interrupted},
     model::{HostName, HostPath, Name, ReadData},
@@ -98,8 +98,12 @@ impl Place {
         let reached = self.reach(world);
         // What is damaged may still give back what is drawn, and that is worth knowing; what does not open gives nothing.
         let opens = reached.is_ok();
-        let checked = reached.and_then(|()| self.check(world, &read));
+        let checked = reached
+            .and_then(|()| world.turn(&self.name, Use::Alone))
+            .and_then(|_turn| self.check(world, &read));
         let looked = matches!(&checked, Ok(()) | Err(Trouble(Outcome::Damaged, _)));
+        // Nothing is to be removed meanwhile; that what is drawn was removed is said by the drill itself.
+        let _beside = world.turn(&self.name, Use::Beside);
         let drills = if opens && looked { self.drills(world) } else { Vec::new() };
         let (outcome, error) = match checked {
             Ok(()) => (Outcome::Well, None),

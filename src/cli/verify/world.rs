@@ -2,16 +2,20 @@
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, Result};
 
 use crate::{
-    cli::{free::Waiting, journaled::Journaled},
+    cli::{
+        free::Waiting,
+        journaled::Journaled,
+        queue::{Queue, Turn, Use},
+    },
     effect::{Op, Owner, STAGING},
     host::{Act as _, Real},
-    model::{GroupName, HostPath, Mode, RunId, UserName},
+    model::{GroupName, HostPath, Mode, Name, RunId, UserName},
     verify::Outcome,
 };
 
@@ -30,6 +34,9 @@ pub(super) struct World<'a> {
     pub(super) host: &'a Real,
     pub(super) programs: Journaled<'a>,
     pub(super) waiting: Waiting<'a>,
+    pub(super) queue: Queue<'a>,
+    /// Is told for whom it waits.
+    pub(super) waits: &'a (dyn Fn(&Name, &str) + Sync),
     /// Where the private directories are.
     pub(super) place: HostPath,
     /// Whose they are, if it is the caller's own set-up.
@@ -43,6 +50,13 @@ pub(super) struct World<'a> {
 }
 
 impl World<'_> {
+    /// Takes a place in the queue of a destination.
+    pub(super) fn turn(&self, destination: &Name, how: Use) -> Result<Turn, Trouble> {
+        let patience = Duration::from_secs(self.waiting.patience);
+        let turn = self.queue.take(destination, how, patience, &|by| (self.waits)(destination, by))?;
+        turn.map_err(|by| Trouble(Outcome::Failed, format!("{by} still works there; to wait longer: --wait")))
+    }
+
     /// Makes a private directory for a user, does something in it, and removes it, whatever happened.
     pub(super) fn in_private<T>(
         &self,
