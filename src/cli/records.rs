@@ -1,6 +1,9 @@
 //! What is kept of runs and verifications: records, a JSON object a line, in a file a month.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use jiff::{SignedDuration, Timestamp};
@@ -49,13 +52,15 @@ pub(super) fn keep(
     Ok(())
 }
 
-/// Holds a file of rlvm's own for a moment: two runs may end at once.
+/// How long to wait for a file that another rlvm holds for a moment: sixty that end at once each sync it to a disk.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Holds a file of rlvm's own for a moment: runs may end at once.
 pub(super) fn held(store: &Store<'_>, name: &str) -> Result<Held> {
-    let mut tries = 0;
+    let since = Instant::now();
     loop {
         match store.hold(name) {
-            Err(err) if err.downcast_ref::<Busy>().is_some() && tries < 100 => {
-                tries += 1;
+            Err(err) if err.downcast_ref::<Busy>().is_some() && since.elapsed() < PATIENCE => {
                 thread::sleep(Duration::from_millis(20));
             }
             other => return other,

@@ -111,7 +111,7 @@ impl RunVerb {
             return Ok(Exit::Locked);
         }
         let mut begun = Some(after::begin(&host, &state, &jobs));
-        let exit = self.carry_out(context, &host, &state, &jobs, id, &mut begun).inspect_err(|err| {
+        let exit = self.carry_out(context, &host, &state, &jobs, &id, &mut begun).inspect_err(|err| {
             if let Some(begun) = begun.take() {
                 begun.end(context, &host, &state);
                 broken(&jobs, err);
@@ -187,17 +187,17 @@ impl RunVerb {
         host: &Real,
         state: &State,
         jobs: &[(&Name, &Job)],
-        id: RunId,
+        id: &RunId,
         begun: &mut Option<Begun>,
     ) -> Result<Exit> {
         let (start, since) = (context.environment.now, Instant::now());
         let store = Store::new(host, &context.home()?.join("journal")?);
-        let journal = Mutex::new(Journal::begin(&store, &id, context.now()?)?);
+        let journal = Mutex::new(Journal::begin(&store, id, context.now()?)?);
         let locks = Locks::new(context, host)?;
         let names: Vec<&Name> = jobs.iter().map(|(name, _)| *name).collect();
         let logs = Logs::open(host, state, &names);
         let log = |jobs: &[&Name], label: &str, line: &str| {
-            logs.line(at(start, since.elapsed()), &id, jobs, label, line);
+            logs.line(at(start, since.elapsed()), id, jobs, label, line);
         };
         let quiet = self.scheduled || context.global.quiet;
         let patience = patience_of(jobs, context.now()?, &context.environment.zone);

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{context::Context, exit::Exit, kept::applied, locks::Locks};
 use crate::{
     expand::{expand, repository_of},
-    host::{Busy, Real, Store},
+    host::{Busy, NOT_YET, Real, Store},
     job::{Left, sweep},
     model::{Name, RunId},
 };
@@ -66,10 +66,17 @@ pub(super) fn sweep_all(context: &Context<'_>, host: &Real, told: bool) -> Resul
     let locks = Locks::new(context, host)?;
     let (mut ended, mut destinations) = (Vec::new(), BTreeSet::new());
     for name in store.names()? {
+        // A run that died before its journal had its name had opened nothing.
+        let is_new = name.strip_suffix(NOT_YET).is_some_and(|run| run.parse::<RunId>().is_ok());
+        if is_new && store.is_idle(&name, context.environment.now)? {
+            store.remove(&name)?;
+        }
         // Not a journal's name: not ours.
         let Ok(run) = name.parse::<RunId>() else { continue };
-        let mut journal = match store.hold(&name) {
-            Ok(journal) => journal,
+        let mut journal = match store.hold_existing(&name) {
+            Ok(Some(journal)) => journal,
+            // Its run has ended meanwhile, or another sweep has.
+            Ok(None) => continue,
             Err(err) if err.downcast_ref::<Busy>().is_some() => continue,
             Err(err) => return Err(err),
         };

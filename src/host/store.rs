@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{Read, Seek, Write},
+    os::unix::fs::MetadataExt,
     time::{Duration, SystemTime},
 };
 
@@ -14,6 +15,9 @@ use crate::model::HostPath;
 
 /// How old a file is that is no longer being made.
 const NEW: Duration = Duration::from_secs(60);
+
+/// How the name of a file ends that is held, and does not have its own name yet.
+pub const NOT_YET: &str = ".new";
 
 /// Files in a private directory of rlvm's own.
 pub struct Store<'a> {
@@ -129,6 +133,36 @@ impl<'a> Store<'a> {
         let shown = dir.show(name);
         let file = dir.file(name, flags)?.with_context(|| format!("cannot make {shown}"))?;
         Ok(Held { file: Lock::hold(file)?, shown })
+    }
+
+    /// Makes a file that gets its name only once this process holds it: nobody else can come between.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made.
+    pub fn hold_new(&self, name: &str) -> Result<Held> {
+        let dir = PrivateDir::make(self.real, &self.dir)?;
+        let new = format!("{name}{NOT_YET}");
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_APPEND;
+        let file = dir.file(&new, flags)?.with_context(|| format!("cannot make {}", dir.show(&new)))?;
+        let held = Held { file: Lock::hold(file)?, shown: dir.show(name) };
+        dir.rename(&new, name)?;
+        Ok(held)
+    }
+
+    /// Holds a file that is there, and makes none; nothing if it is not there, or was removed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`super::Busy`] if another process holds it; else if it cannot be opened.
+    pub fn hold_existing(&self, name: &str) -> Result<Option<Held>> {
+        let Some(dir) = PrivateDir::open(self.real, &self.dir)? else { return Ok(None) };
+        let Some(file) = dir.file(name, OFlag::O_RDWR | OFlag::O_APPEND)? else { return Ok(None) };
+        let held = Held { file: Lock::hold(file)?, shown: dir.show(name) };
+        // Whoever held it may have removed it since it was opened.
+        let is_there =
+            held.file.metadata().with_context(|| format!("cannot look at {}", held.shown))?.nlink() > 0;
+        Ok(is_there.then_some(held))
     }
 
     /// Says whether a file is there that nobody holds. One that was made or written to within the last minute is taken for

@@ -73,7 +73,7 @@ impl Journal {
     ///
     /// If it cannot be written.
     pub fn begin(store: &Store<'_>, run: &RunId, began: Timestamp) -> Result<Self> {
-        let mut journal = Self { file: store.hold(run.as_str())?, next: 0 };
+        let mut journal = Self { file: store.hold_new(run.as_str())?, next: 0 };
         journal.add(&Line::Run {
             format_version: VERSION,
             run: run.clone(),

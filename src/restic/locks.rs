@@ -241,7 +241,7 @@ mod tests {
         let other = |host: &str, minute| {
             with(|it| {
                 (it.id, it.info.hostname, it.info.time, it.info.pid) =
-                    ("two".into(), host.into(), at(minute), 9)
+                    ("two".into(), host.into(), at(minute), 9);
             })
         };
         for (host, minute, by_restic) in [

@@ -18,6 +18,8 @@ use serde_json::Value;
 use crate::lab::{Lab, restics};
 
 const VAULT: &str = "/srv/backup/vault";
+/// How many jobs start together.
+const JOBS: usize = 12;
 /// What rlvm knows of the locks there.
 const KNOWN: &str = "/var/lib/rlvm/locks/vault.json";
 
@@ -209,4 +211,36 @@ fn who_still_works_when_the_wait_is_over_is_named() {
     assert!(restored.stderr.contains(" works at vault: what it removes cannot be restored"), "{restored:?}");
     lab.ok(&["sh", "-c", "echo go >/srv/go"]);
     assert!(prune.wait().unwrap().success(), "{}", lab.read("/srv/prune"));
+}
+
+#[test]
+fn jobs_that_start_together_all_leave_a_record() {
+    let lab = Lab::new();
+    lab.file("/srv/www/index.html", "hello\n");
+    lab.repository(VAULT, "/etc/rlvm/vault.pass");
+    let jobs: String = (0..JOBS)
+        .map(|job| format!("  j{job}: {{ sources: [{{ path: /srv/www }}], to: [vault] }}\n"))
+        .collect();
+    lab.state(&format!(
+        "destinations:\n  vault: {{ local: {{ path: {VAULT} }}, password_file: /etc/rlvm/vault.pass }}\njobs:\n{jobs}"
+    ));
+    lab.apply();
+    // Whether restic stores is another question; a run that ends at once meets the sweeps of the others more often.
+    let stores = "#!/bin/sh\n[ $1 = backup ] || exec /usr/bin/restic \"$@\"\n\
+        echo '{\"message_type\":\"summary\",\"snapshot_id\":\"12345678\"}'\n";
+    lab.file_of("/srv/bin/restic", stores, 0, 0o755);
+    let script = format!(
+        "export PATH=/srv/bin:$PATH; for round in $(seq 4); do for job in $(seq 0 {}); do
+           rlvm --state {} run j$job >/srv/said-$round-$job 2>&1 || echo \"$round $job: $?\" >>/srv/failed &
+         done; wait; done; cat /srv/failed 2>/dev/null; ls -A /var/lib/rlvm/journal; cat /srv/said-* | grep -i -e error -e warning",
+        JOBS - 1,
+        lab.inside("state").display()
+    );
+    assert_eq!(lab.run(&["sh", "-c", &script]).stdout, "");
+    let kept = lab.ok(&[
+        "sh",
+        "-c",
+        "cat /var/lib/rlvm/records/*.jsonl | grep -c '\"status\":\"success\",\"jobs\"'",
+    ]);
+    assert_eq!(kept.trim(), (4 * JOBS).to_string());
 }

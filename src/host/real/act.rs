@@ -8,6 +8,8 @@ use std::{
     io::{Read, Write},
     os::fd::{BorrowedFd, OwnedFd},
     sync::PoisonError,
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -36,6 +38,8 @@ use crate::{
 
 /// How much randomness a secret holds, in bytes: more than restic's key derivation can use.
 const SECRET_BYTES: usize = 24;
+/// How often a directory is tried to be made that another rlvm makes too.
+const TRIES: u32 = 20;
 
 impl Act for Real {
     fn act_telling(&self, op: &Op, told: &mut dyn FnMut(u64)) -> Result<()> {
@@ -51,12 +55,7 @@ impl Act for Real {
         let mut cursor = Cursor::default();
         match op {
             Op::MakeDir { path, owner, mode } => self.make_dir(&mut cursor, path, owner, *mode)?,
-            Op::EnsureDir { path, owner, mode } => {
-                let mut lenient = Cursor::guarded(Guard::Lenient);
-                if matches!(lenient.go(self, path)?, Way::Absent) {
-                    self.make_dir(&mut cursor, path, owner, *mode)?;
-                }
-            }
+            Op::EnsureDir { path, owner, mode } => self.ensure_dir(path, owner, *mode)?,
             Op::SetOwner { path, owner } => {
                 let (uid, gid) = self.ids(owner)?;
                 let (file, stat) = self.open_to_change(path, Some(uid))?;
@@ -217,6 +216,22 @@ impl Real {
         placed?;
         self.touch(path);
         self.relabel(path)
+    }
+
+    /// Makes a directory unless something is there. Another rlvm may make the same one at the same time: then the one that
+    /// comes too late looks again.
+    fn ensure_dir(&self, path: &HostPath, owner: &Owner, mode: Mode) -> Result<()> {
+        let mut tries = 0;
+        loop {
+            if !matches!(Cursor::guarded(Guard::Lenient).go(self, path)?, Way::Absent) {
+                return Ok(());
+            }
+            match self.make_dir(&mut Cursor::default(), path, owner, mode) {
+                Err(_) if tries < TRIES => tries += 1,
+                made => return made,
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Opens a directory or a regular file to give it another owner or mode.

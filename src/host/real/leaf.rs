@@ -104,6 +104,10 @@ pub(in crate::host) fn open_own(
         Err(errno) => return Err(errno),
     };
     let stat = fstat(&file)?;
+    if stat.st_nlink == 0 {
+        // It was removed after it had been opened.
+        return Ok(None);
+    }
     let own = kind(&stat) == SFlag::S_IFREG
         && stat.st_nlink == 1
         && trusted(stat.st_uid)
