@@ -216,7 +216,8 @@ fn of_verification(checked: &Checked) -> String {
     if all.is_empty() { word.into() } else { format!("{word}: {}", all.join("\n")) }
 }
 
-/// Takes what is late of a line. Of a repository that cannot be read nothing is known.
+/// Takes what is late of a line, and a repository that cannot be read if that is critical: nobody knows then whether its
+/// backups are late. Of one that is only out of reach for now nothing is said.
 fn looked(line: &Line) -> Vec<Sight> {
     let is = |all: &[Verdict]| line.judged.iter().find(|it| all.contains(&it.verdict));
     let sight = |kind, trouble| {
@@ -224,7 +225,9 @@ fn looked(line: &Line) -> Vec<Sight> {
         Sight::now(about, std::slice::from_ref(&line.job), trouble)
     };
     let newest = line.newest.as_ref().map(|newest| format!("; the newest is of {}", minute(newest)));
-    let overdue = is(&[Verdict::Overdue, Verdict::NeverStored]).filter(|it| it.level == Level::Critical);
+    let critical = |all| is(all).filter(|it| it.level == Level::Critical);
+    let overdue = critical(&[Verdict::Overdue, Verdict::NeverStored])
+        .or_else(|| critical(&[Verdict::NotInitialised, Verdict::Unreadable, Verdict::Unreachable]));
     let first = overdue.filter(|it| it.verdict == Verdict::NeverStored).and(line.due.clone());
     let overdue = overdue.map(|judged| {
         let since = line.due.clone().filter(|_| first.is_none());

@@ -136,11 +136,13 @@ fn status(now: &str, lines: &str) -> Status {
             "never" => (Verdict::NeverStored, Level::Critical),
             "unverified" => (Verdict::VerifyOverdue, Level::Warning),
             "blind" => (Verdict::Unreachable, Level::Critical),
+            "damaged" => (Verdict::Unreadable, Level::Critical),
+            "away" => (Verdict::Unreachable, Level::Warning),
             _ => (Verdict::Fresh, Level::Ok),
         };
         Line {
             judged: vec![Judged { verdict, level, message: "in words".into() }],
-            snapshots: (verdict != Verdict::Unreachable).then_some(1),
+            snapshots: (![Verdict::Unreachable, Verdict::Unreadable].contains(&verdict)).then_some(1),
             due: Some(format!("{}T02:30:00Z", &now[..10])),
             ..Line::new(job.parse().unwrap(), destination.parse().unwrap(), false)
         }
@@ -260,7 +262,7 @@ fn nothing_has_run() {
     );
     assert_eq!(it.look("2026-11-02T10:00:00Z", "web:near fresh, web:far overdue"), "");
     assert_eq!(it.look("2026-11-03T09:00:00Z", "web:far overdue"), "Overdue web far since 02 again");
-    // What cannot be read is neither.
+    // It was told, and is told again after a day.
     assert_eq!(it.look("2026-11-03T10:00:00Z", "web:far blind"), "");
     // What was overdue and then failed is stored again once.
     assert_eq!(it.run(3, "web +near -far"), "Failure web far since 03");
@@ -271,6 +273,18 @@ fn nothing_has_run() {
     assert_eq!(it.look("2026-11-05T10:00:00Z", "web:far fresh"), "Recovery web far since 05");
     assert_eq!(it.look("2026-11-06T10:00:00Z", "quiet:far overdue"), "");
     assert_eq!(it.look("2026-11-07T10:00:00Z", "web:far unverified"), "Verify web far since 07");
+}
+
+#[test]
+fn a_repository_that_cannot_be_read_is_told() {
+    for (word, told) in [("blind", true), ("damaged", true), ("away", false)] {
+        let mut it = Story::new(URL);
+        let expected = if told { "Overdue web far since 02" } else { "" };
+        assert_eq!(it.look("2026-11-02T09:00:00Z", &format!("web:far {word}")), expected, "{word}");
+        assert_eq!(it.look("2026-11-02T10:00:00Z", &format!("web:far {word}")), "", "{word}");
+        let end = if told { "Recovery web far since 02" } else { "" };
+        assert_eq!(it.look("2026-11-02T11:00:00Z", "web:far fresh"), end, "{word}");
+    }
 }
 
 #[test]
