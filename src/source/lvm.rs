@@ -1,6 +1,6 @@
 //! Files of a logical volume, frozen by a snapshot.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, thread, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use schemars::JsonSchema;
@@ -71,6 +71,12 @@ pub fn tag_of(run: &RunId) -> String {
 const COLUMNS: &str = "vg_name,lv_name,lv_size,lv_attr,lv_tags,pool_lv,data_percent,lv_kernel_major,lv_kernel_minor,\
 vg_free,vg_extent_size";
 
+/// How often volumes are asked for before lvs(8) counts as failed: it fails while another command holds the lock of a
+/// group, or while udev is slow.
+const TRIES: u32 = 3;
+/// How long to wait before each further try.
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// Lists the host's logical volumes.
 ///
 /// # Errors
@@ -78,13 +84,18 @@ vg_free,vg_extent_size";
 /// If there is no LVM, or it cannot be asked.
 pub fn volumes(host: &dyn Observe) -> Result<Vec<LogicalVolume>> {
     let cmd = Cmd::new("lvs").args(["--reportformat", "json", "--units", "b", "--nosuffix", "-o", COLUMNS]);
-    let output = host
-        .query(&Query::new(cmd.timeout(60))?)
-        .context("cannot ask for logical volumes (apt-get install lvm2)")?;
-    if output.code != Some(0) {
-        bail!("lvs failed: {}", output.stderr.trim());
+    let query = Query::new(cmd.timeout(60))?;
+    let mut tries = 1;
+    loop {
+        let asked = host.query(&query);
+        let output = asked.context("cannot ask for logical volumes (apt-get install lvm2)")?;
+        match output.code {
+            Some(0) => return read(&output.stdout),
+            Some(_) if tries < TRIES => thread::sleep(PAUSE),
+            _ => bail!("lvs failed: {}", output.stderr.trim()),
+        }
+        tries += 1;
     }
-    read(&output.stdout)
 }
 
 /// Reads what `lvs --reportformat json` prints.
