@@ -48,8 +48,7 @@ impl Waiting<'_> {
                 continue;
             }
             let Some(pause) = pauses.next().filter(|_| interrupted().is_none()) else {
-                let help = "wait for that process, longer with --wait; rlvm removes a lock that was not renewed for 30 minutes, \
-                            once it has seen the lock for as long";
+                let help = "wait until that process ends, or pass a longer --wait TIME; rlvm removes a lock that nothing renews for 30 minutes";
                 return Ok(Err(format!("the repository is locked {by}\nhelp: {help}")));
             };
             for _ in 0..pause {

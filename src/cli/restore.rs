@@ -121,8 +121,8 @@ struct Asked {
 
 /// Says how the backups of a job that left the state are restored.
 fn undeclared(error: anyhow::Error) -> anyhow::Error {
-    let help = "the backups of a job that left the state are kept, and rlvm snapshots lists them: to restore them, declare \
-                a job of that name again and apply";
+    let help = "to restore backups of a job that is no longer in the state, declare a job with that name again and run \
+                `rlvm apply`; `rlvm snapshots` lists such backups";
     match error.downcast::<Failure>() {
         Ok(failure) => failure.also_help(help).into(),
         Err(error) => error,

@@ -22,6 +22,7 @@ use super::{
     context::Context,
     exit::{Exit, Failure},
     kept::applied,
+    list::schedule_zone,
     locks::Locks,
     metrics,
     queue::{Queue, Turn, Use, patience},
@@ -161,7 +162,7 @@ impl RunVerb {
         let mut turns = Turns::default();
         for name in all {
             let waits = |by: &str| {
-                let why = format!("waits for {name}: {by} works there");
+                let why = format!("rlvm waits for destination {name}, which is in use by {by}");
                 log(&why);
                 if !self.scheduled {
                     context.printer.remark(&format!("{why}\n"));
@@ -170,7 +171,10 @@ impl RunVerb {
             match queue.take(name, Use::Beside, patience.saturating_sub(since.elapsed()), &waits)? {
                 Ok(turn) => {
                     let waited = turn.waited.as_ref().map(|(by, time)| {
-                        format!("waited {} s for {name}, where {by} worked", time.as_secs())
+                        format!(
+                            "rlvm waited {} s for destination {name}, which was in use by {by}",
+                            time.as_secs()
+                        )
                     });
                     turns.waited.extend(waited.inspect(|why| log(why)));
                     turns.held.push(turn);
@@ -200,7 +204,7 @@ impl RunVerb {
             logs.line(at(start, since.elapsed()), id, jobs, label, line);
         };
         let quiet = self.scheduled || context.global.quiet;
-        let patience = patience_of(jobs, context.now()?, &context.environment.zone);
+        let patience = patience_of(jobs, context.now()?, &schedule_zone(context));
         // Before anything is looked at, stopped or frozen: what waits for a destination holds up nothing.
         let turns = self.wait_for_turns(context, host, jobs, patience, &|why| log(&names, "rlvm", why))?;
         let known = Known::look(context, host, state, jobs)?;
@@ -278,7 +282,8 @@ impl Turns {
     /// Says why nothing is stored at a destination, if others still work there.
     fn refuses(&self, destination: &Name) -> Option<Refused> {
         let (_, by) = self.busy.iter().find(|(name, _)| name == destination)?;
-        let why = format!("{by} still works there; to wait longer: `lock_timeout`");
+        let why =
+            format!("the destination is still in use by {by}; to wait longer, set `lock_timeout` of the job");
         Some(Refused { why, skips: false })
     }
 }

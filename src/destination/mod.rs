@@ -67,7 +67,7 @@ pub struct Destination {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pack_size: Option<Size>,
     /// How long backups here may be missing because the destination is away: a removable disk, a machine that sleeps.
-    /// Runs skip the destination while it is away, and status is critical when its newest backup is older than this.
+    /// `run`, `prune`, `verify` and `snapshots` skip the destination while it is away, and status is critical when its newest backup is older than this.
     /// A local path needs a directory with `mounted: true` at or above it. Default: a run fails while the destination is away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub may_be_absent: Option<Span>,

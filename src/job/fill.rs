@@ -90,8 +90,7 @@ pub(super) fn watch(runner: &Runner<'_>, stop: &AtomicBool) {
     }
 }
 
-/// Looks when something of a job is stored: says whether all that it was read from is still what was frozen. What cannot
-/// be looked at is not.
+/// Looks when something of a job is stored: says whether all that it was read from is still what was frozen. Returns false if the snapshots cannot be looked at.
 pub(super) fn is_whole(runner: &Runner<'_>, job: &JobRun) -> bool {
     let mut watch = Watch::default();
     while look(runner, &mut watch).is_none() {

@@ -179,7 +179,7 @@ fn tried(runner: &Runner<'_>, job: &JobRun, store: &Store) -> StoreRecord {
         }
         if let Some(why) = record.error.as_ref().filter(|_| !is_told) {
             let again = match trouble {
-                Trouble::Locked => format!("waits for that up to {} s", patience.as_secs()),
+                Trouble::Locked => format!("rlvm waits up to {} s for the lock", patience.as_secs()),
                 _ => format!("again in {wait} s"),
             };
             let what = format!("{}: {why}; {again}", store.destination);
@@ -295,7 +295,7 @@ fn once(runner: &Runner<'_>, job: &JobRun, store: &Store, attempt: u32) -> (Stor
 /// Removes a backup of a snapshot that was full before all was read: nothing may take it for the newest one. Returns what
 /// to say of it.
 fn not_whole(runner: &Runner<'_>, job: &JobRun, store: &Store, summary: Option<&Summary>) -> String {
-    let why = "stored from a snapshot that was full, so it is not what was frozen";
+    let why = "read from an LVM snapshot that was full, so this backup is not complete";
     let Some(id) = summary.map(|summary| &summary.snapshot_id) else { return why.into() };
     let (forget, label) = (store.forget.clone().arg(id.clone()), store.destination.as_str());
     let mut waits = WAITS.iter();

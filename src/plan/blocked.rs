@@ -152,7 +152,7 @@ fn hold_back_secrets(
         let Some(by) = by else { continue };
         changes.remove(&secret);
         let message = format!(
-            "skipped: {} cannot be checked now, and it may already have a password that belongs into this file",
+            "skipped: rlvm cannot check {} now, and that repository may already have a password, which belongs in this file",
             survey.items[*by].address
         );
         plan.findings.push(Finding::new(Severity::Notice, survey.items[secret].address, message));

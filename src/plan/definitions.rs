@@ -1,5 +1,5 @@
-//! What the state defines and only `run` and the other verbs read: jobs, destinations and the like. Nothing of it can be seen
-//! on the host. It is compared with the state that was applied last. Pure.
+//! Compares definitions (jobs, destinations, notifiers, settings) with the state that was applied last. Only `run` and
+//! other verbs read definitions, and nothing of them can be seen on the host. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 

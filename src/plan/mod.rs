@@ -41,7 +41,8 @@ pub struct Plan {
     pub ledger: Option<LedgerId>,
     /// What to do with resources, in order.
     pub changes: Vec<Change>,
-    /// What changes of jobs, destinations and the like. It is written down once the resources are as declared.
+    /// Changes of definitions (see [`changed_definitions`]). Apply saves them after the resources, also if some resources
+    /// failed. It saves none if a signal stopped it, or with `--target`.
     pub definitions: Vec<Change>,
     /// What a person should know.
     pub findings: Vec<Finding>,

@@ -97,8 +97,10 @@ pub(super) fn leave(
 
 /// Says that a resource that is no longer declared stays because of another one.
 fn stays_for(survey: &Survey<'_>, index: usize, other: usize) -> Finding {
-    let message =
-        format!("it is no longer declared, and stays until {} is changed", survey.items[other].address);
+    let message = format!(
+        "it is no longer declared; rlvm keeps it until rlvm can apply the change of {}",
+        survey.items[other].address
+    );
     Finding::new(Severity::Notice, survey.items[index].address, message)
 }
 

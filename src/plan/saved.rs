@@ -148,7 +148,10 @@ impl Saved {
     ) -> Result<Vec<String>> {
         let mut moved = Vec::new();
         if digest_of_definitions(applied)? != self.applied {
-            moved.push("the jobs and destinations: another state was applied since".to_owned());
+            moved.push(
+                "the definitions (jobs, destinations, notifiers, settings): another state was applied since"
+                    .to_owned(),
+            );
         }
         if ledger != self.ledger.as_ref() {
             moved.push("the ledger: something was applied since".to_owned());

@@ -307,7 +307,7 @@ impl<'a> Case<'a> {
             return;
         };
         line.failing_since = Some(stamp(last.started));
-        let message = format!("the last run stored it, and failed then: {why}");
+        let message = format!("the last run stored this backup and failed afterwards: {why}");
         self.say(Verdict::Failing, Level::Warning, message);
     }
 

@@ -29,8 +29,9 @@ pub struct DirectorySpec {
     /// Its permission bits in octal, in quotes. Default: "0700".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// It is a mount point, and something must be mounted there; it is never made on the disk below. Its owner, group and
-    /// mode are the file system's, and left as they are unless one of the three is set here. Default: false.
+    /// It is a mount point, and something must be mounted there; it is never made on the disk below. rlvm leaves owner,
+    /// group and mode of the mounted file system as they are. If you set one of the three, the other two get their defaults.
+    /// Default: false.
     #[serde(skip_serializing_if = "is_default")]
     pub mounted: bool,
     /// Takes over a directory that is there already with another owner or mode. Default: false.

@@ -59,7 +59,7 @@ pub struct SeenLock {
     pub has_process: bool,
 }
 
-/// Who looks at locks.
+/// Decides which locks rlvm may remove.
 #[derive(Clone, Copy, Debug)]
 pub struct LockJudge<'a> {
     /// The host name, as restic writes it into locks.

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_comes_is_read_to_its_end() {
+    fn output_is_read_to_its_end() {
         let read = |text: &str| {
             let mut printed = Printed::<Vec<u32>>::default();
             printed.read(&mut text.as_bytes());

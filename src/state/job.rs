@@ -52,8 +52,9 @@ pub struct Job {
     /// A run that takes longer is ended and cleaned up: `6h`. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
-    /// How long a run waits for a destination where rlvm prunes or verifies, or where another host has a lock: `2h`.
-    /// Default: until the job's next schedule, at most a day; 1h without a schedule.
+    /// How long a run waits for a destination that `rlvm prune` or `rlvm verify` uses, or that another program or host has
+    /// locked: `2h`. A job with volumes waits at most 40 minutes for such a lock, and a run of several jobs the shortest
+    /// time. Default: until the job's next schedule, at most a day; 1h without a schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock_timeout: Option<Span>,
     /// How far the run steps back for other programs, from -20 to 19. Default: 0.

@@ -45,7 +45,7 @@ fn a_hook_that_prints_without_end_is_ended_in_time() {
 }
 
 #[test]
-fn nobody_who_reads_json_holds_a_run_up() {
+fn slow_json_reader_does_not_block_a_run() {
     let lab = applied("");
     let status = r#"{"message_type":"status","percent_done":0.5,"total_files":2,"files_done":1,"total_bytes":8,"bytes_done":4}"#;
     let error = r#"{"message_type":"error","error":{"message":"no"},"during":"archival","item":"/x"}"#;
@@ -69,7 +69,7 @@ fn nobody_who_reads_json_holds_a_run_up() {
 }
 
 #[test]
-fn a_list_that_does_not_end_is_no_empty_list() {
+fn unfinished_list_is_an_error() {
     let lab = applied(", retention: { daily: 1 }");
     lab.expect(0, &["run", "web"]);
     stand_in(&lab, "case $1 in snapshots|forget) sleep 4321 & exit 0;; esac");

@@ -183,17 +183,23 @@ fn a_backup_waits_for_rlvms_own_verify() {
     let mut verify = start(&lab, "verify", &["verify"]);
     until(|| lab.at("/srv/stopped").exists());
     let mut run = start(&lab, "run", &["run", "web"]);
-    until(|| lab.read("/srv/run").contains("waits for vault: rlvm verify (process "));
+    until(|| {
+        lab.read("/srv/run")
+            .contains("rlvm waits for destination vault, which is in use by rlvm verify (process ")
+    });
     assert_eq!(run.try_wait().unwrap(), None);
-    assert!(lab.read("/var/log/rlvm/web.log").contains("rlvm: waits for vault: rlvm verify (process "));
+    assert!(
+        lab.read("/var/log/rlvm/web.log")
+            .contains("rlvm waits for destination vault, which is in use by rlvm verify (process ")
+    );
     lab.ok(&["sh", "-c", "echo go >/srv/go"]);
     assert!(verify.wait().unwrap().success() && run.wait().unwrap().success(), "{}", lab.read("/srv/run"));
     let kept = lab.ok(&["sh", "-c", "cat /var/lib/rlvm/records/*.jsonl | tail -1"]);
-    assert!(kept.contains("s for vault, where rlvm verify (process "), "{kept}");
+    assert!(kept.contains("s for destination vault, which was in use by rlvm verify (process "), "{kept}");
 }
 
 #[test]
-fn who_still_works_when_the_wait_is_over_is_named() {
+fn process_in_use_is_named_when_the_wait_ends() {
     let mut lab = prepared();
     state(&lab, ", lock_timeout: 1s");
     lab.expect(0, &["run", "web"]);
@@ -202,13 +208,13 @@ fn who_still_works_when_the_wait_is_over_is_named() {
     let mut prune = start(&lab, "prune", &["prune"]);
     until(|| lab.at("/srv/stopped").exists());
     let verify = lab.expect(9, &["verify", "--wait", "1s"]);
-    assert!(verify.stderr.contains("error: vault: not verified: rlvm prune (process "), "{verify:?}");
+    assert!(verify.stderr.contains("is still in use by rlvm prune (process "), "{verify:?}");
     let second = lab.expect(1, &["prune", "--wait", "1s"]);
-    assert!(second.stderr.contains("error: web at vault: rlvm prune (process "), "{second:?}");
+    assert!(second.stderr.contains("is still in use by rlvm prune (process "), "{second:?}");
     let run = lab.expect(8, &["run", "web"]);
-    assert!(run.stderr.contains("still works there; to wait longer: `lock_timeout`"), "{run:?}");
+    assert!(run.stderr.contains("the destination is still in use by "), "{run:?}");
     let restored = lab.expect(0, &["restore", "web", "--target", "/srv/out"]);
-    assert!(restored.stderr.contains(" works at vault: what it removes cannot be restored"), "{restored:?}");
+    assert!(restored.stderr.contains(" is using vault: this restore can fail"), "{restored:?}");
     lab.ok(&["sh", "-c", "echo go >/srv/go"]);
     assert!(prune.wait().unwrap().success(), "{}", lab.read("/srv/prune"));
 }

@@ -59,12 +59,12 @@ impl<'a> Stream<'a> {
         let mut stream = Self { context, json, text: !verb.json, broken: None };
         let told =
             stream.line(&Line::Version { format_version: FORMAT, rlvm_version: env!("CARGO_PKG_VERSION") });
-        stream.heard_or_not(told)?;
+        stream.ignore_broken_pipe(told)?;
         Ok(stream)
     }
 
-    /// Takes a reader that went away for no failure: what was asked for is done, whether somebody reads of it or not.
-    fn heard_or_not(&mut self, told: Result<()>) -> Result<()> {
+    /// Treats a closed pipe as success: apply has done its work, also if nobody reads the output.
+    fn ignore_broken_pipe(&mut self, told: Result<()>) -> Result<()> {
         match told {
             Err(err) if is_broken_pipe(&err) => {
                 self.broken.get_or_insert(std::io::Error::other(format!("{err:#}")));
@@ -85,7 +85,7 @@ impl<'a> Stream<'a> {
 
     pub(super) fn planned(&mut self, plan: &Plan) -> Result<()> {
         let told = self.try_planned(plan);
-        self.heard_or_not(told)
+        self.ignore_broken_pipe(told)
     }
 
     fn try_planned(&mut self, plan: &Plan) -> Result<()> {
@@ -118,7 +118,7 @@ impl<'a> Stream<'a> {
             skipped: &skipped,
             stopped: false,
         });
-        self.heard_or_not(told)?;
+        self.ignore_broken_pipe(told)?;
         let worst = if exit == Exit::Refused { Severity::Refusal } else { Severity::Error };
         self.nothing_changed(plan, worst);
         Ok(exit)
@@ -142,7 +142,7 @@ impl<'a> Stream<'a> {
     }
 
     pub(super) fn event(&mut self, event: &Event<'_>, bar: &ApplyBar) {
-        // What cannot be told must not stop what is being done; it is told at the end that it was not told.
+        // A failed output stream must not stop the work. It is reported at the end.
         if let Err(err) = self.try_event(event, bar) {
             self.broken.get_or_insert(std::io::Error::other(format!("{err:#}")));
         }
@@ -178,10 +178,12 @@ impl<'a> Stream<'a> {
 
     pub(super) fn finish(mut self, plan: &Plan, outcome: &Outcome) -> Result<Exit> {
         let told = self.try_finish(plan, outcome);
-        self.heard_or_not(told)?;
+        self.ignore_broken_pipe(told)?;
         let Outcome { failed, stopped, .. } = outcome;
         if let Some(broken) = self.broken {
-            self.context.printer.note(&format!("warning: not all of it could be told: {broken}\n"));
+            self.context
+                .printer
+                .note(&format!("warning: some output of apply could not be written: {broken}\n"));
         }
         if *stopped {
             self.context.printer.note("Stopped by a signal. Apply again to go on.\n");

@@ -158,7 +158,11 @@ impl Place {
         let waits = |by: &str| (world.waits)(&self.name, by);
         let _turn = match world.queue.take(&self.name, Use::Alone, patience, &waits) {
             Ok(Ok(turn)) => turn,
-            Ok(Err(by)) => return place.failed(&format!("{by} still works there; to wait longer: --wait")),
+            Ok(Err(by)) => {
+                return place.failed(&format!(
+                    "the destination is still in use by {by}; to wait longer, pass --wait TIME"
+                ));
+            }
             Err(err) => return place.failed(&format!("{err:#}")),
         };
         let mut removed = 0;

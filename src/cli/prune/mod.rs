@@ -22,6 +22,7 @@ use super::{
     free::Waiting,
     journaled::Journaled,
     kept::applied,
+    list::schedule_zone,
     locks::Locks,
     metrics,
     queue::{Queue, patience},
@@ -134,11 +135,13 @@ impl PruneVerb {
         let locks = Locks::new(context, host)?;
         let programs = Journaled { host, run: &run, journal: &journal };
         let scheduled = state.jobs.values().filter_map(|job| job.prune.schedule.as_ref());
-        let patience = patience(self.wait, scheduled, context.now()?, &context.environment.zone).as_secs();
+        let patience = patience(self.wait, scheduled, context.now()?, &schedule_zone(context)).as_secs();
         let waiting = Waiting { locks: &locks, patience };
         let queue = Queue::new(context, host, "rlvm prune")?;
         let waits = |destination: &Name, by: &str| {
-            context.printer.remark(&format!("waits for {destination}: {by} works there\n"));
+            context
+                .printer
+                .remark(&format!("rlvm waits for destination {destination}, which is in use by {by}\n"));
         };
         let world = World { host, programs, waiting, queue, waits: &waits, clock };
         let exit = self.carry_out(context, &world, tasks, state);

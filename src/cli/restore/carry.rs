@@ -214,7 +214,10 @@ impl RestoreVerb {
         let queue = Queue::new(world.context, world.host, "rlvm restore")?;
         let turn = queue.take(&from.place.name, Use::Beside, Duration::ZERO, &|_| {})?;
         if let Err(by) = &turn {
-            teller.warn(&format!("{by} works at {}: what it removes cannot be restored", from.place.name));
+            teller.warn(&format!(
+                "{by} is using {}: this restore can fail if data that it needs is removed meanwhile",
+                from.place.name
+            ));
         }
         let fetched = fetch(world, stage, from, &what, (dir, goal), teller)?;
         Ok(Turn::Fetched(Box::new((what, fetched))))

@@ -150,7 +150,7 @@ impl Known {
             let place = repository.place();
             return fails(match entry.filter(|entry| !entry.pending) {
                 Some(_) => format!(
-                    "there is no repository at {place}, and rlvm knows one there: mount its disk, or see rlvm plan"
+                    "the repository at {place} is gone: if it is on a disk of this host, mount the disk; else run rlvm plan"
                 ),
                 None => format!("there is no repository at {place} yet: run rlvm plan, then rlvm apply"),
             });

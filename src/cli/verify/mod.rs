@@ -27,6 +27,7 @@ use super::{
     free::Waiting,
     journaled::Journaled,
     kept::applied,
+    list::schedule_zone,
     locks::Locks,
     metrics,
     queue::{Queue, patience},
@@ -175,7 +176,7 @@ impl VerifyVerb {
     ) -> Result<Exit> {
         let (locks, scope) = (Locks::new(context, host)?, context.scope()?);
         let scheduled = state.jobs.values().filter_map(|job| job.verify.schedule.as_ref());
-        let patience = patience(self.wait, scheduled, context.now()?, &context.environment.zone).as_secs();
+        let patience = patience(self.wait, scheduled, context.now()?, &schedule_zone(context)).as_secs();
         let store = Store::new(host, &context.home()?.join("journal")?);
         let journal = Mutex::new(Journal::begin(&store, id, context.now()?)?);
         let world = World {
@@ -184,7 +185,9 @@ impl VerifyVerb {
             waiting: Waiting { locks: &locks, patience },
             queue: Queue::new(context, host, "rlvm verify")?,
             waits: &|destination, by| {
-                context.printer.remark(&format!("waits for {destination}: {by} works there\n"));
+                context
+                    .printer
+                    .remark(&format!("rlvm waits for destination {destination}, which is in use by {by}\n"));
             },
             place: context.cache()?,
             own: scope.personal().map(Owner::of),

@@ -54,7 +54,12 @@ impl World<'_> {
     pub(super) fn turn(&self, destination: &Name, how: Use) -> Result<Turn, Trouble> {
         let patience = Duration::from_secs(self.waiting.patience);
         let turn = self.queue.take(destination, how, patience, &|by| (self.waits)(destination, by))?;
-        turn.map_err(|by| Trouble(Outcome::Failed, format!("{by} still works there; to wait longer: --wait")))
+        turn.map_err(|by| {
+            Trouble(
+                Outcome::Failed,
+                format!("the destination is still in use by {by}; to wait longer, pass --wait TIME"),
+            )
+        })
     }
 
     /// Makes a private directory for a user, does something in it, and removes it, whatever happened.

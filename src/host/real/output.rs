@@ -64,7 +64,7 @@ pub(super) fn kept_open(cmd: &Cmd, leader: u32) -> anyhow::Error {
 /// Says that a program has ended, and its output has not.
 pub(super) fn not_whole(cmd: &Cmd, left: &[String]) -> anyhow::Error {
     let who = if left.is_empty() { "another process".into() } else { left.join(", ") };
-    anyhow!("`{cmd}` has ended, and {who} keeps its output open: what it printed may not be all")
+    anyhow!("`{cmd}` has ended, but {who} keeps its output open: the output may be incomplete")
 }
 
 /// What a program prints, as much as is kept of its beginning.

@@ -411,7 +411,7 @@ mod tests {
         let sh = |script: &str| Cmd::new("sh").args(["-c", script]).timeout(60);
         let said = |script: &str| format!("{:#}", run(&real, &sh(script)).unwrap_err());
         let left = said("echo a; sleep 4321 & exit 0");
-        assert!(left.contains("has ended, and sleep (process ") && left.contains("keeps its output open"));
+        assert!(left.contains("has ended, but sleep (process ") && left.contains("keeps its output open"));
         let pid = left.split("(process ").nth(1).unwrap().split(')').next().unwrap();
         session::tests::has_ended(pid.parse().unwrap());
         let much = said("head -c 5000000 /dev/zero");

@@ -37,12 +37,13 @@ impl Real {
             Way::Blocked(why) => bail!("cannot get to {path}: {why}"),
         };
         let place = self.root.join(cursor.resolved().trim_start_matches('/'));
-        let place: HostPath = place.to_str().with_context(|| format!("{path} is no text"))?.parse()?;
+        let place: HostPath =
+            place.to_str().with_context(|| format!("{path} is not valid UTF-8"))?.parse()?;
         let mounts = mounts::table()?;
         if let Some(at) = foreign_mount(&mounts, &place, inode) {
             bail!(
-                "cannot give {path} to {owner}: it holds a mount, {at}, and what is mounted there may belong to others\n\
-                 help: umount {at}, then `rlvm apply` again"
+                "cannot give {path} to {owner}: {at} is mounted in it, and the files there may belong to other users\n\
+                 help: run `umount {at}`, then `rlvm apply` again"
             );
         }
         // By numbers: the names are those of the tree.

@@ -59,7 +59,7 @@ fn nothing_is_removed_below_a_mount_that_is_missing() {
 }
 
 #[test]
-fn a_missing_mount_guards_what_is_declared_on_it_after_its_block_is_gone() {
+fn missing_mount_guards_resources_after_its_block_is_removed() {
     let mount = Directory { mounted: true, ..directory("/m", 0o700) };
     let missing = Seen::Directory(DirectorySeen {
         there: There::Directory { owner: "root".into(), group: "root".into(), mode: Mode::new(0o700) },

@@ -68,7 +68,7 @@ fn of_two_in_one_directory_the_newcomer_stops() {
 }
 
 #[test]
-fn how_they_overlap_is_said() {
+fn message_names_the_kind_of_overlap() {
     let known = [("a", "/a")];
     for (a, b, bad) in [
         (seen(&["1"], &["/"], &[]), seen(&["2"], &["1", "/"], &[]), Some("b: /b lies in /a of")),

@@ -149,7 +149,7 @@ impl Repository {
             },
             Found::WrongPassword if seen.password => self.wrong_password(seen, last, say),
             Found::Locked => {
-                say(Severity::Error, "locked".into(), "wait for what works on it; runs, prune and verify remove a lock that was not renewed for 30 minutes".into())
+                say(Severity::Error, "locked".into(), "wait until the process that uses the repository ends; `run`, `prune` and `verify` remove a lock that nothing renews for 30 minutes".into())
             }
             Found::Damaged(what) => {
                 let remedy = if what == LOST_CONFIG {

@@ -33,7 +33,7 @@ impl Revocation {
         let (message, remedy) = match self {
             Self::Refused(why) => (
                 format!("sshd refuses {user}: {why}"),
-                "take the key out of the file if the client is to get in; else take it out of the state",
+                "to let the client in, remove the key from that file; to keep the client out, remove the key from the state",
             ),
             Self::Unknown(why) => (
                 format!("cannot tell whether sshd refuses a key of {user}: {why}"),

@@ -122,7 +122,7 @@ pub(super) fn refusals(keys: &[String], lines: &str) -> Vec<(String, &'static st
     if value("refuseconnection") == Some("yes") {
         found.push((
             "`RefuseConnection yes` ends each connection".to_owned(),
-            "limit the block that sets it to other users",
+            "limit the block with that word to other users (`Match User`)",
         ));
     }
     let types: BTreeSet<&str> = keys.iter().filter_map(|key| key.split(' ').next()).collect();

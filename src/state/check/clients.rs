@@ -40,10 +40,14 @@ impl Check<'_> {
         for (name, spec) in &self.state.ssh.users {
             let at = ["ssh", "users", name.as_str()];
             if *name == UserName::root() {
-                self.error(&at, "root is nobody's client", "give each client an account of its own");
+                self.error(
+                    &at,
+                    "root cannot be the account of a client",
+                    "give each client an account of its own",
+                );
             }
             if MIGHTY.contains(&name.as_str()) {
-                let message = format!("`{name}` is a group of the system's, and would be the client's");
+                let message = format!("`{name}` is a system group; the client would become a member of it");
                 self.error(&at, message, "give the account another name, like `backup-web01`");
             }
             self.directory(&at, spec);
@@ -86,7 +90,11 @@ impl Check<'_> {
         for (place, key) in spec.authorized_keys.iter().enumerate() {
             if seen.contains(&key.key.identity()) {
                 let path = [at[0], at[1], at[2], "authorized_keys", &place.to_string()];
-                self.error(&path, "this key is there twice", "sshd takes the first: take one out");
+                self.error(
+                    &path,
+                    "this key is there twice",
+                    "remove one of the two; sshd uses only the first",
+                );
             }
             seen.push(key.key.identity());
         }

@@ -207,7 +207,7 @@ fn what_refuses_a_clients_key_or_session_is_said() {
 }
 
 #[test]
-fn a_file_of_revoked_keys_without_the_clients_is_no_matter() {
+fn revoked_keys_without_a_client_key_are_not_reported() {
     let lab = machine();
     usual(&lab);
     lab.apply();

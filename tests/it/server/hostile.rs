@@ -152,7 +152,7 @@ fn escapes(lab: &Lab, dice: &mut Dice) -> Vec<&'static str> {
 }
 
 #[test]
-fn whatever_frees_a_client_is_said_by_plan() {
+fn plan_reports_settings_that_free_a_client() {
     let lab = machine();
     usual(&lab);
     lab.apply();

@@ -92,7 +92,7 @@ fn a_new_account_in_anothers_directory_stops_alone() {
 }
 
 #[test]
-fn an_account_that_moves_into_anothers_directory_stays_where_it_is() {
+fn account_is_not_moved_into_directory_of_another_account() {
     let lab = machine();
     let _sshd = lab.own_sshd();
     usual(&lab);
