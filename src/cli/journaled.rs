@@ -24,12 +24,20 @@ impl Journaled<'_> {
     /// Runs a program to its end, and hears what it prints. It ends with a signal to rlvm, and with rlvm.
     pub(super) fn program(&self, cmd: &Cmd, heard: &mut dyn FnMut(Stream, &str)) -> Result<Ended> {
         let cmd = cmd.clone().env(RUN_VARIABLE, Arg::Word(self.run.to_string()));
+        let mut child = None;
         let mut started = |process, at| {
+            child = Some(process);
             // A program that is not in the journal dies with rlvm all the same.
             let _ = self.journal().child(process, at);
         };
         let stop = || interrupted().is_some();
-        self.host.work(&cmd, &mut Task { started: &mut started, heard, stop: &stop })
+        let ended = self.host.work(&cmd, &mut Task { started: &mut started, heard, stop: &stop });
+        // One that was killed may have left a lock.
+        let by_itself = ended.as_ref().is_ok_and(|it| it.code.is_some() && !it.stopped && !it.timed_out);
+        if let Some(child) = child.filter(|_| by_itself) {
+            let _ = self.journal().ended(child);
+        }
+        ended
     }
 
     /// Runs a program to its end; returns how it ended, and what it printed.

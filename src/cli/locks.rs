@@ -79,7 +79,9 @@ impl<'a> Locks<'a> {
     pub(super) fn remember(&self, left: &Left) -> Result<()> {
         let Some(began) = left.began else { return Ok(()) };
         let found = self.context.now()?.as_second();
-        let dead = left.children.iter().map(|(pid, _)| DeadProcess { pid: *pid, began, found });
+        // One that ended by itself has removed its lock: a lock with its number is another machine's.
+        let killed = left.children.iter().filter(|(pid, _)| !left.ended.contains(pid));
+        let dead = killed.map(|(pid, _)| DeadProcess { pid: *pid, began, found });
         let dead: Vec<DeadProcess> = dead.collect();
         let store = Store::new(self.host, &self.home);
         for destination in &left.destinations {

@@ -35,6 +35,8 @@ enum Line {
     Undone(usize),
     /// A program runs: its process, which leads a session, and when it was started.
     Child { process: u32, started: u64 },
+    /// A program ended by itself: it has left no lock of restic's.
+    Ended(u32),
     /// A file system is held still.
     Holds(Vec<HostPath>),
     /// None is any more.
@@ -58,6 +60,8 @@ pub struct Left {
     pub began: Option<i64>,
     /// Its programs: their processes, and when they were started.
     pub children: Vec<(u32, u64)>,
+    /// Those of them that ended by themselves.
+    pub ended: BTreeSet<u32>,
     /// The file systems that it held still.
     pub held: Vec<HostPath>,
     /// What undoes what it did, the last first, each with its number.
@@ -121,6 +125,15 @@ impl Journal {
         self.add(&Line::Child { process, started })
     }
 
+    /// Writes down that a program ended by itself.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn ended(&mut self, process: u32) -> Result<()> {
+        self.add(&Line::Ended(process))
+    }
+
     /// Writes down which file systems are about to be held still; that none is any more if there are none.
     ///
     /// # Errors
@@ -180,7 +193,11 @@ impl Left {
                 }
                 Line::Will { number, undo: op } => drop(undo.insert(number, op)),
                 Line::Undone(number) => drop(undo.remove(&number)),
-                Line::Child { process, started } => left.children.push((process, started)),
+                Line::Child { process, started } => {
+                    left.children.push((process, started));
+                    left.ended.remove(&process);
+                }
+                Line::Ended(process) => drop(left.ended.insert(process)),
                 Line::Holds(held) => left.held = held,
                 Line::HoldsNone => left.held.clear(),
                 Line::WorksWith(destination) => drop(left.destinations.insert(destination)),
@@ -215,6 +232,8 @@ mod tests {
             will(0),
             will(1),
             Line::Child { process: 7, started: 9 },
+            Line::Child { process: 8, started: 9 },
+            Line::Ended(8),
             Line::Holds(vec![at.clone()]),
             will(2),
             Line::Undone(1),
@@ -224,7 +243,14 @@ mod tests {
         let left = Left::read("x", &text(&lines)).unwrap();
         assert_eq!((left.run, left.began), (Some(run), began));
         assert_eq!(left.undo.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [2, 0]);
-        assert_eq!((left.children, left.held, left.destinations.len()), (vec![(7, 9)], vec![at], 1));
+        assert_eq!((left.children, left.held, left.destinations.len()), (vec![(7, 9), (8, 9)], vec![at], 1));
+        assert_eq!(
+            left.ended,
+            BTreeSet::from([8]),
+            "its lock is gone, and a lock with its number is not its own"
+        );
+        let again = [lines[4].clone(), lines[5].clone(), lines[4].clone()];
+        assert!(Left::read("x", &text(&again)).unwrap().ended.is_empty(), "a number is used again");
         assert!(
             Left::read("x", &text(&[Line::Holds(vec!["/a".parse().unwrap()]), Line::HoldsNone]))
                 .unwrap()

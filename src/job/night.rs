@@ -170,14 +170,22 @@ impl Night<'_> {
     ) -> Result<Ended> {
         let variable = if cmd.is_whole() { WHOLE_VARIABLE } else { RUN_VARIABLE };
         let cmd = cmd.clone().env(variable, Arg::Word(self.run.to_string()));
+        let mut child = None;
         let mut started = |process, since| {
             if let Some(journal) = self.journal.filter(|_| noted && !cmd.is_whole()) {
                 // One that is not noted is killed with rlvm all the same, unless it shall go on to its end; only what it
                 // has started may live on.
                 drop(lock(journal).child(process, since));
+                child = Some(process);
             }
         };
-        self.host.work(&cmd, &mut Task { started: &mut started, heard, stop })
+        let ended = self.host.work(&cmd, &mut Task { started: &mut started, heard, stop });
+        // One that was killed may have left a lock.
+        let by_itself = ended.as_ref().is_ok_and(|it| it.code.is_some() && !it.stopped && !it.timed_out);
+        if let (Some(journal), Some(child), true) = (self.journal, child, by_itself) {
+            drop(lock(journal).ended(child));
+        }
+        ended
     }
 
     /// Carries out an op. Nothing stops it: what is half done is worse than done.

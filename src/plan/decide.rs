@@ -13,7 +13,7 @@ use super::{
 use crate::{
     ledger::{Entry, Ledger, Origin},
     model::{Address, HostName, HostPath},
-    resource::{Cost, Diff, Edit, Finding, NotSeen, Seen, Severity},
+    resource::{Attribute, Cost, Diff, Edit, Finding, NotSeen, Seen, Severity},
 };
 
 /// What the caller allows.
@@ -175,6 +175,9 @@ fn of_declared(item: &Item<'_>, seen: &Seen, adopt: bool, plan: &mut Plan) -> Re
         None => {}
     }
     Ok(match (diff, entry) {
+        (Diff::Same, Some(entry)) if !told_only(item, entry).is_empty() => {
+            Some(kept_as_it_is(item, seen, entry))
+        }
         (Diff::Same, Some(_)) => {
             plan.unchanged += 1;
             remember(item, seen, plan);
@@ -195,6 +198,36 @@ fn of_declared(item: &Item<'_>, seen: &Seen, adopt: bool, plan: &mut Plan) -> Re
         }
         (Diff::Refuse(what), _) => return Err(what),
     })
+}
+
+/// Lists what the state says anew of a resource that rlvm only remembers: guards, and what becomes of the resource when it
+/// leaves the state. Nothing of it can be seen on the host.
+fn told_only(item: &Item<'_>, entry: &Entry) -> Vec<Attribute> {
+    let Some(declared) = item.declared.filter(|_| !entry.pending) else { return Vec::new() };
+    let mut attributes = Vec::new();
+    if entry.protect != declared.protect {
+        attributes.push(Attribute::new("protect", entry.protect, declared.protect));
+    }
+    if entry.on_remove != declared.on_remove {
+        attributes.push(Attribute::new(
+            "on_remove",
+            serde_json::json!(entry.on_remove),
+            serde_json::json!(declared.on_remove),
+        ));
+    }
+    let (before, after) = (entry.resource.mount_point().is_some(), declared.resource.mount_point().is_some());
+    if before != after {
+        attributes.push(Attribute::new("mounted", before, after));
+    }
+    attributes
+}
+
+/// Changes what rlvm remembers of a resource that stays as it is on the host.
+fn kept_as_it_is(item: &Item<'_>, seen: &Seen, entry: &Entry) -> Change {
+    let kept = item.resource().remember(seen).or_else(|| entry.seen.clone());
+    let edit = Edit { attributes: told_only(item, entry), ..Edit::default() };
+    let reason = "changed in the state; it stays as it is on the host".to_owned();
+    change(item, vec![Action::Update], reason, edit, next_entry(item, entry.origin, kept))
 }
 
 /// Takes what could not be looked at for what it was.
@@ -265,6 +298,8 @@ fn update(item: &Item<'_>, seen: &Seen, edit: Edit, entry: &Entry) -> Change {
         (false, true) => "changed in the state",
         (false, false) => "not as declared",
     };
+    let edit =
+        Edit { attributes: edit.attributes.into_iter().chain(told_only(item, entry)).collect(), ..edit };
     let entry = next_entry(item, entry.origin, entry.seen.clone());
     Change { drift, ..change(item, vec![Action::Update], reason.into(), edit, entry) }
 }

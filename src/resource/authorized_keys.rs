@@ -53,7 +53,7 @@ pub struct AuthorizedKeysSeen {
     pub unsafe_way: Vec<String>,
     /// What the account's directory is on the host.
     #[serde(default, skip_serializing_if = "Place::is_unknown")]
-    pub place: Place,
+    pub place: Box<Place>,
     /// An entry of its repository that belongs to somebody else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strange_entry: Option<Box<StrangeEntry>>,
@@ -215,7 +215,7 @@ impl Kind for AuthorizedKeys {
             file,
             others,
             unsafe_way,
-            place: Place::default(),
+            place: Box::default(),
             strange_entry: None,
             no_account: false,
             no_rclone: false,
@@ -224,7 +224,7 @@ impl Kind for AuthorizedKeys {
             return Ok(seen);
         }
         seen.others = self.others(look.host)?;
-        seen.place = place(look.host, &self.directory)?;
+        seen.place = Box::new(place(look.host, &self.directory)?);
         // What another root holds belongs to whoever makes it, and has its programs later.
         if look.host.is_tree() {
             return Ok(seen);
@@ -290,7 +290,7 @@ impl Kind for AuthorizedKeys {
     }
 
     fn identity(&self, seen: &AuthorizedKeysSeen) -> Option<Identity> {
-        let Place { things, within, holds } = seen.place.clone();
+        let Place { things, within, holds } = Place::clone(&seen.place);
         let overlap = Overlap {
             noun: "directory",
             consequence: "one client could reach the backups of the other",
@@ -337,7 +337,7 @@ mod tests {
             file,
             others: Vec::new(),
             unsafe_way: Vec::new(),
-            place: Place::default(),
+            place: Box::default(),
             strange_entry: None,
             no_account: false,
             no_rclone: false,

@@ -67,8 +67,8 @@ pub struct SshdSeen {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unread_files: Vec<Unread>,
     /// The groups of accounts; asked only where sshd tells groups apart.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub groups: BTreeMap<UserName, Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Box<BTreeMap<UserName, Vec<String>>>>,
     /// What sshd says.
     pub sshd: Sshd,
 }
@@ -239,7 +239,7 @@ impl Kind for SshdConfig {
 
     fn observe(&self, look: &Look<'_, SshdSeen>) -> Result<SshdSeen> {
         let file = self.file.observe(look.host)?;
-        let (foreign, unread_files, groups) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let (foreign, unread_files, groups) = (Vec::new(), Vec::new(), None);
         let mut seen = SshdSeen {
             file,
             unread: false,
@@ -268,7 +268,7 @@ impl Kind for SshdConfig {
                 groups.push(user.to_string());
                 groups.sort_unstable();
                 groups.dedup();
-                seen.groups.insert(user.clone(), groups);
+                seen.groups.get_or_insert_default().insert(user.clone(), groups);
             }
         }
         Ok(seen)
@@ -299,7 +299,9 @@ impl Kind for SshdConfig {
             found.push(say(Severity::Error, message).remedy(format!("add as its first line: {INCLUDE}")));
         }
         let address = SshdConfig::address();
-        found.extend(findings(&seen.foreign, &self.logins, &seen.groups, PART, &address));
+        let none = Groups::default();
+        let groups = seen.groups.as_deref().unwrap_or(&none);
+        found.extend(findings(&seen.foreign, &self.logins, groups, PART, &address));
         found.extend(seen.unread_files.iter().map(|Unread { what, is_early }| {
             let (severity, which) = if *is_early {
                 (Severity::Error, "sshd's configuration before rlvm's file")
@@ -328,7 +330,7 @@ impl Kind for SshdConfig {
                 let in_force = self.diff(seen) == Diff::Same;
                 for login in &self.logins {
                     let says = says.get(&login.user).into_iter();
-                    found.extend(says.flat_map(|it| self.of_user(login, it, &seen.groups, in_force)));
+                    found.extend(says.flat_map(|it| self.of_user(login, it, groups, in_force)));
                 }
             }
         }

@@ -101,6 +101,29 @@ fn a_definition_that_changes_is_a_change_of_the_plan() {
 }
 
 #[test]
+fn what_only_rlvm_remembers_is_a_change_of_the_plan() {
+    let block = |words: &str| format!("directories: {{ /srv/a: {{ mode: \"0700\"{words} }} }}\n{STATE}");
+    let on = machine(&block(""));
+    on.apply();
+    // These decide what the next apply removes, and what it refuses to remove.
+    for (words, attribute) in [
+        (", protect: true", "protect"),
+        (", on_remove: delete", "on_remove"),
+        (", on_remove: forget", "on_remove"),
+    ] {
+        for now in [block(words), block("")] {
+            on.state(&now);
+            let plan = on.plan_json(&[]);
+            assert_eq!(addresses(&plan, "update"), ["directory:/srv/a"], "{words}");
+            assert!(plan["changes"][0]["after"].get(attribute).is_some(), "{plan}");
+            on.expect(2, &["plan", "--detailed-exitcode"]);
+            on.apply();
+            on.plan_is_empty();
+        }
+    }
+}
+
+#[test]
 fn a_definition_is_applied_as_it_was_shown_or_not_at_all() {
     let on = machine(STATE);
     on.apply();

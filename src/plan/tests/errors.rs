@@ -81,7 +81,9 @@ fn missing_mount_guards_resources_after_its_block_is_removed() {
         seen: BTreeMap::from([("/m", there(0o700)), ("/m/a", absent())]),
         ..world(vec![plain, directory("/m/a", 0o700)])
     };
-    assert_eq!(said(&world.plan()), "create /m/a; note /m");
+    let plan = world.plan();
+    assert_eq!(said(&plan), "update /m; create /m/a");
+    assert_eq!(plan.changes[0].attributes[0].name, "mounted");
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn seen(it: &SshdConfig, says: Says) -> SshdSeen {
         included: true,
         foreign: Vec::new(),
         unread_files: Vec::new(),
-        groups: BTreeMap::new(),
+        groups: None,
         sshd,
     }
 }
