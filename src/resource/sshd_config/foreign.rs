@@ -72,12 +72,13 @@ pub(super) fn findings(
     address: &Address,
 ) -> Vec<Finding> {
     let mut found = Vec::new();
-    // The first value counts of those outside all blocks; the keyword is not allowed in a block.
+    // The first value counts of those that hold for everybody; in another block the keyword is not allowed.
+    let is_for_all = |it: &Setting| it.blocks.iter().all(|criteria| criteria.eq_ignore_ascii_case("all"));
     let mut user_environment = false;
     for it in settings {
         match it.keyword.as_str() {
             "permituserenvironment" => {
-                if !user_environment && it.blocks.is_empty() && !it.value.eq_ignore_ascii_case("no") {
+                if !user_environment && is_for_all(it) && !it.value.eq_ignore_ascii_case("no") {
                     let message = format!(
                         "{} sets `PermitUserEnvironment {}`: sshd takes variables such as LD_PRELOAD from \
                          ~/.ssh/environment, and they change what a forced command does",
@@ -86,7 +87,7 @@ pub(super) fn findings(
                     let remedy = "set `PermitUserEnvironment no`";
                     found.push(Finding::new(Severity::Warning, address.clone(), message).remedy(remedy));
                 }
-                user_environment |= it.blocks.is_empty();
+                user_environment |= is_for_all(it);
             }
             "acceptenv" => found.extend(it.environment(logins, groups, address)),
             _ => found.extend(it.earlier(logins, groups, part, address)),
@@ -367,6 +368,12 @@ mod tests {
             (LATER, "Match User git\nAcceptEnv *\n", None),
             (LATER, "PermitUserEnvironment no\nPermitUserEnvironment yes\n", None),
             (LATER, "PermitUserEnvironment LANG,LD_*\n", Some("Warning 50-later.conf:1")),
+            (LATER, "Match all\nPermitUserEnvironment yes\n", Some("Warning 50-later.conf:2")),
+            (
+                LATER,
+                "Match User git\nMatch all\nPermitUserEnvironment yes\n",
+                Some("Warning 50-later.conf:3"),
+            ),
         ] {
             let found = reported(&[(MAIN, DROP_INS), (file, text)]);
             assert_eq!(found.first().map(String::as_str), expected, "{text}");

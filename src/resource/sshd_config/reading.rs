@@ -20,6 +20,9 @@ const MOST_FILES: usize = 500;
 /// As many symbolic links as are followed to one file.
 const MOST_LINKS: usize = 8;
 
+/// What stands for bytes that are no text.
+const NO_TEXT: char = char::REPLACEMENT_CHARACTER;
+
 /// One setting in sshd's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
@@ -55,8 +58,8 @@ pub struct Unread {
 
 /// Where the files come from: a host, or a table in a test.
 pub(super) trait Files {
-    /// Lists the names in a directory, sorted; nothing if there is no such directory.
-    fn names(&self, dir: &str) -> Result<Vec<String>>;
+    /// Lists the names in a directory, sorted; nothing if there is no such directory, or the reason why it cannot be read.
+    fn names(&self, dir: &str) -> Result<Result<Vec<String>, String>>;
     /// Returns the text of a file; `None` if there is none, or the reason why it cannot be read.
     fn text(&self, path: &str) -> Result<Result<Option<String>, String>>;
 }
@@ -86,6 +89,10 @@ impl Reader<'_> {
         }
         if depth > DEEPEST || self.left == 0 {
             self.not_read(format!("{path}: too many files include each other"));
+            return Ok(());
+        }
+        if path.contains(NO_TEXT) {
+            self.not_read(format!("{path}: its name is not valid UTF-8"));
             return Ok(());
         }
         self.left -= 1;
@@ -138,16 +145,9 @@ impl Reader<'_> {
     }
 
     /// Lists the files that a pattern names, sorted as glob(3) does; the part too where it is not there yet.
-    fn expand(&self, pattern: &str) -> Result<Vec<String>> {
+    fn expand(&mut self, pattern: &str) -> Result<Vec<String>> {
         let whole = if pattern.starts_with('/') { pattern.to_owned() } else { format!("/etc/ssh/{pattern}") };
-        let mut way: Vec<&str> = Vec::new();
-        for component in components(&whole).filter(|component| *component != ".") {
-            if component == ".." {
-                way.pop();
-            } else {
-                way.push(component);
-            }
-        }
+        let way: Vec<&str> = components(&whole).filter(|component| *component != ".").collect();
         let mut found = vec![String::new()];
         for component in &way {
             if !component.contains(['*', '?', '[']) {
@@ -156,7 +156,13 @@ impl Reader<'_> {
             }
             let mut next = Vec::new();
             for dir in found {
-                let names = self.files.names(if dir.is_empty() { "/" } else { &dir })?;
+                let names = match self.files.names(if dir.is_empty() { "/" } else { &dir })? {
+                    Ok(names) => names,
+                    Err(why) => {
+                        self.not_read(format!("{dir}: {why}"));
+                        continue;
+                    }
+                };
                 let fit = names.into_iter().filter(|name| names_file(component, name));
                 next.extend(fit.map(|name| format!("{dir}/{name}")));
             }
@@ -177,36 +183,34 @@ fn components(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|component| !component.is_empty())
 }
 
-/// Says whether a component of a pattern names a file. A set in brackets stands for any letter here: rather one file
-/// too many than one too few.
+/// Says whether a component of a pattern names a file. Patterns with brackets do not get here.
 fn names_file(pattern: &str, name: &str) -> bool {
-    let (mut plain, mut rest) = (String::new(), pattern);
-    while let Some((before, set)) = rest.split_once('[') {
-        let Some((_, after)) = set.get(1..).and_then(|set| set.split_once(']')) else { break };
-        plain.push_str(before);
-        plain.push('?');
-        rest = after;
-    }
-    plain.push_str(rest);
     // glob(3) finds a hidden file only by a dot.
-    (!name.starts_with('.') || pattern.starts_with('.')) && matches(&plain, name)
+    (!name.starts_with('.') || pattern.starts_with('.')) && matches(pattern, name)
 }
 
 /// Says whether sshd may read something else in a line than this module does: sshd glues a quote inside a keyword to it,
-/// passes over a `=` in front, takes a carriage return for a blank (misc.c, `strdelim`), and ends a line at a NUL; glob(3)
-/// knows backslashes and classes of letters, and a `~` in front is no part of /etc/ssh. Nobody writes so without a reason.
+/// passes over a `=` in front, takes a carriage return for a blank (misc.c, `strdelim`), and joins a line with a NUL to the
+/// next one; glob(3) knows backslashes and sets of letters, the kernel follows a link before a `..`, and a `~` in front is no
+/// part of /etc/ssh. Nobody writes so without a reason.
 fn is_odd(line: &str) -> bool {
     let line = line.trim_matches([' ', '\t']);
+    if line.contains('\0') {
+        return true;
+    }
     if line.is_empty() || line.starts_with('#') {
         return false;
     }
+    // Blanks of other scripts are letters for sshd.
+    let is_strange =
+        |letter: char| (letter.is_whitespace() || letter.is_control()) && !matches!(letter, ' ' | '\t');
     let token = line.split([' ', '\t', '=']).next().unwrap_or_default();
     let inner = token.strip_prefix('"').and_then(|token| token.strip_suffix('"')).unwrap_or(token);
     let is_include = inner.eq_ignore_ascii_case("include");
     inner.is_empty()
         || inner.contains(['"', '\'', '\\'])
-        || line.contains(|letter: char| letter.is_control() && letter != '\t')
-        || is_include && (line.contains('\\') || line.contains("[:"))
+        || line.contains(is_strange)
+        || is_include && (line.contains(['\\', '[', NO_TEXT]) || line.contains(".."))
         || is_include
             && keyword_of(line).is_some_and(|(_, rest)| words(rest).iter().any(|it| it.starts_with('~')))
 }
@@ -248,12 +252,19 @@ fn words(text: &str) -> Vec<String> {
 pub(super) struct OfHost<'a>(pub(super) &'a dyn Observe);
 
 impl Files for OfHost<'_> {
-    fn names(&self, dir: &str) -> Result<Vec<String>> {
-        let Ok(dir) = dir.parse::<HostPath>() else { return Ok(Vec::new()) };
-        if self.0.entry(&dir)?.directory().is_none() {
-            return Ok(Vec::new());
+    fn names(&self, dir: &str) -> Result<Result<Vec<String>, String>> {
+        let dir: HostPath = match dir.parse() {
+            Ok(dir) => dir,
+            Err(bad) => return Ok(Err(format!("{bad}"))),
+        };
+        if dir.as_str().contains(NO_TEXT) {
+            return Ok(Err("its name is not valid UTF-8".into()));
         }
-        self.0.names(&dir)
+        match self.0.entry(&dir)? {
+            Entry::Directory(_) => Ok(Ok(self.0.names(&dir)?)),
+            Entry::Blocked(why) => Ok(Err(why)),
+            _ => Ok(Ok(Vec::new())),
+        }
     }
 
     fn text(&self, path: &str) -> Result<Result<Option<String>, String>> {
@@ -305,13 +316,13 @@ pub(super) mod tests {
     }
 
     impl Files for Table {
-        fn names(&self, dir: &str) -> Result<Vec<String>> {
+        fn names(&self, dir: &str) -> Result<Result<Vec<String>, String>> {
             let dir = format!("{}/", dir.trim_end_matches('/'));
             let below = self.0.keys().filter_map(|path| path.strip_prefix(&dir));
             let mut names: Vec<String> =
                 below.filter_map(|rest| rest.split('/').next()).map(ToOwned::to_owned).collect();
             names.dedup();
-            Ok(names)
+            Ok(Ok(names))
         }
 
         fn text(&self, path: &str) -> Result<Result<Option<String>, String>> {
@@ -374,15 +385,26 @@ pub(super) mod tests {
             "Include=\"~e.conf\"",
             "Include /etc/ssh/x/\\e.conf",
             "Include x/[[:alpha:]].conf",
+            "Include sshd_config.d/[1-9]*.conf",
+            "Include /etc/ssh/link/../e.conf",
+            "Include x/caf\u{fffd}.conf",
+            "# a comment\0",
+            "Match Address 127.0.0.2 User *,!web01\u{a0}",
         ] {
             let main = format!("{line}\nInclude sshd_config.d/*.conf\n{line}\n");
             let read = read(&Table::of(&[(MAIN, &main)]), MAIN, PART).unwrap();
             let early: Vec<bool> = read.unread.iter().map(|it| it.is_early).collect();
             assert_eq!(early, [true, false], "{line}");
         }
-        for line in
-            ["", "  # Match \"x", "\"Match\" Address 10.0.0.1", "Port=22", "Banner \"/a b\"", "\tPort 22"]
-        {
+        for line in [
+            "",
+            "  # Match \"x",
+            "# \u{a0}",
+            "\"Match\" Address 10.0.0.1",
+            "Port=22",
+            "Banner \"/a b\"",
+            "\tPort 22",
+        ] {
             assert!(!is_odd(line), "{line}");
         }
     }
@@ -393,7 +415,8 @@ pub(super) mod tests {
             ("# x\nInclude /etc/ssh/sshd_config.d/*.conf\nPort 22\n", true),
             ("include=\"/etc/ssh/sshd_config.d/*\"\n", true),
             ("Port 22\n\tInclude /a sshd_config.d/*.conf\n", true),
-            ("Include sshd_config.d/[0-9]*.conf\n", true),
+            // A set of letters is an error of its own.
+            ("Include sshd_config.d/[0-9]*.conf\n", false),
             ("Include /etc/*/*/*.conf\n", true),
             ("Match all\nInclude /etc/ssh/sshd_config.d/*.conf\n", true),
             ("Match User a\nPort 22\nMatch\tALL # x\n  Include sshd_config.d/*\n", true),
@@ -406,6 +429,15 @@ pub(super) mod tests {
         ] {
             let read = read(&Table::of(&[(MAIN, main)]), MAIN, PART).unwrap();
             assert_eq!(read.before.is_some(), included, "{main}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_no_text_are_reported() {
+        for file in ["/etc/ssh/sshd_config.d/00-a\u{fffd}.conf", "/etc/ssh/sshd_config.d/b\u{fffd}/c.conf"] {
+            let main = "Include sshd_config.d/*.conf\nInclude sshd_config.d/*/*.conf\n";
+            let read = read(&Table::of(&[(MAIN, main), (file, "Port 22\n")]), MAIN, PART).unwrap();
+            assert!(read.unread.iter().any(|it| it.what.contains("not valid UTF-8")), "{file}: {read:?}");
         }
     }
 
