@@ -13,7 +13,7 @@ use super::{Attribute, Diff, Edit, Finding, Kind, Look, Removal, Severity};
 use crate::{
     effect::{Cmd, Op, Owner},
     host::{Entry, UserEntry},
-    model::{Address, GroupName, HostPath, UserName},
+    model::{Address, GroupName, HostPath, Mode, UserName},
 };
 
 /// A user or group.
@@ -214,7 +214,9 @@ impl Kind for Account {
                     let owner = Owner::root;
                     [
                         Op::SetOwner { path: path.clone(), owner: owner() },
-                        Op::GiveTree { path, owner: owner() },
+                        Op::GiveTree { path: path.clone(), owner: owner() },
+                        // The client may have opened it to everybody.
+                        Op::SetMode { path, mode: Mode::new(0o700) },
                     ]
                 });
                 let delete = Op::Run(Cmd::new("userdel").arg(name.as_str()).rooted().whole());

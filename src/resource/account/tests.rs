@@ -88,7 +88,7 @@ fn it_stays_shut_unless_its_end_was_asked_for_and_it_is_rlvms() {
     assert_eq!(said(user(false).removal(&there, &|_| false)), shut);
     assert_eq!(said(group(false).removal(&AccountSeen::There, &|_| false)), "quiet");
     let deleted = "usermod --expiredate 1 bk; chown -h root:root /srv/c/repo; \
-        chown -R --no-dereference root:root /srv/c/repo; userdel bk";
+        chown -R --no-dereference root:root /srv/c/repo; chmod 0700 /srv/c/repo; userdel bk";
     assert_eq!(said(user(true).removal(&there, &|_| false)), deleted);
     assert_eq!(said(group(true).removal(&AccountSeen::There, &|_| false)), "groupdel bk");
     // R46: it was there before rlvm.

@@ -76,7 +76,7 @@ fn what_crontab_does_not_list_as_it_is_is_left_alone() {
     set_crontab(&lab, "A=1\r\n");
     let spool = lab.read("/var/spool/cron/crontabs/me");
     state(&lab, STATE);
-    says(&lab, &["apply", "--yes"], 6, &["crontab:me", "carriage return", "crontab -e"]);
+    says(&lab, &["apply", "--yes"], 7, &["crontab:me", "carriage return", "crontab -e"]);
     assert_eq!(lab.read("/var/spool/cron/crontabs/me"), spool);
 }
 

@@ -129,7 +129,7 @@ fn a_repository_is_never_mistaken_for_what_it_is_not() {
     });
     fs::remove_dir_all(&repo).unwrap();
     fs::create_dir_all(repo.join("photos")).unwrap();
-    stands(&scratch, "something else", 6, &["/srv/r is not empty (it holds `photos`) and no repository"]);
+    stands(&scratch, "something else", 1, &["/srv/r is not empty (it holds `photos`) and no repository"]);
     copy(&pristine, &repo);
     stands(&scratch, "back", 0, &["No changes."]);
 
@@ -302,11 +302,11 @@ fn a_directory_with_something_else_in_it_is_refused() {
     let scratch = Scratch::new();
     scratch.state(VAULT);
     scratch.file("/srv/r/holiday.jpg", "not a repository\n");
-    stands(&scratch, "foreign", 6, &["/srv/r is not empty (it holds `holiday.jpg`) and no repository"]);
-    says(&scratch, &["apply", "--yes", "--adopt"], 6, &["holiday.jpg"]);
+    stands(&scratch, "foreign", 1, &["/srv/r is not empty (it holds `holiday.jpg`) and no repository"]);
+    says(&scratch, &["apply", "--yes", "--adopt"], 7, &["holiday.jpg"]);
     // Beside what an unfinished init could have left, too.
     scratch.dir("/srv/r/data", 0, 0o700);
-    stands(&scratch, "foreign", 6, &["holiday.jpg"]);
+    stands(&scratch, "foreign", 1, &["holiday.jpg"]);
 }
 
 #[test]

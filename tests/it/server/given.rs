@@ -39,11 +39,14 @@ fn all_that_an_account_stored_becomes_roots_and_apply_tells() {
     let lab = machine();
     stored(&lab);
     let passwd = lab.ok(&["stat", "-c", "%u:%g %Z", "/etc/passwd"]);
+    // The client opens all of it to everybody before it goes.
+    lab.ok(&["chmod", "-R", "a+rwX", REPO]);
     let ran = lab.expect(0, &["apply", "--yes", "--allow-mass-removal", "--json"]);
     // A directory of them, three with a file each, and a link; the repository itself has gone first.
     let told = format!("{{\"type\":\"apply_working\",\"address\":\"account:user/{FILES}\",\"changed\":8}}");
     assert!(ran.stdout.contains(&told), "{ran:?}");
     assert!(owners(&lab) == ["0"] && !is_there(&lab));
+    assert_eq!(lab.ok(&["stat", "-c", "%a", REPO]), "700\n", "nobody else gets at what was stored");
     // It follows no link; userdel writes another file of the system's own.
     assert!(lab.ok(&["stat", "-c", "%u:%g %Z", "/etc/passwd"]).starts_with(&passwd[..3]));
 }
@@ -57,8 +60,11 @@ fn what_is_mounted_in_a_repository_is_not_given_away() {
     for at in [format!("{REPO}/data/0"), REPO.to_owned()] {
         lab.ok(&["mount", "--bind", "/srv/others", &at]);
         let ran = lab.expect(7, &["apply", "--yes", "--allow-mass-removal"]);
-        let said = format!("it holds a mount, {at}, and what is mounted there may belong to others");
-        assert!(ran.stderr.contains(&said) && ran.stderr.contains(&format!("help: umount {at}")), "{ran:?}");
+        let said = format!("{at} is mounted in it, and the files there may belong to other users");
+        assert!(
+            ran.stderr.contains(&said) && ran.stderr.contains(&format!("help: run `umount {at}`")),
+            "{ran:?}"
+        );
         assert_eq!(lab.ok(&["stat", "-c", "%u", "/srv/others/file"]), "33\n");
         // It is shut all the same, and stays until its files can be given.
         assert!(is_there(&lab) && lab.read("/etc/shadow").contains(&format!("{FILES}:*:")));
