@@ -3,6 +3,7 @@
 //! They lie in a place of root's and not in the account's home: there the account could add to them. What stands in its
 //! home is left alone, and is told, since sshd no longer reads it.
 
+mod home;
 mod place;
 
 use std::{borrow::Cow, collections::BTreeSet, fmt::Write};
@@ -10,22 +11,20 @@ use std::{borrow::Cow, collections::BTreeSet, fmt::Write};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-pub use self::place::StrangeEntry;
 use self::place::{Place, give, place, strange_entry};
+pub use self::{home::HomeEntry, place::StrangeEntry};
 use super::{
     Access, Diff, FileSeen, Finding, Identity, Kind, Look, ManagedFile, Overlap, Removal, Severity,
     SshUserSpec, ssh::RCLONE,
 };
 use crate::{
+    effect::quote,
     host::{Entry, Observe},
-    model::{Address, BadText, HostPath, PublicKey, UserName},
+    model::{Address, BadText, HostPath, UserName},
 };
 
 /// Where each account's keys lie, `%u` being its name. sshd reads them as that user.
 pub(super) const KEYS_OF_ALL: &str = "/etc/ssh/rlvm/keys/%u";
-
-/// Where sshd looks for keys if it is told nothing else, below a home.
-const USUAL: [&str; 2] = ["authorized_keys", "authorized_keys2"];
 
 /// The keys of one account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,8 +46,8 @@ pub struct AuthorizedKeysSeen {
     pub file: FileSeen,
     /// What stands in the account's home, where it stands there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub others: Vec<OtherKey>,
-    /// What is wrong with the directories down to the chroot, in sshd's eyes.
+    pub others: Vec<HomeEntry>,
+    /// Directories down to the account's own that users other than root can write to, with owner and mode.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unsafe_way: Vec<String>,
     /// What the account's directory is on the host.
@@ -63,16 +62,6 @@ pub struct AuthorizedKeysSeen {
     /// Whether the program that its command names is missing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_rclone: bool,
-}
-
-/// A line of a file of keys that rlvm does not manage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OtherKey {
-    /// A key, and the file and line that it stands in.
-    Key(String, PublicKey),
-    /// What cannot be read, and why.
-    Unread(String),
 }
 
 impl AuthorizedKeys {
@@ -123,29 +112,35 @@ impl AuthorizedKeys {
             .remedy(format!("{first}{}", give(user, &repository, entry.mount.as_ref())))
     }
 
-    /// Reads what stands in the account's home.
-    fn others(&self, host: &dyn Observe) -> Result<Vec<OtherKey>> {
-        let mut found = Vec::new();
-        let Some(home) = host.home(&self.user)? else { return Ok(found) };
-        for name in USUAL {
-            let path = home.join(".ssh")?.join(name)?;
-            let unread = |why: &str| OtherKey::Unread(format!("{path} cannot be read: {why}"));
-            match host.text(&path)? {
-                (Entry::Absent, _) => {}
-                (Entry::File(_), Some(text)) => match std::str::from_utf8(&text) {
-                    Ok(text) => found.extend(of_lines(&path, text)),
-                    Err(_) => found.push(unread("it is no UTF-8 text")),
-                },
-                (Entry::File(_), None) => found.push(unread("it is far too large")),
-                (Entry::Blocked(why), _) => found.push(unread(&why)),
-                (other, _) => found.push(unread(&format!("it is {}, no file", other.noun()))),
+    /// Reports an entry of the account's home. `is_held`: whether the account's keys are in their own place already.
+    fn in_home(&self, entry: &HomeEntry, is_held: bool) -> Option<Finding> {
+        let user = &self.user;
+        let say = |severity, message: String| Finding::new(severity, self.address(), message);
+        Some(match entry {
+            HomeEntry::Unread(why) => say(Severity::Warning, why.clone()).remedy(
+                "sshd does not read it for this account any more: declare what is to go on getting in",
+            ),
+            HomeEntry::Key(_, key) if self.keys.contains(key.identity()) => return None,
+            HomeEntry::Key(place, key) => {
+                let comment = key.as_str().strip_prefix(key.identity()).unwrap_or_default();
+                let still = if is_held { "is not" } else { "would no longer be" };
+                let message = format!("{}{comment} in {place} {still} let in", key.fingerprint());
+                say(Severity::Warning, message)
+                    .remedy(format!("declare it in ssh.users.{user}.authorized_keys, or take it out there"))
             }
-        }
-        Ok(found)
+            HomeEntry::Environment(path) => {
+                let severity = if self.access == Access::Shell { Severity::Warning } else { Severity::Error };
+                let message = format!(
+                    "{path} can set variables such as LD_PRELOAD at a login of {user}: with them the client can run \
+                     programs of its own instead of the one that is forced"
+                );
+                say(severity, message).remedy(format!("rm {}", quote(path.as_str())))
+            }
+        })
     }
 
-    /// Looks at each directory down to the chroot as sshd does at each login (session.c, `safely_chroot`): root's, and
-    /// nobody else's to write.
+    /// Looks at each directory down to the account's own as sshd does before a chroot (session.c, `safely_chroot`): root's,
+    /// and nobody else's to write.
     fn unsafe_way(&self, host: &dyn Observe) -> Result<Vec<String>> {
         let mut way: Vec<HostPath> =
             std::iter::once(self.directory.clone()).chain(self.directory.ancestors()).collect();
@@ -166,21 +161,6 @@ impl AuthorizedKeys {
 /// Writes a value as sshd reads it between quotes: only `\"` means something else there (misc.c, `opt_dequote`).
 fn quoted(text: &str) -> String {
     text.replace('"', "\\\"")
-}
-
-/// Takes the keys of a file's lines; before a key options may stand, in which blanks are quoted.
-fn of_lines(path: &HostPath, text: &str) -> Vec<OtherKey> {
-    let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));
-    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    let of_line = |(number, line): (usize, &str)| {
-        let place = format!("{path}:{number}");
-        let mut starts = std::iter::once(0).chain(line.match_indices([' ', '\t']).map(|(at, _)| at + 1));
-        match starts.find_map(|at| line[at..].replace('\t', " ").parse().ok()) {
-            Some(key) => OtherKey::Key(place, key),
-            None => OtherKey::Unread(format!("{place} holds no key of a type that rlvm knows")),
-        }
-    };
-    lines.map(of_line).collect()
 }
 
 impl Kind for AuthorizedKeys {
@@ -223,7 +203,7 @@ impl Kind for AuthorizedKeys {
         if look.leaving {
             return Ok(seen);
         }
-        seen.others = self.others(look.host)?;
+        seen.others = home::entries(look.host, &self.user, &self.directory)?;
         seen.place = Box::new(place(look.host, &self.directory)?);
         // What another root holds belongs to whoever makes it, and has its programs later.
         if look.host.is_tree() {
@@ -232,12 +212,9 @@ impl Kind for AuthorizedKeys {
         seen.no_account = !look.host.has_user(&self.user)?;
         seen.strange_entry =
             strange_entry(look.host, &self.directory.join("repo")?, &self.user)?.map(Box::new);
-        match self.access {
-            Access::Sftp => seen.unsafe_way = self.unsafe_way(look.host)?,
-            Access::AppendOnly => {
-                seen.no_rclone = matches!(look.host.entry(&HostPath::fixed(RCLONE))?, Entry::Absent);
-            }
-            Access::Shell => {}
+        seen.unsafe_way = self.unsafe_way(look.host)?;
+        if self.access == Access::AppendOnly {
+            seen.no_rclone = matches!(look.host.entry(&HostPath::fixed(RCLONE))?, Entry::Absent);
         }
         Ok(seen)
     }
@@ -254,22 +231,8 @@ impl Kind for AuthorizedKeys {
         let user = &self.user;
         let warn = |message: String| Finding::new(Severity::Warning, self.address(), message);
         let mut found = Vec::new();
-        for other in &seen.others {
-            found.extend(match other {
-                OtherKey::Unread(why) => Some(warn(why.clone()).remedy(
-                    "sshd does not read it for this account any more: declare what is to go on getting in",
-                )),
-                OtherKey::Key(_, key) if self.keys.contains(key.identity()) => None,
-                OtherKey::Key(place, key) => {
-                    let comment = key.as_str().strip_prefix(key.identity()).unwrap_or_default();
-                    let still = if seen.file == FileSeen::Absent { "would no longer be" } else { "is not" };
-                    let message = format!("{}{comment} in {place} {still} let in", key.fingerprint());
-                    Some(warn(message).remedy(format!(
-                        "declare it in ssh.users.{user}.authorized_keys, or take it out there"
-                    )))
-                }
-            });
-        }
+        let is_held = seen.file != FileSeen::Absent;
+        found.extend(seen.others.iter().filter_map(|other| self.in_home(other, is_held)));
         found.extend(seen.strange_entry.as_deref().map(|entry| self.not_its_own(entry, seen.no_account)));
         if seen.no_rclone {
             // R31
@@ -280,11 +243,22 @@ impl Kind for AuthorizedKeys {
     }
 
     fn reach(&self, seen: &AuthorizedKeysSeen) -> Vec<Finding> {
+        let user = &self.user;
         let say = |what: &String| {
-            let message = format!("sshd lets nobody in: {what}, on the way to {}'s chroot", self.user);
+            let (severity, message) = match self.access {
+                Access::Sftp => {
+                    (Severity::Error, format!("sshd lets nobody in: {what}, on the way to {user}'s chroot"))
+                }
+                // sshd does not look at the way. Whoever can write there can put another repository in this one's place.
+                Access::AppendOnly | Access::Shell => {
+                    let message =
+                        format!("{what}: users other than root can replace the repository of {user}");
+                    (Severity::Warning, message)
+                }
+            };
             let remedy =
                 "make it root's and nobody else's to write (chown root, chmod go-w), or declare it so";
-            Finding::new(Severity::Error, self.address(), message).remedy(remedy)
+            Finding::new(severity, self.address(), message).remedy(remedy)
         };
         seen.unsafe_way.iter().map(say).collect()
     }
@@ -309,7 +283,7 @@ impl Kind for AuthorizedKeys {
 mod tests {
     use super::*;
     use crate::{
-        model::{Mode, OneOrMore},
+        model::{Mode, OneOrMore, PublicKey},
         resource::{AuthorizedKey, OnRemove},
     };
 
@@ -379,7 +353,7 @@ mod tests {
         let options = "from=\"a b\",command=\"echo \\\"x\\\"\"";
         let text = format!("# mine\n\n{KEY} declared\n  {options}\t{TWO}  her laptop\nssh-dss AAAA old\n");
         let it = declared("/srv/a", Access::Sftp, None);
-        let others = of_lines(&path, &text);
+        let others = home::of_lines(&path, &text);
         assert_eq!(others.len(), 3, "{others:?}");
         let now = AuthorizedKeysSeen { others, ..seen() };
         let said: Vec<String> = it.checks(&now, None).into_iter().map(|it| it.message).collect();
@@ -393,6 +367,21 @@ mod tests {
         let file = FileSeen::File { owner: root.clone(), group: root, mode, text: it.file.text.clone() };
         let later = it.checks(&AuthorizedKeysSeen { file, ..now }, None);
         assert!(later[0].message.ends_with(" is not let in"), "{later:?}");
+    }
+
+    #[test]
+    fn files_that_set_variables_are_an_error() {
+        for (access, severity) in [
+            (Access::AppendOnly, Severity::Error),
+            (Access::Sftp, Severity::Error),
+            (Access::Shell, Severity::Warning),
+        ] {
+            let others = vec![HomeEntry::Environment("/home/a b/.pam_environment".parse().unwrap())];
+            let found =
+                declared("/srv/a", access, None).checks(&AuthorizedKeysSeen { others, ..seen() }, None);
+            assert_eq!((found.len(), found[0].severity), (1, severity), "{found:?}");
+            assert_eq!(found[0].remedy.as_deref(), Some("rm '/home/a b/.pam_environment'"));
+        }
     }
 
     #[test]
@@ -424,6 +413,11 @@ mod tests {
         let way = vec!["/srv belongs to root and has mode 0775".to_owned()];
         let found = it.reach(&AuthorizedKeysSeen { unsafe_way: way, ..seen() });
         assert!(found[0].severity == Severity::Error && found[0].message.contains("/srv belongs to root"));
+        let it = declared("/srv/a", Access::AppendOnly, None);
+        let way = vec!["/srv belongs to root and has mode 0775".to_owned()];
+        let found = it.reach(&AuthorizedKeysSeen { unsafe_way: way, ..seen() });
+        let said = "/srv belongs to root and has mode 0775: users other than root can replace the repository of web01";
+        assert!(found[0].severity == Severity::Warning && found[0].message == said, "{found:?}");
         let needs: Vec<String> = it.needs().iter().map(ToString::to_string).collect();
         let expected = ["directory:/srv/a", "directory:/srv"];
         assert_eq!(needs[..2], expected);

@@ -42,7 +42,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use account::{Account, AccountSeen, MIGHTY, NewGroup, NewUser};
-pub use authorized_keys::{AuthorizedKeys, AuthorizedKeysSeen, OtherKey, StrangeEntry};
+pub use authorized_keys::{AuthorizedKeys, AuthorizedKeysSeen, HomeEntry, StrangeEntry};
 pub use cron::{CRON_PATH, CronFile, CronLine, CronSpec};
 pub use crontab::{Crontab, CrontabLine, CrontabSeen};
 pub use difference::{Attribute, Diff, Edit, Removal};
