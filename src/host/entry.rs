@@ -112,4 +112,7 @@ pub struct UserEntry {
     /// nobody in by any means. Not known without root.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub closed: bool,
+    /// The name of another account with the same number, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_uid: Option<String>,
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Attribute, Diff, Edit, Finding, Kind, Look, Removal, Severity};
 use crate::{
-    effect::{Cmd, Op, Owner},
+    effect::{Cmd, Op, Owner, quote},
     host::{Entry, UserEntry},
     model::{Address, GroupName, HostPath, Mode, UserName},
 };
@@ -72,6 +72,9 @@ pub enum AccountSeen {
     Leaving {
         /// Its repository's directory, if that is there.
         repository: Option<HostPath>,
+        /// Where a symbolic link in the repository's place leads: what the client stored may lie there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        link: Option<Box<str>>,
     },
 }
 
@@ -149,13 +152,15 @@ impl Kind for Account {
                     return Ok(AccountSeen::Absent);
                 }
                 let repository = user.home.join("repo")?;
-                // A link leads to what the client did not store.
-                let there = || -> Result<bool> {
-                    Ok(matches!(look.host.entry(&repository)?, Entry::Directory(_))
-                        && look.host.link(&repository)?.is_none())
+                let looked = || -> Result<AccountSeen> {
+                    let link = look.host.link(&repository)?;
+                    let is_there =
+                        link.is_none() && matches!(look.host.entry(&repository)?, Entry::Directory(_));
+                    let repository = is_there.then_some(repository);
+                    Ok(AccountSeen::Leaving { repository, link: link.map(Into::into) })
                 };
-                return Ok(match there() {
-                    Ok(there) => AccountSeen::Leaving { repository: there.then_some(repository) },
+                return Ok(match looked() {
+                    Ok(seen) => seen,
                     // The client may have mounted something there that does not answer. It is shut all the same.
                     Err(_) => AccountSeen::There,
                 });
@@ -201,11 +206,16 @@ impl Kind for Account {
     }
 
     fn removal(&self, seen: &AccountSeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
-        let repository = match seen {
+        let (repository, link) = match seen {
             AccountSeen::Absent => return Removal::Quiet,
-            AccountSeen::Leaving { repository } => repository.clone(),
-            _ => None,
+            AccountSeen::Leaving { repository, link } => (repository.clone(), link.as_deref()),
+            _ => (None, None),
         };
+        if let (Self::NewUser(user @ NewUser { goes: true, .. }), Some(target)) = (self, link) {
+            // The link may lead to what the client stored, or elsewhere: a person decides.
+            let edit = Edit { ops: vec![user.shut()], ..Edit::default() };
+            return Removal::Shut(edit, user.stays_for_link(target));
+        }
         let ops = match self {
             Self::NewUser(user @ NewUser { name, goes: true, .. }) if *seen != AccountSeen::There => {
                 // What stays must not be the next account's that gets its number. First the way to it, then all that it
@@ -226,9 +236,10 @@ impl Kind for Account {
                 let edit = Edit { ops: vec![user.shut()], ..Edit::default() };
                 return Removal::Shut(edit, SHUT.into());
             }
-            // userdel takes a user's own group with it, unless login.defs(5) says otherwise: 6 is "no such group".
+            // userdel takes a user's own group with it, unless login.defs(5) says otherwise: 6 is "no such group". 8 is "the
+            // first group of a user": that of an account that stays.
             Self::NewGroup(NewGroup { name, goes: true }) => {
-                vec![Op::Run(Cmd::new("groupdel").arg(name.as_str()).ok(&[0, 6]).rooted().whole())]
+                vec![Op::Run(Cmd::new("groupdel").arg(name.as_str()).ok(&[0, 6, 8]).rooted().whole())]
             }
             Self::NewGroup(_) => return Removal::Quiet,
             Self::User(_) | Self::Group(_) => return Removal::Forget("accounts stay".into()),
@@ -260,6 +271,17 @@ impl NewUser {
     /// Shuts it: sshd lets nobody in by an account that has run out, neither by a key of its own home nor by a password.
     fn shut(&self) -> Op {
         Op::Run(Cmd::new("usermod").args(["--expiredate", "1", self.name.as_str()]).rooted().whole())
+    }
+
+    /// Says why an account stays whose repository is a symbolic link, and what to do.
+    fn stays_for_link(&self, target: &str) -> String {
+        let Self { name, home, .. } = self;
+        format!(
+            "the account is shut and stays, although `on_remove: delete` was set: {home}/repo is a symbolic link to \
+             {target}, and the next account with the same number would own the files there; give the files to root \
+             (`chown -R --no-dereference root:root {}`), then run `userdel {name}`",
+            quote(target)
+        )
     }
 
     fn creation(&self) -> Edit {
@@ -295,6 +317,12 @@ impl NewUser {
         }
         if now.uid < FIRST || now.uid == NOBODY {
             return Diff::Refuse(format!("{name} has the number {}: that account is the system's", now.uid));
+        }
+        if let Some(other) = &now.same_uid {
+            return Diff::Refuse(format!(
+                "{name} and {other} have the same number {}: each can read and delete what the other stores",
+                now.uid
+            ));
         }
         let wanted = [
             ("group", "--gid", now.group.as_str(), group.as_str()),

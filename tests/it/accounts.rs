@@ -123,6 +123,43 @@ fn root_is_nobodys_client() {
 }
 
 #[test]
+fn an_account_that_shares_its_number_is_not_let_in() {
+    let scratch = tree();
+    shadow(&scratch, &["groupadd", "--gid", "1234", "client1"]);
+    let shared =
+        "client1:x:1234:1234::/srv/clients/one:/usr/sbin/nologin\nclient0:x:1234:1234::/srv/zero:/bin/sh\n";
+    let passwd = scratch.read("/etc/passwd") + shared;
+    scratch.file("/etc/passwd", &passwd);
+    scratch.state(&client(""));
+    let refused = scratch.expect(7, &["apply", "--yes", "--adopt"]);
+    let said = "client1 and client0 have the same number 1234";
+    assert!(refused.stdout.contains(said), "{}", refused.stdout);
+    assert_eq!(scratch.read("/etc/passwd"), passwd);
+}
+
+#[test]
+fn variables_that_a_client_left_in_its_home_are_an_error() {
+    let scratch = tree();
+    shadow(&scratch, &["groupadd", "--gid", "1234", "client1"]);
+    let by_hand = ["useradd", "--uid", "1234", "--gid", "client1", "--no-create-home"];
+    shadow(&scratch, &[&by_hand[..], &["--home-dir", "/home/client1", "client1"]].concat());
+    scratch.state(&client(""));
+    for file in [
+        "/home/client1/.pam_environment",
+        "/home/client1/.ssh/environment",
+        "/srv/clients/one/.pam_environment",
+        "/srv/clients/one/.ssh/environment",
+    ] {
+        scratch.file_of(file, "LD_PRELOAD=/home/client1/its.so\n", 1234, 0o600);
+        let plan = scratch.expect(1, &["plan", "--adopt"]);
+        assert!(plan.stdout.contains(&format!("{file} can set variables")), "{}", plan.stdout);
+        assert!(plan.stdout.contains(&format!("rm {file}")), "{}", plan.stdout);
+        fs::remove_file(scratch.at(file)).unwrap();
+        scratch.expect(0, &["plan", "--adopt"]);
+    }
+}
+
+#[test]
 fn it_stays_when_its_block_goes_unless_that_was_said() {
     // R46
     let scratch = tree();

@@ -127,7 +127,30 @@ impl Accounts {
         groups.sort_unstable();
         let home = home_path(&home).map_or(home, |path| path.to_string());
         let closed = is_closed(self.tree.as_deref().unwrap_or(Path::new("/")), user);
-        Ok(Some(UserEntry { uid: ids.uid, group: self.group_name(ids.gid), groups, home, shell, closed }))
+        let same_uid = self.same_uid(user, ids.uid);
+        Ok(Some(UserEntry {
+            uid: ids.uid,
+            group: self.group_name(ids.gid),
+            groups,
+            home,
+            shell,
+            closed,
+            same_uid,
+        }))
+    }
+
+    /// Returns another account with the same number. Of the running system too only its own files are asked: a directory
+    /// service need not list all that it has.
+    fn same_uid(&self, user: &UserName, uid: u32) -> Option<String> {
+        let is_it = |line: &&Vec<String>| {
+            line.first().is_some_and(|name| name != user.as_str())
+                && line.get(2).and_then(|it| it.parse().ok()) == Some(uid)
+        };
+        let name = |lines: &[Vec<String>]| lines.iter().find(is_it)?.first().cloned();
+        match self.files() {
+            Some(files) => name(&files.passwd),
+            None => name(&read(Path::new("/"), "passwd")),
+        }
     }
 
     /// Lists a user's groups by name. Of a user that is not there only the system's own files are asked.

@@ -15,7 +15,7 @@ fn client() -> NewUser {
 
 fn entry(uid: u32, home: &str, shell: &str) -> UserEntry {
     let (group, groups) = ("bk".into(), vec!["adm".into(), "users".into()]);
-    UserEntry { uid, group, groups, home: home.into(), shell: shell.into(), closed: false }
+    UserEntry { uid, group, groups, home: home.into(), shell: shell.into(), closed: false, same_uid: None }
 }
 
 #[track_caller]
@@ -53,6 +53,12 @@ fn the_systems_own_tools_make_it() {
         &seen(entry(0, "/srv/c", "/usr/sbin/nologin")),
         "refuse: bk has root's number 0: no client is let in as root",
     );
+    let shared = UserEntry { same_uid: Some("web01".into()), ..entry(999, "/srv/c", "/usr/sbin/nologin") };
+    case(
+        &user,
+        &seen(shared),
+        "refuse: bk and web01 have the same number 999: each can read and delete what the other stores",
+    );
     let group = Account::NewGroup(NewGroup { name: "bk".parse().unwrap(), goes: false });
     case(&group, &AccountSeen::Absent, "groupadd --system bk");
     case(&group, &AccountSeen::There, "same");
@@ -74,7 +80,7 @@ fn what_a_person_should_know_of_one_that_is_taken_over() {
 
 #[test]
 fn it_stays_shut_unless_its_end_was_asked_for_and_it_is_rlvms() {
-    let there = AccountSeen::Leaving { repository: Some("/srv/c/repo".parse().unwrap()) };
+    let there = AccountSeen::Leaving { repository: Some("/srv/c/repo".parse().unwrap()), link: None };
     let said = |removal: Removal| match removal {
         Removal::Quiet => "quiet".into(),
         Removal::Forget(_) => "forgotten".to_owned(),
@@ -97,6 +103,11 @@ fn it_stays_shut_unless_its_end_was_asked_for_and_it_is_rlvms() {
     assert_eq!(user(true).removal(&AccountSeen::Absent, &|_| false), Removal::Quiet);
     // What it stores could not be looked at: it is shut, and nothing of it goes.
     assert_eq!(said(user(true).removal(&AccountSeen::There, &|_| false)), shut);
+    // The link may lead to files of the account's number.
+    let link = AccountSeen::Leaving { repository: None, link: Some("/mnt/a b".into()) };
+    let Removal::Shut(edit, why) = user(true).removal(&link, &|_| false) else { panic!("it is deleted") };
+    assert_eq!(edit.ops.iter().map(ToString::to_string).collect::<Vec<_>>(), [shut]);
+    assert!(why.contains("chown -R --no-dereference root:root '/mnt/a b'"), "{why}");
     let closed = UserEntry { closed: true, ..entry(999, "/srv/c", "/usr/sbin/nologin") };
     case(&user(false), &AccountSeen::User(closed), "usermod --expiredate '' bk");
     let system = "refuse: bk has the number 1: that account is the system's";
