@@ -1,7 +1,7 @@
 //! A part of sshd's configuration: tried beside its place, put there, tried again, and made known to sshd. A mistake
 //! there could lock everybody out, so whatever sshd objects to is undone.
 
-use std::io::Write;
+use std::{io::Write, os::unix::fs::MetadataExt};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::{
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     effect::{Cmd, ConfigureSshd, Login, Op, Owner, sshd_mark, sshd_path},
     host::{Act, Host, Output, private::PrivateDir},
-    model::{HostPath, Mode, UserName},
+    model::{HostPath, Mode},
 };
 
 /// Where a new text is tried before anything is put in place: nobody but root gets there.
@@ -53,19 +53,16 @@ impl Real {
         mark.file(name.name(), OFlag::O_WRONLY | OFlag::O_CREAT)?;
         let unmark = || unlinkat(&mark, name.name(), UnlinkatFlags::NoRemoveDir);
         let agreed = self.set_part(cursor, path, after.as_deref()).and_then(|()| self.agree(new));
-        let pid_file = match agreed {
-            Ok(pid_file) => pid_file,
-            Err(why) => {
-                let undone = self.set_part(&mut Cursor::default(), path, before.as_deref());
-                undone.with_context(|| format!("{why:#}; and {path} could not be put back"))?;
-                if !was_marked {
-                    unmark().with_context(|| format!("cannot remove {name}"))?;
-                }
-                return Err(why.context(format!("{path} is as it was before")));
+        if let Err(why) = agreed {
+            let undone = self.set_part(&mut Cursor::default(), path, before.as_deref());
+            undone.with_context(|| format!("{why:#}; and {path} could not be put back"))?;
+            if !was_marked {
+                unmark().with_context(|| format!("cannot remove {name}"))?;
             }
-        };
+            return Err(why.context(format!("{path} is as it was before")));
+        }
         self.settle()?;
-        self.tell(pid_file.as_deref()).context("sshd has not read its new configuration")?;
+        self.tell().context("sshd has not read its new configuration")?;
         unmark().with_context(|| format!("cannot remove {name}"))
     }
 
@@ -104,9 +101,8 @@ impl Real {
         tried.map(drop)
     }
 
-    /// Asks sshd, of the configuration that is in place, whether it is right and comes to what is meant for each
-    /// user. Returns where a running sshd says its process's number.
-    fn agree(&self, new: &ConfigureSshd) -> Result<Option<String>> {
+    /// Asks sshd, of the configuration that is in place, whether it is right and comes to what is meant for each user.
+    fn agree(&self, new: &ConfigureSshd) -> Result<()> {
         self.sshd(&Cmd::at(&sshd_path()).arg("-t"))?;
         for login in &new.logins {
             let said = self.sshd(&Login::ask(&login.user))?.stdout;
@@ -118,9 +114,7 @@ impl Real {
                 );
             }
         }
-        let all = self.sshd(&Login::ask(&UserName::root()))?;
-        let pid_file = all.stdout.lines().find_map(|line| line.strip_prefix("pidfile "));
-        Ok(pid_file.filter(|file| *file != "none").map(ToOwned::to_owned))
+        Ok(())
     }
 
     /// Runs an sshd that only reads, and must like what it reads.
@@ -137,39 +131,121 @@ impl Real {
         Ok(output)
     }
 
-    /// Has a running sshd read its configuration again. Sessions live on, and its process stays the same.
-    fn tell(&self, pid_file: Option<&str>) -> Result<()> {
+    /// Has each running sshd read its configuration again. Sessions live on, and its process stays the same.
+    ///
+    /// Processes are looked for, and no pid file is read: with `PidFile none`, or with a second sshd, it would name none or
+    /// the wrong one, and an account that was shut could still log in.
+    fn tell(&self) -> Result<()> {
+        let mut told = Vec::new();
         if matches!(Cursor::default().go(self, &SYSTEMD.parse()?)?, Way::There(_)) {
             for unit in UNITS {
                 let asked = process::run(self, &Cmd::new("systemctl").args(["is-active", "--quiet", unit]))?;
-                if asked.code == Some(0) {
-                    let reload = Cmd::new("systemctl").args(["reload", unit]).timeout(60);
-                    return process::must(self, &reload).map(drop);
+                if asked.code != Some(0) {
+                    continue;
+                }
+                let main = Cmd::new("systemctl").args(["show", "--property=MainPID", "--value", unit]);
+                told.extend(process::must(self, &main)?.stdout.trim().parse::<i32>());
+                process::must(self, &Cmd::new("systemctl").args(["reload", unit]).timeout(60))?;
+            }
+        }
+        for pid in listeners()?.into_iter().filter(|pid| !told.contains(pid)) {
+            match kill(Pid::from_raw(pid), Signal::SIGHUP) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(errno) => {
+                    return Err(errno).with_context(|| format!("cannot signal sshd, process {pid}"));
                 }
             }
         }
-        let Some(path) = pid_file else { return Ok(()) };
-        let Some(text) = self.content_of(&path.parse()?)? else { return Ok(()) };
-        let number = text.trim().parse::<i32>().ok().filter(|number| *number > 1);
-        let pid = Pid::from_raw(number.with_context(|| format!("{path} holds no process's number"))?);
-        if !is_listener(pid) {
-            return Ok(());
-        }
-        match kill(pid, Signal::SIGHUP) {
-            Ok(()) | Err(Errno::ESRCH) => Ok(()),
-            Err(errno) => Err(errno).with_context(|| format!("cannot signal sshd, process {pid}")),
-        }
+        Ok(())
     }
 }
 
-/// Says whether a process is an sshd that listens, not one of its sessions: those are called `sshd: USER …`. Its number
-/// may be another's by now.
+/// Lists each sshd that listens in this system, not in a container, with the usual configuration.
 #[expect(clippy::disallowed_methods, reason = "host looks")]
-fn is_listener(pid: Pid) -> bool {
-    let Ok(program) = std::fs::read_link(format!("/proc/{pid}/exe")) else { return false };
-    // After an update the program that it runs is gone.
-    let program = program.to_string_lossy().trim_end_matches(" (deleted)").to_owned();
-    let called = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let called = String::from_utf8_lossy(&called);
-    program.ends_with("/sshd") && (!called.starts_with("sshd: ") || called.contains("[listener]"))
+fn listeners() -> Result<Vec<i32>> {
+    let place = |path: &str| std::fs::metadata(path).ok().map(|it| (it.dev(), it.ino()));
+    let here = place("/proc/self/root");
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").context("cannot list processes")? {
+        let entry = entry.context("cannot list processes")?;
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        let Ok(program) = std::fs::read_link(format!("/proc/{pid}/exe")) else { continue };
+        // After an update the program that it runs is gone.
+        let program = program.to_string_lossy();
+        if !program.trim_end_matches(" (deleted)").ends_with("/sshd")
+            || place(&format!("/proc/{pid}/root")) != here
+        {
+            continue;
+        }
+        let called = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if listens(&String::from_utf8_lossy(&called)) {
+            found.push((pid, parent(pid)));
+        }
+    }
+    // A session that is just beginning is still called as the listener is that forked it.
+    let is_session = |parent: Option<i32>| found.iter().any(|(pid, _)| Some(*pid) == parent);
+    Ok(found.iter().filter(|(_, parent)| !is_session(*parent)).map(|(pid, _)| *pid).collect())
+}
+
+/// Returns the number of a process's parent (`proc_pid_stat(5)`; the name before it may hold anything).
+#[expect(clippy::disallowed_methods, reason = "host looks")]
+fn parent(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Says whether a process called so is an sshd that listens with the usual configuration: not one of its sessions, which
+/// are called `sshd: USER …`, and no call that only asks. The options are those of sshd.c.
+fn listens(called: &str) -> bool {
+    let mut words = called.split(['\0', ' ']).filter(|word| !word.is_empty());
+    match words.next() {
+        Some("sshd:") if !called.contains("[listener]") => return false,
+        Some("sshd:") => drop(words.next()),
+        Some(_) => {}
+        None => return false,
+    }
+    while let Some(word) = words.next() {
+        let Some(options) = word.strip_prefix('-') else { continue };
+        for (at, option) in options.char_indices() {
+            if "RitTGV".contains(option) {
+                return false;
+            }
+            if "CEbcfghkopu".contains(option) {
+                let value = Some(&options[at + 1..]).filter(|rest| !rest.is_empty()).or_else(|| words.next());
+                if option == 'f' && value != Some(MAIN) {
+                    return false;
+                }
+                break;
+            }
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::listens;
+
+    #[test]
+    fn only_listeners_with_the_usual_configuration_are_told() {
+        for (called, expected) in [
+            ("/usr/sbin/sshd\0-D\0", true),
+            ("sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups\0\0\0", true),
+            ("/usr/sbin/sshd\0-D\0-f\0/etc/ssh/sshd_config\0", true),
+            ("/usr/sbin/sshd\0-Df/etc/ssh/sshd_config\0", true),
+            ("/usr/sbin/sshd\0-p\x002222\0-o\0PidFile=none\0", true),
+            ("/usr/sbin/sshd\0-D\0-f\0/etc/ssh/other\0", false),
+            ("sshd: /usr/sbin/sshd -D -f /etc/ssh/other [listener] 0 of 10-100 startups\0", false),
+            ("/usr/sbin/sshd\0-D\0-R\0", false),
+            ("/usr/sbin/sshd\0-i\0", false),
+            ("/usr/sbin/sshd\0-T\0-C\0user=a\0", false),
+            ("sshd: web01 [priv]\0", false),
+            ("sshd: [accepted]\0", false),
+            ("", false),
+        ] {
+            assert_eq!(listens(called), expected, "{called:?}");
+        }
+    }
 }

@@ -45,6 +45,22 @@ fn a_revoked_key_is_refused_at_once_and_nobody_else_is_disturbed() {
 }
 
 #[test]
+fn sshd_is_told_also_without_its_pid_file() {
+    let lab = machine();
+    let config = lab.read("/etc/ssh/sshd_config") + "PidFile none\n";
+    lab.file("/etc/ssh/sshd_config", &config);
+    let _sshd = lab.own_sshd();
+    usual(&lab);
+    lab.apply();
+    assert!(read(&lab, "/run/sshd.pid").is_none());
+    assert!(gets_in(&lab, "files"));
+    // What sshd has not read again, it would go on to allow.
+    lab.state("ssh: {}");
+    lab.expect(0, &["apply", "--yes", "--allow-mass-removal"]);
+    assert!(!gets_in(&lab, "files"));
+}
+
+#[test]
 fn a_client_is_locked_out_after_a_ledger_was_lost_too() {
     // R42
     let lab = machine();

@@ -16,6 +16,16 @@ const PLACES: [(&str, bool); 5] = [
     ("/etc/ssh/other/later.conf", false),
 ];
 
+/// How a file in /etc/ssh/other is included, as people write it.
+const INCLUDES: [&str; 6] = [
+    "Include other/NAME\n",
+    "Include /etc/ssh/other/[!x-z]*\n",
+    "include=\"/etc/ssh/other/NAME\"\n",
+    "Include ../ssh/./other/NAME /nowhere/*\n",
+    "Match all\nInclude other/?[a-z]*.conf # all\nMatch all\n",
+    "\tInclude\t/etc/ssh/oth[e]r/NAME\n",
+];
+
 /// What a block may match, as people write it; nothing stands for no block.
 const BLOCKS: [&str; 20] = [
     "",
@@ -94,7 +104,7 @@ fn configure(lab: &Lab, main: &str, dice: &mut Dice) -> String {
         written.push(format!("# {place}\n{text}"));
         if place.starts_with("/etc/ssh/other") {
             let main = lab.read("/etc/ssh/sshd_config");
-            let include = format!("Include {}\n", place.trim_start_matches("/etc/ssh/"));
+            let include = pick(dice, &INCLUDES).replace("NAME", place.trim_start_matches("/etc/ssh/other/"));
             lab.file("/etc/ssh/sshd_config", &if is_early { include + &main } else { main + &include });
         }
     }
