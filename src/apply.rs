@@ -109,6 +109,7 @@ pub fn apply(plan: &Plan, ledger: &mut Writer<'_>, world: &mut World<'_>) -> Res
     intend(plan, ledger)?;
     let outcome = Outcome::default();
     let mut run = Run { ledger, plan, outcome, bad: BTreeSet::new(), unsynced: 0 };
+    run.before_all(world)?;
     let mut left: VecDeque<&Change> = plan.changes.iter().collect();
     while !left.is_empty() {
         if (world.stop)() {
@@ -173,10 +174,22 @@ struct Run<'a, 'b> {
 }
 
 impl Run<'_, '_> {
+    /// Does what comes before all changes. A change that fails there has failed.
+    fn before_all(&mut self, world: &mut World<'_>) -> Result<()> {
+        for change in self.plan.changes.iter().filter(|change| change.first > 0) {
+            let done = change.ops[..change.first].iter().try_for_each(|op| world.act.act(op));
+            if let Err(err) = done {
+                begin(change, world);
+                self.end(change, Err(err), world)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Does changes that do not need one another: one here, several side by side on all cores.
     fn batch(&mut self, batch: &[&Change], world: &mut World<'_>) -> Result<()> {
         let mut ready = Vec::new();
-        for change in batch {
+        for change in batch.iter().filter(|change| !self.bad.contains(&change.address)).collect::<Vec<_>>() {
             if let Some(need) = change.needs.iter().find(|need| self.bad.contains(*need)) {
                 let reason = format!("it needs {need}, which failed");
                 (world.watch)(&Event::ApplySkipped { address: &change.address, reason });
@@ -345,7 +358,7 @@ fn carry_out(
     {
         return Ok(Done { seen: Some(seen), found: true });
     }
-    for op in &change.ops {
+    for op in &change.ops[change.first..] {
         act.act_telling(op, told)?;
     }
     let Some(entry) = change.entry.as_ref().filter(|_| !change.ops.is_empty()) else {

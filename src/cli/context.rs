@@ -412,10 +412,7 @@ impl<'a> Context<'a> {
         let applied = applied?;
         let ledger = of.known.then_some(&of.ledger);
         let mut plan = decide(&of.state.host, ledger, &survey, &seen, &of.expanded.findings, options);
-        // Apply writes down no definition if it is asked for some resources only.
-        if options.targets.is_empty() {
-            plan.definitions = changed_definitions(applied.as_ref(), &of.state)?;
-        }
+        plan.definitions = changed_definitions(applied.as_ref(), &of.state, options)?;
         Ok(Planned { survey, seen, applied, plan })
     }
 

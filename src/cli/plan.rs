@@ -169,9 +169,7 @@ impl PlanVerb {
         }
         let ledger = basis.known.then_some(&basis.ledger);
         let mut plan = decide(&basis.state.host, ledger, &survey, &all, &basis.expanded.findings, &options);
-        if options.targets.is_empty() {
-            plan.definitions = changed_definitions(observation.applied.as_ref(), &basis.state)?;
-        }
+        plan.definitions = changed_definitions(observation.applied.as_ref(), &basis.state, &options)?;
         self.print(context, &plan)?;
         Ok(exit_of(&plan, self.detailed_exitcode))
     }

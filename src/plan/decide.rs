@@ -11,6 +11,7 @@ use super::{
     survey::{Item, Survey, order},
 };
 use crate::{
+    effect::Op,
     ledger::{Entry, Ledger, Origin},
     model::{Address, HostName, HostPath},
     resource::{Attribute, Cost, Diff, Edit, Finding, NotSeen, Seen, Severity},
@@ -277,7 +278,21 @@ pub(super) fn change(
     let Edit { attributes, text, ops } = edit;
     let (address, was) = (item.address.clone(), item.was.cloned());
     let (drift, refused, unseen, needs) = (false, false, false, Vec::new());
-    Change { address, actions, reason, drift, refused, unseen, attributes, text, ops, entry, was, needs }
+    Change {
+        address,
+        actions,
+        reason,
+        drift,
+        refused,
+        unseen,
+        attributes,
+        text,
+        ops,
+        first: 0,
+        entry,
+        was,
+        needs,
+    }
 }
 
 fn creation(item: &Item<'_>, edit: Edit) -> Change {
@@ -337,8 +352,26 @@ fn in_order(
     // Who is to be let in no longer is shut out first.
     let (out, back): (Vec<usize>, Vec<usize>) =
         back.into_iter().rev().partition(|index| survey.items[*index].resource().lets_in());
-    let all = out.into_iter().chain(forth).chain(back);
+    // Giving a large tree to root takes hours. Nobody else's revocation waits for it: the account is shut first, and the
+    // rest comes last, unless another account takes the tree over.
+    let (long, out): (Vec<usize>, Vec<usize>) =
+        out.into_iter().partition(|index| changes.get(index).is_some_and(|it| is_long(survey, it)));
+    for index in &long {
+        changes.entry(*index).and_modify(|change| change.first = 1);
+    }
+    let needed: HashSet<usize> = long.iter().flat_map(|index| needs.get()[*index].iter().copied()).collect();
+    let (last, back): (Vec<usize>, Vec<usize>) = back.into_iter().partition(|index| needed.contains(index));
+    let all = out.into_iter().chain(forth).chain(back).chain(long).chain(last);
     plan.changes = all.filter_map(|index| changes.remove(&index)).collect();
+}
+
+/// Says whether a change gives away a tree that nothing declared lies in.
+fn is_long(survey: &Survey<'_>, change: &Change) -> bool {
+    let is_taken_over = |tree: &HostPath| {
+        let declared = survey.items.iter().filter(|item| item.declared.is_some());
+        declared.filter_map(|item| item.resource().path()).any(|path| path == tree)
+    };
+    change.ops.iter().any(|op| matches!(op, Op::GiveTree { path, .. } if !is_taken_over(path)))
 }
 
 /// Names for each change what must have succeeded before: what it needs; for a removal, that what needs it goes.

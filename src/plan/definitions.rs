@@ -5,19 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
-use super::{Action, Change};
+use super::{Action, Change, Options};
 use crate::{
     model::Address,
     state::{State, definitions, same_definitions},
 };
 
 /// Compares the definitions of a state with those of the state that was applied last: one change for each that differs.
+/// With targets there are none: apply then writes down no definition.
 ///
 /// # Errors
 ///
 /// If a state cannot be written as YAML, which no state can.
-pub fn changed_definitions(applied: Option<&State>, declared: &State) -> Result<Vec<Change>> {
-    if applied.is_some_and(|applied| same_definitions(applied, declared)) {
+pub fn changed_definitions(
+    applied: Option<&State>,
+    declared: &State,
+    options: &Options,
+) -> Result<Vec<Change>> {
+    if !options.targets.is_empty() || applied.is_some_and(|applied| same_definitions(applied, declared)) {
         return Ok(Vec::new());
     }
     let before = applied.map_or_else(|| Ok(BTreeMap::new()), definitions)?;
@@ -78,6 +83,7 @@ fn change(address: &Address, action: Action, reason: &str, before: &str, after: 
         attributes: Vec::new(),
         text: Some((before.into(), after.into())),
         ops: Vec::new(),
+        first: 0,
         entry: None,
         was: None,
         needs: Vec::new(),

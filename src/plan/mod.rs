@@ -91,6 +91,8 @@ pub struct Change {
     pub text: Option<(String, String)>,
     /// What to do, in order.
     pub ops: Vec<Op>,
+    /// How many of the ops come before all other changes; the rest when it is the change's turn.
+    pub first: usize,
     /// The ledger's entry afterwards; none: it is no longer managed.
     pub entry: Option<Entry>,
     /// The entry's old name, if it is renamed.

@@ -1,6 +1,6 @@
 //! What a client stored is given to root before its account is deleted: the next account may get its number.
 
-use super::{FILES, entry, machine};
+use super::{FILES, WORM, entry, machine, public};
 use crate::lab::Lab;
 
 const REPO: &str = "/srv/clients/files/repo";
@@ -73,6 +73,40 @@ fn what_is_mounted_in_a_repository_is_not_given_away() {
     }
     lab.expect(0, &["apply", "--yes", "--allow-mass-removal"]);
     assert!(owners(&lab) == ["0"] && !is_there(&lab));
+}
+
+/// Stands in chown's place, and notes what is in force when it is called first.
+const WITNESS: &str = "#!/bin/sh
+[ -e /srv/then ] || cat /etc/ssh/rlvm/keys/backup-web01-worm /etc/shadow >/srv/then
+exec /srv/chown \"$@\"
+";
+
+#[test]
+fn no_revocation_waits_for_a_tree_that_is_given() {
+    let lab = machine();
+    let account =
+        |dir: &str, more: &str| format!("{{ directory: /srv/clients/{dir}, authorized_keys: [{more}] }}");
+    let other = entry(&lab, "other", None);
+    let both = format!("{}, {other}", entry(&lab, "worm", None));
+    let leaving =
+        account("files", &entry(&lab, "files", None)).replace(", auth", ", on_remove: delete, auth");
+    lab.state(&format!("ssh: {{ users: {{ {FILES}: {leaving}, {WORM}: {} }} }}", account("worm", &both)));
+    lab.apply();
+    lab.file(&format!("{REPO}/data/file"), "stored\n");
+    lab.ok(&["chown", "-R", FILES, REPO]);
+    let chown = lab.ok(&["sh", "-c", "readlink -f $(command -v chown)"]);
+    lab.ok(&["cp", chown.trim(), "/srv/chown"]);
+    lab.file_of("/srv/witness", WITNESS, 0, 0o755);
+    lab.ok(&["mount", "--bind", "/srv/witness", chown.trim()]);
+    // One account goes with its tree, and one key of another account is revoked.
+    lab.state(&format!("ssh: {{ users: {{ {WORM}: {} }} }}", account("worm", &entry(&lab, "worm", None))));
+    lab.expect(0, &["apply", "--yes", "--allow-mass-removal"]);
+    assert!(owners(&lab) == ["0"] && !is_there(&lab));
+    let then = lab.read("/srv/then");
+    let key = public(&lab, "other");
+    assert!(!then.contains(key.split(' ').nth(1).unwrap()), "the other's key was still let in: {then}");
+    let shadow = then.lines().find(|line| line.starts_with(&format!("{FILES}:"))).unwrap();
+    assert_eq!(shadow.split(':').nth(7), Some("1"), "{shadow}");
 }
 
 /// Stands in chown's place, gives one file, and kills rlvm.
