@@ -1,5 +1,6 @@
 //! Who made it, was it adopted, is it protected: every answer, by values alone.
 
+mod definitions;
 mod errors;
 mod overlaps;
 

@@ -32,8 +32,8 @@ fn text(value: &Value) -> anyhow::Result<String> {
 const SECTIONS: &[(&str, &str)] = &[("jobs", "job"), ("destinations", "destination"), ("notify", "notifier")];
 
 /// Writes as YAML what a state defines for the verbs that read it, by address: `job:system`, `destination:vault`,
-/// `notifier:mail`, and `setting:log` for the other sections. Sections that consist of resources alone are left out: their
-/// changes can be seen on the host.
+/// `notifier:mail`, `client:web01` for what prune does for an SSH user, `setting:ssh.agent`, and `setting:log` for the other
+/// sections. Sections that consist of resources alone are left out: their changes can be seen on the host.
 ///
 /// # Errors
 ///
@@ -51,11 +51,30 @@ pub fn definitions(state: &State) -> anyhow::Result<BTreeMap<Address, String>> {
                 }
             }
             (_, value) if ["version", "host"].contains(&key) => drop(value),
+            (_, value) if key == "ssh" => definitions.extend(of_ssh(&value)?),
             (_, value) => {
                 let section = Mapping::from_iter([(key.into(), value)]);
                 definitions.insert(Address::new("setting", key), text(&Value::Mapping(section))?);
             }
         }
+    }
+    Ok(definitions)
+}
+
+/// Returns what is of the section `ssh` and cannot be seen on the host: what a prune does for each client, and the agent.
+fn of_ssh(section: &Value) -> anyhow::Result<BTreeMap<Address, String>> {
+    let mut definitions = BTreeMap::new();
+    for (name, user) in section.get("users").and_then(Value::as_mapping).into_iter().flatten() {
+        if let Some(prune) = user.get("prune") {
+            let only = Mapping::from_iter([("prune".into(), prune.clone())]);
+            definitions.insert(
+                Address::new("client", name.as_str().unwrap_or_default()),
+                text(&Value::Mapping(only))?,
+            );
+        }
+    }
+    if let Some(agent) = section.get("agent") {
+        definitions.insert(Address::new("setting", "ssh.agent"), text(agent)?);
     }
     Ok(definitions)
 }
@@ -68,7 +87,7 @@ pub fn same_definitions(one: &State, other: &State) -> bool {
         host: _,
         home: _,
         directories: _,
-        ssh: _,
+        ssh: Ssh { users, keys: _, hosts: _, agent },
         cron: _,
         logrotate: _,
         was,
@@ -84,6 +103,7 @@ pub fn same_definitions(one: &State, other: &State) -> bool {
     (was, rlvm_path, scheduler, log) == (&other.was, &other.rlvm_path, &other.scheduler, &other.log)
         && (restic, destinations) == (&other.restic, &other.destinations)
         && (jobs, notify, metrics) == (&other.jobs, &other.notify, &other.metrics)
+        && (users, agent) == (&other.ssh.users, &other.ssh.agent)
 }
 
 fn without_resources(state: &State) -> State {
@@ -92,7 +112,7 @@ fn without_resources(state: &State) -> State {
         host: state.host.clone(),
         home: None,
         directories: BTreeMap::new(),
-        ssh: Ssh::default(),
+        ssh: Ssh { users: state.ssh.users.clone(), agent: state.ssh.agent.clone(), ..Ssh::default() },
         cron: BTreeMap::new(),
         logrotate: BTreeMap::new(),
         was: state.was.clone(),
