@@ -59,7 +59,7 @@ pub(super) fn copies(runner: &Runner<'_>, job: &JobRun) -> Vec<StoreRecord> {
             None => origin(runner, job, from),
         };
         let record = match origin {
-            Ok(origin) => carried(tried(runner, job, store), origin.as_ref()),
+            Ok(origin) => carried(tried(runner, job, store), &origin),
             Err(refused) => left_out(store, &refused),
         };
         tell(runner, job, &record);
@@ -68,8 +68,8 @@ pub(super) fn copies(runner: &Runner<'_>, job: &JobRun) -> Vec<StoreRecord> {
     job.copies.iter().map(copy).collect()
 }
 
-/// Returns the record of the newest backup that a copy is made of, if it is known; else says why nothing is copied.
-fn origin(runner: &Runner<'_>, job: &JobRun, from: &Name) -> Result<Option<StoreRecord>, Refused> {
+/// Returns the record of the newest backup that a copy is made of; else says why nothing is copied.
+fn origin(runner: &Runner<'_>, job: &JobRun, from: &Name) -> Result<StoreRecord, Refused> {
     let stored = runner.going(job).and_then(|going| {
         let going = lock(going);
         going.destinations.iter().find(|it| it.destination == *from).cloned()
@@ -77,7 +77,7 @@ fn origin(runner: &Runner<'_>, job: &JobRun, from: &Name) -> Result<Option<Store
     let not_copied = |why: &str, skips| Refused { why: format!("not copied: {why}"), skips };
     match stored {
         Some(it) => match it.status {
-            Status::Success | Status::Incomplete => Ok(Some(it)),
+            Status::Success | Status::Incomplete => Ok(it),
             Status::Skipped => Err(not_copied(&format!("{from} is away"), true)),
             Status::Failed | Status::Interrupted => {
                 Err(not_copied(&format!("nothing was stored at {from}"), false))
@@ -86,25 +86,27 @@ fn origin(runner: &Runner<'_>, job: &JobRun, from: &Name) -> Result<Option<Store
         // `--to` asks for the copy alone: what was stored there before is copied.
         None => match (runner.night.refuses)(from) {
             Some(Refused { why, skips }) => Err(not_copied(&format!("{from}: {why}"), skips)),
-            None => Ok((runner.night.stored_last)(&job.name, from)),
+            // restic copies nothing and is content with it.
+            None => (runner.night.stored_last)(&job.name, from).ok_or_else(|| {
+                let why = "no run has stored this job at";
+                not_copied(&format!("{why} {from} yet: run the job without --to first"), false)
+            }),
         },
     }
 }
 
 /// A copy of what lacks files lacks them too.
-fn carried(record: StoreRecord, origin: Option<&StoreRecord>) -> StoreRecord {
-    match origin {
-        Some(origin) if record.status == Status::Success && origin.status == Status::Incomplete => {
-            let from = &origin.destination;
-            let why = origin.error.clone().unwrap_or_else(|| unread(origin.unreadable));
-            StoreRecord {
-                status: Status::Incomplete,
-                error: Some(format!("the backup that was copied from {from} is incomplete: {why}")),
-                unreadable: origin.unreadable,
-                ..record
-            }
-        }
-        _ => record,
+fn carried(record: StoreRecord, origin: &StoreRecord) -> StoreRecord {
+    if record.status != Status::Success || origin.status != Status::Incomplete {
+        return record;
+    }
+    let from = &origin.destination;
+    let why = origin.error.clone().unwrap_or_else(|| unread(origin.unreadable));
+    StoreRecord {
+        status: Status::Incomplete,
+        error: Some(format!("the backup that was copied from {from} is incomplete: {why}")),
+        unreadable: origin.unreadable,
+        ..record
     }
 }
 

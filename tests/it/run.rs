@@ -317,6 +317,8 @@ fn an_incomplete_backup_is_copied_and_the_copy_is_incomplete() {
         let verdicts: Vec<&Value> = lines.iter().map(|line| &line["judged"][0]["verdict"]).collect();
         assert_eq!(verdicts, ["incomplete", "incomplete"], "{status}");
     };
+    let first = lab.expect(8, &["run", "web", "--to", "far"]);
+    assert!(first.stderr.contains("no run has stored this job at near yet"), "{first:?}");
     is_told(&lab.expect(8, &["run", "web"]));
     assert_eq!(snapshots(&lab, FAR).len(), 1);
     // The copy alone, of what is stored already: the source is not even looked at.
