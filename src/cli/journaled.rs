@@ -33,7 +33,7 @@ impl Journaled<'_> {
         let stop = || interrupted().is_some();
         let ended = self.host.work(&cmd, &mut Task { started: &mut started, heard, stop: &stop });
         // One that was killed may have left a lock.
-        let by_itself = ended.as_ref().is_ok_and(|it| it.code.is_some() && !it.stopped && !it.timed_out);
+        let by_itself = ended.as_ref().is_ok_and(Ended::is_by_itself);
         if let Some(child) = child.filter(|_| by_itself) {
             let _ = self.journal().ended(child);
         }

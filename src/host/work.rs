@@ -87,3 +87,10 @@ pub struct Ended {
     /// What of its session went on when it had ended by itself, each as `NAME (process NUMBER)`.
     pub left: Vec<String>,
 }
+
+impl Ended {
+    /// Says whether it ended by itself: no signal, limit or wish to stop cut it short, so its exit code says how it went.
+    pub fn is_by_itself(&self) -> bool {
+        self.code.is_some() && !self.stopped && !self.timed_out
+    }
+}

@@ -181,7 +181,7 @@ impl Night<'_> {
         };
         let ended = self.host.work(&cmd, &mut Task { started: &mut started, heard, stop });
         // One that was killed may have left a lock.
-        let by_itself = ended.as_ref().is_ok_and(|it| it.code.is_some() && !it.stopped && !it.timed_out);
+        let by_itself = ended.as_ref().is_ok_and(Ended::is_by_itself);
         if let (Some(journal), Some(child), true) = (self.journal, child, by_itself) {
             drop(lock(journal).ended(child));
         }
