@@ -271,7 +271,10 @@ impl<'a> Leaf<'a> {
             Err(errno) => return Err(errno).with_context(|| format!("cannot open {path}")),
         };
         if let Some(why) = self.not_given(&stat, owner) {
-            bail!("{path} is left as it is: {why}");
+            bail!(
+                "{path} is left as it is: {why}\n  help: look at what it is; then give it owner and mode by hand (chown, chmod), \
+                 or take the right to write there from others first"
+            );
         }
         Ok((fd, stat))
     }
