@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Result;
 
-use super::{context::Context, progress::LookingBar};
+use super::{cache::with_cache, context::Context, progress::LookingBar};
 use crate::{
     expand::{Expanded, repository_of},
     host::{Host as _, Real},
@@ -39,7 +39,8 @@ pub(super) fn ask(
     let bar = LookingBar::new(context.environment.err_terminal && !context.global.quiet);
     bar.show(Progress::Slow(here.len() + elsewhere.len()));
     let one = |(name, repository): &(&Name, &Repository)| {
-        let said = ask_one(host, repository, (hosts, jobs), limit);
+        let said = with_cache(context, host, repository)
+            .and_then(|repository| ask_one(host, &repository, (hosts, jobs), limit));
         bar.show(Progress::Done(name.as_str()));
         ((*name).clone(), said.unwrap_or_else(|err| Err(Found::Unreachable(format!("{err:#}")))))
     };

@@ -4,6 +4,7 @@ mod after;
 mod apply;
 mod ask;
 mod behind;
+mod cache;
 mod context;
 mod exit;
 mod extras;

@@ -27,11 +27,11 @@ use crate::{
     state::State,
 };
 
-/// Say how the backups are: of each job at each destination, the worst first
+/// Show how each job's backups are at each destination, the worst first
 ///
-/// Judged from the schedules in the state and the snapshots that are in the repositories, which are all asked anew, side by
-/// side: nothing is cached. What a repository cannot know comes from the records of runs and verifications. Nothing is
-/// changed, and no repository is locked. The state is the one that was applied last, unless --state names another.
+/// rlvm asks all repositories for their snapshots side by side, and judges them by the schedules in the state. What a
+/// repository cannot know comes from the records of runs and verifications. rlvm changes nothing and locks no repository.
+/// The state is the one that was applied last, unless --state names another.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

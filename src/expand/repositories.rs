@@ -266,7 +266,7 @@ impl Ground<'_> {
             variables.insert("RCLONE_CONFIG".into(), Arg::Path(config));
         }
         let engine = self.state.restic.as_ref().and_then(|pin| Engine::path_of(pin.version, self.scope).ok());
-        Means { engine, own: false, flags: reach.flags, variables, secrets: reach.secrets }
+        Means { engine, own: false, flags: reach.flags, variables, secrets: reach.secrets, cache: None }
     }
 }
 

@@ -116,18 +116,18 @@ impl Access<'_> {
 
     /// Removes one snapshot, whose id follows.
     pub fn forget_one(&self) -> Cmd {
-        self.call(&["forget", "--no-cache"]).timeout(FORGET).stoppable()
+        self.call_cached(&["forget"]).timeout(FORGET).stoppable()
     }
 
     /// Removes what no snapshot needs any more.
     pub fn prune(&self) -> Cmd {
-        exclusive(self.call(&["prune", "--no-cache"]), PRUNE)
+        exclusive(self.call_cached(&["prune"]), PRUNE)
     }
 
     fn of_policy(&self, start: &[&str], policy: &Policy) -> Cmd {
         let words = policy.words();
-        let words = start.iter().copied().chain(["--no-cache"]).chain(words.iter().map(String::as_str));
-        self.call(&words.collect::<Vec<_>>())
+        let words = start.iter().copied().chain(words.iter().map(String::as_str));
+        self.call_cached(&words.collect::<Vec<_>>())
     }
 }
 

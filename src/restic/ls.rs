@@ -64,7 +64,7 @@ impl Access<'_> {
     ///
     /// Never, as long as the call stands in the reviewed list.
     pub fn newest(&self, hosts: &[HostName], jobs: &[Name]) -> Result<Query, NotReadOnly> {
-        let cmd = self.call(&["snapshots", "--json", "--no-lock", "--no-cache", "--latest", "1"]);
+        let cmd = self.call_cached(&["snapshots", "--json", "--no-lock", "--latest", "1"]);
         let cmd = hosts.iter().fold(cmd, |cmd, host| cmd.arg("--host").arg(host.as_str()));
         let cmd = jobs.iter().fold(cmd, |cmd, job| cmd.arg("--tag").arg(forget::tag(job)));
         Query::new(cmd.ok(&[0, 1, 10, 11, 12]).timeout(NEWEST))
@@ -77,7 +77,7 @@ impl Access<'_> {
     ///
     /// Never, as long as the call stands in the reviewed list.
     pub fn ls(&self, snapshot: &str) -> Result<Query, NotReadOnly> {
-        let cmd = self.call(&["ls", "--json", "--no-lock", "--no-cache"]).args(["--", snapshot]);
+        let cmd = self.call_cached(&["ls", "--json", "--no-lock"]).args(["--", snapshot]);
         Query::new(cmd.ok(&[0, 1, 10, 11, 12]).timeout(LIST).stoppable())
     }
 }

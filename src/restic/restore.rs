@@ -100,9 +100,9 @@ impl Access<'_> {
     /// Restores a snapshot, or some of its paths, below a directory that is there.
     ///
     /// It takes no lock: what a dead run has locked, or a disk that can only be read, is no reason not to restore; if
-    /// something is removed from the repository meanwhile, that fails, and is said. It keeps no cache.
+    /// something is removed from the repository meanwhile, that fails, and is said.
     pub fn restore(&self, of: &Restore<'_>) -> Cmd {
-        let cmd = self.call(&["restore", "--json", "--no-lock", "--no-cache"]);
+        let cmd = self.call_cached(&["restore", "--json", "--no-lock"]);
         let cmd = if of.version >= SPARSE { cmd.arg("--sparse") } else { cmd };
         let cmd = cmd.arg("--target").path(of.target);
         let cmd = of.paths.iter().fold(cmd, |cmd, path| cmd.arg(format!("--include={}", pattern(path))));
@@ -113,7 +113,7 @@ impl Access<'_> {
 impl Access<'_> {
     /// Mounts the snapshots of some hosts, to be read alone, in the foreground; it ends, and unmounts, on SIGINT.
     pub fn mount(&self, at: &HostPath, hosts: &[HostName]) -> Cmd {
-        let cmd = self.call(&["mount", "--no-lock", "--no-cache"]);
+        let cmd = self.call_cached(&["mount", "--no-lock"]);
         let cmd = hosts.iter().fold(cmd, |cmd, host| cmd.args(["--host", host.as_str()]));
         cmd.arg("--").path(at).timeout(LOOKING).stoppable()
     }

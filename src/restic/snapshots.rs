@@ -108,7 +108,7 @@ impl Access<'_> {
     ///
     /// Never, as long as the call stands in the reviewed list.
     pub fn snapshots(&self, hosts: &[HostName], jobs: &[Name], limit: u64) -> Result<Query, NotReadOnly> {
-        let cmd = self.call(&["snapshots", "--json", "--no-lock", "--no-cache"]);
+        let cmd = self.call_cached(&["snapshots", "--json", "--no-lock"]);
         let cmd = hosts.iter().fold(cmd, |cmd, host| cmd.args(["--host", host.as_str()]));
         let cmd = jobs.iter().fold(cmd, |cmd, job| cmd.arg("--tag").arg(forget::tag(job)));
         Query::new(cmd.ok(&[0, 1, 10, 11, 12]).timeout(limit))

@@ -25,6 +25,7 @@ mod prune;
 mod real_tools;
 mod report;
 mod repository;
+mod requests;
 mod rescue;
 mod restore;
 mod run;

@@ -24,7 +24,7 @@ use crate::{
 /// A destination with the jobs whose backups go there. One after the other: each takes the repository for itself.
 pub(super) struct Place {
     name: Name,
-    repository: Repository,
+    pub(super) repository: Repository,
     jobs: Vec<Part>,
 }
 

@@ -17,6 +17,7 @@ use self::{
 };
 use super::{
     after::after,
+    cache::with_cache,
     context::Context,
     exit::{Exit, Failure},
     free::Waiting,
@@ -196,7 +197,11 @@ impl PruneVerb {
             return Ok(Vec::new());
         }
         let expanded = expand(state, &context.user_facts(host, state)?, &context.scope()?);
-        Ok(places(state, &expanded, &asked).into_iter().map(Task::Jobs).collect())
+        let mut places = places(state, &expanded, &asked);
+        for place in &mut places {
+            place.repository = with_cache(context, host, &place.repository)?;
+        }
+        Ok(places.into_iter().map(Task::Jobs).collect())
     }
 
     /// Takes the clients that are asked for.

@@ -5,7 +5,10 @@ use jiff::{Timestamp, Unit, Zoned};
 
 use super::world::World;
 use crate::{
-    cli::exit::{Exit, Failure},
+    cli::{
+        cache::with_cache,
+        exit::{Exit, Failure},
+    },
     destination::Kind,
     expand::{expand, repository_of},
     host::{Host as _, is_root},
@@ -47,9 +50,11 @@ pub(super) fn order(state: &State, job: &Job) -> Vec<Name> {
 pub(in crate::cli) fn places(world: &World<'_>, names: &[Name]) -> Result<Vec<Place>> {
     let context = world.context;
     let expanded = expand(world.state, &context.user_facts(world.host, world.state)?, &context.scope()?);
-    let place =
-        |name: &Name| Some(Place { name: name.clone(), repository: repository_of(&expanded, name)?.clone() });
-    Ok(names.iter().filter_map(place).collect())
+    let place = |name: &Name| {
+        let repository = with_cache(context, world.host, repository_of(&expanded, name)?);
+        Some(repository.map(|repository| Place { name: name.clone(), repository }))
+    };
+    names.iter().filter_map(place).collect()
 }
 
 impl Place {

@@ -1,0 +1,35 @@
+//! Finds restic's caches that runs have made. Verbs use them and make none. `verify` uses none: it proves what the repository
+//! itself holds.
+
+use anyhow::Result;
+
+use super::context::Context;
+use crate::{
+    host::{Entry, Host as _, Real},
+    model::Scope,
+    resource::{Location, Repository},
+};
+
+/// Returns a repository with the cache of its user, if a run has made that. A repository on this host is read without one:
+/// a copy of what lies here saves nothing.
+///
+/// # Errors
+///
+/// If `RLVM_HOME` is no absolute path, or the cache cannot be looked at.
+pub(super) fn with_cache(context: &Context<'_>, host: &Real, repository: &Repository) -> Result<Repository> {
+    let mut repository = repository.clone();
+    if matches!(repository.location, Location::Local(_)) {
+        return Ok(repository);
+    }
+    let caches = context.cache()?;
+    let cache = match context.scope()? {
+        Scope::Host => caches.join(repository.user.as_str())?,
+        Scope::User(_) => caches,
+    };
+    if let Entry::Directory(meta) = host.looker().entry(&cache)?
+        && meta.owner == repository.user.as_str()
+    {
+        repository.means.cache = Some(cache);
+    }
+    Ok(repository)
+}
