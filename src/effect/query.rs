@@ -36,6 +36,8 @@ const ANY: &str = "*";
 /// restic writes a lock and a cache on `cat` unless told not to (tried with 0.14).
 const READ_ONLY: &[(&str, &[&str], &[&str])] = &[
     ("restic", &["version"], &[]),
+    // Reads the flags that follow, says what it does not take, and does nothing (tried with 0.14, 0.18 and 0.19).
+    ("restic", &["backup", "--help"], &[]),
     ("restic", &["cat", "config"], &["--no-lock", "--no-cache"]),
     ("restic", &["list", "locks"], &["--no-lock", "--no-cache"]),
     ("restic", &["cat", "lock"], &["--no-lock", "--no-cache"]),
@@ -97,8 +99,9 @@ impl Query {
             })
             .collect();
         // The last word on a flag counts, and a user's own flags come behind.
-        let taken_back =
-            words.iter().any(|word| word.starts_with("--dry-run=") || word.starts_with("--no-lock="));
+        let taken_back = words
+            .iter()
+            .any(|word| ["--dry-run=", "--no-lock=", "--help="].iter().any(|flag| word.starts_with(flag)));
         let plain_input = cmd.given().is_none_or(|input| {
             let is_plain = cmd.name() == "ssh-keygen" || input.starts_with("ls ");
             is_plain && input.lines().count() == 1

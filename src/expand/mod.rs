@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     effect::Owner,
     model::{GroupName, HostPath, Name, Scope, UserName},
-    resource::{Directory, JobSources, OtherBackups, Sources},
+    resource::{Directory, Engine, JobFlags, JobSources, OtherBackups, Sources},
     source::Source,
     state::{Job, State},
 };
@@ -88,6 +88,7 @@ pub fn expand(state: &State, user_facts: &UserFacts, scope: &Scope) -> Expanded 
     notify::add(state, &mut expanded);
     other_backups(state, &mut expanded);
     sources(state, &mut expanded);
+    flags(state, scope, &mut expanded);
     ssh::add(state, user_facts, &mut expanded);
     server::add(state, &mut expanded);
     undeclared::add(state, &mut expanded);
@@ -135,6 +136,20 @@ fn other_backups(state: &State, expanded: &mut Expanded) {
     let paths = jobs.iter().flat_map(|job| &job.sources).flat_map(Source::paths);
     let sources: BTreeSet<HostPath> = paths.cloned().collect();
     expanded.add(Declared::plain(OtherBackups { sources: sources.into_iter().collect() }));
+}
+
+/// Asks restic whether it takes the flags of the jobs.
+fn flags(state: &State, scope: &Scope, expanded: &mut Expanded) {
+    let with = state.jobs.iter().filter(|(_, job)| job.enabled && !job.options.is_empty());
+    let of_job = |job: &Job| {
+        let pairs = job.options.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        pairs.collect::<BTreeMap<_, _>>()
+    };
+    let jobs: BTreeMap<Name, _> = with.map(|(name, job)| (name.clone(), of_job(job))).collect();
+    if !jobs.is_empty() {
+        let engine = state.restic.as_ref().and_then(|pin| Engine::path_of(pin.version, scope).ok());
+        expanded.add(Declared::plain(JobFlags { engine, jobs }));
+    }
 }
 
 /// Looks whether what the jobs back up is there, and could be frozen (R27, R28, R59).

@@ -43,7 +43,7 @@ pub use mask::{mask_in_place, mask_passwords};
 pub use mode::Mode;
 pub use name::{GroupName, HostName, Name, UserName};
 pub use path::HostPath;
-pub use pattern::PathPattern;
+pub use pattern::{PathPattern, malformed_exclude};
 pub use public_key::PublicKey;
 pub use read_data::ReadData;
 pub use release::{Release, Sha256};

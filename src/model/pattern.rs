@@ -32,9 +32,88 @@ fn check_pattern(text: &str) -> Result<(), BadText> {
     Ok(())
 }
 
+/// Says what is wrong with a pattern of restic's `--exclude`, if so. restic refuses to start with one that is malformed
+/// (Go's `path.Match`, for each part between slashes).
+pub fn malformed_exclude(pattern: &str) -> Option<&'static str> {
+    pattern.split('/').find_map(malformed_part)
+}
+
+fn malformed_part(part: &str) -> Option<&'static str> {
+    const END: &str = "a backslash at its end escapes nothing";
+    const OPEN: &str = "`[` is never closed by `]` in the same part of the path";
+    let mut rest = part.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => {
+                if rest.next().is_none() {
+                    return Some(END);
+                }
+            }
+            '[' => {
+                rest = rest.as_str().strip_prefix('^').unwrap_or(rest.as_str()).chars();
+                let mut count = 0;
+                loop {
+                    if count > 0 && rest.as_str().starts_with(']') {
+                        rest.next();
+                        break;
+                    }
+                    if let Some(why) = bad_end(&mut rest) {
+                        return Some(why.unwrap_or(OPEN));
+                    }
+                    if rest.as_str().starts_with('-') {
+                        rest.next();
+                        if let Some(why) = bad_end(&mut rest) {
+                            return Some(why.unwrap_or(OPEN));
+                        }
+                    }
+                    count += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Takes one end of a range in brackets. Returns what is wrong with it, `Some(None)` if the brackets are not closed.
+fn bad_end(rest: &mut std::str::Chars<'_>) -> Option<Option<&'static str>> {
+    match rest.next() {
+        None => Some(None),
+        Some(']') => Some(Some("`[]` holds no letter")),
+        Some('-') => Some(Some("`-` in brackets needs a letter before and after it")),
+        Some('\\') if rest.next().is_none() => Some(None),
+        // The brackets must be closed behind it.
+        Some(_) if rest.as_str().is_empty() => Some(None),
+        Some(_) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn malformed_excludes_are_those_that_restic_refuses() {
+        for good in [
+            "*.tmp",
+            "/home/*/.cache",
+            "**/x",
+            "[a-z]*",
+            "[^a]",
+            "a[\\]]b",
+            "\\[x",
+            "[]x]/y",
+            "!keep",
+            "ü[ö-ü]",
+        ] {
+            let known = if good == "[]x]/y" { Some("`[]` holds no letter") } else { None };
+            assert_eq!(malformed_exclude(good), known, "{good}");
+        }
+        for bad in ["[", "a[", "[a", "[a-", "[a-]", "[-a]", "[]", "[^]", "x\\", "[a\\", "[a/b]", "/srv/[x/y"]
+        {
+            assert!(malformed_exclude(bad).is_some(), "{bad}");
+        }
+    }
 
     #[test]
     fn patterns_are_absolute_and_plain() {

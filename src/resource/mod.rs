@@ -14,6 +14,7 @@ mod directory;
 mod engine;
 mod finding;
 mod identity;
+mod job_flags;
 mod known_hosts;
 mod logrotate;
 mod look;
@@ -50,6 +51,7 @@ pub use directory::{Directory, DirectorySeen, DirectorySpec, There};
 pub use engine::{Engine, EngineSeen, ExposedDirectory, ProgramSeen};
 pub use finding::{Finding, Severity};
 pub use identity::{Identity, Overlap};
+pub use job_flags::JobFlags;
 pub use known_hosts::{Known, KnownHosts};
 pub use logrotate::{Frequency, LogrotateFile, LogrotateSeen, LogrotateSpec, NewFile, Su};
 pub use look::{Cost, Look, Looks, NotSeen};
@@ -427,6 +429,7 @@ kinds! {
     AuthorizedKeys,
     SshdConfig,
     Quota,
+    JobFlags,
     Crontab,
     Writable,
     Undeclared,

@@ -53,6 +53,17 @@ pub fn ask_version(engine: Option<&HostPath>) -> Result<Query, NotReadOnly> {
     Query::new(call::program(engine).arg("version").timeout(LOOK))
 }
 
+/// Asks whether `restic backup` takes some flags, each as `--name=value`. It stores nothing.
+///
+/// # Errors
+///
+/// If a flag would have it do more than that.
+pub fn ask_flags(engine: Option<&HostPath>, flags: &[String]) -> Result<Query, NotReadOnly> {
+    Query::new(
+        call::program(engine).args(["backup", "--help"]).args(flags.iter().map(String::as_str)).timeout(LOOK),
+    )
+}
+
 /// What a look at a repository said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -205,7 +216,7 @@ fn config_id(json: &str) -> Option<String> {
 }
 
 /// Picks the line that says why; a Go stack may follow it.
-fn reason(text: &str) -> String {
+pub fn reason(text: &str) -> String {
     steady(&picked(text))
 }
 

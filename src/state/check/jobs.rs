@@ -6,7 +6,7 @@ use jiff::civil::{DateTime, datetime};
 
 use super::Check;
 use crate::{
-    model::{Name, ReadData, Retention},
+    model::{Name, ReadData, Retention, malformed_exclude},
     state::Job,
 };
 
@@ -41,6 +41,13 @@ impl Check<'_> {
             self.names(name, job);
             self.once(name, job);
             self.options(&path("options"), &job.options, &REFUSED);
+            for (place, pattern) in job.exclude.iter().enumerate() {
+                if let Some(why) = malformed_exclude(pattern.as_str()) {
+                    let message = format!("restic refuses the pattern `{pattern}`: {why}");
+                    let remedy = r"write `\[` for a bracket that means itself";
+                    self.error(&["jobs", name.as_str(), "exclude", &place.to_string()], message, remedy);
+                }
+            }
             self.schedule(&path("schedule"), job.schedule.as_ref());
             self.schedule(&["jobs", name.as_str(), "prune", "schedule"], job.prune.schedule.as_ref());
             self.schedule(&["jobs", name.as_str(), "verify", "schedule"], job.verify.schedule.as_ref());

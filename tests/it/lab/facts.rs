@@ -48,3 +48,37 @@ fn init_leaves_what_is_there_alone_and_0_14_does_not_see_an_old_one_without_its_
         }
     }
 }
+
+#[test]
+fn malformed_exclude_patterns_are_refused_by_restic_too() {
+    let lab = Lab::new();
+    lab.file_of(PASSWORD, "right\n", 0, 0o600);
+    lab.repository("/srv/r", PASSWORD);
+    let patterns = [
+        "*.tmp",
+        "[a-z]*",
+        "[^a]",
+        "\\\\[x",
+        "[",
+        "a[",
+        "[a",
+        "[a-",
+        "[a-]",
+        "[-a]",
+        "[]",
+        "[]x]",
+        "x\\",
+        "[a/b]",
+        "/srv/[x/y",
+        "[a]]",
+    ];
+    for it in restics() {
+        for pattern in patterns {
+            let exclude = format!("--exclude={pattern}");
+            let ran = restic(&lab, &it.dir, "/srv/r", &["backup", "--dry-run", &exclude, "--", "/etc/rlvm"]);
+            let refused = ran.code != Some(0);
+            let expected = rlvm::model::malformed_exclude(pattern).is_some();
+            assert_eq!(refused, expected, "{} {pattern}: {ran:?}", it.version);
+        }
+    }
+}

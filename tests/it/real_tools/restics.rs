@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::{VAULT, says};
-use crate::support::Scratch;
+use crate::{
+    lab::{Lab, restics},
+    support::Scratch,
+};
 
 /// Puts a script in the stand-in's place.
 fn replace_restic(scratch: &Scratch, script: &str) {
@@ -221,5 +224,41 @@ fn what_a_secret_holds_is_in_nothing_that_is_said_or_kept() {
     for secret in ["correct-horse", "battery-staple", generated.trim()] {
         assert!(!said.contains(secret), "{secret} was told");
         assert!(!said.contains(&digest(secret)) && !said.contains(&digest(&format!("{secret}\n"))));
+    }
+}
+
+#[test]
+fn flags_that_the_restic_of_a_run_refuses_are_an_error() {
+    for restic in restics() {
+        let mut lab = Lab::new();
+        lab.use_restic(&restic);
+        let old = restic.version.1 < 15;
+        for (options, refused) in [
+            ("no-scan: \"true\"", old.then_some("unknown flag: --no-scan")),
+            ("with-atime: \"true\"", None),
+            ("nonsense: \"1\"", Some("unknown flag: --nonsense")),
+            ("exclude-caches: maybe", Some("invalid argument \"maybe\" for \"--exclude-caches\"")),
+            ("exclude-file: /etc/hosts", None),
+            ("exclude-file: /etc/none", Some("`exclude-file` names /etc/none, and no such file is there")),
+            ("iexclude-file: none", Some("`iexclude-file: none` must be an absolute path")),
+        ] {
+            lab.state(&format!(
+                "destinations:\n  vault: {{ local: {{ path: /srv/r }}, password_file: /etc/rlvm/v, generate_password: true }}\n\
+                 jobs:\n  home: {{ sources: [{{ path: /home }}], to: [vault], options: {{ {options} }} }}\n"
+            ));
+            let plan = lab.rlvm(&["plan"]);
+            match refused {
+                Some(why) => {
+                    let said = "error: job_flags:restic: job `home`: every run would fail";
+                    assert!(
+                        plan.code == Some(1) && plan.stdout.contains(said),
+                        "{}: {plan:?}",
+                        restic.version
+                    );
+                    assert!(plan.stdout.contains(why), "{}: {plan:?}", restic.version);
+                }
+                None => assert_eq!(plan.code, Some(0), "{}: {options}: {plan:?}", restic.version),
+            }
+        }
     }
 }
