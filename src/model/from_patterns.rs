@@ -24,6 +24,13 @@ impl FromPatterns {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Lists the patterns of host names, each as written: sshd compares them only if it looks up names (`UseDNS yes`).
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let is_name =
+            |pattern: &&str| !pattern.contains(':') && pattern.contains(|c: char| c.is_ascii_alphabetic());
+        self.0.split(',').filter(is_name)
+    }
 }
 
 impl FromStr for FromPatterns {
@@ -80,6 +87,12 @@ impl fmt::Display for FromPatterns {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_told_from_addresses() {
+        let list: FromPatterns = "10.0.0.12,10.1.*,*,fe80::/10,::a,*.lan,web01,!guest.lan".parse().unwrap();
+        assert_eq!(list.names().collect::<Vec<_>>(), ["*.lan", "web01", "!guest.lan"]);
+    }
 
     #[test]
     fn what_sshd_understands() {

@@ -21,7 +21,7 @@ use self::{
     foreign::{Groups, findings, names_groups, select},
     reading::{OfHost, read},
     revoked::{Revocation, revocation},
-    words::{WHO, refusals, shut_out, words},
+    words::{WHO, refusals, shut_out, unresolved, words},
 };
 use super::{
     Attribute, AuthorizedKeys, Diff, Edit, FileSeen, Finding, Kind, Look, ManagedFile, Removal, Severity,
@@ -30,7 +30,7 @@ use super::{
 use crate::{
     effect::{ConfigureSshd, Login, Op, Query, sshd_mark, sshd_path},
     host::{Entry, Observe},
-    model::{Address, BadText, HostPath, UserName},
+    model::{Address, BadText, FromPatterns, HostPath, UserName},
 };
 
 /// What sshd reads first.
@@ -43,11 +43,14 @@ const INCLUDE: &str = "Include /etc/ssh/sshd_config.d/*.conf";
 /// The file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SshdConfig {
-    file: ManagedFile,
+    file: Box<ManagedFile>,
     logins: Vec<Login>,
     /// Each account's keys, without comments.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     keys: BTreeMap<UserName, Vec<String>>,
+    /// The host names in the `from` of each account's keys.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    names: BTreeMap<UserName, Vec<String>>,
 }
 
 /// What was seen of the file, and of sshd.
@@ -122,7 +125,8 @@ impl SshdConfig {
     pub fn new(users: &BTreeMap<&UserName, &SshUserSpec>) -> Result<Self, BadText> {
         let head =
             "# What clients' accounts may do; made by rlvm, which puts back what is changed by hand.\n";
-        let (mut text, mut logins, mut keys) = (head.to_owned(), Vec::new(), BTreeMap::new());
+        let (mut text, mut logins) = (head.to_owned(), Vec::new());
+        let (mut keys, mut names) = (BTreeMap::new(), BTreeMap::new());
         for (user, spec) in users {
             let _ = writeln!(text, "Match User {user}");
             let mut meant = BTreeMap::new();
@@ -135,9 +139,14 @@ impl SshdConfig {
             logins.push(Login { user: (*user).clone(), meant });
             let identities = spec.authorized_keys.iter().map(|key| key.key.identity().to_owned());
             keys.insert((*user).clone(), identities.collect());
+            let from = spec.authorized_keys.iter().filter_map(|key| key.from.as_ref());
+            let of_user: Vec<String> = from.flat_map(FromPatterns::names).map(ToOwned::to_owned).collect();
+            if !of_user.is_empty() {
+                names.insert((*user).clone(), of_user);
+            }
         }
         text.push_str("Match all\n");
-        Ok(Self { file: ManagedFile::of_root(HostPath::fixed(PART), text), logins, keys })
+        Ok(Self { file: Box::new(ManagedFile::of_root(HostPath::fixed(PART), text)), logins, keys, names })
     }
 
     fn configure(&self, after: Option<&str>) -> Op {
@@ -207,6 +216,12 @@ impl SshdConfig {
         found.extend(refusals(self.keys_of(user), &says.lines).into_iter().map(|(why, remedy)| {
             let message = format!("sshd refuses {user}: {why}");
             Finding::new(Severity::Warning, SshdConfig::address(), message).remedy(remedy)
+        }));
+        let names = self.names.get(user).map_or(&[][..], Vec::as_slice);
+        found.extend(unresolved(names, &says.lines).map(|(severity, why)| {
+            let remedy = "write addresses or networks (`10.0.0.12`, `10.1.0.0/16`), or set `UseDNS yes` in sshd_config";
+            let message = format!("the keys of {user}: {why}");
+            Finding::new(severity, SshdConfig::address(), message).remedy(remedy)
         }));
         found.extend(says.revoked.as_ref().map(|it| it.finding(user)));
         found

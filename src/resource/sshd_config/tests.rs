@@ -124,3 +124,41 @@ fn what_sshd_would_do_else_is_told() {
     let outside = said(&SshdSeen { included: false, ..right });
     assert!(outside[0].starts_with("Error: /etc/ssh/sshd_config does not include"), "{outside:?}");
 }
+
+#[test]
+fn host_names_in_from_are_reported_where_sshd_looks_up_none() {
+    let key = |from: &str| AuthorizedKey { key: KEY.parse().unwrap(), from: Some(from.parse().unwrap()) };
+    let user: UserName = "web01".parse().unwrap();
+    for (from, dns, expected) in [
+        ("10.0.0.12,10.1.*", "no", None),
+        ("*.lan,web01", "yes", None),
+        (
+            "*.lan,10.0.0.12,web01",
+            "no",
+            Some((Severity::Warning, "`from` with *.lan, web01 matches no client")),
+        ),
+        ("*,!guest.lan", "no", Some((Severity::Error, "!guest.lan in `from` keeps nobody out"))),
+    ] {
+        let spec = SshUserSpec {
+            directory: "/srv/a".parse().unwrap(),
+            access: Access::Sftp,
+            authorized_keys: OneOrMore::of(key(from), []),
+            prune: None,
+            adopt: false,
+            protect: false,
+            on_remove: OnRemove::Default,
+        };
+        let it = SshdConfig::new(&BTreeMap::from([(&user, &spec)])).unwrap();
+        let mut says = says(&it);
+        says.lines.push_str(&format!("usedns {dns}\n"));
+        let found = it.checks(&seen(&it, says), None);
+        let told = found.first().map(|it| (it.severity, it.message.as_str()));
+        match (told, expected) {
+            (None, None) => {}
+            (Some((severity, message)), Some((meant, words))) => {
+                assert!(severity == meant && message.ends_with(words), "{found:?}");
+            }
+            _ => panic!("{from}: {found:?}"),
+        }
+    }
+}

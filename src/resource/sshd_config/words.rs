@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{Access, SshUserSpec, authorized_keys::KEYS_OF_ALL, ssh_config::word};
+use super::super::{Access, Severity, SshUserSpec, authorized_keys::KEYS_OF_ALL, ssh_config::word};
 use crate::model::{BadText, UserName, known_host::matches};
 
 /// The lines of `sshd -T` that say who gets in, beside those that rlvm writes. The last two are one word: OpenSSH 8.5
 /// renamed it.
-pub(super) const WHO: [&str; 9] = [
+pub(super) const WHO: [&str; 10] = [
     "allowusers",
     "denyusers",
     "allowgroups",
@@ -15,6 +15,7 @@ pub(super) const WHO: [&str; 9] = [
     "maxsessions",
     "refuseconnection",
     "revokedkeys",
+    "usedns",
     "pubkeyacceptedalgorithms",
     "pubkeyacceptedkeytypes",
 ];
@@ -104,6 +105,21 @@ pub(super) fn shut_out(user: &UserName, lines: &str, groups: &[String]) -> Optio
     let allowed = listed("allowgroups");
     let none = !allowed.is_empty() && !allowed.iter().any(|it| in_group(it));
     none.then(|| format!("AllowGroups {} leaves it out", allowed.join(" ")))
+}
+
+/// Says what becomes of host names in the `from` of a user's keys, and how bad that is, if sshd compares no names: it does so
+/// only with `UseDNS yes`, which is not its default (`sshd_config(5)`).
+pub(super) fn unresolved(names: &[String], lines: &str) -> Option<(Severity, String)> {
+    if names.is_empty() || !lines.lines().any(|line| line == "usedns no") {
+        return None;
+    }
+    let excluded: Vec<&str> = names.iter().map(String::as_str).filter(|it| it.starts_with('!')).collect();
+    let said = |what: String| format!("`UseDNS no`: sshd looks up no host names, so {what}");
+    Some(if excluded.is_empty() {
+        (Severity::Warning, said(format!("`from` with {} matches no client", names.join(", "))))
+    } else {
+        (Severity::Error, said(format!("{} in `from` keeps nobody out", excluded.join(", "))))
+    })
 }
 
 /// Lists why sshd refuses a user whom its lists of users let in, each with what to do.

@@ -61,6 +61,21 @@ fn sshd_is_told_also_without_its_pid_file() {
 }
 
 #[test]
+fn host_names_in_from_are_reported_unless_sshd_looks_them_up() {
+    let lab = machine();
+    state(&lab, &entry(&lab, "files", Some("localhost")), "");
+    lab.expect(0, &["apply", "--yes"]);
+    for (word, gets_in_by_name) in [("UseDNS no\n", false), ("UseDNS yes\n", true)] {
+        lab.file("/etc/ssh/sshd_config.d/50-dns.conf", word);
+        let mut sshd = lab.own_sshd();
+        assert_eq!(gets_in(&lab, "files"), gets_in_by_name, "{word}");
+        sshd.stop();
+        let plan = lab.expect(0, &["plan"]).stdout;
+        assert_eq!(plan.contains("`from` with localhost matches no client"), !gets_in_by_name, "{plan}");
+    }
+}
+
+#[test]
 fn a_client_is_locked_out_after_a_ledger_was_lost_too() {
     // R42
     let lab = machine();
