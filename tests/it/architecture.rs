@@ -2,6 +2,8 @@
 
 #![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests read the source")]
 
+mod documents;
+
 use std::{fs, path::Path};
 
 /// The longest a file may be, in lines; about 300 is meant.
