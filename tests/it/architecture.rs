@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests read the source")]
 
 mod documents;
+mod reference;
 
 use std::{fs, path::Path};
 

@@ -112,13 +112,14 @@ fn the_dashboard_asks_for_what_there_is() {
 
 #[test]
 fn each_metric_is_explained() {
-    let readme = fs::read_to_string(shipped("README.md")).unwrap();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+    let page = fs::read_to_string(page).unwrap();
     for name in metrics::names() {
-        assert!(readme.contains(&format!("| `{name}` |")), "{name}");
+        assert!(page.contains(&format!("| `{name}` |")), "{name}");
     }
     let verdicts = Verdict::ALL.iter().map(|verdict| format!("`{}`", verdict.word()));
     for verdict in verdicts {
-        assert!(readme.contains(&verdict), "{verdict}");
+        assert!(page.contains(&verdict), "{verdict}");
     }
-    assert_eq!(named(&readme), all(), "and no other");
+    assert_eq!(named(&page), all(), "and no other");
 }

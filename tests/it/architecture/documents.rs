@@ -1,10 +1,14 @@
-//! What the documents promise: requirement numbers are defined.
+//! What the documents promise: requirement numbers are defined, links lead somewhere, sizes stay within limits.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
+
+use super::reference::anchor;
+use crate::support::Scratch;
 
 /// Returns the top of the repository.
 fn top() -> &'static Path {
@@ -72,4 +76,148 @@ fn requirement_numbers_are_found_in_every_position() {
     for (text, expected) in cases {
         assert_eq!(requirements(text).into_iter().collect::<Vec<_>>(), expected, "{text}");
     }
+}
+
+#[test]
+fn readme_stays_short() {
+    for (name, most) in [("README.md", 12_288)] {
+        let bytes = fs::metadata(top().join(name)).unwrap().len();
+        assert!(bytes <= most, "{name} has {bytes} bytes; the limit is {most}");
+    }
+}
+
+/// Returns the pages that people read: Markdown at the top, in docs/ and in examples/.
+fn pages() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for dir in ["docs", "examples"] {
+        texts(&top().join(dir), &mut found);
+    }
+    for entry in fs::read_dir(top()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() && path.extension().is_some_and(|it| it == "md") {
+            found.push((path.strip_prefix(top()).unwrap().to_owned(), fs::read_to_string(&path).unwrap()));
+        }
+    }
+    found.retain(|(path, _)| path.extension().is_some_and(|it| it == "md"));
+    found
+}
+
+/// Returns a page's lines outside code blocks.
+fn prose(text: &str) -> Vec<&str> {
+    let mut in_code = false;
+    let lines = text.lines().filter(|line| {
+        let fence = line.trim_start().starts_with("```");
+        in_code ^= fence;
+        !fence && !in_code
+    });
+    lines.collect()
+}
+
+/// Returns the targets of a page's relative links.
+fn links(text: &str) -> Vec<String> {
+    let text = prose(text).join("\n");
+    // What stands between backquotes is code.
+    let text: String = text.split('`').step_by(2).collect();
+    let targets = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
+    targets.filter(|target| !target.contains("://")).map(Into::into).collect()
+}
+
+#[test]
+fn links_are_found_and_code_is_passed_over() {
+    let page =
+        "[a](a.md) and [b](../b.md#c-d), `[c](c.md)`\n```\n[d](d.md)\n```\n[`e`](e.md) [f](https://f.lan)\n";
+    assert_eq!(links(page), ["a.md", "../b.md#c-d", "e.md"]);
+}
+
+#[test]
+fn every_relative_link_resolves() {
+    let pages = pages();
+    assert!(pages.len() > 30, "{}", pages.len());
+    let mut wrong = Vec::new();
+    for (page, text) in &pages {
+        for link in links(text) {
+            let (file, heading) = link.split_once('#').unwrap_or((&link, ""));
+            let target = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            let Ok(text) = fs::read_to_string(top().join(&target)) else {
+                wrong.push(format!("{}: {link} leads nowhere", page.display()));
+                continue;
+            };
+            let lines = prose(&text);
+            let mut headings = lines.iter().filter(|line| line.starts_with('#'));
+            if !heading.is_empty()
+                && !headings.any(|line| anchor(line.trim_start_matches('#').trim()) == heading)
+            {
+                wrong.push(format!("{}: {link}: {} has no such heading", page.display(), target.display()));
+            }
+            // The book has no pages but those in docs/.
+            let real = fs::canonicalize(top().join(&target)).unwrap();
+            if page.starts_with("docs") && !real.starts_with(fs::canonicalize(top().join("docs")).unwrap()) {
+                wrong.push(format!("{}: {link} leads out of the book", page.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_page_is_in_the_summary() {
+    let summary = fs::read_to_string(top().join("docs/SUMMARY.md")).unwrap();
+    let listed: BTreeSet<String> = links(&summary).into_iter().collect();
+    let pages = pages();
+    let there = pages.iter().filter_map(|(page, _)| page.strip_prefix("docs").ok());
+    let there: BTreeSet<String> = there.map(|page| page.display().to_string()).collect();
+    let missing: Vec<_> =
+        there.iter().filter(|page| *page != "SUMMARY.md" && !listed.contains(*page)).collect();
+    assert!(missing.is_empty(), "docs/SUMMARY.md does not list {missing:?}");
+}
+
+/// Returns the blocks of a page that are code of a language, without their indentation.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open: Option<String> = None;
+    for line in text.lines() {
+        match (&mut open, line.trim_start().strip_prefix("```")) {
+            (None, Some(word)) if word == language => open = Some(String::new()),
+            (Some(_), Some(_)) => found.extend(open.take()),
+            (Some(block), None) => block.extend([line, "\n"]),
+            (None, _) => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn every_complete_state_in_a_page_is_valid() {
+    let scratch = Scratch::new();
+    let mut count = 0;
+    for (page, text) in pages() {
+        for block in blocks(&text, "yaml").iter().filter(|block| block.starts_with("version: 1\n")) {
+            let host = block.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+            let file = scratch.beside("page.yaml");
+            fs::write(&file, block).unwrap();
+            let ran = scratch.ran(&mut scratch.command_as(host, &["validate", file.to_str().unwrap()]));
+            assert_eq!(ran.code, Some(0), "{}:\n{block}\n{ran:?}", page.display());
+            count += 1;
+        }
+    }
+    assert!(count > 10, "{count} complete states were found");
+}
+
+#[test]
+fn the_readme_shows_the_quickstart_and_what_plan_prints() {
+    let readme = fs::read_to_string(top().join("README.md")).unwrap();
+    let quickstart = fs::read_to_string(top().join("examples/quickstart/web01.yaml")).unwrap();
+    assert!(readme.contains(&format!("```yaml\n{quickstart}```")), "README.md shows another state");
+    let scratch = Scratch::new();
+    scratch.state(quickstart.strip_prefix("version: 1\nhost: web01\n").unwrap());
+    let plan = scratch.expect(0, &["plan", "--summary"]).stdout;
+    assert!(readme.contains(&format!("```text\n{plan}```")), "README.md shows another plan than\n{plan}");
+    scratch.apply();
+    let entry = scratch.read("/etc/cron.d/rlvm-home");
+    fs::write(scratch.at("/etc/cron.d/rlvm-home"), entry.replace("\n30 2 ", "\n30 14 ")).unwrap();
+    fs::set_permissions(scratch.at("/srv/dumps"), fs::Permissions::from_mode(0o777)).unwrap();
+    let plan = scratch.expect(0, &["plan"]).stdout;
+    let drift = plan.split("\nwarning: ").next().unwrap().split("\nPlan: ").next().unwrap();
+    assert!(drift.contains("(drift)"), "{plan}");
+    assert!(readme.contains(&format!("```text\n{drift}```")), "README.md shows another drift than\n{drift}");
 }

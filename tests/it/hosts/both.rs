@@ -1,4 +1,4 @@
-//! The whole way, in the order that README tells an administrator; and back.
+//! The whole way, in the order that docs/server.md tells an administrator; and back.
 
 use std::cell::OnceCell;
 
@@ -32,7 +32,7 @@ impl Hosts {
         Self { nas, web, web01: OnceCell::new(), db01 }
     }
 
-    /// Sets both up, as README says.
+    /// Sets both up, as docs/server.md says.
     fn set_up(&self) {
         // 1. The client: by which keys the server is known, in the form of the state.
         let scan = self.web.expect(0, &["ssh", "scan", "nas.lan"]);
