@@ -79,11 +79,22 @@ fn requirement_numbers_are_found_in_every_position() {
 }
 
 #[test]
-fn readme_stays_short() {
-    for (name, most) in [("README.md", 12_288)] {
+fn readme_and_architecture_stay_short() {
+    for (name, most) in [("README.md", 12_288), ("ARCHITECTURE.md", 15_360)] {
         let bytes = fs::metadata(top().join(name)).unwrap().len();
         assert!(bytes <= most, "{name} has {bytes} bytes; the limit is {most}");
     }
+}
+
+#[test]
+fn architecture_names_files_that_exist() {
+    let text = fs::read_to_string(top().join("ARCHITECTURE.md")).unwrap();
+    let named = text.split('`').skip(1).step_by(2);
+    let files = named.filter(|word| word.starts_with("src/") || word.starts_with("tests/"));
+    let files: Vec<_> = files.filter(|word| !word.contains("NAME")).collect();
+    assert!(files.len() > 40, "{files:?}");
+    let missing: Vec<_> = files.iter().filter(|file| !top().join(file).exists()).collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md names files that do not exist: {missing:?}");
 }
 
 /// Returns the pages that people read: Markdown at the top, in docs/ and in examples/.
