@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::*;
 
 const POLICY: &str = include_str!("../../state/common/policy.yaml");
-const WEB01: &str = include_str!("../../state/hosts/web01.yaml");
+const WEB01: &str = include_str!("../../tests/samples/web01.yaml");
 const NAS: &str = include_str!("../../state/hosts/nas.yaml");
 
 /// Reads a text; what it includes is the policy.

@@ -57,16 +57,11 @@ fn every_state_is_planned_and_nothing_is_passed_over_in_silence() {
             .collect();
         assert!(errors.is_empty(), "{name}: {errors:?}");
         let said = plan["findings"].to_string();
+        assert!(!said.contains("not yet supported"), "{name} has a source that a run refuses: {said}");
         for (word, unsupported) in [
             ("sftp:", "left to the running system"),
             ("s3:", "left to the running system"),
             ("rclone:", "left to the running system"),
-            ("- mysql:", "of the kind `mysql`"),
-            ("- postgres:", "of the kind `postgres`"),
-            ("- sqlite:", "of the kind `sqlite`"),
-            ("- volume:", "of the kind `volume`"),
-            ("- vm: { name: db1", "of the kind `vm`"),
-            ("      prune:", "`rlvm prune`"),
         ] {
             let declared =
                 text.lines().any(|line| line.contains(word) && !line.trim_start().starts_with('#'));
