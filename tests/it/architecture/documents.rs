@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clap::{Parser as _, error::ErrorKind};
+
 use super::reference::anchor;
 use crate::support::Scratch;
 
@@ -231,4 +233,64 @@ fn the_readme_shows_the_quickstart_and_what_plan_prints() {
     let drift = plan.split("\nwarning: ").next().unwrap().split("\nPlan: ").next().unwrap();
     assert!(drift.contains("(drift)"), "{plan}");
     assert!(readme.contains(&format!("```text\n{drift}```")), "README.md shows another drift than\n{drift}");
+}
+
+/// Splits a command line into words as a shell does, up to a pipe, a redirection, or two blanks before a comment.
+fn words(line: &str) -> Vec<String> {
+    let line = line.split("  ").next().unwrap();
+    let mut found = vec![String::new()];
+    let mut quote = None;
+    for letter in line.chars() {
+        match (quote, letter) {
+            (None, '|' | '>' | ';' | '&') => break,
+            (None, ' ') => found.push(String::new()),
+            (None, '\'' | '"') => quote = Some(letter),
+            (Some(open), letter) if open == letter => quote = None,
+            (_, letter) => found.last_mut().unwrap().push(letter),
+        }
+    }
+    found.retain(|word| !word.is_empty());
+    found
+}
+
+/// Returns the calls of rlvm in a page: those that a reader copies, and those that the prose only names.
+fn calls(text: &str) -> (Vec<String>, Vec<String>) {
+    let blocks = blocks(text, "console");
+    let lines = blocks.iter().flat_map(|block| block.lines()).map(str::trim_start);
+    let lines = lines.filter_map(|line| line.strip_prefix("$ ").or(line.strip_prefix("# ")));
+    let copied = lines.flat_map(|line| line.split("&& ")).map(str::trim_start);
+    let prose = prose(text).join("\n");
+    let named = prose.split('`').skip(1).step_by(2);
+    // What stands for something else is no call.
+    let named = named.filter(|call| !call.contains(['[', '…']) && !call.contains("VERB"));
+    let of_rlvm = |call: &&str| call.starts_with("rlvm ");
+    (copied.filter(of_rlvm).map(Into::into).collect(), named.filter(of_rlvm).map(Into::into).collect())
+}
+
+#[test]
+fn every_call_of_rlvm_in_a_page_is_understood() {
+    // Prose names a verb without all that it needs: `rlvm restore`.
+    let short = [
+        ErrorKind::MissingRequiredArgument,
+        ErrorKind::InvalidValue,
+        ErrorKind::ValueValidation,
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+    ];
+    let (mut count, mut wrong) = (0, Vec::new());
+    for (page, text) in pages().iter().filter(|(page, _)| !page.ends_with("CHANGELOG.md")) {
+        let (copied, named) = calls(text);
+        let all =
+            copied.iter().map(|call| (call, &[][..])).chain(named.iter().map(|call| (call, &short[..])));
+        for (call, may) in all {
+            count += 1;
+            if let Err(err) = rlvm::cli::Cli::try_parse_from(words(call))
+                && !may.contains(&err.kind())
+            {
+                let why = err.to_string();
+                wrong.push(format!("{}: `{call}`: {}", page.display(), why.lines().next().unwrap()));
+            }
+        }
+    }
+    assert!(count > 60, "{count} calls were found");
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

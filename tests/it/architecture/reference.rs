@@ -16,7 +16,7 @@ use serde_json::Value;
 const GENERATED: &str =
     "<!-- Generated: edit the source, then run `RLVM_WRITE_DOCS=1 cargo test --test it reference`. -->\n";
 
-/// Compares a page with its source, or writes the page if RLVM_WRITE_DOCS is set.
+/// Compares a page with its source, or writes the page if `RLVM_WRITE_DOCS` is set.
 fn keep(name: &str, page: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
     if std::env::var_os("RLVM_WRITE_DOCS").is_some() {
