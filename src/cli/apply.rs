@@ -27,10 +27,10 @@ use crate::{
     resource::Looks,
 };
 
-/// Make this host as the state says
+/// Make this host match the state
 ///
-/// Shows the plan and asks, on a terminal; elsewhere it needs --yes. A saved plan does not ask: it is applied as
-/// it was shown, or not at all. What fails is named, what depends on it is skipped, the rest goes on.
+/// Prints the plan and asks on a terminal; elsewhere it needs --yes. A saved plan does not ask: it is applied as it was
+/// shown, or not at all. If a change fails, apply skips and names what depends on it, and goes on with the rest.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -44,7 +44,7 @@ pub(super) struct Apply {
     /// Do not ask
     #[arg(short, long)]
     pub(super) yes: bool,
-    /// Print JSON, one object a line
+    /// Print JSON, one object per line
     #[arg(long)]
     pub(super) json: bool,
     /// Write the same JSON to a file, and text to the terminal

@@ -29,7 +29,7 @@ impl SchemaVerb {
 Examples:
   rlvm completions bash > /usr/share/bash-completion/completions/rlvm")]
 pub(super) struct Completions {
-    /// For which shell
+    /// The shell
     shell: Shell,
 }
 

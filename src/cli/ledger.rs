@@ -17,14 +17,14 @@ use crate::{
     model::Address,
 };
 
-/// What rlvm manages on this host
+/// Show or change what rlvm manages on this host
 #[derive(Debug, Subcommand)]
 pub(super) enum LedgerVerb {
     List(List),
     Forget(Forget),
 }
 
-/// List what is managed
+/// List managed resources
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -36,7 +36,7 @@ pub(super) struct List {
     json: bool,
 }
 
-/// Stop managing a resource; it stays as it is
+/// Stop managing a resource, which stays as it is
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -44,7 +44,7 @@ Examples:
 
 If it is still declared, the next apply takes it over again, if it is as declared.")]
 pub(super) struct Forget {
-    /// Which, like `repository:vault`
+    /// The resource, like `repository:vault`
     address: Address,
 }
 

@@ -14,9 +14,9 @@ use crate::{
     state::Job,
 };
 
-/// List the jobs: when each comes next, what it stores and where
+/// List the jobs with their next times, sources and destinations
 ///
-/// Times are the host's own. The state is the one that was applied last, unless --state names another.
+/// Times are in the host's time zone. Uses the state that was applied last, unless --state names another.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -92,7 +92,7 @@ pub struct Environment {
     pub err_terminal: bool,
 }
 
-/// Plan and apply for host backups: one YAML file is held against this host, the difference shown and made so.
+/// Plan and apply for host backups: compare one YAML file with this host, show the difference, make the changes.
 #[derive(Debug, Parser)]
 #[command(name = "rlvm", version, about, max_term_width = 100, arg_required_else_help = true)]
 #[command(after_help = "\
@@ -135,16 +135,16 @@ pub struct Global {
     /// Act as this host instead of the machine's own name
     #[arg(long, global = true, value_name = "NAME")]
     host: Option<String>,
-    /// Look at and change the tree below DIR as if it were /, with users of its own
+    /// Treat the tree below DIR as /, with the users of its own etc/passwd
     #[arg(long, global = true, value_name = "DIR", default_value = "/", hide_default_value = true)]
     root: PathBuf,
-    /// Colours: on a terminal, always, never (`NO_COLOR` is honoured)
+    /// Use colours: on a terminal, always, or never (`NO_COLOR` works too)
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", value_enum)]
     color: When,
-    /// Say less: only what was asked for, warnings and errors
+    /// Print less: only results, warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Say more: each command as it runs (-vv: everything)
+    /// Print more: each command as it runs (-vv: everything)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 }

@@ -19,10 +19,10 @@ use crate::{
 /// What reaches the kernel's FUSE.
 const FUSE: &str = "/dev/fuse";
 
-/// Look around in backups: mount this host's snapshots, to be read alone, until Ctrl-C
+/// Browse backups: mount this host's snapshots read-only, until Ctrl-C
 ///
-/// In the foreground: it is unmounted when this ends, by Ctrl-C or a signal. hosts/HOST has a directory a snapshot. It
-/// needs FUSE; where there is none `rlvm restore` has previews, and restores single files.
+/// Stays in the foreground and unmounts at the end, by Ctrl-C or a signal. hosts/HOST has one directory per snapshot.
+/// Needs FUSE. Without FUSE, `rlvm restore` has previews and restores single files.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -32,7 +32,7 @@ pub(super) struct MountVerb {
     /// An empty directory
     #[arg(value_name = "DIR")]
     dir: HostPath,
-    /// From this destination
+    /// Use this destination
     #[arg(long, value_name = "DESTINATION")]
     from: Option<Name>,
 }

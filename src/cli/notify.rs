@@ -21,11 +21,11 @@ use crate::{
     state::State,
 };
 
-/// Tell people and services how backups went, as `notify:` of the state says
+/// Send notifications about backups, as `notify:` of the state declares
 ///
-/// `rlvm run`, `prune` and `verify` tell it by themselves when they end. A job names who is told of it. The same trouble is
-/// told once, and again after a day (`repeat`); its end is always told. A notifier that cannot be told anything is a
-/// warning, and fails no backup.
+/// `rlvm run`, `prune` and `verify` send notifications when they end. A job names its notifiers. The same problem is
+/// reported once, and again after a day (`repeat`); its end is always reported. A notifier that does not work is a
+/// warning and fails no backup.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 In the state:
@@ -52,9 +52,10 @@ pub(super) enum NotifyVerb {
     Watch(WatchVerb),
 }
 
-/// Send a message to notifiers now, and say what came of it
+/// Send a test message to notifiers now, and show the results
 ///
-/// Without NAME: to all. The state is the one that was applied last, unless --state names another. Exits 1 if one failed.
+/// Without NAME, sends to all. Uses the state that was applied last, unless --state names another. Exits 1 if one
+/// failed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -70,10 +71,10 @@ pub(super) struct TestVerb {
     json: bool,
 }
 
-/// Tell what is overdue: called each hour, by an entry that apply makes
+/// Notify about overdue backups. An entry that apply installs calls it every hour
 ///
-/// Looks into the repositories as `rlvm status` does, and tells what has not run when it was time; also what could not be
-/// told when it happened.
+/// Looks into the repositories as `rlvm status` does, and reports backups that did not run. Also reports problems that
+/// could not be reported when they happened.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -30,7 +30,7 @@ Examples:
 pub(super) struct ObserveVerb {
     /// The state: a file, or a directory with hosts/<host name>.yaml in it
     state: Option<PathBuf>,
-    /// Open each repository, also those that did not move since they were verified
+    /// Open every repository, also local ones that have not changed since rlvm verified them
     #[arg(long)]
     refresh: bool,
     /// Leave out what needs the network

@@ -41,13 +41,13 @@ The signs: + create, ~ change, - remove, = adopt, × forget (stop managing; it s
 pub(super) struct PlanVerb {
     /// The state: a file, or a directory with hosts/<host name>.yaml in it
     state: Option<PathBuf>,
-    /// Save the plan, to be applied as it is
+    /// Save the plan for `rlvm apply FILE`
     #[arg(long, value_name = "FILE", conflicts_with = "observed")]
     out: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Print one line a change
+    /// Print one line per change
     #[arg(long, conflicts_with = "json")]
     summary: bool,
     /// Exit 2 if there are changes
@@ -64,19 +64,19 @@ pub(super) struct PlanVerb {
 #[derive(Clone, Debug, Args)]
 #[expect(clippy::struct_field_names, clippy::struct_excessive_bools, reason = "a field is named as its flag")]
 pub(super) struct Allow {
-    /// Only this resource and what it needs, like `repository:vault` (can be repeated)
+    /// Limit to this resource and what it needs, like `repository:vault` (can be repeated)
     #[arg(long = "target", value_name = "ADDRESS")]
     targets: Vec<Address>,
-    /// Take over what is there already and differs
+    /// Take over things that exist and differ
     #[arg(long)]
     adopt: bool,
     /// Allow a plan that removes more than half of what is managed
     #[arg(long)]
     allow_mass_removal: bool,
-    /// Open each repository, also those that did not move since they were verified
+    /// Open every repository, also local ones that have not changed since rlvm verified them
     #[arg(long)]
     refresh: bool,
-    /// Leave out what needs the network: what is there is taken as it was last seen
+    /// Leave out what needs the network, and assume that it is as it was last seen
     #[arg(long, conflicts_with = "refresh")]
     offline: bool,
 }

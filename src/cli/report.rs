@@ -20,10 +20,10 @@ use crate::{
     },
 };
 
-/// Write a page about the backups: of this host, or of several from their `status --json`
+/// Write an HTML page about the backups of this host, or of several hosts
 ///
-/// One file of HTML that needs nothing else: no network, no script; light and dark, for screens, phones and paper. It is
-/// of the moment when it was made, and says so.
+/// The page is one file without network and scripts, for screens, phones and paper. It shows the time at which it was
+/// made.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -39,7 +39,7 @@ pub(super) struct ReportVerb {
     /// Write the page to FILE; - is standard output
     #[arg(long, value_name = "FILE", required = true)]
     html: PathBuf,
-    /// Read what `status --json` printed, of one host or several, and ask nobody
+    /// Read the output of `status --json` of one or several hosts, and ask no repository
     #[arg(long, value_name = "STATUS.json", num_args = 1..)]
     from: Vec<PathBuf>,
 }

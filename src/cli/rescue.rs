@@ -21,12 +21,12 @@ use crate::{
     state::State,
 };
 
-/// Write what is needed to restore this host when it and its state are gone, as one text to print
+/// Write a text to print with what is needed to restore this host when it is gone
 ///
-/// Where the repositories are and how they are reached, how to get restic, commands to paste that need restic and sh
-/// alone, the secrets by name with what each opens and which were never put away, disks and accounts, the revision of
-/// the state and the state itself. No secret is in it. The state is the one that was applied last, unless --state names
-/// another; nothing is asked over the network.
+/// The text says where the repositories are and how to reach them, how to get restic, and has commands to paste that
+/// need only restic and sh. It names the secrets, what each opens, and which of them nobody has saved. It lists disks
+/// and accounts, the revision of the state and the state itself. It contains no secret. Uses the state that was applied
+/// last, unless --state names another, and no network.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -36,7 +36,7 @@ Examples:
 
 Make it anew when the state has changed. `rlvm secret show` says what has to be put away beside it.")]
 pub(super) struct RescueVerb {
-    /// Write it to FILE instead of standard output
+    /// Write the text to FILE instead of standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }

@@ -22,7 +22,7 @@ use crate::{
     state::ResticPin,
 };
 
-/// The restic that is used: its version, what is installed, installing the pinned one
+/// Show which restic is used, or install the pinned version
 #[derive(Debug, Subcommand)]
 pub(super) enum ResticVerb {
     Version(VersionVerb),
@@ -30,10 +30,10 @@ pub(super) enum ResticVerb {
     Install(Install),
 }
 
-/// Say which restic is used, and whether it will do
+/// Show which restic is used, and whether it is new enough
 ///
-/// The pinned one, if the state pins one, else the one on PATH. The state is the one that was applied last, unless
-/// --state names another. Exits 1 if there is none, or if it is too old.
+/// Shows the pinned restic if the state pins one, else the restic on PATH. Uses the state that was applied last, unless
+/// --state names another. Exits 1 if there is none or if it is too old.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -47,7 +47,7 @@ pub(super) struct VersionVerb {
 
 /// List the versions of restic that rlvm installed
 ///
-/// A version that is no longer pinned goes with the next apply, if rlvm made it.
+/// The next apply removes a version that is no longer pinned, if rlvm installed it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -59,10 +59,10 @@ pub(super) struct List {
     json: bool,
 }
 
-/// Install the pinned restic, and nothing else
+/// Install the pinned restic and nothing else
 ///
-/// As `rlvm apply --target restic:VERSION` would, without asking: it is fetched, checked against its sha256, and
-/// installed beside other versions, never over the system's.
+/// Does the same as `rlvm apply --target restic:VERSION`, without asking: fetches the file, checks its sha256, and
+/// installs it beside other versions, never over the system's restic.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -75,7 +75,7 @@ In the state:
     sha256: …                       the published one of the file that is fetched
     url: https://mirror.lan/restic/restic_0.18.0_linux_amd64.bz2")]
 pub(super) struct Install {
-    /// Leave out what needs the network: only a `file:///` can be installed
+    /// Use no network: only a `file:///` address can be installed
     #[arg(long)]
     offline: bool,
 }

@@ -69,10 +69,10 @@ pub(super) struct RunVerb {
     /// All jobs that are enabled
     #[arg(long, conflicts_with = "jobs")]
     all: bool,
-    /// Only this destination (more than once for several)
+    /// Limit to this destination (can be repeated)
     #[arg(long, value_name = "DESTINATION")]
     to: Vec<Name>,
-    /// Print the commands, and run none
+    /// Print the commands and run none
     #[arg(long = "dry-run")]
     printed: bool,
     /// Called by cron: wait the job's jitter first, and say only what is wrong

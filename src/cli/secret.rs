@@ -16,16 +16,16 @@ use crate::{
     resource::Resource,
 };
 
-/// Passwords that rlvm generated
+/// Show passwords that rlvm generated
 #[derive(Debug, Subcommand)]
 pub(super) enum SecretVerb {
     Show(ShowSecret),
 }
 
-/// Show a destination's generated password, on a terminal only, to be put away
+/// Show a destination's generated password, on a terminal only, so that you can save it
 ///
-/// Without it nobody can read the backups. Keep it where the loss of this host does not reach it: until it was
-/// shown, every plan warns.
+/// Without the password nobody can read the backups. Keep it in a place that survives the loss of this host. Every plan
+/// warns until the password was shown.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

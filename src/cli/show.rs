@@ -23,9 +23,9 @@ use crate::{
     state::{State, to_yaml},
 };
 
-/// Print the state as it is understood: includes, variables, defaults and profiles applied
+/// Print the state with includes, variables, defaults and profiles applied
 ///
-/// On the host itself also the public halves of the keys that it declares, for the servers that shall know them.
+/// On the host itself, also prints the public halves of the declared keys, for the servers that should accept them.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

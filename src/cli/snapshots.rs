@@ -25,10 +25,10 @@ use crate::{
     state::State,
 };
 
-/// List the snapshots: of which job, host and time they are, at each destination
+/// List the backups at each destination, with job, host and time
 ///
-/// Of this host, under its old names too; in a repository that several hosts share, of all with --all-hosts. The repositories
-/// are asked side by side; nothing is changed, and none is locked. The state is the one that was applied last, unless --state
+/// Lists the backups of this host, under its former names too; --all-hosts lists those of all hosts. Asks the
+/// repositories side by side, changes nothing and locks nothing. Uses the state that was applied last, unless --state
 /// names another.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -43,19 +43,19 @@ no `summary`.
 Exit codes:
   0  all repositories were read    9  one could not be; the others are shown")]
 pub(super) struct SnapshotsVerb {
-    /// Only these jobs'
+    /// Limit to these jobs
     #[arg(value_name = "JOB")]
     jobs: Vec<Name>,
-    /// Only at this destination (more than once for several)
+    /// Limit to this destination (can be repeated)
     #[arg(long, value_name = "DESTINATION")]
     to: Vec<Name>,
-    /// Only the newest so many of each job and host at each destination
+    /// Limit to the newest COUNT of each job and host at each destination
     #[arg(long, value_name = "COUNT")]
     latest: Option<usize>,
-    /// Those of other hosts too
+    /// Include other hosts
     #[arg(long)]
     all_hosts: bool,
-    /// Give up on a repository that takes longer
+    /// Give up on a repository after this time
     #[arg(long, value_name = "TIME", default_value = "30s")]
     timeout: Span,
     /// Print JSON

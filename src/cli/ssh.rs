@@ -15,7 +15,7 @@ use crate::{
     model::{KnownHost, PublicKey, Server},
 };
 
-/// Host keys of other machines
+/// Work with host keys of other machines
 #[derive(Debug, Subcommand)]
 pub(super) enum SshVerb {
     Scan(Scan),
@@ -23,8 +23,8 @@ pub(super) enum SshVerb {
 
 /// Print the host keys that a machine offers, in the form of the state
 ///
-/// They come over the network, from whoever answers. Compare the fingerprints with what the machine itself says,
-/// on its console, and paste them then.
+/// The keys come over the network, from whoever answers. Before you paste them, compare the fingerprints with those
+/// that the machine itself shows on its console.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

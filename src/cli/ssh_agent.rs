@@ -19,10 +19,10 @@ use crate::{
     resource::{AgentSeen, Kind as _, Look, Looks, Resource, SshKey, SshKeySeen},
 };
 
-/// root's agent, for keys with a passphrase
+/// Control root's agent for keys with a passphrase
 ///
-/// A key with a passphrase is no use at night unless somebody has typed it. After each boot: `rlvm ssh-agent start`,
-/// then `rlvm ssh-agent add`. The socket is the one that the state declares.
+/// Scheduled jobs cannot type a passphrase. After each boot, run `rlvm ssh-agent start` and then `rlvm ssh-agent add`.
+/// The state declares the socket.
 #[derive(Debug, Subcommand)]
 pub(super) enum AgentVerb {
     Start(Start),
@@ -31,16 +31,16 @@ pub(super) enum AgentVerb {
     Stop(Stop),
 }
 
-/// Start the agent, unless it is running; a socket that a dead one left is removed
+/// Start the agent unless it is running, and remove the socket of a dead agent
 ///
-/// It goes on until it is stopped, or the machine is.
+/// The agent runs until it is stopped or the machine goes down.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   rlvm ssh-agent start && rlvm ssh-agent add")]
 pub(super) struct Start {}
 
-/// Say whether the agent is ready, and which keys it holds or lacks; exit code 1 if it is not ready
+/// Show whether the agent is ready, and which keys it has or lacks; exit 1 if it is not ready
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -59,7 +59,7 @@ Examples:
   rlvm ssh-agent add")]
 pub(super) struct Add {}
 
-/// Stop the agent that `start` started, and no other
+/// Stop the agent that `start` started
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -27,11 +27,11 @@ use crate::{
     state::State,
 };
 
-/// Show how each job's backups are at each destination, the worst first
+/// Show whether the backups of each job at each destination are as scheduled, the worst first
 ///
-/// rlvm asks all repositories for their snapshots side by side, and judges them by the schedules in the state. What a
-/// repository cannot know comes from the records of runs and verifications. rlvm changes nothing and locks no repository.
-/// The state is the one that was applied last, unless --state names another.
+/// Compares the schedules of the state with the snapshots in the repositories. Asks all repositories side by side, and
+/// changes and locks nothing. What a repository cannot know comes from the records of runs and
+/// verifications. Uses the state that was applied last, unless --state names another.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -51,13 +51,13 @@ pub(super) struct StatusVerb {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Exit 9 from this level on
+    /// Exit 9 if something is at least this bad
     #[arg(long, value_name = "LEVEL", default_value = "critical", value_enum)]
     fail_on: FailOn,
-    /// Give up on a repository that takes longer
+    /// Give up on a repository after this time
     #[arg(long, value_name = "TIME", default_value = "30s")]
     timeout: Span,
-    /// Write it as metrics for Prometheus into this file, an absolute path, and print nothing
+    /// Write metrics for Prometheus to FILE, an absolute path, and print nothing
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     metrics: Option<HostPath>,
 }

@@ -14,12 +14,12 @@ use crate::{
     model::{Name, RunId},
 };
 
-/// End what dead runs have left: snapshots, mounts, stopped services, locks
+/// Remove what dead runs have left: snapshots, mounts, locks; start stopped services
 ///
-/// A run that was killed, or lost its power, leaves a journal of all that it had open. This ends it: its programs, its
-/// snapshots by exact name and tag, its directories; what it stopped is started again, its locks in repositories are taken
-/// away. Runs that go on, and what is anybody else's, are left alone. Each `rlvm run` does this first, and so does the
-/// boot, by an entry that apply installs.
+/// A run that was killed or lost power leaves a journal of everything that it had open. Sweep ends its programs,
+/// removes its snapshots (by exact name and tag), its directories and its locks in repositories, and starts what it
+/// stopped. Sweep leaves running jobs and everything else alone. Each `rlvm run` sweeps first, and so does each boot,
+/// by an entry that apply installs.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

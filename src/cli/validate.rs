@@ -12,9 +12,9 @@ use super::{
 };
 use crate::state::{Defaults, Problems};
 
-/// Check a state: every problem at once, with its place and what to write instead
+/// Check a state and list all problems, each with its place and a remedy
 ///
-/// Nothing of this host is looked at. Exits 0 if the state is valid, 3 if not.
+/// Does not look at this host. Exits 0 if the state is valid, 3 if not.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

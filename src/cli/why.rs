@@ -25,11 +25,10 @@ use crate::{
     state::{Job, State},
 };
 
-/// Say all about a job: what it stores and where, when and how, and what its last run came to
+/// Show everything about a job: sources, destinations, schedule, hooks and its last run
 ///
-/// Sources and destinations are resolved as a run would resolve them now: where a volume is mounted, how large its
-/// snapshot would be, what is wrong. Nothing is changed. The state is the one that was applied last, unless --state names
-/// another.
+/// Sources and destinations are shown as a run would find them now: where a volume is mounted, how large its snapshot
+/// would be, what is wrong. Changes nothing. Uses the state that was applied last, unless --state names another.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

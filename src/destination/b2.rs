@@ -12,7 +12,7 @@ use crate::model::Line;
 pub struct B2 {
     /// The bucket's name, without a path.
     pub bucket: Line,
-    /// Where in the bucket the repository lies, `web01`; slashes at either end do not count. Default: the bucket itself.
+    /// The repository's place in the bucket: `web01`. Slashes at either end do not count. Default: the bucket itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<Line>,
 }

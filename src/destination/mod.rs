@@ -39,23 +39,23 @@ pub struct Destination {
     /// Which kind of place it is, and where.
     #[serde(flatten)]
     pub kind: Kind,
-    /// The file that holds the repository's password; 0600, of the job's user. Its content is never shown.
+    /// The file with the repository's password. Its mode is 0600, and it belongs to the job's user. The content is
+    /// never shown.
     pub password_file: SecretFile,
-    /// Makes a random password where the password file is missing; put it away with `rlvm secret show`. Default: false.
+    /// Creates a random password if the password file does not exist. Save it with `rlvm secret show`. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub generate_password: bool,
-    /// A file of NAME=VALUE lines, like `AWS_ACCESS_KEY_ID=…`, that become restic's environment and nobody else's.
-    /// Default: none.
+    /// A file with NAME=VALUE lines, like `AWS_ACCESS_KEY_ID=…`, for restic's environment. Other programs do not get
+    /// them. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env_file: Option<SecretFile>,
-    /// Credentials that become restic's environment and nobody else's, by variable:
-    /// `AWS_SECRET_ACCESS_KEY: { file: /etc/rlvm/secrets/key }`, or `{ credential: NAME }` of systemd's. Default: none.
+    /// Credentials for restic's environment, by variable: `AWS_SECRET_ACCESS_KEY: { file: /etc/rlvm/secrets/key }`, or
+    /// `{ credential: NAME }` from systemd. Other programs do not get them. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "keyed::<Line, Credential>")]
     pub credentials: BTreeMap<Line, Credential>,
-    /// Flags that restic gets as they are: `limit-upload: "5000"` becomes `--limit-upload=5000` (KiB/s), and a name
-    /// with a dot, `s3.connections: "10"`, becomes `-o s3.connections=10`. Those that rlvm sets itself are refused.
-    /// Default: none.
+    /// More flags for restic: `limit-upload: "5000"` becomes `--limit-upload=5000` (KiB/s), and a name with a dot,
+    /// `s3.connections: "10"`, becomes `-o s3.connections=10`. Flags that rlvm sets itself are refused. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "keyed::<Line, Line>")]
     pub options: BTreeMap<Line, Line>,
@@ -71,10 +71,10 @@ pub struct Destination {
     /// A local path needs a directory with `mounted: true` at or above it. Default: a run fails while the destination is away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub may_be_absent: Option<Span>,
-    /// Takes over what is there already, even where it differs from what is declared. Default: false.
+    /// Takes over what exists, even if it differs from what is declared. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub adopt: bool,
-    /// Refuses every plan that would forget this destination, until the word is taken back and applied. Default: false.
+    /// Refuses every plan that would forget this destination, until an apply without `protect`. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub protect: bool,
     /// Names that this destination had before, so that its history goes on under the new one. Default: none.
@@ -107,7 +107,7 @@ pub enum Kind {
     S3(S3),
     /// A Backblaze B2 bucket: `{ bucket: backups, prefix: web01 }`.
     B2(B2),
-    /// Whatever rclone reaches: `{ remote: drive, path: repo }`, or rclone on another machine, over SSH.
+    /// A remote of rclone: `{ remote: drive, path: repo }`, or rclone on another machine, over SSH.
     Rclone(Rclone),
 }
 

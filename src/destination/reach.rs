@@ -53,9 +53,9 @@ pub(super) fn ssh(words: &[&str]) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Credential {
-    /// A file that holds just this one, in one line; 0600, of the job's user.
+    /// A file with only this credential, in one line. Its mode is 0600, and it belongs to the job's user.
     File(SecretFile),
-    /// A credential of systemd's, by name: from the unit's `LoadCredential=`, else from `/etc/credstore` or, encrypted,
+    /// The name of a systemd credential: from the unit's `LoadCredential=`, else from `/etc/credstore` or, encrypted,
     /// from `/etc/credstore.encrypted`.
     Credential(Name),
 }

@@ -24,7 +24,7 @@ pub struct Rest {
     /// The certificate that signed the server's, in PEM: an absolute path. Default: the system's certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<HostPath>,
-    /// Allows an address of `http://`: everybody on the way reads user and password. Default: false.
+    /// Allows an `http://` address. Anybody on the network path can then read user and password. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub plain_http: bool,
 }

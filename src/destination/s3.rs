@@ -18,7 +18,7 @@ pub struct S3 {
     pub region: Option<Line>,
     /// The bucket's name, without a path.
     pub bucket: Line,
-    /// Where in the bucket the repository lies, `web01`; slashes at either end do not count. Default: the bucket itself.
+    /// The repository's place in the bucket: `web01`. Slashes at either end do not count. Default: the bucket itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<Line>,
     /// Whether the bucket's name stands in the path of each request (`true`) or in the server's name (`false`).
@@ -28,8 +28,8 @@ pub struct S3 {
     /// The certificate that signed the server's, in PEM: an absolute path. Default: the system's certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<HostPath>,
-    /// Allows an endpoint of `http://`: everybody on the way reads what is asked for, though neither keys nor backups.
-    /// Default: false.
+    /// Allows an `http://` endpoint. Anybody on the network path can then read the requests, but neither keys nor
+    /// backups. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub plain_http: bool,
 }

@@ -62,7 +62,7 @@ pub enum Carrier {
     },
     /// A server.
     Server {
-        /// Its name, which its certificate is for.
+        /// The name of the server. Its certificate must be for this name.
         host: Server,
         /// Its port.
         port: u16,

@@ -9,7 +9,7 @@ use super::Span;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {
-    /// The newest so many snapshots are kept, whatever their age. Default: none for that reason.
+    /// Keeps this many of the newest snapshots, whatever their age. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<u32>,
     /// For the last so many hours that have one, the newest snapshot of each is kept. Default: none.
@@ -27,7 +27,8 @@ pub struct Retention {
     /// For the last so many years that have one, the newest snapshot of each is kept. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub yearly: Option<u32>,
-    /// Everything younger than this, counted from the newest snapshot, is kept; in whole hours, like `30d`. Default: none.
+    /// Keeps all snapshots that are at most this much older than the newest one; in whole hours, like `30d`. Default:
+    /// none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_within: Option<Span>,
 }

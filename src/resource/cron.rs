@@ -13,18 +13,18 @@ use crate::model::{BadText, HostPath, Line, Name, Schedule, UserName, field::is_
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CronSpec {
-    /// When it runs, in cron's words: `"30 2 * * *"` (minute, hour, day of month, month, day of week) or `@daily`.
+    /// The schedule as for cron: `"30 2 * * *"` (minute, hour, day of month, month, day of week) or `@daily`.
     pub schedule: Schedule,
-    /// The user it runs as. Default: root.
+    /// The user of the command. Default: root.
     #[serde(default = "UserName::root")]
     pub user: UserName,
-    /// The command, one line of shell; `%` needs no escape. Of `${NAME}` only what `vars` declares is replaced, the
+    /// The command, one line of shell. `%` needs no escape. rlvm replaces `${NAME}` only if `vars` declares NAME. The
     /// rest is left to the shell.
     pub command: Line,
-    /// Takes over a file of this name that is there already and differs. Default: false.
+    /// Takes over an existing file of this name that differs. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub adopt: bool,
-    /// Refuses every plan that would remove it, until the word is taken back and applied. Default: false.
+    /// Refuses every plan that would remove it, until an apply without `protect`. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub protect: bool,
 }

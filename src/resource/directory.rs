@@ -29,15 +29,15 @@ pub struct DirectorySpec {
     /// Its permission bits in octal, in quotes. Default: "0700".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// It is a mount point, and something must be mounted there; it is never made on the disk below. rlvm leaves owner,
-    /// group and mode of the mounted file system as they are. If you set one of the three, the other two get their defaults.
-    /// Default: false.
+    /// The directory is a mount point. If nothing is mounted there, rlvm creates and stores nothing below it. rlvm
+    /// leaves owner, group and mode of the mounted file system as they are. If you set one of the three, the other two
+    /// get their defaults. Default: false.
     #[serde(skip_serializing_if = "is_default")]
     pub mounted: bool,
-    /// Takes over a directory that is there already with another owner or mode. Default: false.
+    /// Takes over an existing directory with another owner or mode. Default: false.
     #[serde(skip_serializing_if = "is_default")]
     pub adopt: bool,
-    /// Refuses every plan that would remove it, until the word is taken back and applied. Default: false.
+    /// Refuses every plan that would remove it, until an apply without `protect`. Default: false.
     #[serde(skip_serializing_if = "is_default")]
     pub protect: bool,
     /// What happens when the block is taken out: `default` and `delete` delete it if rlvm made it and it is empty,

@@ -26,16 +26,17 @@ pub struct LogrotateSpec {
     /// How often they are rotated. Default: daily.
     #[serde(default)]
     pub frequency: Frequency,
-    /// How many old ones are kept. Default: 14.
+    /// How many old logs are kept. Default: 14.
     #[serde(default = "LogrotateSpec::keep")]
     pub keep: u32,
-    /// Compresses the old ones. Default: true.
+    /// Compresses old logs. Default: true.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub compress: bool,
-    /// Leaves the newest old one uncompressed until the next time, for programs that still write it. Default: false.
+    /// Leaves the newest old log uncompressed until the next rotation, for programs that still write it. Default:
+    /// false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub delay_compress: bool,
-    /// A log that is not there is no error. Default: true.
+    /// A missing log is no error. Default: true.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub missing_ok: bool,
     /// Copies the log and empties it in place, for programs that never reopen theirs. Default: false.
@@ -44,13 +45,13 @@ pub struct LogrotateSpec {
     /// The user and group that rotate; needed where the directory can be written by a group. Default: root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub su: Option<Su>,
-    /// How the new, empty log is made. Default: it is not; the program makes it.
+    /// How logrotate creates the new, empty log. Default: logrotate does not; the program creates it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create: Option<NewFile>,
-    /// Takes over a file of this name that is there already and differs. Default: false.
+    /// Takes over an existing file of this name that differs. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub adopt: bool,
-    /// Refuses every plan that would remove it, until the word is taken back and applied. Default: false.
+    /// Refuses every plan that would remove it, until an apply without `protect`. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub protect: bool,
 }

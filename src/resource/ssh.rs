@@ -16,20 +16,22 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SshUserSpec {
-    /// Where the client is shut in, an absolute path: root's, 0755; in it `repo`, the account's own, 0700.
+    /// The directory that the client sees, an absolute path. It belongs to root (0755). The directory `repo` in it
+    /// belongs to the account (0700).
     pub directory: HostPath,
     /// What the account may do. Default: sftp.
     #[serde(default)]
     pub access: Access,
-    /// The keys that may log in; at least one. One that is taken out is revoked, the others stay.
+    /// The keys that can log in; at least one. Taking out a key revokes it and leaves the others.
     pub authorized_keys: OneOrMore<AuthorizedKey>,
-    /// Removes old backups of this client, here: a client that can only add cannot. Default: nothing is removed.
+    /// Removes old backups of this client on this server, since an append-only client cannot. Default: nothing is
+    /// removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prune: Option<ClientPrune>,
-    /// Takes over an account that is there already and differs. Default: false.
+    /// Takes over an existing account that differs. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub adopt: bool,
-    /// Refuses every plan that would remove it, until the word is taken back and applied. Default: false.
+    /// Refuses every plan that would remove it, until an apply without `protect`. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub protect: bool,
     /// What happens when the block is taken out: `default` and `forget` leave the account, `delete` deletes it if rlvm
@@ -78,10 +80,10 @@ impl SshUserSpec {
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub struct ClientPrune {
-    /// Backups are kept so long: `90d`. By nothing else may a server choose: a stolen client could forge any number of
-    /// backups, and with them push the real ones out.
+    /// How long backups are kept: `90d`. There is no other rule, since a stolen client could forge any number of
+    /// backups and push real ones out.
     pub keep_within: Span,
-    /// When, in cron's words. Default: only by hand.
+    /// The schedule as for cron. Default: only by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
     /// The file on this server that holds the repository's password: an absolute path, root's, 0600.
@@ -109,7 +111,8 @@ pub enum Access {
 pub struct AuthorizedKey {
     /// The public key, as in the `.pub` file.
     pub key: PublicKey,
-    /// From where it may be used: addresses, networks or patterns, with commas, as in sshd's `from=`. Default: anywhere.
+    /// The addresses, networks or patterns from which the key works, separated by commas as in sshd's `from=`. Default:
+    /// anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<FromPatterns>,
 }
@@ -124,13 +127,13 @@ pub struct SshKeySpec {
     /// The user that owns it. Default: root.
     #[serde(default = "UserName::root")]
     pub owner: UserName,
-    /// What stands behind the key in its `.pub` file. Default: owner and host.
+    /// The comment in the `.pub` file. Default: owner and host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Line>,
-    /// Takes over a key that is there already and differs. Default: false.
+    /// Takes over an existing key that differs. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub adopt: bool,
-    /// Refuses every plan that would forget it, until the word is taken back and applied. Default: false.
+    /// Refuses every plan that would forget it, until an apply without `protect`. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub protect: bool,
 }
@@ -139,7 +142,7 @@ pub struct SshKeySpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SshHostSpec {
-    /// The name or address it is really reached by. Default: the name of this block.
+    /// The name or address of the machine. Default: the name of this block.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Server>,
     /// The port of its SSH server. Default: 22.
@@ -148,15 +151,15 @@ pub struct SshHostSpec {
     /// The user on the other machine. Default: what the destination says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserName>,
-    /// The private key that is used, and no other: an absolute path. Default: ssh's own.
+    /// The only private key that ssh uses for this machine: an absolute path. Default: ssh's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<SecretFile>,
-    /// The public keys by which it is known; at least one. `rlvm ssh scan HOST` shows what it offers.
+    /// The host keys of the machine; at least one. `rlvm ssh scan HOST` prints them.
     pub host_keys: OneOrMore<PublicKey>,
-    /// Takes over an entry that is there already and differs. Default: false.
+    /// Takes over an existing entry that differs. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub adopt: bool,
-    /// Refuses every plan that would remove it, until the word is taken back and applied. Default: false.
+    /// Refuses every plan that would remove it, until an apply without `protect`. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub protect: bool,
 }
@@ -166,6 +169,6 @@ pub struct SshHostSpec {
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub struct SshAgentSpec {
-    /// The agent's socket: an absolute path. A key with a passphrase and no ready agent is reported.
+    /// The agent's socket: an absolute path. Plan reports keys with a passphrase while the agent is not ready.
     pub socket: HostPath,
 }

@@ -15,7 +15,7 @@ use crate::{
 pub struct Btrfs {
     /// Where the subvolume is mounted or lies: an absolute path. Subvolumes within it are sources of their own.
     pub subvolume: HostPath,
-    /// What of it is backed up: absolute paths as the host sees them. Default: all of the subvolume.
+    /// The paths to back up: absolute paths as the host sees them. Default: all of the subvolume.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<HostPath>,
 }

@@ -26,7 +26,7 @@ pub struct Job {
     /// What is backed up; at least one source, each with one key that says its kind: `- path: /boot`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<Source>,
-    /// What is left out: patterns as restic's `--exclude` takes them. Default: none.
+    /// Patterns of files to leave out, as for restic's `--exclude`. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<Line>,
     /// Stays on the file system of each source path. Default: false.
@@ -38,15 +38,15 @@ pub struct Job {
     /// The destinations, by name; at least one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub to: Vec<Name>,
-    /// Destinations that get a copy once the sources are free again, and from which one: `offsite: { from: vault }`.
+    /// Destinations that get a copy after the backup, with the destination to copy from: `offsite: { from: vault }`.
     /// Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "keyed::<Name, CopyFrom>")]
     pub copy: BTreeMap<Name, CopyFrom>,
-    /// When it runs, in cron's words: `"30 2 * * *"` or `@daily`. Default: only by hand.
+    /// The schedule as for cron: `"30 2 * * *"` or `@daily`. Default: only by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
-    /// Starts up to this much later, by chance: `5m`. Default: at once.
+    /// Starts the job up to this much later, at random: `5m`. Default: no delay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Span>,
     /// A run that takes longer is ended and cleaned up: `6h`. Default: none.
@@ -57,42 +57,42 @@ pub struct Job {
     /// time. Default: until the job's next schedule, at most a day; 1h without a schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock_timeout: Option<Span>,
-    /// How far the run steps back for other programs, from -20 to 19. Default: 0.
+    /// The CPU priority of the run as for nice(1), from -20 to 19 (lowest priority). Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -20, max = 19))]
     pub nice: Option<i8>,
-    /// How far the run steps back for other programs' disk accesses. Default: as everybody.
+    /// The priority of the run's disk accesses. Default: the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ionice: Option<IoNice>,
     /// How many destinations are written side by side, at least 1. Default: 4.
     #[serde(default = "Job::parallel")]
     #[schemars(range(min = 1))]
     pub parallel: u32,
-    /// What is stopped while the sources are frozen, and then put back as it was found: `- systemd: shop.service`. If all
-    /// sources are frozen it is for seconds; with a `path` among them until all is stored. Default: none.
+    /// Services that rlvm stops while it freezes the sources, and then starts again if they were running: `- systemd:
+    /// shop.service`. With a `path` source they stay stopped until the backup is stored. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stop: Vec<Stop>,
     /// Commands that run before and after. Default: none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub hooks: Hooks,
-    /// Which backups are kept; replaces an inherited one as a whole. Default: all.
+    /// Which backups are kept. It replaces an inherited `retention` as a whole. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Retention>,
-    /// When those that are not kept are removed. Default: only by hand.
+    /// When rlvm removes the backups that `retention` does not keep. Default: only by hand.
     #[serde(default, skip_serializing_if = "is_default")]
     pub prune: Prune,
     /// When and how the repositories are checked. Default: only by hand.
     #[serde(default, skip_serializing_if = "is_default")]
     pub verify: Verify,
-    /// Who is told, by name. Default: nobody.
+    /// The notifiers of this job, by name. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notify: Vec<Name>,
-    /// Flags that `restic backup` gets as they are: `read-concurrency: "4"` becomes `--read-concurrency=4`. Those that
-    /// rlvm sets itself are refused. Default: none.
+    /// More flags for `restic backup`: `read-concurrency: "4"` becomes `--read-concurrency=4`. Flags that rlvm sets
+    /// itself are refused. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "keyed::<Line, Line>")]
     pub options: BTreeMap<Line, Line>,
-    /// Refuses every plan that would remove this job, until the word is taken back and applied. Default: false.
+    /// Refuses every plan that would remove this job, until an apply without `protect`. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub protect: bool,
 }
@@ -176,16 +176,16 @@ pub struct Hooks {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Hook {
-    /// What it is called in logs and messages. Default: its place in the list.
+    /// The name in logs and messages. Default: the hook's place in the list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Line>,
-    /// The command, for `/bin/sh -c`, as the job's user. Of `${NAME}` only what `vars` declares is replaced, the rest
+    /// The command for `/bin/sh -c`, as the job's user. rlvm replaces `${NAME}` only if `vars` declares NAME. The rest
     /// is left to the shell.
     pub run: Script,
-    /// It is ended if it takes longer: `2m`. Default: 10m.
+    /// The time limit of the hook: `2m`. Default: 10m.
     #[serde(default = "Hook::timeout")]
     pub timeout: Span,
-    /// What its failure means: `abort` fails the run, `continue` is only a warning. Default: abort.
+    /// What a failure of the hook means: `abort` fails the run, `continue` is a warning. Default: abort.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_failure: OnFailure,
 }
@@ -213,7 +213,7 @@ pub enum OnFailure {
 #[serde(default, deny_unknown_fields)]
 #[schemars(inline)]
 pub struct Prune {
-    /// When, in cron's words: `"0 5 * * 0"`. Default: only by hand.
+    /// The schedule as for cron: `"0 5 * * 0"`. Default: only by hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
 }
@@ -223,14 +223,15 @@ pub struct Prune {
 #[serde(default, deny_unknown_fields)]
 #[schemars(inline)]
 pub struct Verify {
-    /// When, in cron's words: `"0 6 1 * *"`. Default: only by hand.
+    /// The schedule as for cron: `"0 6 1 * *"`. Default: only by hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
-    /// How much of the data is read back: `5%` is another part each time, until all was read; `all within 90d` such parts
-    /// as `schedule` needs for that; `2G` is read by chance; `all` is all each time. Default: none, only its structure.
+    /// How much data is read back: `5%` reads another part each time until everything was read; `all within 90d` reads
+    /// parts that are large enough for that; `2G` reads a random part; `all` reads everything. Default: none, only the
+    /// structure is checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_data: Option<ReadData>,
-    /// Restores files of the newest backup at each destination, drawn by chance, and compares them. Default: none.
+    /// Restores random files of the newest backup at each destination and compares them. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drill: Option<Drill>,
 }

@@ -52,7 +52,7 @@ use crate::{
 pub struct State {
     /// The version of this format: 1.
     pub version: Version,
-    /// The host that this is for, as `hostname` prints it; refused on any other machine unless `--host` says so.
+    /// The host of this state, as `hostname` prints it. Other machines refuse the state unless `--host` names the host.
     pub host: HostName,
     /// Names that this host had before, so that its history goes on under the new one. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -63,17 +63,18 @@ pub struct State {
     /// Where `RLVM_HOME` has moved rlvm's own files, for what schedules start. No part of the format.
     #[serde(skip)]
     pub home: Option<HostPath>,
-    /// What starts all that has a schedule when it is time: jobs, prunes, and the entries of `cron:` too, which become
-    /// timers by `systemd`. Schedules stay in cron's words. Default: cron, or systemd where no cron is installed.
+    /// What starts jobs, prunes and the entries of `cron:`. With `systemd` all become timers. Schedules are written as
+    /// for cron in both cases. Default: cron, or systemd where no cron is installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduler: Option<Scheduler>,
     /// Where rlvm writes its own logs, and how many old ones are kept.
     #[serde(default)]
     pub log: Log,
-    /// The restic that is used, pinned: fetched, checked, installed beside others. Default: the one on PATH, at least 0.14.
+    /// A pinned restic: apply fetches, checks and installs it beside other versions. Default: the restic on PATH, at
+    /// least 0.14.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restic: Option<ResticPin>,
-    /// Directories that are to be there, by absolute path. Default: none.
+    /// Directories that must exist, by absolute path. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "keyed::<HostPath, DirectorySpec>")]
     pub directories: BTreeMap<HostPath, DirectorySpec>,
@@ -81,26 +82,26 @@ pub struct State {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "keyed::<Name, Destination>")]
     pub destinations: BTreeMap<Name, Destination>,
-    /// SSH: accounts for clients, this host's keys, the machines it knows, the agent. Default: none.
+    /// SSH: accounts for clients, keys of this host, other machines, the agent. Default: none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub ssh: Ssh,
-    /// What is backed up, where to and when, by name. Default: none.
+    /// The backup jobs, by name. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "keyed::<Name, Job>")]
     pub jobs: BTreeMap<Name, Job>,
-    /// Entries of your own, beside those that jobs make, by name: cron's, or timers if `scheduler` is `systemd`. Default: none.
+    /// Your own scheduled commands, by name: cron entries, or timers if `scheduler` is `systemd`. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "keyed::<Name, CronSpec>")]
     pub cron: BTreeMap<Name, CronSpec>,
-    /// Logrotate rules of your own, by name; rlvm's own logs get one without being asked. Default: none.
+    /// Your own logrotate rules, by name. rlvm's logs always have a rule. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "keyed::<Name, LogrotateSpec>")]
     pub logrotate: BTreeMap<Name, LogrotateSpec>,
-    /// Who is told, and how, by name; jobs name them. Default: none.
+    /// Notifiers, by name. Jobs refer to them. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "keyed::<Name, Notifier>")]
     pub notify: BTreeMap<Name, Notifier>,
-    /// Numbers for Prometheus. Default: none.
+    /// Metrics for Prometheus. Default: none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub metrics: Metrics,
 }
@@ -187,7 +188,7 @@ pub struct Log {
     pub directory: HostPath,
     /// How many old logs are kept, one a day. Default: 14.
     pub keep: u32,
-    /// How long it is kept how each run went, in whole months: `400d`. Default: 400d.
+    /// How long run records are kept, in whole months: `400d`. Default: 400d.
     pub records: Span,
 }
 
@@ -206,8 +207,8 @@ pub struct ResticPin {
     pub version: Release,
     /// The published SHA-256 digest of the file that is fetched.
     pub sha256: Sha256,
-    /// Where it is fetched from, by https:// or, from this host's disk, file:///. A name that ends in `.bz2` is
-    /// unpacked; else it is the program itself. Default: restic's releases on GitHub.
+    /// The address of the file: https://, or file:/// on this host's disk. A file whose name ends in `.bz2` is
+    /// unpacked; any other file is the program itself. Default: restic's releases on GitHub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<FetchUrl>,
 }
@@ -217,15 +218,16 @@ pub struct ResticPin {
 #[serde(default, deny_unknown_fields)]
 #[schemars(inline)]
 pub struct Ssh {
-    /// Accounts of this host through which clients store their backups here, by name; one a client. Default: none.
+    /// Accounts through which clients store their backups on this host, by name. Use one per client. Default: none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "keyed::<UserName, SshUserSpec>")]
     pub users: BTreeMap<UserName, SshUserSpec>,
-    /// Key pairs of this host, by the absolute path of the private half; made where there is none. Default: none.
+    /// Key pairs of this host, by the absolute path of the private half. Apply creates a pair that does not exist.
+    /// Default: none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "keyed::<HostPath, SshKeySpec>")]
     pub keys: BTreeMap<HostPath, SshKeySpec>,
-    /// Machines that this host reaches, by the name that destinations use. Default: none.
+    /// Other machines, by the name that destinations use. Default: none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "keyed::<Server, SshHostSpec>")]
     pub hosts: BTreeMap<Server, SshHostSpec>,

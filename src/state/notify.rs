@@ -9,26 +9,26 @@ use crate::{
     model::{Line, Name, OneOrMore, SecretFile, Server, Span, Url, field::is_default},
 };
 
-/// Somebody who is told how backups are. Exactly one of `webhook` and `email` says how.
+/// A webhook or mail address that gets messages about backups. Exactly one of `webhook` and `email` is required.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = [{ "required": ["webhook"] }, { "required": ["email"] }]))]
 pub struct Notifier {
-    /// What is told: `failure`, `recovery` (the first success after one), `overdue` (nothing has run), `verify` (a
-    /// verification found something wrong or could not be made), `success`. Default: all but success.
+    /// When a message is sent: `failure`, `recovery` (the first success after a failure), `overdue` (a backup did not
+    /// run), `verify` (a verification found a problem or did not finish), `success`. Default: all but success.
     #[serde(default = "Notifier::on")]
     pub on: OneOrMore<Occasion>,
-    /// How long it takes until the same trouble is told again. Recovery is always told. Default: 24h.
+    /// After how much time the same problem is reported again. Recovery is always reported. Default: 24h.
     #[serde(default = "Notifier::repeat")]
     pub repeat: Span,
-    /// How many of the last lines of a job's log are told with its failure: what programs said, of which rlvm does not
-    /// know whether it is private. Default: 40 for `healthchecks`, else none.
+    /// How many of the last lines of a job's log are sent with a failure. The lines can contain file names and other
+    /// private text. Default: 40 for `healthchecks`, else none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_lines: Option<u32>,
     /// Posts to an address. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
-    /// Writes a mail. Default: none.
+    /// Sends a mail. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<Email>,
 }
@@ -67,7 +67,7 @@ impl State {
     }
 }
 
-/// What somebody is told of.
+/// An event that a notifier reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
@@ -89,18 +89,18 @@ pub enum Occasion {
 #[serde(deny_unknown_fields)]
 #[schemars(inline, extend("oneOf" = [{ "required": ["url"] }, { "required": ["url_file"] }]))]
 pub struct Webhook {
-    /// The address, if it is no secret. Default: none.
+    /// The address, if it is not secret. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<Url>,
-    /// The file that holds the address, if it is a secret, as most are. Default: none.
+    /// The file with the address, if the address is secret. Most are. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_file: Option<SecretFile>,
     /// The file that holds a token, sent as `Authorization: Bearer`, as ntfy takes it. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_file: Option<SecretFile>,
-    /// What is posted: `json`, or a message in the words of `discord`, `slack`, `ntfy`. `healthchecks` is for services
-    /// that watch for silence as Healthchecks does: each run calls the address with `/start`, then as it is, or with
-    /// `/fail`, whatever `on` says; give each job an address of its own. `ping` posts nothing. Default: json.
+    /// What is posted: `json`, or a message for `discord`, `slack` or `ntfy`. `healthchecks` is for services that
+    /// expect regular calls: each run calls the address with `/start`, then the address itself or `/fail`, whatever
+    /// `on` says. Use one address per job. `ping` posts nothing. Default: json.
     #[serde(default)]
     pub format: MessageFormat,
 }
@@ -130,12 +130,12 @@ pub enum MessageFormat {
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub struct Email {
-    /// Whom it is sent to: an address, or several with commas between.
+    /// The receiver's address, or several separated by commas.
     pub to: Line,
-    /// Whom it is sent from: an address. Default: sendmail's own.
+    /// The sender's address. Default: sendmail's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Line>,
-    /// The server that takes it; it needs `from`. Default: none, the host's sendmail sends it.
+    /// The SMTP server; `from` is then required. Default: none, the host's sendmail sends the mail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smtp: Option<Smtp>,
 }
@@ -145,17 +145,17 @@ pub struct Email {
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub struct Smtp {
-    /// Its name, which its certificate is for.
+    /// The name of the server. Its certificate must be for this name.
     pub host: Server,
     /// Its port. Default: 587 for starttls, 465 for implicit, 25 for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub port: Option<u16>,
-    /// How what is said to it is encrypted: `starttls`, which it must offer; `implicit`, from the first byte; `none`.
-    /// Default: starttls.
+    /// Encryption: `starttls` (the server must offer it), `implicit` (from the first byte), or `none`. Default:
+    /// starttls.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tls: Tls,
-    /// Whom to log in as; it needs `password_file`. Default: nobody.
+    /// The user for a login; `password_file` is then required. Default: no login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Line>,
     /// The file that holds that user's password. Default: none.

@@ -19,10 +19,10 @@ pub(super) const NOT_IN_PROFILES: [&str; 3] = ["sources", "was", "profile"];
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "only described: the tree is where they are applied")]
 struct Preamble {
-    /// Files that this one is laid over, relative to it: maps are merged by key, all else is replaced. Later ones go
-    /// over earlier ones. Default: none.
+    /// Files that are read first, relative to this file. Maps merge by key; everything else is replaced. Later files
+    /// win over earlier ones, and this file wins over all. Default: none.
     include: Vec<Line>,
-    /// Words that stand for `${name}` in values; `$${` is a plain `${`. Default: none.
+    /// Variables: `${name}` in a value is replaced; `$${` stands for the text `${`. Default: none.
     #[schemars(schema_with = "keyed::<Name, Word>")]
     vars: BTreeMap<Name, String>,
 }
@@ -49,7 +49,7 @@ fn files(root: &mut Value) {
     let Some(defs) = root.get_mut("$defs").and_then(Value::as_object_mut) else { return };
     let preamble = defs.remove("Preamble");
     let mut profile = defs.get("Job").cloned().unwrap_or_default();
-    profile["description"] = "What several jobs have in common.".into();
+    profile["description"] = "Settings that several jobs share.".into();
     if let Some(keys) = profile.get_mut("properties").and_then(Value::as_object_mut) {
         keys.retain(|key, _| !NOT_IN_PROFILES.contains(&key.as_str()));
     }
@@ -68,7 +68,7 @@ fn files(root: &mut Value) {
     keys.insert(
         "defaults".into(),
         json!({
-            "description": "What all jobs start from; a profile goes over it, a job's own words over both. Default: none.",
+            "description": "Settings of all jobs. A profile wins over them, and a job's own keys win over both. Default: none.",
             "$ref": "#/$defs/Profile",
         }),
     );
@@ -76,7 +76,7 @@ fn files(root: &mut Value) {
     keys.insert(
         "profiles".into(),
         json!({
-            "description": "What several jobs have in common, by name. Default: none.",
+            "description": "Settings that several jobs share, by name. Default: none.",
             "type": "object",
             "propertyNames": names,
             "additionalProperties": { "$ref": "#/$defs/Profile" },

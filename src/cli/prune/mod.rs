@@ -39,18 +39,18 @@ use crate::{
     state::State,
 };
 
-/// Remove old backups: those of jobs where they are stored, those of clients that can only add here
+/// Remove old backups of jobs, and of append-only clients of this server
 ///
-/// Of each job with `retention`, at each of its destinations, copies too: what that does not keep, only of this host and
-/// this job. Backups with the tag `protected` stay. It is refused where the clock may have jumped: a backup of the future, or none for 30
-/// days and 10 times the schedule's period. Locks that dead runs of this host left, and stale ones, are removed;
-/// others are waited for.
+/// Removes the backups that a job's `retention` does not keep, at each of its destinations, copies too: only backups of
+/// this host and this job. Backups with the tag `protected` stay. Refuses if the clock may have jumped: if a backup is
+/// in the future, or if there was none for 30 days and 10 periods of the schedule. Removes locks of dead runs of this
+/// host and stale locks, and waits for other locks.
 ///
-/// A client with `access: append_only` cannot remove its own backups: the server does, by restic, as the client's own
-/// account, by `keep_within` alone, since a stolen client could forge any number of backups.
+/// A client with `access: append_only` cannot remove its own backups. The server does, as the client's account, and
+/// only by `keep_within`, since a stolen client could forge any number of backups.
 ///
-/// Without JOB and --client: all of both. The state is the one that was applied last, unless --state names another. Exits 1
-/// if one failed, 6 if one was refused; the others are pruned all the same.
+/// Without JOB and --client, prunes all jobs and clients. Uses the state that was applied last, unless --state names
+/// another. Exits 1 if one failed and 6 if one was refused; the others are pruned all the same.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -72,20 +72,20 @@ In the state:
           schedule: \"0 5 * * 0\"
           password_file: /etc/rlvm/secrets/db01.pass    # the client's, root's here")]
 pub(super) struct PruneVerb {
-    /// Only these jobs
+    /// Limit to these jobs
     #[arg(value_name = "JOB")]
     jobs: Vec<Name>,
-    /// Only this client, by its account's name (more than once for several)
+    /// Limit to this client, by the name of its account (can be repeated)
     #[arg(long = "client", value_name = "ACCOUNT")]
     clients: Vec<UserName>,
-    /// Remove also where the clock seems to have jumped
+    /// Remove backups even if the clock seems to have jumped
     #[arg(long)]
     clock_is_right: bool,
     /// Wait so long for runs and verifications of this host, and for locks of others [default: until the next scheduled
     /// prune, at most a day; 1h without a schedule]
     #[arg(long, value_name = "TIME")]
     wait: Option<Span>,
-    /// Print the commands, and run none
+    /// Print the commands and run none
     #[arg(long = "dry-run")]
     printed: bool,
     /// Print JSON

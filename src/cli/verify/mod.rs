@@ -80,16 +80,16 @@ Exit codes:
   4  a destination is verified        was not looked at to the end
      already                     130, 143  ended by a signal")]
 pub(super) struct VerifyVerb {
-    /// Only these jobs' destinations
+    /// Limit to the destinations of these jobs
     #[arg(value_name = "JOB")]
     jobs: Vec<Name>,
-    /// Only this destination (more than once for several)
+    /// Limit to this destination (can be repeated)
     #[arg(long, value_name = "DESTINATION")]
     to: Vec<Name>,
-    /// Read so much of the data back: all, 5% (another part each time), 2G (by chance)
+    /// Read back this much data: all, 5% (another part each time), 2G (at random)
     #[arg(long, value_name = "AMOUNT", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
     read_data: Option<ReadData>,
-    /// Restore so many files of the newest backup, and compare them
+    /// Restore this many files of the newest backup and compare them
     #[arg(long, value_name = "FILES", num_args = 0..=1, require_equals = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     #[expect(clippy::option_option, reason = "not asked for, asked for, and how many")]
@@ -98,7 +98,7 @@ pub(super) struct VerifyVerb {
     /// verification, at most a day; 1h without a schedule]
     #[arg(long, value_name = "TIME")]
     wait: Option<Span>,
-    /// Print the commands, and run none
+    /// Print the commands and run none
     #[arg(long = "dry-run")]
     printed: bool,
     /// Print JSON
