@@ -35,3 +35,7 @@ bench:
 # Write the schema that editors get
 schema:
     cargo run --locked -- schema > schema/state.schema.json
+
+# Write the reference pages of docs/ from the schema and from the help texts
+reference:
+    RLVM_WRITE_DOCS=1 cargo test --locked --test it reference

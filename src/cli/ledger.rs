@@ -40,9 +40,9 @@ pub(super) struct List {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  rlvm ledger forget repository:vault     a repository that was made anew on purpose
+  rlvm ledger forget repository:vault     a repository that was created anew on purpose
 
-If it is still declared, the next apply takes it over again, if it is as declared.")]
+If the resource is still declared and is as declared, the next apply adopts it again.")]
 pub(super) struct Forget {
     /// The resource, like `repository:vault`
     address: Address,

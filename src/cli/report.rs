@@ -32,9 +32,9 @@ Examples:
   for host in web01 db01; do ssh $host rlvm status --json > $host.json; done
   rlvm report --html fleet.html --from web01.json db01.json
 
-FILE is written whole or not at all, and readable by its owner alone (0600): it names hosts, jobs and places. Where a
-web server is to show it, write to - and choose its mode yourself. The exit code says that the page was written, not
-that all is well: that is status's.")]
+FILE is written whole or not at all, with mode 0600, since the page names hosts, jobs and places. For a web server,
+write to - and choose the mode yourself. The exit code says whether the page was written. `rlvm status` says whether
+the backups are well.")]
 pub(super) struct ReportVerb {
     /// Write the page to FILE; - is standard output
     #[arg(long, value_name = "FILE", required = true)]

@@ -34,7 +34,7 @@ Examples:
   rlvm rescue-kit --out web01.txt     written whole or not at all, 0600
   rlvm --state new.yaml rescue-kit    of a state that is not applied yet
 
-Make it anew when the state has changed. `rlvm secret show` says what has to be put away beside it.")]
+Write it again when the state has changed. `rlvm secret show` prints the passwords that you must save beside it.")]
 pub(super) struct RescueVerb {
     /// Write the text to FILE instead of standard output
     #[arg(long, value_name = "FILE")]

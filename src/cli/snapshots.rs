@@ -37,11 +37,10 @@ Examples:
   rlvm snapshots system --to vault --latest 3
   rlvm snapshots --json | jq -r '.snapshots[] | [.time, .short_id, .job] | @tsv'
 
-JSON has restic's own names for what is of a snapshot, with `job` and `destination` beside; restic before 0.17 knows
-no `summary`.
+In JSON, field names are restic's, with `job` and `destination` added. restic before 0.17 has no `summary`.
 
 Exit codes:
-  0  all repositories were read    9  one could not be; the others are shown")]
+  0  all repositories were read    9  one could not be read; the others are shown")]
 pub(super) struct SnapshotsVerb {
     /// Limit to these jobs
     #[arg(value_name = "JOB")]

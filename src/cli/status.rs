@@ -27,11 +27,11 @@ use crate::{
     state::State,
 };
 
-/// Show whether the backups of each job at each destination are as scheduled, the worst first
+/// Show how each job's backups are at each destination, the worst first
 ///
-/// Compares the schedules of the state with the snapshots in the repositories. Asks all repositories side by side, and
-/// changes and locks nothing. What a repository cannot know comes from the records of runs and
-/// verifications. Uses the state that was applied last, unless --state names another.
+/// rlvm asks all repositories for their snapshots side by side, and judges them by the schedules in the state. What a
+/// repository cannot know comes from the records of runs and verifications. rlvm changes nothing and locks no repository.
+/// The state is the one that was applied last, unless --state names another.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -71,7 +71,7 @@ pub struct Destination {
     /// A local path needs a directory with `mounted: true` at or above it. Default: a run fails while the destination is away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub may_be_absent: Option<Span>,
-    /// Takes over what exists, even if it differs from what is declared. Default: false.
+    /// Takes over what is there already, even where it differs from what is declared. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub adopt: bool,
     /// Refuses every plan that would forget this destination, until an apply without `protect`. Default: false.

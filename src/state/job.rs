@@ -57,7 +57,7 @@ pub struct Job {
     /// time. Default: until the job's next schedule, at most a day; 1h without a schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock_timeout: Option<Span>,
-    /// The CPU priority of the run as for nice(1), from -20 to 19 (lowest priority). Default: 0.
+    /// How far the run steps back for other programs, from -20 to 19. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -20, max = 19))]
     pub nice: Option<i8>,

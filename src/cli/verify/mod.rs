@@ -50,15 +50,14 @@ use crate::{
 /// How many destinations are verified side by side.
 const ABREAST: usize = 4;
 
-/// Prove that backups can be restored: check the repositories, read data back, restore a sample and compare it
+/// Prove that backups can be restored: check repositories, read data back, restore a sample
 ///
-/// At each destination of the jobs, copies too, a repository once: `restic check`, with as much of the data as `verify:
-/// read_data` says; then, with `drill`, files of the newest backup of this host and job are drawn by chance, restored to a
-/// private directory, and compared: size, mode, owner and time with what the backup says, the bytes with the live file where
-/// that has not changed since. Machine images (.qcow2) among them are looked at by qemu-img, if that is installed. Damage
-/// is told from a place that cannot be got at. Locks that dead runs of this host left, and stale ones, are removed; others are
-/// waited for. What came of it is kept with the records of runs. The state is the one that was applied last, unless --state
-/// names another.
+/// Checks each repository of the jobs once, copies too: runs `restic check`, and reads as much data as `verify: read_data`
+/// says. With `drill`, restores random files of the newest backup of this host and job into a private directory and
+/// compares them: size, mode, owner and time with the backup, and the bytes with the live file if that has not changed
+/// since. If qemu-img is installed, it checks machine images (.qcow2) among them. A repository that cannot be reached is
+/// not reported as damaged. Removes locks of dead runs of this host and stale locks, and waits for other locks. Keeps the
+/// result with the records of runs. Uses the state that was applied last, unless --state names another.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -76,9 +75,9 @@ In the state:
         drill: { files: 20 }
 
 Exit codes:
-  0  all is well                   9  something is damaged, cannot be got at, or
-  4  a destination is verified        was not looked at to the end
-     already                     130, 143  ended by a signal")]
+  0  all is well                   9  something is damaged or unreachable, or
+  4  another rlvm verifies a          a check did not finish
+     destination                 130, 143  ended by a signal")]
 pub(super) struct VerifyVerb {
     /// Limit to the destinations of these jobs
     #[arg(value_name = "JOB")]
