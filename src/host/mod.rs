@@ -121,6 +121,8 @@ pub trait Observe {
     fn home(&self, user: &UserName) -> Result<Option<HostPath>>;
     /// Says how much of the file system where a directory lies a user may fill; nothing where there are no quotas.
     fn quota(&self, user: &UserName, dir: &HostPath) -> Result<Option<Quota>>;
+    /// Lists the configurations of those sshds that listen with another file than the usual one (`sshd -f`), each once.
+    fn other_sshd_configurations(&self) -> Result<Vec<String>>;
     /// Finds a program in the host's `PATH`.
     fn program(&self, name: &str) -> Result<Option<Stamp>>;
     /// Says where in the host's `PATH` a program is.

@@ -4,6 +4,7 @@
 //! (`sshd_config(5)`), so the file is read first and says everything that lets somebody in or lets them do more than
 //! they should. Each word is one that OpenSSH 8.4 knows in such a block.
 
+mod beside;
 mod foreign;
 mod reading;
 mod revoked;
@@ -16,8 +17,9 @@ use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-pub use self::{foreign::Setting, reading::Unread};
+pub use self::{beside::FreedElsewhere, foreign::Setting, reading::Unread};
 use self::{
+    beside::freed_elsewhere,
     foreign::{Groups, findings, names_groups, select},
     reading::{OfHost, read},
     revoked::{Revocation, revocation},
@@ -67,13 +69,16 @@ pub struct SshdSeen {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub foreign: Vec<Setting>,
     /// The files that sshd reads and rlvm cannot, each with the reason.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unread_files: Vec<Unread>,
+    #[serde(default, skip_serializing_if = "<[Unread]>::is_empty")]
+    pub unread_files: Box<[Unread]>,
     /// The groups of accounts; asked only where sshd tells groups apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<Box<BTreeMap<UserName, Vec<String>>>>,
     /// What sshd says.
     pub sshd: Sshd,
+    /// The accounts that another sshd of this system does not restrict.
+    #[serde(default, skip_serializing_if = "<[FreedElsewhere]>::is_empty")]
+    pub elsewhere: Box<[FreedElsewhere]>,
 }
 
 /// What sshd says.
@@ -254,7 +259,7 @@ impl Kind for SshdConfig {
 
     fn observe(&self, look: &Look<'_, SshdSeen>) -> Result<SshdSeen> {
         let file = self.file.observe(look.host)?;
-        let (foreign, unread_files, groups) = (Vec::new(), Vec::new(), None);
+        let (foreign, unread_files, groups) = (Vec::new(), Box::default(), None);
         let mut seen = SshdSeen {
             file,
             unread: false,
@@ -263,6 +268,7 @@ impl Kind for SshdConfig {
             unread_files,
             groups,
             sshd: Sshd::Later,
+            elsewhere: Box::default(),
         };
         let main = look.host.entry(&HostPath::fixed(MAIN))?;
         if !look.leaving && !matches!(main, Entry::Absent) {
@@ -270,11 +276,14 @@ impl Kind for SshdConfig {
             seen.foreign = select(&read, &self.logins);
             // What cannot be read may hold the line that includes the file.
             seen.included = read.before.is_some() || !read.unread.is_empty();
-            seen.unread_files = read.unread;
+            seen.unread_files = read.unread.into();
         }
         if !look.host.is_tree() {
             seen.unread = matches!(look.host.entry(&sshd_mark())?, Entry::File(_));
             seen.sshd = if look.leaving { Sshd::NotAsked } else { self.ask(look.host)? };
+            if !look.leaving && seen.sshd != Sshd::Missing {
+                seen.elsewhere = freed_elsewhere(look.host, &self.logins)?.into();
+            }
         }
         if names_groups(&seen.foreign) || seen.sshd.names_groups() {
             for user in self.logins.iter().map(|login| &login.user) {
@@ -343,6 +352,8 @@ impl Kind for SshdConfig {
             }
             Sshd::Says(says) => {
                 let in_force = self.diff(seen) == Diff::Same;
+                // The other one may include rlvm's file, which is not there yet.
+                found.extend(seen.elsewhere.iter().filter(|_| in_force).map(FreedElsewhere::finding));
                 for login in &self.logins {
                     let says = says.get(&login.user).into_iter();
                     found.extend(says.flat_map(|it| self.of_user(login, it, groups, in_force)));

@@ -23,7 +23,7 @@ use sha2::Digest;
 use super::{
     Real, answers, keys,
     leaf::{Found, Leaf, noun},
-    process, programs, quota, trusted,
+    process, programs, quota, sshd_processes, trusted,
     walk::{Cursor, Guard, Way, kind},
 };
 use crate::{
@@ -335,6 +335,12 @@ impl Observe for Look<'_> {
 
     fn quota(&self, user: &UserName, dir: &HostPath) -> Result<Option<Quota>> {
         quota::of(self.real, user, dir)
+    }
+
+    fn other_sshd_configurations(&self) -> Result<Vec<String>> {
+        let all = sshd_processes::listeners()?.into_iter().map(|it| it.config);
+        let others: BTreeSet<String> = all.filter(|config| config != sshd_processes::MAIN).collect();
+        Ok(others.into_iter().collect())
     }
 
     fn program(&self, name: &str) -> Result<Option<Stamp>> {

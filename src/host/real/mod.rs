@@ -27,6 +27,7 @@ mod rename;
 mod secrets;
 mod session;
 mod sshd;
+mod sshd_processes;
 mod staging;
 mod tell;
 mod tree;

@@ -1,7 +1,7 @@
 //! A part of sshd's configuration: tried beside its place, put there, tried again, and made known to sshd. A mistake
 //! there could lock everybody out, so whatever sshd objects to is undone.
 
-use std::{io::Write, os::unix::fs::MetadataExt};
+use std::{io::Write, thread, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::{
@@ -15,6 +15,7 @@ use super::{
     Real,
     leaf::Existing,
     process,
+    sshd_processes::{Listener, MAIN, end_logins_in_progress, listeners},
     walk::{Cursor, Way},
 };
 use crate::{
@@ -25,12 +26,12 @@ use crate::{
 
 /// Where a new text is tried before anything is put in place: nobody but root gets there.
 const WORKSHOP: &str = "/run/rlvm/sshd";
-/// What sshd reads if it is told nothing else.
-const MAIN: &str = "/etc/ssh/sshd_config";
 /// What the units are called: Debian's, and the others'.
 const UNITS: [&str; 2] = ["ssh.service", "sshd.service"];
 /// Where there is systemd (`sd_booted(3)`).
 const SYSTEMD: &str = "/run/systemd/system";
+/// How long an sshd that was told may still accept a connection with its former configuration: it is asked twice.
+const FORKED: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
 /// Needed by each sshd, if only to read its configuration. Debian's unit makes it when sshd starts.
 const EMPTY: &str = "/run/sshd";
 const NO_EMPTY: &str = "Missing privilege separation directory: /run/sshd";
@@ -131,7 +132,8 @@ impl Real {
         Ok(output)
     }
 
-    /// Has each running sshd read its configuration again. Sessions live on, and its process stays the same.
+    /// Has each running sshd read its configuration again, also one with a file of its own, which may include rlvm's.
+    /// Sessions live on, and its process stays the same; logins that have not ended yet are cut off.
     ///
     /// Processes are looked for, and no pid file is read: with `PidFile none`, or with a second sshd, it would name none or
     /// the wrong one, and an account that was shut could still log in.
@@ -148,104 +150,29 @@ impl Real {
                 process::must(self, &Cmd::new("systemctl").args(["reload", unit]).timeout(60))?;
             }
         }
-        for pid in listeners()?.into_iter().filter(|pid| !told.contains(pid)) {
+        let mut not_told = Vec::new();
+        for Listener { pid, config } in listeners()?.into_iter().filter(|it| !told.contains(&it.pid)) {
+            // One that cannot read its configuration ends when it is told to.
+            let try_it = Cmd::at(&sshd_path()).args(["-t", "-f"]).arg(config.as_str());
+            if let Err(why) = self.sshd(&try_it) {
+                not_told.push(format!("process {pid}, started with -f {config}: {why:#}"));
+                continue;
+            }
             match kill(Pid::from_raw(pid), Signal::SIGHUP) {
                 Ok(()) | Err(Errno::ESRCH) => {}
-                Err(errno) => {
-                    return Err(errno).with_context(|| format!("cannot signal sshd, process {pid}"));
-                }
+                Err(errno) => not_told.push(format!("process {pid}: {errno}")),
             }
         }
+        // A connection that was accepted before has the former configuration, and may still log in with it.
+        for wait in FORKED {
+            thread::sleep(wait);
+            end_logins_in_progress()?;
+        }
+        ensure!(
+            not_told.is_empty(),
+            "an sshd goes on with its former configuration: {}",
+            not_told.join("; ")
+        );
         Ok(())
-    }
-}
-
-/// Lists each sshd that listens in this system, not in a container, with the usual configuration.
-#[expect(clippy::disallowed_methods, reason = "host looks")]
-fn listeners() -> Result<Vec<i32>> {
-    let place = |path: &str| std::fs::metadata(path).ok().map(|it| (it.dev(), it.ino()));
-    let here = place("/proc/self/root");
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").context("cannot list processes")? {
-        let entry = entry.context("cannot list processes")?;
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            continue;
-        };
-        let Ok(program) = std::fs::read_link(format!("/proc/{pid}/exe")) else { continue };
-        // After an update the program that it runs is gone.
-        let program = program.to_string_lossy();
-        if !program.trim_end_matches(" (deleted)").ends_with("/sshd")
-            || place(&format!("/proc/{pid}/root")) != here
-        {
-            continue;
-        }
-        let called = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        if listens(&String::from_utf8_lossy(&called)) {
-            found.push((pid, parent(pid)));
-        }
-    }
-    // A session that is just beginning is still called as the listener is that forked it.
-    let is_session = |parent: Option<i32>| found.iter().any(|(pid, _)| Some(*pid) == parent);
-    Ok(found.iter().filter(|(_, parent)| !is_session(*parent)).map(|(pid, _)| *pid).collect())
-}
-
-/// Returns the number of a process's parent (`proc_pid_stat(5)`; the name before it may hold anything).
-#[expect(clippy::disallowed_methods, reason = "host looks")]
-fn parent(pid: i32) -> Option<i32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
-}
-
-/// Says whether a process called so is an sshd that listens with the usual configuration: not one of its sessions, which
-/// are called `sshd: USER …`, and no call that only asks. The options are those of sshd.c.
-fn listens(called: &str) -> bool {
-    let mut words = called.split(['\0', ' ']).filter(|word| !word.is_empty());
-    match words.next() {
-        Some("sshd:") if !called.contains("[listener]") => return false,
-        Some("sshd:") => drop(words.next()),
-        Some(_) => {}
-        None => return false,
-    }
-    while let Some(word) = words.next() {
-        let Some(options) = word.strip_prefix('-') else { continue };
-        for (at, option) in options.char_indices() {
-            if "RitTGV".contains(option) {
-                return false;
-            }
-            if "CEbcfghkopu".contains(option) {
-                let value = Some(&options[at + 1..]).filter(|rest| !rest.is_empty()).or_else(|| words.next());
-                if option == 'f' && value != Some(MAIN) {
-                    return false;
-                }
-                break;
-            }
-        }
-    }
-    true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::listens;
-
-    #[test]
-    fn only_listeners_with_the_usual_configuration_are_told() {
-        for (called, expected) in [
-            ("/usr/sbin/sshd\0-D\0", true),
-            ("sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups\0\0\0", true),
-            ("/usr/sbin/sshd\0-D\0-f\0/etc/ssh/sshd_config\0", true),
-            ("/usr/sbin/sshd\0-Df/etc/ssh/sshd_config\0", true),
-            ("/usr/sbin/sshd\0-p\x002222\0-o\0PidFile=none\0", true),
-            ("/usr/sbin/sshd\0-D\0-f\0/etc/ssh/other\0", false),
-            ("sshd: /usr/sbin/sshd -D -f /etc/ssh/other [listener] 0 of 10-100 startups\0", false),
-            ("/usr/sbin/sshd\0-D\0-R\0", false),
-            ("/usr/sbin/sshd\0-i\0", false),
-            ("/usr/sbin/sshd\0-T\0-C\0user=a\0", false),
-            ("sshd: web01 [priv]\0", false),
-            ("sshd: [accepted]\0", false),
-            ("", false),
-        ] {
-            assert_eq!(listens(called), expected, "{called:?}");
-        }
     }
 }

@@ -40,9 +40,10 @@ fn seen(it: &SshdConfig, says: Says) -> SshdSeen {
         unread: false,
         included: true,
         foreign: Vec::new(),
-        unread_files: Vec::new(),
+        unread_files: Box::default(),
         groups: None,
         sshd,
+        elsewhere: Box::default(),
     }
 }
 

@@ -125,6 +125,12 @@ impl Lab {
         )
     }
 
+    /// Starts another sshd of the machine's, by a configuration inside that has it listen at a port.
+    pub(crate) fn sshd_of(&self, config: &str, port: u16) -> Server<'_> {
+        let mut command = self.program(&[&TIED[..], &["/usr/sbin/sshd", "-D", "-e", "-f", config]].concat());
+        Server::start(self, port, "other.log", &mut command)
+    }
+
     fn start_sshd(&self, config: &Path) -> Server<'_> {
         let config = config.to_str().unwrap();
         let mut command = self.program(&[&TIED[..], &["/usr/sbin/sshd", "-D", "-e", "-f", config]].concat());

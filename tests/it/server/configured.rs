@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::{FILES, PART, entry, gets_in, machine, open_ended, pid, public, read, sftp, state, usual};
+use crate::lab::Lab;
 
 #[test]
 fn a_revoked_key_is_refused_at_once_and_nobody_else_is_disturbed() {
@@ -58,6 +59,77 @@ fn sshd_is_told_also_without_its_pid_file() {
     lab.state("ssh: {}");
     lab.expect(0, &["apply", "--yes", "--allow-mass-removal"]);
     assert!(!gets_in(&lab, "files"));
+}
+
+/// Says whether the account for files reads a file of the host outside its directory, by the sshd on a port.
+fn reads_outside(lab: &Lab, port: &str) -> bool {
+    lab.file("/root/batch", "get /etc/passwd /root/got\n");
+    lab.run(&["rm", "-f", "/root/got"]);
+    super::ssh(lab, "sftp", "files", &["-P", port, "-b", "/root/batch", &format!("{FILES}@nas.lan")]);
+    lab.at("/root/got").exists()
+}
+
+#[test]
+fn an_sshd_with_its_own_configuration_is_told_and_asked() {
+    let lab = machine();
+    let _sshd = lab.own_sshd();
+    usual(&lab);
+    let files = entry(&lab, "files", None);
+    lab.state(&format!(
+        "ssh: {{ users: {{ {FILES}: {{ directory: /srv/clients/files, access: shell, authorized_keys: [{files}] }} }} }}"
+    ));
+    lab.expect(0, &["apply", "--yes", "--allow-mass-removal"]);
+    let main = lab.read("/etc/ssh/sshd_config").replace("127.0.0.1:22", "127.0.0.1:2222");
+    lab.file("/etc/ssh/lan", &main);
+    let _lan = lab.sshd_of("/etc/ssh/lan", 2222);
+    assert!(reads_outside(&lab, "22") && reads_outside(&lab, "2222"));
+    // Both are told.
+    usual(&lab);
+    lab.apply();
+    assert!(gets_in(&lab, "files") && !reads_outside(&lab, "22") && !reads_outside(&lab, "2222"));
+    lab.plan_is_empty();
+    // One that does not include rlvm's file is an error, and so is one that cannot read its own.
+    for (text, said) in [
+        (main.replace("Include", "#"), "restrict backup-web01: it holds `chrootdirectory none`"),
+        (main.clone() + "NoSuchWord\n", "it refuses its configuration"),
+    ] {
+        lab.file("/etc/ssh/lan", &text);
+        let plan = lab.expect(1, &["plan"]).stdout;
+        assert!(plan.contains("`-f /etc/ssh/lan`") && plan.contains(said), "{plan}");
+    }
+    lab.file("/etc/ssh/lan", &(main.replace("Include", "#") + "DenyUsers backup-*\n"));
+    lab.plan_is_empty();
+}
+
+#[test]
+fn a_login_in_progress_does_not_keep_the_former_rules() {
+    let lab = machine();
+    let _sshd = lab.own_sshd();
+    usual(&lab);
+    lab.apply();
+    // It connects, and asks for the key's passphrase only when the rules have changed.
+    lab.ok(&["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", "/root/files"]);
+    let ask = "#!/bin/sh\n: >/srv/asked\nuntil [ -e /srv/go ]; do sleep 0.05; done\necho secret\n";
+    lab.file_of("/srv/ask", ask, 0, 0o755);
+    let at = format!("{FILES}@nas.lan");
+    let mut login =
+        open_ended(&lab, &["setsid", "sftp", "-o", "BatchMode=no", "-o", "IdentityFile=/root/files", &at]);
+    login.env("SSH_ASKPASS", "/srv/ask").env("SSH_ASKPASS_REQUIRE", "force").env("DISPLAY", ":0");
+    let mut login = login.spawn().unwrap();
+    while !lab.at("/srv/asked").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    lab.file("/etc/ssh/sshd_config.d/50-other.conf", "LogLevel VERBOSE\n");
+    let worm = entry(&lab, "worm", None);
+    lab.state(&format!(
+        "ssh: {{ users: {{ {FILES}: {{ directory: /srv/clients/files, access: append_only, authorized_keys: [{}] }}, \
+         backup-web01-worm: {{ directory: /srv/clients/worm, access: append_only, authorized_keys: [{worm}] }} }} }}",
+        entry(&lab, "files", None)
+    ));
+    lab.apply();
+    lab.file("/srv/go", "");
+    drop(login.stdin.take());
+    assert!(!login.wait().unwrap().success(), "it was let in by the rules from before");
 }
 
 #[test]
