@@ -112,6 +112,9 @@ pub struct UserEntry {
     /// nobody in by any means. Not known without root.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub closed: bool,
+    /// Whether a password opens it, an empty one too. Not known without root.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub password: bool,
     /// The name of another account with the same number, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub same_uid: Option<String>,

@@ -38,54 +38,51 @@ pub fn malformed_exclude(pattern: &str) -> Option<&'static str> {
     pattern.split('/').find_map(malformed_part)
 }
 
+/// The brackets of a pattern are not closed.
+const OPEN: &str = "`[` is never closed by `]` in the same part of the path";
+
 fn malformed_part(part: &str) -> Option<&'static str> {
-    const END: &str = "a backslash at its end escapes nothing";
-    const OPEN: &str = "`[` is never closed by `]` in the same part of the path";
     let mut rest = part.chars();
     while let Some(c) = rest.next() {
-        match c {
-            '\\' => {
-                if rest.next().is_none() {
-                    return Some(END);
-                }
-            }
-            '[' => {
-                rest = rest.as_str().strip_prefix('^').unwrap_or(rest.as_str()).chars();
-                let mut count = 0;
-                loop {
-                    if count > 0 && rest.as_str().starts_with(']') {
-                        rest.next();
-                        break;
-                    }
-                    if let Some(why) = bad_end(&mut rest) {
-                        return Some(why.unwrap_or(OPEN));
-                    }
-                    if rest.as_str().starts_with('-') {
-                        rest.next();
-                        if let Some(why) = bad_end(&mut rest) {
-                            return Some(why.unwrap_or(OPEN));
-                        }
-                    }
-                    count += 1;
-                }
-            }
-            _ => {}
+        let taken = match c {
+            '\\' => rest.next().map(drop).ok_or("a backslash at its end escapes nothing"),
+            '[' => take_brackets(&mut rest),
+            _ => Ok(()),
+        };
+        if let Err(why) = taken {
+            return Some(why);
         }
     }
     None
 }
 
-/// Takes one end of a range in brackets. Returns what is wrong with it, `Some(None)` if the brackets are not closed.
-fn bad_end(rest: &mut std::str::Chars<'_>) -> Option<Option<&'static str>> {
-    match rest.next() {
-        None => Some(None),
-        Some(']') => Some(Some("`[]` holds no letter")),
-        Some('-') => Some(Some("`-` in brackets needs a letter before and after it")),
-        Some('\\') if rest.next().is_none() => Some(None),
-        // The brackets must be closed behind it.
-        Some(_) if rest.as_str().is_empty() => Some(None),
-        Some(_) => None,
+/// Takes what stands in brackets, and the closing one.
+fn take_brackets(rest: &mut std::str::Chars<'_>) -> Result<(), &'static str> {
+    *rest = rest.as_str().strip_prefix('^').unwrap_or(rest.as_str()).chars();
+    for count in 0.. {
+        if count > 0 && rest.as_str().starts_with(']') {
+            rest.next();
+            break;
+        }
+        take_end(rest)?;
+        if rest.as_str().starts_with('-') {
+            rest.next();
+            take_end(rest)?;
+        }
     }
+    Ok(())
+}
+
+/// Takes one end of a range in brackets.
+fn take_end(rest: &mut std::str::Chars<'_>) -> Result<(), &'static str> {
+    match rest.next().ok_or(OPEN)? {
+        ']' => return Err("`[]` holds no letter"),
+        '-' => return Err("`-` in brackets needs a letter before and after it"),
+        '\\' => drop(rest.next().ok_or(OPEN)?),
+        _ => {}
+    }
+    // The brackets must be closed behind it.
+    if rest.as_str().is_empty() { Err(OPEN) } else { Ok(()) }
 }
 
 #[cfg(test)]

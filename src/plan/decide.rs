@@ -353,15 +353,13 @@ fn in_order(
     let (out, back): (Vec<usize>, Vec<usize>) =
         back.into_iter().rev().partition(|index| survey.items[*index].resource().lets_in());
     // Giving a large tree to root takes hours. Nobody else's revocation waits for it: the account is shut first, and the
-    // rest comes last, unless another account takes the tree over.
+    // rest comes after all that lets somebody in, unless another account takes the tree over.
     let (long, out): (Vec<usize>, Vec<usize>) =
         out.into_iter().partition(|index| changes.get(index).is_some_and(|it| is_long(survey, it)));
     for index in &long {
         changes.entry(*index).and_modify(|change| change.first = 1);
     }
-    let needed: HashSet<usize> = long.iter().flat_map(|index| needs.get()[*index].iter().copied()).collect();
-    let (last, back): (Vec<usize>, Vec<usize>) = back.into_iter().partition(|index| needed.contains(index));
-    let all = out.into_iter().chain(forth).chain(back).chain(long).chain(last);
+    let all = out.into_iter().chain(forth).chain(long).chain(back);
     plan.changes = all.filter_map(|index| changes.remove(&index)).collect();
 }
 

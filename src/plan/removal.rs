@@ -121,7 +121,8 @@ fn removed_by(op: &Op) -> Vec<HostPath> {
 fn removal(entry: &Entry, taken: bool, kinds: Removal) -> Removal {
     let ours = taken || entry.resource.is_rlvms();
     match (&kinds, entry.on_remove, entry.origin) {
-        (Removal::Forget(_) | Removal::Quiet, ..) => kinds,
+        // An account that is let go of is shut all the same: what shut it in goes with the other resources.
+        (Removal::Forget(_) | Removal::Quiet | Removal::Shut(..), ..) => kinds,
         (_, OnRemove::Forget, _) => Removal::Forget("it stays, as `on_remove: forget` said".into()),
         // R46: it was there before rlvm.
         (Removal::Delete(_), OnRemove::Default, Origin::Matched) if !ours => {

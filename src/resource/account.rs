@@ -336,6 +336,11 @@ impl NewUser {
                 usermod = usermod.args([flag, wanted]);
             }
         }
+        // Whoever knows it becomes the account by `su`, whatever sshd allows.
+        if now.password {
+            attributes.push(Attribute::new("password", "set", "none"));
+            usermod = usermod.args(["--password", "*"]);
+        }
         if now.closed {
             attributes.push(Attribute::new("closed", true, false));
             usermod = usermod.args(["--expiredate", ""]);

@@ -136,6 +136,14 @@ impl AuthorizedKeys {
                 );
                 say(severity, message).remedy(format!("rm {}", quote(path.as_str())))
             }
+            HomeEntry::Scheduled(_) if self.access == Access::Shell => return None,
+            HomeEntry::Scheduled(path) => {
+                let message = format!(
+                    "{path} starts programs of {user} without a login: they can do what its access does not allow, such \
+                     as delete backups"
+                );
+                say(Severity::Error, message).remedy(format!("rm {}", quote(path.as_str())))
+            }
         })
     }
 

@@ -160,6 +160,54 @@ fn variables_that_a_client_left_in_its_home_are_an_error() {
 }
 
 #[test]
+fn what_starts_programs_of_an_account_without_a_login_is_an_error() {
+    let scratch = tree();
+    shadow(&scratch, &["groupadd", "--gid", "1234", "client1"]);
+    shadow(&scratch, &["useradd", "--uid", "1234", "--gid", "client1", "--no-create-home", "client1"]);
+    for (file, mode) in [
+        ("/var/spool/cron/crontabs/client1", 0o600),
+        ("/var/spool/cron/client1", 0o600),
+        ("/var/spool/cron/atjobs/a00001", 0o700),
+        ("/var/lib/systemd/linger/client1", 0o644),
+    ] {
+        scratch.state(&client(""));
+        scratch.file_of(file, "* * * * * rm -r repo\n", 1234, mode);
+        let plan = scratch.expect(1, &["plan", "--adopt"]);
+        assert!(plan.stdout.contains(&format!("{file} starts programs of client1")), "{}", plan.stdout);
+        scratch.state(&client(", access: shell"));
+        scratch.expect(0, &["plan", "--adopt"]);
+        fs::remove_file(scratch.at(file)).unwrap();
+    }
+}
+
+#[test]
+fn an_account_that_is_taken_over_loses_its_password() {
+    let scratch = tree();
+    shadow(&scratch, &["groupadd", "--gid", "1234", "client1"]);
+    let by_hand =
+        ["useradd", "--uid", "1234", "--gid", "client1", "--no-create-home", "--password", "$6$a$b"];
+    shadow(&scratch, &[&by_hand[..], &["--home-dir", "/srv/clients/one", "client1"]].concat());
+    scratch.state(&client(""));
+    let plan = scratch.expect(0, &["plan", "--adopt"]);
+    assert!(plan.stdout.contains("set → none") && !plan.stdout.contains("$6$"), "{}", plan.stdout);
+    scratch.expect(0, &["apply", "--yes", "--adopt"]);
+    assert!(line(&scratch.read("/etc/shadow"), "client1").unwrap().starts_with("client1:*:"));
+    scratch.plan_is_empty();
+}
+
+#[test]
+fn an_account_that_is_forgotten_is_shut() {
+    let scratch = tree();
+    scratch.state(&client(", on_remove: forget"));
+    scratch.apply();
+    scratch.state("directories:\n  /srv/clients: { mode: \"0755\" }\n");
+    let applied = scratch.expect(0, &["apply", "--yes", "--allow-mass-removal"]);
+    assert!(applied.stdout.contains("the account stays, shut"), "{}", applied.stdout);
+    assert_eq!(line(&scratch.read("/etc/shadow"), "client1").unwrap().split(':').nth(7), Some("1"));
+    scratch.plan_is_empty();
+}
+
+#[test]
 fn it_stays_when_its_block_goes_unless_that_was_said() {
     // R46
     let scratch = tree();

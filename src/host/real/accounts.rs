@@ -126,7 +126,7 @@ impl Accounts {
         let mut groups: Vec<String> = others.map(|gid| self.group_name(*gid)).collect();
         groups.sort_unstable();
         let home = home_path(&home).map_or(home, |path| path.to_string());
-        let closed = is_closed(self.tree.as_deref().unwrap_or(Path::new("/")), user);
+        let Shadow { closed, password } = shadow(self.tree.as_deref().unwrap_or(Path::new("/")), user);
         let same_uid = self.same_uid(user, ids.uid);
         Ok(Some(UserEntry {
             uid: ids.uid,
@@ -135,6 +135,7 @@ impl Accounts {
             home,
             shell,
             closed,
+            password,
             same_uid,
         }))
     }
@@ -275,15 +276,29 @@ pub(in crate::host) fn home_path(text: &str) -> Option<HostPath> {
     format!("/{}", parts.join("/")).parse().ok()
 }
 
-/// Says whether an account has run out on day 1. Nothing else of that file is held.
+/// What is read of an account's line in shadow(5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Shadow {
+    /// Whether it ran out on day 1.
+    closed: bool,
+    /// Whether a password opens it: none does where the field begins with `*` or `!`.
+    password: bool,
+}
+
+/// Reads an account's line in shadow(5). Nothing else of that file is held.
 #[expect(clippy::disallowed_methods, reason = "host reads")]
-fn is_closed(root: &Path, user: &UserName) -> bool {
-    let mut shadow = std::fs::read(root.join("etc/shadow")).unwrap_or_default();
-    let mut fields = shadow.split(|byte| *byte == b'\n').map(|line| line.split(|byte| *byte == b':'));
-    let closed =
-        fields.any(|mut line| line.next() == Some(user.as_str().as_bytes()) && line.nth(6) == Some(b"1"));
-    shadow.fill(0);
-    closed
+fn shadow(root: &Path, user: &UserName) -> Shadow {
+    let mut all = std::fs::read(root.join("etc/shadow")).unwrap_or_default();
+    let mut lines = all.split(|byte| *byte == b'\n').map(|line| line.split(|byte| *byte == b':'));
+    let read = lines.find_map(|mut line| {
+        if line.next() != Some(user.as_str().as_bytes()) {
+            return None;
+        }
+        let password = line.next().is_some_and(|it| !it.starts_with(b"*") && !it.starts_with(b"!"));
+        Some(Shadow { closed: line.nth(5) == Some(b"1"), password })
+    });
+    all.fill(0);
+    read.unwrap_or_default()
 }
 
 /// Reads a tree's file; a tree that is just being made may have none.

@@ -114,7 +114,6 @@ fn number(status: &str, word: &str) -> Option<i32> {
 }
 
 /// Returns a path as a process means it.
-#[expect(clippy::disallowed_methods, reason = "host looks")]
 fn absolute(pid: i32, path: String) -> String {
     if path.starts_with('/') {
         return path;
@@ -143,7 +142,7 @@ fn configuration(called: &str) -> Option<String> {
             if "CEbcfghkopu".contains(option) {
                 let value = Some(&options[at + 1..]).filter(|rest| !rest.is_empty()).or_else(|| words.next());
                 if option == 'f' {
-                    config = value?.to_owned();
+                    value?.clone_into(&mut config);
                 }
                 break;
             }

@@ -88,6 +88,7 @@ fn kit<'a>(state: &'a State, expanded: &'a Expanded, ledger: Option<&'a Ledger>)
         home: "/root".into(),
         shell: "/bin/bash".into(),
         closed: false,
+        password: false,
         same_uid: None,
     };
     let volumes = vec![

@@ -15,7 +15,16 @@ fn client() -> NewUser {
 
 fn entry(uid: u32, home: &str, shell: &str) -> UserEntry {
     let (group, groups) = ("bk".into(), vec!["adm".into(), "users".into()]);
-    UserEntry { uid, group, groups, home: home.into(), shell: shell.into(), closed: false, same_uid: None }
+    UserEntry {
+        uid,
+        group,
+        groups,
+        home: home.into(),
+        shell: shell.into(),
+        closed: false,
+        password: false,
+        same_uid: None,
+    }
 }
 
 #[track_caller]
@@ -53,6 +62,8 @@ fn the_systems_own_tools_make_it() {
         &seen(entry(0, "/srv/c", "/usr/sbin/nologin")),
         "refuse: bk has root's number 0: no client is let in as root",
     );
+    let password = UserEntry { password: true, ..entry(999, "/srv/c", "/usr/sbin/nologin") };
+    case(&user, &seen(password), "usermod --password '*' bk");
     let shared = UserEntry { same_uid: Some("web01".into()), ..entry(999, "/srv/c", "/usr/sbin/nologin") };
     case(
         &user,

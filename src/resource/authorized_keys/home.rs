@@ -1,4 +1,5 @@
-//! Finds what an account left in its home that matters at a login: keys, and files that set variables.
+//! Finds what an account left from before: keys and files that set variables in its home, and what starts its programs
+//! without a login.
 //!
 //! The account may have been a person's or another tool's before it became a client's. sshd no longer reads keys from
 //! its home. Variables are still read from there: by sshd with `PermitUserEnvironment`, and by `pam_env` with
@@ -17,6 +18,12 @@ const KEYS: [&str; 2] = ["authorized_keys", "authorized_keys2"];
 /// Files below a home that set variables at a login.
 const ENVIRONMENT: [&str; 2] = [".ssh/environment", ".pam_environment"];
 
+/// Directories that hold a file with the name of each account whose programs start without a login: crontabs of Debian and
+/// of cronie, and accounts whose units systemd starts at boot (`loginctl enable-linger`).
+const NAMED: [&str; 3] = ["/var/spool/cron/crontabs", "/var/spool/cron", "/var/lib/systemd/linger"];
+/// Directories that hold jobs of at(1), each its account's.
+const OWNED: [&str; 2] = ["/var/spool/cron/atjobs", "/var/spool/at"];
+
 /// An entry in an account's home that sshd or PAM may read and that rlvm does not manage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -27,6 +34,8 @@ pub enum HomeEntry {
     Unread(String),
     /// A file that sets variables at a login.
     Environment(HostPath),
+    /// A file by which programs of the account start without a login.
+    Scheduled(HostPath),
 }
 
 /// Lists the entries of an account: keys in its present home, and variables there and in the home that is declared.
@@ -43,6 +52,31 @@ pub(super) fn entries(host: &dyn Observe, user: &UserName, declared: &HostPath) 
             // A directory that cannot be entered is reported where it is declared.
             if !matches!(host.entry(&path)?, Entry::Absent | Entry::Blocked(_)) {
                 found.push(HomeEntry::Environment(path));
+            }
+        }
+    }
+    found.extend(scheduled(host, user)?.into_iter().map(HomeEntry::Scheduled));
+    Ok(found)
+}
+
+/// Lists the files by which programs of an account start without a login: its crontab, at jobs, and units that systemd
+/// starts at boot. They were put there while the account was allowed to do more.
+fn scheduled(host: &dyn Observe, user: &UserName) -> Result<Vec<HostPath>> {
+    let mut found = Vec::new();
+    for dir in NAMED {
+        let path = HostPath::fixed(dir).join(user.as_str())?;
+        if !matches!(host.entry(&path)?, Entry::Absent | Entry::Blocked(_) | Entry::Directory(_)) {
+            found.push(path);
+        }
+    }
+    for dir in OWNED.map(HostPath::fixed) {
+        if host.entry(&dir)?.directory().is_none() {
+            continue;
+        }
+        for name in host.names(&dir)? {
+            let path = dir.join(&name)?;
+            if host.entry(&path)?.file().is_some_and(|meta| meta.owner == user.as_str()) {
+                found.push(path);
             }
         }
     }

@@ -151,7 +151,7 @@ fn host_names_in_from_are_reported_where_sshd_looks_up_none() {
         };
         let it = SshdConfig::new(&BTreeMap::from([(&user, &spec)])).unwrap();
         let mut says = says(&it);
-        says.lines.push_str(&format!("usedns {dns}\n"));
+        says.lines = format!("{}usedns {dns}\n", says.lines);
         let found = it.checks(&seen(&it, says), None);
         let told = found.first().map(|it| (it.severity, it.message.as_str()));
         match (told, expected) {
