@@ -4,11 +4,13 @@ mod ask;
 mod attempt;
 mod carry;
 mod compare;
+mod decide;
 mod guide;
 mod nodes;
 mod places;
 mod stage;
 mod tell;
+mod wish;
 mod world;
 
 use anyhow::{Result, bail};
@@ -18,6 +20,7 @@ use self::{
     attempt::{Goal, version},
     places::{Candidate, Candidates, Has, ask, candidates, order, when},
     tell::Teller,
+    wish::{Wish, WishParser},
 };
 pub(super) use self::{
     places::{Place, places},
@@ -79,8 +82,8 @@ pub(super) struct RestoreVerb {
     #[arg(long, value_name = "DESTINATION")]
     from: Option<Name>,
     /// Only this file or directory, as it stood when it was stored (more than once for several)
-    #[arg(long = "path", value_name = "PATH")]
-    paths: Vec<HostPath>,
+    #[arg(long = "path", value_name = "PATH", value_parser = WishParser)]
+    paths: Vec<Wish>,
     /// Below this directory, which is made if it is not there
     #[arg(long, value_name = "DIR", conflicts_with = "in_place")]
     target: Option<HostPath>,
@@ -115,7 +118,7 @@ struct Asked {
     job: Name,
     wanted: Wanted,
     from: Option<Name>,
-    paths: Vec<HostPath>,
+    wishes: Vec<Wish>,
     goal: Goal,
 }
 
@@ -265,7 +268,7 @@ impl RestoreVerb {
             only_missing: self.only_missing,
             ignore_space: self.ignore_space,
         };
-        Ok(Some(Asked { job: job.clone(), wanted, from, paths, goal }))
+        Ok(Some(Asked { job: job.clone(), wanted, from, wishes: paths, goal }))
     }
 }
 
@@ -280,7 +283,7 @@ fn none(job: &Name, found: &Candidates<'_>) -> Failure {
 fn show(world: &World<'_>, from: &Candidate<'_>, asked: &Asked) -> Result<Exit> {
     let root = UserName::root();
     let access = from.place.access(&root);
-    let paths: Vec<String> = asked.paths.iter().map(ToString::to_string).collect();
+    let paths: Vec<String> = asked.wishes.iter().map(|it| it.text.clone()).collect();
     let goal = &asked.goal;
     // In place rlvm takes a private directory on the same file system, and renames what is in it.
     let target = if goal.in_place { HostPath::fixed("/var/tmp/restored") } else { goal.base.clone() };

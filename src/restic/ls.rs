@@ -51,9 +51,15 @@ pub enum NodeSort {
     Dir,
     /// A symbolic link. Where it leads no version lists.
     Symlink,
-    /// A device, a FIFO, a socket.
+    /// A FIFO.
+    Fifo,
+    /// A character device.
+    Chardev,
+    /// A block device.
+    Dev,
+    /// A socket, or what no version says yet.
     #[serde(other)]
-    Special,
+    Socket,
 }
 
 impl Access<'_> {
@@ -123,7 +129,15 @@ mod tests {
         {
             let line = format!(r#"{{"type":"socket","path":"/s/n","mode":{mode}}}"#);
             let node = Node::read(&line).unwrap();
-            assert_eq!((node.sort, node.bits(), node.mtime()), (NodeSort::Special, bits, None));
+            assert_eq!((node.sort, node.bits(), node.mtime()), (NodeSort::Socket, bits, None));
+        }
+        for (sort, expected) in [
+            ("fifo", NodeSort::Fifo),
+            ("chardev", NodeSort::Chardev),
+            ("dev", NodeSort::Dev),
+            ("irregular", NodeSort::Socket),
+        ] {
+            assert_eq!(Node::read(&format!(r#"{{"type":"{sort}","path":"/s/n"}}"#)).unwrap().sort, expected);
         }
     }
 }

@@ -119,10 +119,15 @@ impl Access<'_> {
     }
 }
 
-/// Writes a path as a pattern that matches it alone: restic takes `*`, `?`, `[` and `\` for more (Go's filepath.Match).
+/// Writes a path as a pattern that matches it alone: restic takes `*`, `?`, `[` and `\` for more (Go's filepath.Match). A
+/// U+FFFD may stand for a byte that is no UTF-8. `?` matches both, and any other letter (tried with 0.14.0, 0.18.0, 0.19.1).
 fn pattern(path: &str) -> String {
     let mut pattern = String::with_capacity(path.len());
     for letter in path.chars() {
+        if letter == char::REPLACEMENT_CHARACTER {
+            pattern.push('?');
+            continue;
+        }
         if matches!(letter, '*' | '?' | '[' | '\\') {
             pattern.push('\\');
         }

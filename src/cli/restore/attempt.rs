@@ -5,17 +5,19 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    compare::{Comparison, lacking, verdict, within},
+    compare::{lacking, within},
+    decide::{Decided, Manner, Place, decide_all},
     nodes::{Node, held},
     places::Candidate,
     stage::Stage,
     tell::Teller,
+    wish::Wish,
     world::World,
 };
 use crate::{
     cli::exit::{Exit, Failure},
     effect::{Op, Owner},
-    host::{Host as _, Left, Placing, Standing, interrupted},
+    host::{Host as _, Left, Placing, interrupted},
     model::{HostPath, UserName},
     restic::{Access, Came, Restore, RestoreHeard, SPARSE, Unrestored, Version, ask_version},
 };
@@ -44,9 +46,9 @@ pub(super) struct Prepared {
     /// What there is.
     pub(super) nodes: Vec<Node>,
     /// What was asked for, else what was stored.
-    pub(super) paths: Vec<HostPath>,
-    /// What it would change.
-    pub(super) comparison: Comparison,
+    pub(super) wishes: Vec<Wish>,
+    /// What becomes of each name.
+    pub(super) decided: Decided,
 }
 
 /// What was restored, and is not in place yet.
@@ -61,36 +63,62 @@ pub(super) struct Fetched {
 pub(super) fn prepare(
     world: &World<'_>,
     from: &Candidate<'_>,
-    asked: &[HostPath],
+    asked: &[Wish],
     goal: &Goal,
 ) -> Result<Prepared> {
     let root = UserName::root();
-    let stored = || from.snapshot.paths.iter().map(|path| path.parse()).collect::<Result<Vec<HostPath>, _>>();
-    let paths = if asked.is_empty() { stored().unwrap_or_default() } else { asked.to_vec() };
-    let held = held(world, &from.place.access(&root), &from.snapshot.id, &paths)?;
+    let stored =
+        || from.snapshot.paths.iter().map(|path| Wish::read(path.as_bytes())).collect::<Result<Vec<_>, _>>();
+    let wishes = if asked.is_empty() { stored().unwrap_or_default() } else { asked.to_vec() };
+    let held = held(world, &from.place.access(&root), &from.snapshot.id, &wishes)?;
     if !held.without.is_empty() {
-        let all: Vec<&str> = held.without.iter().map(HostPath::as_str).collect();
+        let all: Vec<String> = held.without.iter().map(|it| super::safe(it)).collect();
         let holds: Vec<String> = from.snapshot.paths.iter().map(|it| super::safe(it)).collect();
         let message = format!("the snapshot has no {}", all.join(", no "));
         let help = format!("it is of {}; write paths as they stood when they were stored", holds.join(", "));
         bail!(Failure::new(Exit::Failed, message).help(help));
     }
-    let mut standings = world.host.standings();
-    let mut comparison = Comparison::default();
-    for node in &held.nodes {
-        let at = if goal.in_place { node.path.clone() } else { format!("{}{}", goal.base, node.path) };
-        let standing = match at.parse::<HostPath>() {
-            Ok(path) if node.is_plain() => standings.at(&path)?,
-            // What it is really called is seen when it is put in place.
-            _ => Standing::Absent,
-        };
-        comparison.add(node, &verdict(node, &standing), goal.only_missing);
-    }
-    Ok(Prepared { nodes: held.nodes, paths, comparison })
+    let mut places = outermost(&wishes).map(|wish| place(world, wish, goal)).collect::<Result<Vec<_>>>()?;
+    let manner = Manner { only_missing: goal.only_missing || !goal.in_place, dress: goal.in_place };
+    let decided = decide_all(&held.nodes, &mut places, manner);
+    drop(places);
+    Ok(Prepared { nodes: held.nodes, wishes, decided })
+}
+
+/// Leaves out what lies in another path that was asked for, and what was asked for twice.
+fn outermost(wishes: &[Wish]) -> impl Iterator<Item = &Wish> {
+    let outer = |it: &Wish, other: &Wish| it.text.len() > other.text.len() && within(&it.text, &other.text);
+    wishes.iter().enumerate().filter_map(move |(number, it)| {
+        let inner = wishes.iter().any(|other| outer(it, other)) || wishes[..number].contains(it);
+        (!inner).then_some(it)
+    })
+}
+
+/// Prepares to look where a path that was asked for is to be put.
+fn place<'a>(world: &World<'_>, wish: &'a Wish, goal: &Goal) -> Result<Place<'a>> {
+    let (way, names) = wish.split();
+    let (way, mounts) = if goal.in_place {
+        (way, mounts_in(world, wish)?)
+    } else {
+        (way.parts().try_fold(goal.base.clone(), |at, part| at.join(part))?, BTreeSet::new())
+    };
+    Ok(Place { wish, names, look: Box::new(world.host.standings(&way)?), mounts })
+}
+
+/// Lists the mount points in a path, as paths of the snapshot.
+fn mounts_in(world: &World<'_>, wish: &Wish) -> Result<BTreeSet<String>> {
+    // Below what cannot be written as a path none can be listed; nothing is renamed from one file system to another anyway.
+    let Some(path) = wish.path() else { return Ok(BTreeSet::new()) };
+    let looker = world.host.looker();
+    let lies = looker.lies(&path)?.unwrap_or_else(|| path.clone());
+    let mounts = looker.mounts()?;
+    let start = |it: &HostPath| if it.as_str() == "/" { String::new() } else { it.to_string() };
+    let of = |at: &HostPath| Some(format!("{}{}", start(&path), at.as_str().strip_prefix(&start(&lies))?));
+    Ok(mounts.below(&lies).filter_map(|mount| of(&mount.at)).collect())
 }
 
 /// Says where restic may work for this goal: on the same file system, where nobody else can write.
-pub(super) fn places_to_work(world: &World<'_>, goal: &Goal, paths: &[HostPath]) -> Result<Vec<HostPath>> {
+pub(super) fn places_to_work(world: &World<'_>, goal: &Goal, wishes: &[Wish]) -> Result<Vec<HostPath>> {
     if !goal.in_place {
         return match world.host.guarded(&goal.base)? {
             Ok(dir) => Ok(vec![dir]),
@@ -104,14 +132,16 @@ pub(super) fn places_to_work(world: &World<'_>, goal: &Goal, paths: &[HostPath])
     }
     let mounts = world.host.looker().mounts()?;
     let mut dirs = BTreeSet::new();
-    for path in paths {
-        let lies = world.host.looker().lies(path)?.unwrap_or_else(|| path.clone());
+    for wish in wishes {
+        // What cannot be written as a path is on the file system of what holds it, or nothing can be put there.
+        let (path, whole) = wish.path().map_or_else(|| (wish.split().0, false), |path| (path, true));
+        let lies = world.host.looker().lies(&path)?.unwrap_or_else(|| path.clone());
         let Some(dir) = world.host.private_place(&lies, &mounts)? else {
             let message = format!("{path} is on a file system where others can write everywhere");
             let help = "restore to a --target, look at it, and copy";
             bail!(Failure::new(Exit::Refused, message).help(help));
         };
-        if let Some(below) = mounts.below(&lies).find(|it| !it.is_pseudo()) {
+        if let Some(below) = mounts.below(&lies).find(|it| whole && !it.is_pseudo()) {
             let message = format!("{} is another file system, in {path}", below.at);
             let help =
                 "restore each by a --path of its own that has no other file system in it, or to a --target";
@@ -164,8 +194,8 @@ pub(super) fn fetch(
     let access = from.place.access(&root);
     let owner = owner(world, from)?;
     let staging = stage.make(dir, &owner.user, &owner.group)?;
-    let asked: Vec<String> = what.paths.iter().map(ToString::to_string).collect();
-    let few = what.comparison.few(goal.only_missing);
+    let asked: Vec<String> = what.wishes.iter().map(|it| it.text.clone()).collect();
+    let few = what.decided.comparison.few(goal.only_missing);
     let paths = few.map_or(asked, <[String]>::to_vec);
     let version = version(world, &access)?;
     if version < SPARSE && what.nodes.iter().any(|node| node.size >= LARGE) {
@@ -233,27 +263,26 @@ pub(super) fn put(world: &World<'_>, what: &Prepared, fetched: Fetched, goal: &G
         let begins = |it: &&str| path.strip_prefix(*it).is_some_and(|rest| rest.starts_with(": "));
         goal.in_place && (failed.contains(path) || (path.contains(": ") && failed.iter().any(begins)))
     };
-    let asked = |path: &str| what.paths.iter().any(|it| within(path, it.as_str()));
+    let asked: Vec<Vec<u8>> = what.wishes.iter().map(|it| it.raw.clone()).collect();
     let mut placing = Placing {
-        // Nothing in a target is ever overwritten: what was there was refused before.
-        only_missing: goal.only_missing || !goal.in_place,
-        broken: &broken,
+        fate: &|path| what.decided.fate(path),
         asked: &asked,
+        broken: &broken,
         stop: &|| interrupted().is_some(),
         placed: 0,
         same: 0,
         left: Vec::new(),
+        met: BTreeSet::new(),
     };
     placing.place(world.host, &fetched.staging, &goal.base)?;
     let Placing { placed, same, left, .. } = placing;
-    let few = what.comparison.few(goal.only_missing).is_some();
+    let comparison = &what.decided.comparison;
     // What restic was not asked for is as it was.
-    let unchanged = if few { same + what.comparison.same } else { same };
+    let few = comparison.few(goal.only_missing).is_some();
+    let unchanged = if few { same + comparison.same } else { same };
     let mut unrestored = fetched.unrestored;
     unrestored.extend(left.into_iter().map(|Left { path, why }| Unrestored { path, why }));
-    if few {
-        let known: BTreeSet<String> = unrestored.iter().map(|it| it.path.clone()).collect();
-        unrestored.extend(what.comparison.blocked.iter().filter(|it| !known.contains(&it.path)).cloned());
-    }
+    let known: BTreeSet<String> = unrestored.iter().map(|it| it.path.clone()).collect();
+    unrestored.extend(comparison.blocked.iter().filter(|it| !known.contains(&it.path)).cloned());
     Ok(Put { placed, unchanged, unrestored })
 }

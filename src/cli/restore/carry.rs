@@ -31,6 +31,8 @@ use crate::{
 enum Turn {
     /// All is there as it was.
     Nothing,
+    /// Nothing can be put there.
+    Blocked(Box<Prepared>),
     /// A person said no.
     Declined,
     /// It was restored into a private directory.
@@ -41,6 +43,8 @@ enum Turn {
 enum Best<'a> {
     /// All is there as it was.
     Nothing,
+    /// Nothing can be put there.
+    Blocked(Box<(&'a Candidate<'a>, Prepared)>),
     /// A person said no.
     Declined,
     /// The best that there is.
@@ -77,6 +81,13 @@ impl RestoreVerb {
                 made = stage.keep(&Op::RemoveDir { path: goal.base.clone() })?;
                 let put = put(world, &what, fetched, goal);
                 put.map(|put| Some(record(asked, from, &what, put, since)))
+            }
+            Ok(Best::Blocked(blocked)) => {
+                let (from, what) = *blocked;
+                let comparison = &what.decided.comparison;
+                let unchanged = comparison.same + comparison.differing;
+                let put = Put { placed: 0, unchanged, unrestored: comparison.blocked.clone() };
+                Ok(Some(record(asked, from, &what, put, since)))
             }
             Ok(Best::Nothing | Best::Declined) => Ok(None),
             Err(err) => Err(err),
@@ -125,8 +136,9 @@ impl RestoreVerb {
             teller.line(&format!("{}: snapshot {id} of {time}, from {name}", asked.job));
             let tried = self.once(world, stage, from, asked, teller);
             match tried {
-                Ok(Turn::Nothing | Turn::Declined) if best.is_some() => break,
+                Ok(Turn::Nothing | Turn::Declined | Turn::Blocked(_)) if best.is_some() => break,
                 Ok(Turn::Nothing) => return Ok(Best::Nothing),
+                Ok(Turn::Blocked(what)) => return Ok(Best::Blocked(Box::new((from, *what)))),
                 Ok(Turn::Declined) => return Ok(Best::Declined),
                 Ok(Turn::Fetched(fetched)) => {
                     let (what, fetched) = *fetched;
@@ -174,13 +186,17 @@ impl RestoreVerb {
         teller: &Teller,
     ) -> Result<Turn> {
         let goal = &asked.goal;
-        let what = prepare(world, from, &asked.paths, goal)?;
-        let comparison = &what.comparison;
+        let what = prepare(world, from, &asked.wishes, goal)?;
+        let comparison = &what.decided.comparison;
         if goal.in_place {
             let of = files(comparison.files, "file");
             let head = format!("{of} of {} in the snapshot:\n", indicatif::HumanBytes(comparison.bytes));
             teller.compared(comparison, &format!("{head}{}", comparison.text(goal.only_missing)))?;
-            if comparison.is_empty(goal.only_missing) && comparison.blocked.is_empty() {
+            if comparison.is_empty(goal.only_missing) {
+                if !comparison.blocked.is_empty() {
+                    places_to_work(world, goal, &what.wishes)?;
+                    return Ok(Turn::Blocked(Box::new(what)));
+                }
                 teller.line("All of it is there as it was.");
                 return Ok(Turn::Nothing);
             }
@@ -207,7 +223,7 @@ impl RestoreVerb {
         if !goal.in_place {
             self.make_target(world, stage, from, goal)?;
         }
-        let dirs = places_to_work(world, goal, &what.paths)?;
+        let dirs = places_to_work(world, goal, &what.wishes)?;
         let Some(dir) = dirs.first() else { bail!("there is nowhere to work") };
         has_room(world, dir, comparison.needed(goal.only_missing), goal)?;
         // A restore waits for nobody; but what removes data begins after it.
@@ -255,16 +271,16 @@ impl RestoreVerb {
             return Ok(());
         }
         let base = &goal.base;
-        match world.host.standings().at(base)? {
+        match world.host.standing(base)? {
             Standing::Absent => Ok(()),
             Standing::Blocked(why) => {
                 bail!(Failure::new(Exit::Refused, format!("not restored into {base}: {why}")))
             }
-            Standing::There(there) if there.sort != Sort::Directory => {
+            Standing::There(there, _) if there.sort != Sort::Directory => {
                 bail!(Failure::new(Exit::Refused, format!("{base} is there, and is no directory")))
             }
-            Standing::There(_) if self.into_existing => Ok(()),
-            Standing::There(_) => match world.host.looker().names(base)?.len() {
+            Standing::There(..) if self.into_existing => Ok(()),
+            Standing::There(..) => match world.host.looker().names(base)?.len() {
                 0 => Ok(()),
                 count => {
                     let message = format!("{base} is not empty: {}", files(count as u64, "name"));
@@ -284,7 +300,7 @@ impl RestoreVerb {
         goal: &Goal,
     ) -> Result<()> {
         let path = &goal.base;
-        if world.host.standings().at(path)? != Standing::Absent {
+        if world.host.standing(path)? != Standing::Absent {
             return Ok(());
         }
         let owner = world.context.scope()?.personal().map_or_else(Owner::root, Owner::of);
@@ -325,11 +341,11 @@ fn record(asked: &Asked, from: &Candidate<'_>, what: &Prepared, put: Put, since:
         snapshot: from.snapshot.id.clone(),
         time: from.snapshot.time.clone(),
         hostname: from.snapshot.hostname.clone(),
-        paths: what.paths.iter().map(ToString::to_string).collect(),
+        paths: what.wishes.iter().map(|it| it.text.clone()).collect(),
         below: asked.goal.base.clone(),
         status,
-        files: what.comparison.files,
-        bytes: what.comparison.bytes,
+        files: what.decided.comparison.files,
+        bytes: what.decided.comparison.bytes,
         placed: put.placed,
         unchanged: put.unchanged,
         unrestored: put.unrestored,

@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::nodes::Node;
+use super::{decide::Verdict, nodes::Node};
 use crate::{
-    host::{Sort, Staged, Standing},
+    host::{Sort, Staged},
     restic::Unrestored,
 };
 
@@ -15,42 +15,17 @@ const NAMED: usize = 10;
 /// How many names restic is given in place of the paths that were asked for, and how long they may be together.
 const MOST: (usize, usize) = (500, 60_000);
 
-/// What would become of one of the snapshot's files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Nothing is there.
-    New,
-    /// It is there as it was: by type, size, time, owner and mode.
-    Same,
-    /// Something else is there.
-    Differs,
-    /// It cannot be put there: why.
-    Blocked(String),
-}
-
-/// Holds a file of the snapshot against what stands there.
-pub(super) fn verdict(node: &Node, standing: &Standing) -> Verdict {
-    let there = match standing {
-        Standing::Absent => return Verdict::New,
-        Standing::Blocked(why) => return Verdict::Blocked(why.clone()),
-        Standing::There(there) => there,
-    };
-    if there.sort != node.sort {
-        return match there.sort {
-            Sort::Directory => Verdict::Blocked("a directory is there now, and is not replaced".into()),
-            _ => Verdict::Differs,
-        };
-    }
-    let owned = (there.uid, there.gid) == (node.uid, node.gid);
-    let same = match node.sort {
-        // Its time moves with each file that comes and goes.
-        Sort::Directory => owned && there.mode == node.mode,
-        Sort::Link => owned && there.mtime == node.mtime,
-        Sort::File | Sort::Special => {
-            owned && there.mode == node.mode && there.size == node.size && there.mtime == node.mtime
-        }
-    };
-    if same { Verdict::Same } else { Verdict::Differs }
+/// A file that is there, and would be overwritten.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Overwritten {
+    /// Its path.
+    pub(super) path: String,
+    /// What is there, if it is of another kind than what was stored: `a symbolic link`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) now: Option<&'static str>,
+    /// What was stored, if it is of another kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) was: Option<&'static str>,
 }
 
 /// What a restore would change.
@@ -74,8 +49,8 @@ pub(super) struct Comparison {
     pub(super) same: u64,
     /// How many directories are there with another owner or mode.
     pub(super) directories_differing: u64,
-    /// The first that differ.
-    pub(super) first_differing: Vec<String>,
+    /// These, each.
+    pub(super) overwritten: Vec<Overwritten>,
     /// What cannot be put there, and why.
     pub(super) blocked: Vec<Unrestored>,
     /// What restic is given, if that is little: what is new, and what differs.
@@ -106,12 +81,12 @@ impl Comparison {
                 self.wants(node);
             }
             Verdict::Differs if is_dir => self.directories_differing += 1,
-            Verdict::Differs => {
+            Verdict::Differs | Verdict::Replaces(_) => {
                 self.differing += 1;
                 self.differing_bytes += node.size;
-                if self.first_differing.len() < NAMED {
-                    self.first_differing.push(node.path.clone());
-                }
+                let now = if let Verdict::Replaces(now) = verdict { Some(now.noun()) } else { None };
+                let was = now.map(|_| node.sort.noun());
+                self.overwritten.push(Overwritten { path: node.path.clone(), now, was });
                 if !only_missing {
                     self.wants(node);
                 }
@@ -130,8 +105,7 @@ impl Comparison {
             return;
         }
         self.length += node.path.len();
-        // What restic writes anew is not what the name was.
-        self.many |= self.few.len() >= MOST.0 || self.length > MOST.1 || !node.is_plain();
+        self.many |= self.few.len() >= MOST.0 || self.length > MOST.1;
         if !self.many {
             self.few.push(node.path.clone());
         }
@@ -168,12 +142,15 @@ impl Comparison {
             0 => writeln!(text, "  no file differs"),
             _ => writeln!(text, "  {differing} of {} that differ, {fate}:", bytes(self.differing_bytes)),
         };
-        for path in &self.first_differing {
-            let _ = writeln!(text, "      {}", super::safe(path));
+        // What is of another kind now is named, each: somebody made it on purpose.
+        let (kinds, alike): (Vec<_>, Vec<_>) = self.overwritten.iter().partition(|it| it.now.is_some());
+        for Overwritten { path, now, was } in kinds.iter().chain(alike.iter().take(NAMED)) {
+            let (now, was) = (now.unwrap_or_default(), was.unwrap_or_default());
+            let kind = if now.is_empty() { String::new() } else { format!(" ({now} now, was {was})") };
+            let _ = writeln!(text, "      {}{kind}", super::safe(path));
         }
-        let named = u64::try_from(self.first_differing.len()).unwrap_or(u64::MAX);
-        if self.differing > named {
-            let _ = writeln!(text, "      and {} more", self.differing - named);
+        if alike.len() > NAMED {
+            let _ = writeln!(text, "      and {} more: --json names all", alike.len() - NAMED);
         }
         let _ = writeln!(text, "  {} as they were, left alone", files(self.same, "file"));
         if self.directories_differing > 0 && !only_missing {
@@ -186,7 +163,7 @@ impl Comparison {
                 text,
                 "  {count} that cannot be put back: {}: {}",
                 super::safe(&first.path),
-                first.why
+                super::safe(&first.why)
             );
         }
         text
@@ -242,41 +219,9 @@ pub(super) fn lacking<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::There;
 
     fn node(path: &str, sort: Sort, size: u64) -> Node {
         Node { path: path.into(), sort, size, mode: 0o644, uid: 0, gid: 0, mtime: 7 }
-    }
-
-    fn standing(node: &Node) -> There {
-        let Node { sort, size, mode, uid, gid, mtime, .. } = *node;
-        There { sort, size, mode, uid, gid, mtime }
-    }
-
-    #[test]
-    fn what_is_overwritten_and_what_is_not() {
-        let file = node("/a", Sort::File, 3);
-        let there = standing(&file);
-        let at = |there: There| verdict(&file, &Standing::There(there));
-        assert_eq!(verdict(&file, &Standing::Absent), Verdict::New);
-        assert_eq!(at(there), Verdict::Same);
-        for other in [
-            There { size: 4, ..there },
-            There { mtime: 8, ..there },
-            There { mode: 0o600, ..there },
-            There { uid: 1, ..there },
-            There { gid: 1, ..there },
-            There { sort: Sort::Link, ..there },
-        ] {
-            assert_eq!(at(other), Verdict::Differs, "{other:?}");
-        }
-        assert!(matches!(at(There { sort: Sort::Directory, ..there }), Verdict::Blocked(_)));
-        let dir = node("/d", Sort::Directory, 0);
-        let touched = There { mtime: 9, ..standing(&dir) };
-        assert_eq!(verdict(&dir, &Standing::There(touched)), Verdict::Same);
-        let theirs = There { mode: 0o777, ..touched };
-        assert_eq!(verdict(&dir, &Standing::There(theirs)), Verdict::Differs);
-        assert_eq!(verdict(&dir, &Standing::Blocked("x".into())), Verdict::Blocked("x".into()));
     }
 
     #[test]
@@ -298,9 +243,25 @@ mod tests {
         let few: Vec<String> = ["/s/b", "/s/new", "/s/newer"].map(Into::into).into();
         assert_eq!(all.few(false), Some(few.as_slice()));
         assert!(!all.is_empty(false) && Comparison::default().is_empty(false));
-        // A name that cannot be passed on: all that was asked for is fetched.
-        all.add(&node("/s/\u{fffd}", Sort::File, 1), &Verdict::New, false);
+        // More than a command line should hold: all that was asked for is fetched.
+        for number in 0..MOST.0 {
+            all.add(&node(&format!("/s/x{number}"), Sort::File, 1), &Verdict::New, false);
+        }
         assert_eq!(all.few(false), None);
+    }
+
+    #[test]
+    fn what_is_of_another_kind_is_named_each() {
+        let mut all = Comparison::default();
+        for number in 0..30 {
+            let verdict = if number % 2 == 0 { Verdict::Differs } else { Verdict::Replaces(Sort::Link) };
+            all.add(&node(&format!("/s/{number}"), Sort::File, 1), &verdict, false);
+        }
+        let text = all.text(false);
+        assert_eq!(text.matches("(a symbolic link now, was a file)").count(), 15, "{text}");
+        assert!(text.contains("30 files of 30 B that differ, TO BE OVERWRITTEN"), "{text}");
+        assert!(text.contains("and 5 more: --json names all"), "{text}");
+        assert_eq!(all.overwritten.len(), 30);
     }
 
     #[test]
@@ -309,7 +270,7 @@ mod tests {
             node("/a", Sort::File, 3),
             node("/b", Sort::File, 3),
             node("/c", Sort::File, 3),
-            node("/d", Sort::Special, 0),
+            node("/d", Sort::Fifo, 0),
             node("/x\u{fffd}", Sort::File, 1),
             node("/x\u{fffd}", Sort::File, 2),
         ];

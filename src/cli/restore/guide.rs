@@ -10,6 +10,7 @@ use super::{
     nodes::{Node, held},
     places::{Candidate, Has, when},
     safe,
+    wish::Wish,
     world::World,
 };
 use crate::{
@@ -75,7 +76,7 @@ pub(super) fn snapshot(
 }
 
 /// Has a path chosen, by walking through the snapshot.
-pub(super) fn path(world: &World<'_>, from: &Candidate<'_>) -> Result<Vec<HostPath>> {
+pub(super) fn path(world: &World<'_>, from: &Candidate<'_>) -> Result<Vec<Wish>> {
     let root = UserName::root();
     let nodes = held(world, &from.place.access(&root), &from.snapshot.id, &[])?.nodes;
     let mut at: Option<String> = match from.snapshot.paths.as_slice() {
@@ -94,7 +95,7 @@ pub(super) fn path(world: &World<'_>, from: &Candidate<'_>) -> Result<Vec<HostPa
             Some("."),
         )?;
         match answer.as_str() {
-            "." => return at.map_or_else(|| Ok(Vec::new()), |at| Ok(vec![at.parse()?])),
+            "." => return at.map_or_else(|| Ok(Vec::new()), |at| Ok(vec![wish(&at)?])),
             ".." => {
                 let top = at.as_ref().is_none_or(|at| from.snapshot.paths.contains(at));
                 at = if top { None } else { at.as_deref().and_then(parent).map(ToOwned::to_owned) };
@@ -105,7 +106,7 @@ pub(super) fn path(world: &World<'_>, from: &Candidate<'_>) -> Result<Vec<HostPa
                 let found = by_number.copied().or_else(|| nodes.iter().find(|node| node.path == answer));
                 match found {
                     Some(node) if node.sort == Sort::Directory => at = Some(node.path.clone()),
-                    Some(node) if node.is_plain() => return Ok(vec![node.path.parse()?]),
+                    Some(node) if node.is_plain() => return Ok(vec![wish(&node.path)?]),
                     Some(_) => {
                         world.context.printer.note("  its name cannot be written here: take its directory\n");
                     }
@@ -114,6 +115,10 @@ pub(super) fn path(world: &World<'_>, from: &Candidate<'_>) -> Result<Vec<HostPa
             }
         }
     }
+}
+
+fn wish(path: &str) -> Result<Wish> {
+    Wish::read(path.as_bytes()).map_err(anyhow::Error::msg)
 }
 
 fn show(world: &World<'_>, nodes: &[Node], at: Option<&str>, entries: &[&Node]) {

@@ -2,10 +2,9 @@
 
 use anyhow::{Result, bail};
 
-use super::{compare::within, world::World};
+use super::{compare::within, wish::Wish, world::World};
 use crate::{
     host::{Sort, Stream, Task, Work as _, interrupted},
-    model::HostPath,
     restic::{self, Access, Came, NodeSort, RestoreHeard},
 };
 
@@ -34,7 +33,10 @@ impl Node {
             NodeSort::File => Sort::File,
             NodeSort::Dir => Sort::Directory,
             NodeSort::Symlink => Sort::Link,
-            NodeSort::Special => Sort::Special,
+            NodeSort::Fifo => Sort::Fifo,
+            NodeSort::Chardev => Sort::CharDevice,
+            NodeSort::Dev => Sort::BlockDevice,
+            NodeSort::Socket => Sort::Socket,
         };
         let (mode, mtime) = (node.bits(), node.mtime().unwrap_or_default());
         let size = if sort == Sort::File { node.size } else { 0 };
@@ -52,22 +54,17 @@ pub(super) struct Held {
     /// All of it, each directory before what is in it.
     pub(super) nodes: Vec<Node>,
     /// Which of the paths are not in it.
-    pub(super) without: Vec<HostPath>,
+    pub(super) without: Vec<String>,
 }
 
 /// Lists what a snapshot holds of some paths; of all if there are none.
-pub(super) fn held(
-    world: &World<'_>,
-    access: &Access<'_>,
-    snapshot: &str,
-    paths: &[HostPath],
-) -> Result<Held> {
+pub(super) fn held(world: &World<'_>, access: &Access<'_>, snapshot: &str, paths: &[Wish]) -> Result<Held> {
     let query = access.ls(snapshot)?;
     let cmd = query.cmd();
     let (mut nodes, mut said) = (Vec::new(), RestoreHeard::default());
     let mut heard = |stream: Stream, line: &str| match stream {
         Stream::Out => {
-            let asked = |path: &str| paths.is_empty() || paths.iter().any(|it| within(path, it.as_str()));
+            let asked = |path: &str| paths.is_empty() || paths.iter().any(|it| within(path, &it.text));
             nodes.extend(restic::Node::read(line).filter(|it| asked(&it.path)).map(Node::of));
         }
         Stream::Err => {
@@ -85,7 +82,7 @@ pub(super) fn held(
         Came::Incomplete => bail!("not all of what it holds can be listed"),
         Came::Failed(why) => bail!("{why}"),
     }
-    let has = |path: &HostPath| path.as_str() == "/" || nodes.iter().any(|node| node.path == path.as_str());
-    let without = paths.iter().filter(|path| !has(path)).cloned().collect();
+    let has = |text: &str| text == "/" || nodes.iter().any(|node| node.path == text);
+    let without = paths.iter().map(|it| it.text.clone()).filter(|text| !has(text)).collect();
     Ok(Held { nodes, without })
 }

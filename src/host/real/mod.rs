@@ -29,10 +29,12 @@ mod session;
 mod sshd;
 mod sshd_processes;
 mod staging;
+mod standings;
 mod tell;
 mod tree;
 mod walk;
 mod work;
+mod xattr;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -57,7 +59,7 @@ pub use self::fetch::Web;
 pub use self::git::Revision;
 pub(super) use self::leaf::{Leaf, open_own};
 pub use self::place::Placing;
-pub use self::staging::Standings;
+pub use self::standings::Standings;
 pub use self::tell::{Telling, Told, Tries};
 use self::walk::Guard;
 pub(super) use self::walk::{Cursor, Way, kind};

@@ -1,14 +1,19 @@
 //! Puts what was restored in place: by renaming it, name by name, below directories that are open.
 //!
-//! A file that is there stays whole until the new one takes its place. What the snapshot does not have is not touched, and a
-//! directory is never replaced by something else. No link is followed below the directories that were asked for.
+//! Each name has a [`Fate`], which was decided and shown before. Nothing else is done: a name that is not as it was then
+//! stays as it is, and is in [`Placing::left`]. A file that is there stays whole until the new one takes its place; it is
+//! exchanged, and if another file came out than was shown, that one is put back. What the snapshot does not have is not
+//! touched, and a directory is never replaced. No link is followed in what was asked for.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    collections::BTreeSet,
+    os::fd::{AsFd, OwnedFd},
+};
 
 use anyhow::{Context, Result, bail};
 use nix::{
     errno::Errno,
-    fcntl::{readlinkat, renameat},
+    fcntl::readlinkat,
     sys::{
         stat::{FileStat, Mode as Bits, fchmod, fstat, futimens},
         time::TimeSpec,
@@ -18,23 +23,25 @@ use nix::{
 
 use super::{
     Real,
+    look::stamp,
     rename::{exchange, rename_new},
     staging::{look, names, open_dir, there},
     walk::{Cursor, Way, is_anothers},
+    xattr,
 };
 use crate::{
-    host::{Left, Sort, There},
+    host::{Fate, Left, Sort, Stamp, There, lossy},
     model::HostPath,
 };
 
 /// What is put in place, and what is not.
 pub struct Placing<'a> {
-    /// Whether what is there stays as it is.
-    pub only_missing: bool,
-    /// Says whether something, by its path, is not to be put in place: it was not restored in full.
+    /// Says what was decided for a path of the snapshot; nothing if nothing was.
+    pub fate: &'a dyn Fn(&[u8]) -> Option<Fate>,
+    /// The paths that were asked for. Directories above them are gone through, and made if they are not there.
+    pub asked: &'a [Vec<u8>],
+    /// Says whether something, by its path as [`lossy`] has it, is not to be put in place: it was not restored in full.
     pub broken: &'a dyn Fn(&str) -> bool,
-    /// Says whether a directory, by its path, is one that was asked for, or in one: then it gets its owner and mode back.
-    pub asked: &'a dyn Fn(&str) -> bool,
     /// Is asked between two whether to stop.
     pub stop: &'a dyn Fn() -> bool,
     /// How many were put in place.
@@ -43,7 +50,22 @@ pub struct Placing<'a> {
     pub same: u64,
     /// What could not be, and why.
     pub left: Vec<Left>,
+    /// Which of the paths that were asked for were restored.
+    pub met: BTreeSet<Vec<u8>>,
 }
+
+/// A name in the restored directory and in the live one.
+struct At<'a> {
+    staged: &'a OwnedFd,
+    live: &'a OwnedFd,
+    name: &'a [u8],
+    /// The snapshot's path.
+    path: &'a [u8],
+    /// Below which directory that stands.
+    base: &'a str,
+}
+
+const CHANGED: &str = "it has changed since it was looked at, and is left as it is";
 
 impl Placing<'_> {
     /// Puts what is in the private directory of a restore in place below a directory.
@@ -62,102 +84,204 @@ impl Placing<'_> {
             Way::Blocked(why) => bail!("cannot restore into {base}: {why}"),
         };
         let at = if base.as_str() == "/" { "" } else { base.as_str() };
-        self.merge(real, &staged, &live, "", at);
+        self.merge(real, &staged, &live, b"", at);
+        self.without();
         syncfs(&live).with_context(|| format!("cannot make durable what was put below {base}"))
     }
 
-    /// Goes through a restored directory and the one that is there. `path` is the snapshot's, `at` where that stands.
-    fn merge(&mut self, real: &Real, staged: &OwnedFd, live: &OwnedFd, path: &str, base: &str) {
+    /// Goes through a restored directory and the one that is there. `path` is the snapshot's, `base` below what that stands.
+    fn merge(&mut self, real: &Real, staged: &OwnedFd, live: &OwnedFd, path: &[u8], base: &str) {
         let all = match names(staged) {
             Ok(all) => all,
             Err(errno) => return self.leave(path, format!("cannot list it: {}", errno.desc())),
         };
         for name in all {
-            let path = format!("{path}/{}", String::from_utf8_lossy(&name));
+            let path = [path, b"/", &name].concat();
             if (self.stop)() {
                 return;
             }
-            if (self.broken)(&path) {
+            if self.asked.contains(&path) {
+                self.met.insert(path.clone());
+            }
+            if (self.broken)(&lossy(&path)) {
                 continue;
             }
-            if let Err(why) = self.one(real, staged, live, &name, &path, base) {
+            if let Err(why) = self.one(real, &At { staged, live, name: &name, path: &path, base }) {
                 self.leave(&path, why);
             }
         }
     }
 
-    fn leave(&mut self, path: &str, why: String) {
-        self.left.push(Left { path: path.into(), why });
+    /// Says of what was asked for by a name that is no UTF-8 that the snapshot has another one which reads the same.
+    fn without(&mut self) {
+        for path in self.asked.iter().filter(|path| std::str::from_utf8(path).is_err()) {
+            let wanted = matches!((self.fate)(path), Some(Fate::Create | Fate::Replace(_)));
+            if wanted && !self.met.contains(path) {
+                self.left.push(Left {
+                    path: lossy(path),
+                    why: "the snapshot has no name with these bytes".into(),
+                });
+            }
+        }
     }
 
-    fn one(
-        &mut self,
-        real: &Real,
-        staged: &OwnedFd,
-        live: &OwnedFd,
-        name: &[u8],
-        path: &str,
-        base: &str,
-    ) -> Result<(), String> {
-        let said = |errno: Errno| errno.desc().to_owned();
-        let new = there(&look(staged, name).map_err(said)?);
-        let old = match look(live, name) {
-            Ok(stat) => Some(stat),
-            Err(Errno::ENOENT) => None,
+    fn leave(&mut self, path: &[u8], why: String) {
+        self.left.push(Left { path: lossy(path), why });
+    }
+
+    fn is_asked(&self, path: &[u8]) -> bool {
+        self.asked.iter().any(|asked| within(path, asked))
+    }
+
+    fn is_above(&self, path: &[u8]) -> bool {
+        self.asked.iter().any(|asked| within(asked, path))
+    }
+
+    fn one(&mut self, real: &Real, at: &At<'_>) -> Result<(), String> {
+        let new = there(&look(at.staged, at.name).map_err(said)?);
+        if !self.is_asked(at.path) {
+            // A pattern of restic's may match more than was asked for.
+            return if self.is_above(at.path) && new.sort == Sort::Directory {
+                self.above(real, at)
+            } else {
+                Ok(())
+            };
+        }
+        match (self.fate)(at.path) {
+            None => Err("it was not in the list of what the snapshot holds".into()),
+            Some(Fate::Refuse) => Ok(()),
+            Some(Fate::Keep) => {
+                self.same += u64::from(new.sort != Sort::Directory);
+                Ok(())
+            }
+            Some(Fate::Create) => self.create(at, &new),
+            Some(Fate::Replace(stamp)) => self.replace(at, &new, &stamp),
+            Some(Fate::Enter { stamp, dress }) => self.enter(real, at, &new, (&stamp, dress)),
+        }
+    }
+
+    /// Goes through a directory above what was asked for, or makes it.
+    fn above(&mut self, real: &Real, at: &At<'_>) -> Result<(), String> {
+        let old = match look(at.live, at.name) {
+            Ok(stat) => stat,
+            Err(Errno::ENOENT) => return self.create(at, &there(&look(at.staged, at.name).map_err(said)?)),
             Err(errno) => return Err(said(errno)),
         };
-        let Some(old) = old else {
-            // A directory may hold what was not restored in full.
-            if new.sort == Sort::Directory {
-                self.weed(&open_dir(staged, name).map_err(said)?, path).map_err(said)?;
-            }
-            rename_new((staged.as_fd(), name), (live.as_fd(), name)).map_err(said)?;
-            self.placed += 1;
-            return Ok(());
+        let below = match there(&old).sort {
+            Sort::Link => through(real, at)?,
+            Sort::Directory => own(real, at, there(&look(at.staged, at.name).map_err(said)?).uid)?,
+            other => return Err(format!("{} is there now, where a directory was", other.noun())),
         };
-        let is = there(&old);
-        if new.sort == Sort::Directory && (is.sort == Sort::Directory || is.sort == Sort::Link) {
-            let below = enter(real, (live, name, &old), new.uid, (path, base))?;
-            let inner = open_dir(staged, name).map_err(said)?;
-            self.merge(real, &inner, &below, path, base);
-            if !self.only_missing && (self.asked)(path) {
-                dress(live, &below, &new)
-                    .map_err(|errno| format!("its owner, mode and time cannot be set: {}", errno.desc()))?;
+        self.merge(real, &open_dir(at.staged, at.name).map_err(said)?, &below, at.path, at.base);
+        Ok(())
+    }
+
+    fn create(&mut self, at: &At<'_>, new: &There) -> Result<(), String> {
+        // A directory may hold what was not restored in full.
+        if new.sort == Sort::Directory {
+            self.weed(&open_dir(at.staged, at.name).map_err(said)?, at.path).map_err(said)?;
+        }
+        match rename_new((at.staged.as_fd(), at.name), (at.live.as_fd(), at.name)) {
+            Ok(()) => {}
+            Err(Errno::EEXIST) => {
+                return Err("something has come there since it was looked at, and is left as it is".into());
             }
-            return Ok(());
+            Err(errno) => return Err(said(errno)),
         }
-        if self.only_missing {
-            self.same += 1;
-            return Ok(());
-        }
-        if is.sort == Sort::Directory {
-            return Err("a directory is there now, and is not replaced".into());
-        }
-        if new.sort != Sort::Directory && is_same(staged, live, name, &new, &is) {
-            self.same += 1;
-            return Ok(());
-        }
-        let done = if new.sort == Sort::Directory {
-            self.weed(&open_dir(staged, name).map_err(said)?, path).map_err(said)?;
-            // What was there goes with the private directory.
-            exchange((staged.as_fd(), name), (live.as_fd(), name))
-        } else {
-            renameat(staged, name, live, name)
-        };
-        done.map_err(said)?;
         self.placed += 1;
         Ok(())
     }
 
-    /// Takes what was not restored in full out of a directory that is put in place as a whole, and counts the rest.
-    fn weed(&mut self, dir: &OwnedFd, path: &str) -> nix::Result<()> {
+    fn replace(&mut self, at: &At<'_>, new: &There, shown: &Stamp) -> Result<(), String> {
+        let old = match look(at.live, at.name) {
+            Ok(stat) => stat,
+            Err(Errno::ENOENT) => return self.create(at, new),
+            Err(errno) => return Err(said(errno)),
+        };
+        let is = there(&old);
+        if stamp(&old) != *shown || is.sort == Sort::Directory {
+            return Err(CHANGED.into());
+        }
+        if new.sort == Sort::Directory {
+            self.weed(&open_dir(at.staged, at.name).map_err(said)?, at.path).map_err(said)?;
+        }
+        if is_same(at, new, &is) {
+            self.same += 1;
+            return Ok(());
+        }
+        // What was there goes with the private directory.
+        let (ours, theirs) = ((at.staged.as_fd(), at.name), (at.live.as_fd(), at.name));
+        exchange(ours, theirs).map_err(said)?;
+        let out = look(at.staged, at.name).map_err(said)?;
+        // A rename alone moves the time of its last change.
+        let same = Stamp { ctime: 0, ..stamp(&out) } == Stamp { ctime: 0, ..*shown } && there(&out) == is;
+        if same {
+            self.placed += 1;
+            return Ok(());
+        }
+        match exchange(ours, theirs) {
+            Ok(()) => Err(CHANGED.into()),
+            Err(_) => {
+                let aside = [at.name, b".rlvm-kept"].concat();
+                rename_new(ours, (at.live.as_fd(), &aside)).map_err(said)?;
+                self.placed += 1;
+                Err(format!(
+                    "another file had come there since it was looked at: it is {} now",
+                    lossy(&aside)
+                ))
+            }
+        }
+    }
+
+    fn enter(
+        &mut self,
+        real: &Real,
+        at: &At<'_>,
+        new: &There,
+        (shown, dress): (&Stamp, bool),
+    ) -> Result<(), String> {
+        let old = look(at.live, at.name).map_err(said)?;
+        if there(&old).sort != Sort::Directory || new.sort != Sort::Directory || !is_it(&old, shown) {
+            return Err(CHANGED.into());
+        }
+        let below = own(real, at, new.uid)?;
+        if !is_it(&fstat(&below).map_err(said)?, shown) {
+            return Err(CHANGED.into());
+        }
+        let inner = open_dir(at.staged, at.name).map_err(said)?;
+        self.merge(real, &inner, &below, at.path, at.base);
+        if !dress {
+            return Ok(());
+        }
+        self::dress(at.live, &below, new)
+            .map_err(|errno| format!("its owner, mode and time cannot be set: {}", errno.desc()))?;
+        let failed = xattr::copy(&inner, &below);
+        // An ACL sets permission bits too.
+        let done = timed(&below, new).map_err(said);
+        match failed.as_slice() {
+            [] => done,
+            all => Err(format!("extended attributes and ACLs cannot be set: {}", all.join(", "))),
+        }
+    }
+
+    /// Takes out of a directory that is put in place as a whole what was not restored in full, and what was not asked for,
+    /// and counts the rest.
+    fn weed(&mut self, dir: &OwnedFd, path: &[u8]) -> nix::Result<()> {
         for name in names(dir)? {
-            let path = format!("{path}/{}", String::from_utf8_lossy(&name));
+            let path = [path, b"/", &name].concat();
+            if self.asked.contains(&path) {
+                self.met.insert(path.clone());
+            }
             let is_dir = there(&look(dir, &name)?).sort == Sort::Directory;
+            let wanted = self.is_asked(&path) || (is_dir && self.is_above(&path));
             if is_dir {
                 self.weed(&open_dir(dir, &name)?, &path)?;
-                self.placed += 1;
-            } else if (self.broken)(&path) {
+                if wanted {
+                    self.placed += 1;
+                } else {
+                    unlinkat(dir, name.as_slice(), UnlinkatFlags::RemoveDir)?;
+                }
+            } else if !wanted || (self.broken)(&lossy(&path)) {
                 unlinkat(dir, name.as_slice(), UnlinkatFlags::NoRemoveDir)?;
             } else {
                 self.placed += 1;
@@ -167,28 +291,38 @@ impl Placing<'_> {
     }
 }
 
+fn said(errno: Errno) -> String {
+    errno.desc().to_owned()
+}
+
+/// Says whether a path is another one, or in it, by whole parts.
+fn within(path: &[u8], dir: &[u8]) -> bool {
+    dir == b"/" || path.strip_prefix(dir).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+}
+
+/// Says whether a directory is the one that was looked at: its times move with what it holds.
+fn is_it(stat: &FileStat, shown: &Stamp) -> bool {
+    (stat.st_dev, stat.st_ino) == (shown.dev, shown.ino)
+}
+
+/// Opens the directory that a link above what was asked for leads to: the walk knows which links are root's own.
+fn through(real: &Real, at: &At<'_>) -> Result<OwnedFd, String> {
+    let path: HostPath =
+        format!("{}{}", at.base, lossy(at.path)).parse().map_err(|_| "a link is there now".to_owned())?;
+    let mut cursor = Cursor::default();
+    match cursor.go(real, &path) {
+        Ok(Way::There(fd)) => open_dir(fd, b".").map_err(said),
+        Ok(Way::Absent) => Err("a symbolic link to nothing is there now".into()),
+        Ok(Way::Blocked(why)) => Err(why),
+        Err(err) => Err(format!("{err:#}")),
+    }
+}
+
 /// Opens a directory that is there, unless somebody could have put it there to lead elsewhere: one that lies in another
 /// user's belongs to whom it did when it was stored. Nobody moves a directory that they cannot write (rename(2)).
-fn enter(
-    real: &Real,
-    (live, name, old): (&OwnedFd, &[u8], &FileStat),
-    was: u32,
-    (path, base): (&str, &str),
-) -> Result<OwnedFd, String> {
-    let said = |errno: Errno| errno.desc().to_owned();
-    if there(old).sort == Sort::Link {
-        // The walk knows which links are root's own.
-        let path: HostPath = format!("{base}{path}").parse().map_err(|_| "a link is there now".to_owned())?;
-        let mut cursor = Cursor::default();
-        return match cursor.go(real, &path) {
-            Ok(Way::There(fd)) => open_dir(fd, b".").map_err(said),
-            Ok(Way::Absent) => Err("a symbolic link to nothing is there now".into()),
-            Ok(Way::Blocked(why)) => Err(why),
-            Err(err) => Err(format!("{err:#}")),
-        };
-    }
-    let above = fstat(live.as_fd()).map_err(said)?;
-    let below = open_dir(live, name).map_err(said)?;
+fn own(real: &Real, at: &At<'_>, was: u32) -> Result<OwnedFd, String> {
+    let above = fstat(at.live.as_fd()).map_err(said)?;
+    let below = open_dir(at.live, at.name).map_err(said)?;
     let stat = fstat(&below).map_err(said)?;
     if is_anothers(&above, &stat) && stat.st_uid != was {
         let (owner, other) = (real.accounts.user_name(stat.st_uid), real.accounts.user_name(above.st_uid));
@@ -200,9 +334,9 @@ fn enter(
 }
 
 /// Says whether what is there is what was restored, as far as can be told without reading it.
-fn is_same(staged: &OwnedFd, live: &OwnedFd, name: &[u8], new: &There, is: &There) -> bool {
+fn is_same(at: &At<'_>, new: &There, is: &There) -> bool {
     if new.sort == Sort::Link {
-        let (ours, theirs) = (readlinkat(staged, name), readlinkat(live, name));
+        let (ours, theirs) = (readlinkat(at.staged, at.name), readlinkat(at.live, at.name));
         return is.sort == Sort::Link
             && ours.is_ok()
             && ours == theirs
@@ -212,14 +346,18 @@ fn is_same(staged: &OwnedFd, live: &OwnedFd, name: &[u8], new: &There, is: &Ther
     new.sort == Sort::File && new == is
 }
 
-/// Gives a directory that is there the owner, mode and time of the one that was restored. One that the owner of `above`
-/// could have put there is not opened to others: it may be another one than was stored.
+/// Gives a directory that is there the owner and mode of the one that was restored. One that the owner of `above` could have
+/// put there is not opened to others: it may be another one than was stored.
 fn dress(above: &OwnedFd, dir: &OwnedFd, like: &There) -> nix::Result<()> {
     let now = fstat(dir)?;
     if is_anothers(&fstat(above)?, &now) && like.mode & !now.st_mode & 0o077 != 0 {
         return Err(Errno::EPERM);
     }
-    fchown(dir, Some(Uid::from_raw(like.uid)), Some(Gid::from_raw(like.gid)))?;
+    fchown(dir, Some(Uid::from_raw(like.uid)), Some(Gid::from_raw(like.gid)))
+}
+
+/// Gives a directory the mode and time of the one that was restored.
+fn timed(dir: &OwnedFd, like: &There) -> nix::Result<()> {
     fchmod(dir, Bits::from_bits_truncate(like.mode))?;
     let mtime = TimeSpec::new(like.mtime.div_euclid(1_000_000_000), like.mtime.rem_euclid(1_000_000_000));
     futimens(dir, &TimeSpec::UTIME_OMIT, &mtime)

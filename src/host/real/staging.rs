@@ -19,14 +19,14 @@ use nix::{
 };
 
 use super::{
-    Real, answers,
+    Real,
     leaf::open_at,
     trusted,
     walk::{Cursor, Way, kind},
 };
 use crate::{
     effect::STAGING,
-    host::{Mounts, Sort, Staged, Standing, There},
+    host::{Mounts, Sort, Staged, There, lossy},
     model::HostPath,
 };
 
@@ -58,73 +58,17 @@ pub(super) fn there(stat: &FileStat) -> There {
         SFlag::S_IFREG => Sort::File,
         SFlag::S_IFDIR => Sort::Directory,
         SFlag::S_IFLNK => Sort::Link,
-        _ => Sort::Special,
+        SFlag::S_IFIFO => Sort::Fifo,
+        SFlag::S_IFCHR => Sort::CharDevice,
+        SFlag::S_IFBLK => Sort::BlockDevice,
+        _ => Sort::Socket,
     };
     let size = if sort == Sort::File { u64::try_from(stat.st_size).unwrap_or_default() } else { 0 };
     let mtime = stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec);
     There { sort, size, mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid, mtime }
 }
 
-/// Looks at many paths, keeping the last directory open.
-pub struct Standings<'a> {
-    real: &'a Real,
-    cursor: Cursor,
-}
-
-impl Standings<'_> {
-    /// Says what stands at a path; a directory that a link of root's leads to is one.
-    ///
-    /// # Errors
-    ///
-    /// If the kernel does not say.
-    pub fn at(&mut self, path: &HostPath) -> Result<Standing> {
-        let Some(parent) = path.parent() else {
-            return Ok(Standing::There(there(&fstat(&self.real.root_fd)?)));
-        };
-        let stat = match self.cursor.go(self.real, &parent)? {
-            Way::There(_) => match look(self.cursor.before(self.real, path)?, path.name().as_bytes()) {
-                Ok(stat) => stat,
-                Err(Errno::ENOENT) => return Ok(Standing::Absent),
-                Err(errno) => {
-                    return Ok(Standing::Blocked(format!("cannot look at {path}: {}", errno.desc())));
-                }
-            },
-            Way::Absent => return Ok(Standing::Absent),
-            // Only looked at: whose directories lie in whose does not matter, as long as no link is on the way.
-            Way::Blocked(why) => {
-                answers::ask(&self.real.root.join(path.relative()))?;
-                match plain_way(self.real, &parent).and_then(|fd| look(fd, path.name().as_bytes())) {
-                    Ok(stat) => return Ok(Standing::There(there(&stat))),
-                    Err(Errno::ENOENT) => return Ok(Standing::Absent),
-                    // A file, or a link of somebody's, where a directory was.
-                    Err(_) => return Ok(Standing::Blocked(why)),
-                }
-            }
-        };
-        if kind(&stat) == SFlag::S_IFLNK
-            && let Way::There(fd) = self.cursor.go(self.real, path)?
-        {
-            return Ok(Standing::There(there(&fstat(fd)?)));
-        }
-        Ok(Standing::There(there(&stat)))
-    }
-}
-
-/// Opens a directory, no link followed.
-fn plain_way(real: &Real, dir: &HostPath) -> nix::Result<OwnedFd> {
-    let mut fd = open_dir(&real.root_fd, b".")?;
-    for part in dir.parts() {
-        fd = open_dir(&fd, part.as_bytes())?;
-    }
-    Ok(fd)
-}
-
 impl Real {
-    /// Returns what looks at many paths.
-    pub fn standings(&self) -> Standings<'_> {
-        Standings { real: self, cursor: Cursor::default() }
-    }
-
     /// Says why restic must not write below a directory, if so; else where it really is.
     ///
     /// # Errors
@@ -242,7 +186,7 @@ impl Real {
 fn tell(dir: &OwnedFd, path: &str, each: &mut dyn FnMut(Staged)) -> nix::Result<()> {
     for name in names(dir)? {
         let There { sort, size, .. } = there(&look(dir, &name)?);
-        let path = format!("{path}/{}", String::from_utf8_lossy(&name));
+        let path = format!("{path}/{}", lossy(&name));
         each(Staged { path: path.clone(), sort, size });
         if sort == Sort::Directory {
             tell(&open_dir(dir, &name)?, &path, each)?;

@@ -167,6 +167,10 @@ impl Cursor {
                 Err(Errno::EACCES) => {
                     return Ok(Way::Blocked(format!("no permission to look at {}", at())));
                 }
+                // A link's target may have any name.
+                Err(Errno::ENAMETOOLONG) => {
+                    return Ok(Way::Blocked(format!("{} is a name that is too long", at())));
+                }
                 Err(errno) => return Err(errno).with_context(|| format!("cannot open {}", at())),
             };
             let stat = fstat(&fd).with_context(|| format!("cannot look at {}", at()))?;

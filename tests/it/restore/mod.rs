@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests look at the machine")]
 
+mod kinds;
 mod old_renames;
 mod places;
 mod safety;

@@ -1,0 +1,303 @@
+//! Decides what becomes of each name that a restore would touch: from the snapshot's list and from what stands there.
+//!
+//! What is decided is shown ([`super::compare`]), asked about, and carried out ([`crate::host::Placing`]): one value, which
+//! nothing changes in between.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::{
+    compare::{Comparison, within},
+    nodes::Node,
+    wish::Wish,
+};
+use crate::host::{Fate, Sort, Standing, There, lossy};
+
+/// What would become of one of the snapshot's files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing is there.
+    New,
+    /// It is there as it was: by type, size, time, owner and mode.
+    Same,
+    /// Something else of the same kind is there.
+    Differs,
+    /// Something of another kind is there, and gives way.
+    Replaces(Sort),
+    /// It cannot be put there: why.
+    Blocked(String),
+}
+
+/// How names are treated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Manner {
+    /// Whether what is there stays as it is.
+    pub(super) only_missing: bool,
+    /// Whether directories that are there get their owner and mode back.
+    pub(super) dress: bool,
+}
+
+/// Decides about one name. `None` is the fate of what cannot be got at.
+pub(super) fn decide(node: &Node, standing: &Standing, manner: Manner) -> (Verdict, Option<Fate>) {
+    let (there, stamp) = match standing {
+        Standing::Absent => return (Verdict::New, Some(Fate::Create)),
+        Standing::Blocked(why) => return (Verdict::Blocked(why.clone()), Some(Fate::Refuse)),
+        Standing::There(there, stamp) => (there, *stamp),
+    };
+    let blocked = |why: String| (Verdict::Blocked(why), Some(Fate::Refuse));
+    let same = is_same(node, there);
+    match (node.sort, there.sort) {
+        (Sort::Directory, Sort::Directory) => {
+            let fate = Fate::Enter { stamp, dress: manner.dress && !manner.only_missing };
+            (if same { Verdict::Same } else { Verdict::Differs }, Some(fate))
+        }
+        (_, Sort::Directory) => blocked("a directory is there now, and is not replaced".into()),
+        // Somebody has moved the directory elsewhere, or leads there.
+        (Sort::Directory, Sort::Link) => {
+            blocked("a symbolic link is there now, where a directory was, and is not replaced".into())
+        }
+        (_, _) if same => (Verdict::Same, Some(Fate::Keep)),
+        (stored, now) if stored == now && manner.only_missing => (Verdict::Differs, Some(Fate::Keep)),
+        (stored, now) if stored == now => (Verdict::Differs, Some(Fate::Replace(stamp))),
+        (stored, now) if manner.only_missing => blocked(format!(
+            "{} is there now, where {} was, and --only-missing replaces nothing",
+            now.noun(),
+            stored.noun()
+        )),
+        (_, now) => (Verdict::Replaces(now), Some(Fate::Replace(stamp))),
+    }
+}
+
+/// Says whether what stands there is what was stored, as far as can be told without reading it.
+fn is_same(node: &Node, there: &There) -> bool {
+    let owned = (there.uid, there.gid) == (node.uid, node.gid);
+    there.sort == node.sort
+        && owned
+        && match node.sort {
+            // Its time moves with each file that comes and goes.
+            Sort::Directory => there.mode == node.mode,
+            // Its mode says nothing.
+            Sort::Link => there.mtime == node.mtime,
+            _ => there.mode == node.mode && there.size == node.size && there.mtime == node.mtime,
+        }
+}
+
+/// Looks at names below the directory that holds a path that was asked for.
+pub(super) trait Look {
+    /// Says what stands there.
+    fn at(&mut self, names: &[Vec<u8>]) -> Standing;
+    /// Lists a directory's names.
+    fn names(&mut self, dir: &[Vec<u8>]) -> Vec<Vec<u8>>;
+}
+
+impl Look for crate::host::Standings {
+    fn at(&mut self, names: &[Vec<u8>]) -> Standing {
+        Self::at(self, names)
+    }
+
+    fn names(&mut self, dir: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        Self::names(self, dir)
+    }
+}
+
+/// A path that was asked for, and what is needed to look there.
+pub(super) struct Place<'a> {
+    /// The path.
+    pub(super) wish: &'a Wish,
+    /// Its names below the directory that `look` looks in.
+    pub(super) names: Vec<Vec<u8>>,
+    /// What looks there.
+    pub(super) look: Box<dyn Look + 'a>,
+    /// The mount points in it, each as the snapshot's path.
+    pub(super) mounts: BTreeSet<String>,
+}
+
+/// What was decided.
+#[derive(Default)]
+pub(super) struct Decided {
+    /// By the snapshot's path. What lies in a directory that is new is not in it: it comes with that.
+    fates: HashMap<Vec<u8>, Fate>,
+    /// What it comes to.
+    pub(super) comparison: Comparison,
+}
+
+impl Decided {
+    /// Says what was decided for a path, by its bytes.
+    pub(super) fn fate(&self, path: &[u8]) -> Option<Fate> {
+        let by_text =
+            || std::str::from_utf8(path).is_err().then(|| self.fates.get(lossy(path).as_bytes())).flatten();
+        self.fates.get(path).or_else(by_text).copied()
+    }
+}
+
+/// A directory of the snapshot that what comes next may lie in.
+struct Frame {
+    text: String,
+    kind: Kind,
+}
+
+enum Kind {
+    /// It stands there: its names below the directory that is looked in, and the snapshot's path.
+    Live(Vec<Vec<u8>>, Vec<u8>),
+    /// It is new, or takes a file's place, and so is all in it.
+    New,
+    /// It cannot be put there: why.
+    Blocked(String),
+}
+
+/// Decides about all that a snapshot holds of some places. Each directory comes before what is in it.
+pub(super) fn decide_all(nodes: &[Node], places: &mut [Place<'_>], manner: Manner) -> Decided {
+    let mut decided = Decided::default();
+    let twice = twice(nodes);
+    let mut frames: Vec<Frame> = Vec::new();
+    let mut at = 0;
+    if let Some(found) = places.iter().position(|it| it.wish.text == "/") {
+        at = found;
+        frames.push(Frame { text: "/".into(), kind: Kind::Live(Vec::new(), Vec::new()) });
+    }
+    for node in nodes {
+        while frames.last().is_some_and(|it| !within(&node.path, &it.text)) {
+            frames.pop();
+        }
+        let (above, name) = match frames.last() {
+            None => {
+                let Some(found) = places.iter().position(|it| it.wish.text == node.path) else { continue };
+                at = found;
+                let Some((name, above)) = places[at].names.split_last() else { continue };
+                (Kind::Live(above.to_vec(), parent(&places[at].wish.raw).to_vec()), name.clone())
+            }
+            Some(Frame { kind: Kind::New, .. }) => {
+                decided.comparison.add(node, &Verdict::New, manner.only_missing);
+                if node.sort == Sort::Directory {
+                    frames.push(Frame { text: node.path.clone(), kind: Kind::New });
+                }
+                continue;
+            }
+            Some(Frame { kind: Kind::Blocked(why), .. }) => {
+                decided.comparison.add(node, &Verdict::Blocked(why.clone()), manner.only_missing);
+                continue;
+            }
+            Some(Frame { kind: Kind::Live(names, path), .. }) => {
+                (Kind::Live(names.clone(), path.clone()), last(&node.path).as_bytes().to_vec())
+            }
+        };
+        let Kind::Live(above, path) = above else { continue };
+        let place = &mut places[at];
+        let root = frames.is_empty();
+        let many = twice.contains(node.path.as_str());
+        let kind = decided.one(node, place, (above, path, name), (root, many), manner);
+        if node.sort == Sort::Directory {
+            frames.push(Frame { text: node.path.clone(), kind });
+        }
+    }
+    decided
+}
+
+impl Decided {
+    /// Decides about one name in a directory that stands there; returns what that means for what is in it.
+    fn one(
+        &mut self,
+        node: &Node,
+        place: &mut Place<'_>,
+        (above, path, name): (Vec<Vec<u8>>, Vec<u8>, Vec<u8>),
+        (root, many): (bool, bool),
+        manner: Manner,
+    ) -> Kind {
+        let full = |name: &Vec<u8>| [above.as_slice(), std::slice::from_ref(name)].concat();
+        // A name that is no UTF-8 is not known to the byte: any that reads the same may be meant.
+        let text = lossy(&name);
+        let meant: Vec<Vec<u8>> = if !root && text.contains(char::REPLACEMENT_CHARACTER) {
+            place.look.names(&above).into_iter().filter(|it| lossy(it) == text).collect()
+        } else {
+            vec![name]
+        };
+        let key = |name: &[u8]| [path.as_slice(), b"/", name].concat();
+        if let ([only], false) = (meant.as_slice(), many) {
+            let raw = key(only);
+            let mounted = !root && place.mounts.contains(&node.path);
+            let names = full(only);
+            let standing = place.look.at(&names);
+            let (verdict, fate) =
+                if mounted { at_mount(node, &standing) } else { decide(node, &standing, manner) };
+            if let Some(fate) = fate {
+                self.fates.insert(raw.clone(), fate);
+            }
+            self.comparison.add(node, &verdict, manner.only_missing);
+            return match (verdict, fate) {
+                (Verdict::New | Verdict::Replaces(_), _) => Kind::New,
+                (_, Some(Fate::Enter { .. })) => Kind::Live(names, raw),
+                (Verdict::Blocked(why), _) => Kind::Blocked(format!("{}: {why}", node.path)),
+                _ => Kind::Blocked(format!("{}: another file system is mounted there", node.path)),
+            };
+        }
+        let meant: Vec<_> = meant.iter().map(|it| (full(it), key(it))).collect();
+        self.several(node, place, &meant, manner)
+    }
+
+    /// Decides where it cannot be told which of some names is meant: all of them are taken to be overwritten.
+    fn several(
+        &mut self,
+        node: &Node,
+        place: &mut Place<'_>,
+        meant: &[(Vec<Vec<u8>>, Vec<u8>)],
+        manner: Manner,
+    ) -> Kind {
+        let by_text = node.path.clone().into_bytes();
+        let found = meant.iter().map(|(names, key)| (key, place.look.at(names)));
+        let found: Vec<(&Vec<u8>, Standing)> = found.filter(|(_, it)| *it != Standing::Absent).collect();
+        if found.is_empty() {
+            self.fates.insert(by_text, Fate::Create);
+            self.comparison.add(node, &Verdict::New, manner.only_missing);
+            return Kind::New;
+        }
+        let is_plain = |it: &Standing| matches!(it, Standing::There(there, _) if there.sort == node.sort);
+        if node.sort == Sort::Directory || !found.iter().all(|(_, it)| is_plain(it)) {
+            let why = "several names read like it, since they are no UTF-8: restore to a --target".to_owned();
+            self.fates.insert(by_text, Fate::Refuse);
+            self.fates.extend(found.iter().map(|(key, _)| ((*key).clone(), Fate::Refuse)));
+            self.comparison.add(node, &Verdict::Blocked(why.clone()), manner.only_missing);
+            return Kind::Blocked(format!("{}: {why}", node.path));
+        }
+        self.fates.entry(by_text).or_insert(Fate::Create);
+        for (key, standing) in &found {
+            let fate = match standing {
+                Standing::There(_, stamp) if !manner.only_missing => Fate::Replace(*stamp),
+                _ => Fate::Keep,
+            };
+            self.fates.insert((*key).clone(), fate);
+        }
+        self.comparison.add(node, &Verdict::Differs, manner.only_missing);
+        Kind::New
+    }
+}
+
+/// Decides about a mount point: what is mounted there hides what was stored.
+fn at_mount(node: &Node, standing: &Standing) -> (Verdict, Option<Fate>) {
+    match standing {
+        Standing::There(there, _) if (there.sort, node.sort) == (Sort::Directory, Sort::Directory) => {
+            (Verdict::Same, Some(Fate::Keep))
+        }
+        Standing::There(there, _) if is_same(node, there) => (Verdict::Same, Some(Fate::Keep)),
+        _ => (Verdict::Blocked("something is mounted there now".into()), Some(Fate::Refuse)),
+    }
+}
+
+/// Finds the paths that two of a snapshot's files have, since bytes that are no UTF-8 read the same.
+fn twice(nodes: &[Node]) -> HashSet<&str> {
+    let mut seen = HashSet::new();
+    let odd =
+        nodes.iter().map(|node| node.path.as_str()).filter(|it| it.contains(char::REPLACEMENT_CHARACTER));
+    odd.filter(|path| !seen.insert(*path)).collect()
+}
+
+fn last(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+/// Returns the directory above, without the `/` at its end: nothing for `/`.
+fn parent(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
+    &path[..end]
+}

@@ -1,0 +1,77 @@
+//! Gives a directory the extended attributes and ACLs of another one.
+//!
+//! Names that only the live directory has stay, but for ACLs: an ACL that was not stored would let somebody in.
+//! `security.selinux` is left alone: the restored directory may have it from where restic worked.
+
+use std::{
+    ffi::{CStr, CString},
+    os::fd::OwnedFd,
+};
+
+use rustix::{
+    fs::{XattrFlags, fgetxattr, flistxattr, fremovexattr, fsetxattr},
+    io::Errno,
+};
+
+/// The ACLs of a directory (acl(5)).
+const ACLS: [&CStr; 2] = [c"system.posix_acl_access", c"system.posix_acl_default"];
+/// What says where a file is in SELinux's eyes.
+const LABEL: &CStr = c"security.selinux";
+
+/// Sets what `from` has and `to` has not, or has otherwise. Returns what could not be set or removed, and why.
+pub(super) fn copy(from: &OwnedFd, to: &OwnedFd) -> Vec<String> {
+    let (stored, live) = match (list(from), list(to)) {
+        (Ok(stored), Ok(live)) => (stored, live),
+        // The file system knows none: then something is lost only if there was something.
+        (Ok(stored), Err(Errno::OPNOTSUPP)) => (stored, Vec::new()),
+        (Err(Errno::OPNOTSUPP), _) => return Vec::new(),
+        (Err(errno), _) | (_, Err(errno)) => return vec![format!("cannot list them: {errno}")],
+    };
+    let mut failed = Vec::new();
+    for name in stored.iter().filter(|name| name.as_c_str() != LABEL) {
+        let done = value(from, name).and_then(|new| match value(to, name) {
+            Ok(old) if old == new => Ok(()),
+            _ => fsetxattr(to, name.as_c_str(), &new, XattrFlags::empty()),
+        });
+        if let Err(errno) = done {
+            failed.push(format!("{}: {errno}", name.to_string_lossy()));
+        }
+    }
+    for name in live.iter().filter(|name| ACLS.contains(&name.as_c_str()) && !stored.contains(name)) {
+        match fremovexattr(to, name.as_c_str()) {
+            Ok(()) | Err(Errno::NODATA) => {}
+            Err(errno) => failed.push(format!("{} stays: {errno}", name.to_string_lossy())),
+        }
+    }
+    failed
+}
+
+fn list(fd: &OwnedFd) -> Result<Vec<CString>, Errno> {
+    let bytes = whole(|buffer| flistxattr(fd, buffer))?;
+    Ok(bytes
+        .split_inclusive(|byte| *byte == 0)
+        .filter_map(|name| Some(CStr::from_bytes_with_nul(name).ok()?.to_owned()))
+        .collect())
+}
+
+fn value(fd: &OwnedFd, name: &CStr) -> Result<Vec<u8>, Errno> {
+    whole(|buffer| fgetxattr(fd, name, buffer))
+}
+
+/// Reads as much as there is: the length is asked first, and may have grown until then.
+fn whole(read: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    loop {
+        let mut buffer = vec![0; read(&mut [])?];
+        if buffer.is_empty() {
+            return Ok(buffer);
+        }
+        match read(&mut buffer) {
+            Ok(length) => {
+                buffer.truncate(length);
+                return Ok(buffer);
+            }
+            Err(Errno::RANGE) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
