@@ -13,7 +13,12 @@ mod tell;
 mod wish;
 mod world;
 
-use anyhow::{Result, bail};
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use self::{
@@ -36,7 +41,7 @@ use super::{
 use crate::{
     effect::{Op, Owner},
     host::Host as _,
-    model::{HostPath, Mode, Name, UserName},
+    model::{BadText, HostPath, Mode, Name, UserName},
     restic::{Restore, Wanted},
     source::Source,
     state::Job,
@@ -47,11 +52,13 @@ use crate::{
 /// From the nearest place that has the snapshot: one on this host, else in the job's order, copies last; if it fails, or
 /// not all of it can be read there, from the next one. Only snapshots of this host and this job are taken. What was stored
 /// stands below the target as it stood: /srv/www in TARGET/srv/www, with owners, modes, times, ACLs, extended attributes,
-/// hard links and holes. restic works in a private directory, where nobody else can write; what it has restored is
-/// checked there and then renamed into place, so nothing is half there if it is stopped. What was not restored is listed.
+/// hard links of regular files (hard-linked symbolic links and FIFOs come back as separate files), and holes. restic works
+/// in a private directory, where nobody else can write; what it has restored is checked there and then renamed into place,
+/// so nothing is half there if it is stopped. What was not restored is listed.
 ///
 /// In place nothing is removed, and a file that is there as it was stays. What differs is shown before, and overwritten
-/// after a `yes`, or with --yes.
+/// after a `yes`, or with --yes. Nothing else is: what has changed since, a directory in the way of a file, a symbolic link
+/// in the way of a directory and what is mounted stay, and are listed with exit code 8. --json names all that is overwritten.
 ///
 /// Without a job, or without a word where to, it asks on a terminal.
 #[derive(Debug, Args)]
@@ -84,8 +91,11 @@ pub(super) struct RestoreVerb {
     /// Only this file or directory, as it stood when it was stored (more than once for several)
     #[arg(long = "path", value_name = "PATH", value_parser = WishParser)]
     paths: Vec<Wish>,
+    /// Only the paths that this file lists, each ended by NUL (`find -print0`); `-` is standard input
+    #[arg(long, value_name = "FILE0")]
+    path_from: Option<PathBuf>,
     /// Below this directory, which is made if it is not there
-    #[arg(long, value_name = "DIR", conflicts_with = "in_place")]
+    #[arg(long, value_name = "DIR", conflicts_with = "in_place", value_parser = target)]
     target: Option<HostPath>,
     /// Back to where it was
     #[arg(long)]
@@ -251,6 +261,9 @@ impl RestoreVerb {
             None => Wanted::Latest,
         };
         let (mut paths, mut target) = (self.paths.clone(), self.target.clone());
+        if let Some(file) = &self.path_from {
+            paths.extend(listed(world, file)?);
+        }
         if guided {
             let found = self.candidates(world, (job, declared), has, &wanted)?;
             let chosen = found.all.iter().find(|it| from.as_ref().is_none_or(|from| it.place.name == *from));
@@ -270,6 +283,31 @@ impl RestoreVerb {
         };
         Ok(Some(Asked { job: job.clone(), wanted, from, wishes: paths, goal }))
     }
+}
+
+/// Reads a target as a shell completes it: with a `/` at the end.
+fn target(text: &str) -> Result<HostPath, BadText> {
+    match text.trim_end_matches('/') {
+        "" => text.parse(),
+        plain => plain.parse(),
+    }
+}
+
+/// Reads the paths that a file lists.
+fn listed(world: &World<'_>, file: &Path) -> Result<Vec<Wish>> {
+    let mut bytes = Vec::new();
+    if file == Path::new("-") {
+        std::io::stdin().lock().read_to_end(&mut bytes).context("cannot read standard input")?;
+    } else {
+        bytes = world.context.files.bytes(file)?;
+    }
+    let paths =
+        Wish::list(&bytes).map_err(|why| Failure::new(Exit::Usage, format!("{}: {why}", file.display())))?;
+    if paths.is_empty() {
+        let message = format!("{} lists no path: nothing was restored", file.display());
+        bail!(Failure::new(Exit::Usage, message).help("write each path with a NUL behind it: find -print0"));
+    }
+    Ok(paths)
 }
 
 /// Says that no place has what was asked for.

@@ -44,6 +44,7 @@ const READ_ONLY: &[(&str, &[&str], &[&str])] = &[
     // A cache that there is already is not state: what is in it can be fetched again.
     ("restic", &["snapshots", "--json"], &["--no-lock", "--no-cache|--cache-dir"]),
     ("restic", &["ls", "--json"], &["--no-lock", "--no-cache|--cache-dir"]),
+    ("restic", &["stats", "--json"], &["--no-lock", "--no-cache|--cache-dir"]),
     // Says what would go (tried with 0.14, 0.18 and 0.19: the repository is the same to the byte).
     ("restic", &["forget", "--dry-run", "--json"], &["--no-lock", "--no-cache|--cache-dir"]),
     // Lists a directory; there is no other word in its input (see `Repository::has_keys`).

@@ -54,6 +54,16 @@ impl CallersFiles {
     ///
     /// [`Untrusted`] if somebody else could have written it; else if it cannot be read or is no UTF-8.
     pub fn read(&self, path: &Path) -> Result<String> {
+        let bytes = self.bytes(path)?;
+        String::from_utf8(bytes).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// Reads a file of any bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Untrusted`] if somebody else could have written it; else if it cannot be read.
+    pub fn bytes(&self, path: &Path) -> Result<Vec<u8>> {
         let shown = path.display();
         ask(path)?;
         let real = std::fs::canonicalize(path).with_context(|| format!("cannot read {shown}"))?;
@@ -77,9 +87,9 @@ impl CallersFiles {
         for part in path.ancestors().filter(|part| !part.as_os_str().is_empty()) {
             self.check_link(part)?;
         }
-        let mut text = String::new();
-        file.read_to_string(&mut text).with_context(|| format!("cannot read {shown}"))?;
-        Ok(text)
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).with_context(|| format!("cannot read {shown}"))?;
+        Ok(bytes)
     }
 
     /// Refuses a link that somebody else made, in a sticky directory, say: it could lead elsewhere by now.

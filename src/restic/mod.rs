@@ -24,7 +24,7 @@ pub use check::{Complaints, Verdict};
 pub use choose::Wanted;
 pub use forget::{Ended, Foreseen, Group, Policy, Snapshot, ended, foreseen, tag};
 pub use locks::{DeadProcess, LockInfo, LockJudge, Removable, SeenLock, lock_ids};
-pub use ls::{Node, NodeSort};
+pub use ls::{Node, NodeSort, counted};
 pub use printed::Printed;
 pub use restore::{Came, Heard as RestoreHeard, Restore, Restoring, SPARSE, Unrestored};
 pub use said::{Heard, Progress, Summary};

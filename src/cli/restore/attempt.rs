@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use super::{
     compare::{lacking, within},
     decide::{Decided, Manner, Place, decide_all},
-    nodes::{Node, held},
+    nodes::{Node, held, proven},
     places::Candidate,
     stage::Stage,
     tell::Teller,
@@ -70,7 +70,10 @@ pub(super) fn prepare(
     let stored =
         || from.snapshot.paths.iter().map(|path| Wish::read(path.as_bytes())).collect::<Result<Vec<_>, _>>();
     let wishes = if asked.is_empty() { stored().unwrap_or_default() } else { asked.to_vec() };
-    let held = held(world, &from.place.access(&root), &from.snapshot.id, &wishes)?;
+    let (access, id) = (from.place.access(&root), &from.snapshot.id);
+    // In place, only what is listed is restored.
+    let list = if goal.in_place { proven } else { held };
+    let held = list(world, &access, id, &wishes)?;
     if !held.without.is_empty() {
         let all: Vec<String> = held.without.iter().map(|it| super::safe(it)).collect();
         let holds: Vec<String> = from.snapshot.paths.iter().map(|it| super::safe(it)).collect();

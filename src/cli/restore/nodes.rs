@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use super::{compare::within, wish::Wish, world::World};
 use crate::{
-    host::{Sort, Stream, Task, Work as _, interrupted},
+    host::{Host as _, Sort, Stream, Task, Work as _, interrupted},
     restic::{self, Access, Came, NodeSort, RestoreHeard},
 };
 
@@ -55,17 +55,36 @@ pub(super) struct Held {
     pub(super) nodes: Vec<Node>,
     /// Which of the paths are not in it.
     pub(super) without: Vec<String>,
+    /// How many files and directories were listed, whatever was asked for.
+    listed: u64,
+}
+
+/// Lists what a snapshot holds of some paths, and proves that the list is whole: restic counts all of it once more.
+pub(super) fn proven(world: &World<'_>, access: &Access<'_>, snapshot: &str, paths: &[Wish]) -> Result<Held> {
+    let held = held(world, access, snapshot, paths)?;
+    let output = world.host.looker().query(&access.count(snapshot)?)?;
+    let counted = restic::counted(&output.stdout).filter(|_| output.code == Some(0) && !output.timed_out);
+    match counted {
+        Some(count) if count == held.listed => Ok(held),
+        Some(count) => bail!(
+            "the list of what snapshot {snapshot} holds is cut short: restic listed {} files and directories, and counts {count}",
+            held.listed
+        ),
+        None => bail!("restic does not say how much snapshot {snapshot} holds: {}", output.stderr.trim()),
+    }
 }
 
 /// Lists what a snapshot holds of some paths; of all if there are none.
 pub(super) fn held(world: &World<'_>, access: &Access<'_>, snapshot: &str, paths: &[Wish]) -> Result<Held> {
     let query = access.ls(snapshot)?;
     let cmd = query.cmd();
-    let (mut nodes, mut said) = (Vec::new(), RestoreHeard::default());
+    let (mut nodes, mut said, mut listed) = (Vec::new(), RestoreHeard::default(), 0);
     let mut heard = |stream: Stream, line: &str| match stream {
         Stream::Out => {
             let asked = |path: &str| paths.is_empty() || paths.iter().any(|it| within(path, &it.text));
-            nodes.extend(restic::Node::read(line).filter(|it| asked(&it.path)).map(Node::of));
+            let node = restic::Node::read(line);
+            listed += u64::from(node.is_some());
+            nodes.extend(node.filter(|it| asked(&it.path)).map(Node::of));
         }
         Stream::Err => {
             said.line(line);
@@ -84,5 +103,5 @@ pub(super) fn held(world: &World<'_>, access: &Access<'_>, snapshot: &str, paths
     }
     let has = |text: &str| text == "/" || nodes.iter().any(|node| node.path == text);
     let without = paths.iter().map(|it| it.text.clone()).filter(|text| !has(text)).collect();
-    Ok(Held { nodes, without })
+    Ok(Held { nodes, without, listed })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{left, record, site, stored};
-use crate::lab::{Lab, restics};
+use crate::lab::{Lab, Restic, restics};
 
 const KINDS: &str = include_str!("kinds.py");
 
@@ -152,4 +152,74 @@ fn what_changes_after_it_was_shown_stays() {
         "/srv/www/e:\nother\n\n/srv/www/e-was:\n"
     );
     assert_eq!(left(&lab), "");
+}
+
+#[test]
+fn a_list_that_is_cut_short_restores_nothing_in_place() {
+    // R75
+    for version in restics() {
+        let mut lab = Lab::new();
+        lab.use_restic(&version);
+        lab.ok(&["sh", "-c", "mkdir /srv/www; cd /srv/www; for n in 1 2 3 4 5; do echo stored > $n; done"]);
+        let mut lab = stored(lab);
+        lab.ok(&["sh", "-c", "rm /srv/www/5"]);
+        let real = format!("{}/restic", version.dir);
+        let script = format!("#!/bin/sh\n[ \"$1\" = ls ] || exec {real} \"$@\"\n{real} \"$@\" | head -n 5\n");
+        lab.file_of("/opt/cut/restic", &script, 0, 0o755);
+        lab.use_restic(&Restic { dir: "/opt/cut".into(), ..version.clone() });
+        let ran = lab.expect(1, &["restore", "web", "--in-place", "--yes"]);
+        assert!(
+            ran.stderr.contains("is cut short: restic listed 4 files and directories, and counts 7"),
+            "{ran:?}"
+        );
+        assert!(!lab.at("/srv/www/5").exists());
+        lab.use_restic(&version);
+        lab.expect(0, &["restore", "web", "--in-place", "--yes"]);
+        assert_eq!(lab.read("/srv/www/5"), "stored\n");
+    }
+}
+
+#[test]
+fn names_of_any_bytes_are_asked_for_and_given_back() {
+    // R75
+    for version in restics() {
+        let mut lab = Lab::new();
+        lab.use_restic(&version);
+        let make = "import os; os.makedirs(b'/srv/www/d\\xe9')\n\
+                    for n in [b'lat\\xe9', b'lat\\xe8', b'tr\\xe2\\x82', b'new\\nline', b'd\\xe9/in', b'latx']: open(b'/srv/www/' + n, 'w').write('stored')";
+        lab.ok(&["python3", "-c", make]);
+        let lab = stored(lab);
+        let change = "import os\nfor n in [b'lat\\xe9', b'lat\\xe8', b'tr\\xe2\\x82', b'new\\nline', b'd\\xe9/in', b'latx']: open(b'/srv/www/' + n, 'w').write('live one')";
+        lab.ok(&["python3", "-c", change]);
+        let told = |names: &str| {
+            lab.ok(&["python3", "-c", &format!("for n in {names}: print(open(b'/srv/www/' + n).read())")])
+        };
+        let all = "[b'lat\\xe9', b'lat\\xe8', b'tr\\xe2\\x82', b'new\\nline', b'd\\xe9/in', b'latx']";
+        lab.ok(&["python3", "-c", "open('/root/paths', 'wb').write(b'/srv/www/lat\\xe9\\0/srv/www/tr\\xe2\\x82\\0/srv/www/new\\nline\\0/srv/www/d\\xe9/\\0')"]);
+        let ran = lab.expect(64, &["restore", "web", "--in-place", "--path-from", "/root/paths"]);
+        assert_eq!(told(all), "live one\n".repeat(6), "{ran:?}");
+        let ran =
+            lab.expect(0, &["restore", "web", "--in-place", "--yes", "--path-from", "/root/paths", "--json"]);
+        let only = "[b'lat\\xe8', b'latx']";
+        assert_eq!(told(only), "live one\n".repeat(2), "{ran:?}");
+        let asked = "[b'lat\\xe9', b'tr\\xe2\\x82', b'new\\nline', b'd\\xe9/in']";
+        assert_eq!(told(asked), "stored\n".repeat(4), "{ran:?}");
+        // All of it: two names that read the same are shown, and given back.
+        lab.ok(&["python3", "-c", change]);
+        let ran = lab.expect(0, &["restore", "web", "--in-place", "--yes", "--json", "--path", "/srv/www/"]);
+        assert_eq!(comparison(&ran.stdout)["differing"], 6, "{ran:?}");
+        assert_eq!(told(all), "stored\n".repeat(6), "{ran:?}");
+        // Into a target, as a shell completes its name.
+        lab.expect(0, &["restore", "web", "--target", "/srv/out/", "--path-from", "/root/paths"]);
+        assert_eq!(
+            lab.ok(&["sh", "-c", "find /srv/out/srv/www -type f | LC_ALL=C tr -d '\\n' | wc -c"]),
+            "88\n"
+        );
+        // Another name that reads the same is not what was asked for.
+        lab.ok(&["python3", "-c", "open('/root/paths', 'wb').write(b'/srv/www/lat\\xe7\\0')"]);
+        let ran = lab.expect(8, &["restore", "web", "--in-place", "--yes", "--path-from", "/root/paths"]);
+        assert!(ran.stderr.contains("the snapshot has no name with these bytes"), "{ran:?}");
+        lab.ok(&["sh", "-c", "printf '' > /root/paths"]);
+        lab.expect(64, &["restore", "web", "--in-place", "--yes", "--path-from", "/root/paths"]);
+    }
 }
