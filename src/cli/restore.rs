@@ -69,7 +69,7 @@ Examples:
   rlvm restore web --target /var/tmp/web            all of the newest snapshot
   rlvm restore web --path /srv/www/shop --target /var/tmp/shop
   rlvm restore web --snapshot '2026-11-20 14:00' --target /var/tmp/web
-                                                    the newest not after that time, in the host's zone
+                                                    the newest not after that minute, in the host's zone
   rlvm restore web --in-place --only-missing        put back what was deleted
   rlvm restore web --from vault --in-place          show what differs, ask, overwrite it
   rlvm restore web --target /x --dry-run            print the command, ready to paste
@@ -82,7 +82,7 @@ pub(super) struct RestoreVerb {
     /// The job
     #[arg(value_name = "JOB")]
     job: Option<Name>,
-    /// Which: `latest`, an id or how it begins, a day (to its end), a time (the newest not after it)
+    /// Which: `latest`, an id or how it begins, a day, minute or second (the newest not after its end)
     #[arg(long, value_name = "SNAPSHOT")]
     snapshot: Option<String>,
     /// From this destination alone

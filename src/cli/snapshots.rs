@@ -232,7 +232,7 @@ fn table(all: &[Shown], zone: &TimeZone) -> Vec<String> {
     let row = |it: &Shown| {
         let short = it.listed.id.get(..8).unwrap_or(&it.listed.id);
         [
-            words::at(it.at, zone),
+            words::at_second(it.at, zone),
             visible(short),
             it.job.as_ref().map_or("-".into(), ToString::to_string),
             it.destination.to_string(),

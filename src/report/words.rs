@@ -16,6 +16,11 @@ pub fn at(time: Timestamp, zone: &TimeZone) -> String {
     time.to_zoned(zone.clone()).strftime("%a %Y-%m-%d %H:%M").to_string()
 }
 
+/// Writes a time to the second: what stands in a list that one is picked from.
+pub fn at_second(time: Timestamp, zone: &TimeZone) -> String {
+    time.to_zoned(zone.clone()).strftime("%a %Y-%m-%d %H:%M:%S").to_string()
+}
+
 /// Writes a length of time in its two largest units: `2d 3h`, `40s`.
 pub fn length(seconds: i64) -> String {
     let seconds = seconds.max(0);

@@ -1,7 +1,7 @@
 //! Where a job's backups are, the nearest place first, and which of them has what was asked for.
 
 use anyhow::Result;
-use jiff::{Timestamp, Unit, Zoned};
+use jiff::{Timestamp, Zoned};
 
 use super::world::World;
 use crate::{
@@ -209,8 +209,8 @@ fn newer(world: &World<'_>, all: &[Candidate<'_>]) -> Option<String> {
 /// Writes of when a snapshot is, in the host's zone.
 pub(super) fn when(world: &World<'_>, snapshot: &Listed) -> String {
     let zone = &world.context.environment.zone;
+    // Cut off, not rounded: `--snapshot` takes a second to its end.
     let time = snapshot.time().map(|time| Zoned::new(time, zone.clone()));
-    let time = time.and_then(|time| time.round(Unit::Second).ok());
     time.map_or_else(|| snapshot.time.clone(), |time| time.strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string())
 }
 
