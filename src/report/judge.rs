@@ -177,7 +177,8 @@ impl<'a> Case<'a> {
         line.oldest = own.first().map(|(_, time)| stamp(*time));
         let (made, newest) = (newest.map(|(it, _)| *it), newest.map(|(_, time)| *time));
         let failing = self.failing(newest, line);
-        let fresh = self.fresh(newest, failing.is_some(), line);
+        let gone = self.gone(line);
+        let fresh = !gone && self.fresh(newest, failing.is_some(), line);
         if let Some(message) = failing {
             // What the schedule asks for is there all the same.
             let level = if fresh { Level::Warning } else { Level::Critical };
@@ -187,6 +188,25 @@ impl<'a> Case<'a> {
         self.failed_afterwards(newest, line);
         self.sizes(&own, line);
         self.retained(&own);
+    }
+
+    /// Says whether all snapshots are gone that the records know of: nothing but a person, or an attacker, removes the last
+    /// one. A run that ended after the repository was asked proves nothing.
+    fn gone(&mut self, line: &Line) -> bool {
+        let stored = |went: &&history::Went<'_>| {
+            went.status <= job::Status::Incomplete && went.summary.is_some() && went.ended < self.asked.now
+        };
+        let Some(last) = self.history.0.iter().rev().find(stored) else { return false };
+        if line.snapshots != Some(0) {
+            return false;
+        }
+        let message = format!(
+            "all snapshots are gone: the run of {} stored one, and none is there now",
+            self.at(last.started)
+        );
+        let level = if self.job.enabled { Level::Critical } else { Level::Warning };
+        self.say(Verdict::Gone, level, message);
+        true
     }
 
     /// Returns how long backups may be missing at a destination that may be away.

@@ -31,6 +31,8 @@ pub enum Verdict {
     Overdue,
     /// No snapshot is there at all.
     NeverStored,
+    /// No snapshot is there, though the records know of one that was stored.
+    Gone,
     /// The last run failed there.
     Failing,
     /// The last run stored it, but not all of it: files could not be read.
@@ -65,6 +67,7 @@ impl Verdict {
         Self::Unscheduled,
         Self::Overdue,
         Self::NeverStored,
+        Self::Gone,
         Self::Failing,
         Self::Incomplete,
         Self::Shrinking,
@@ -87,6 +90,7 @@ impl Verdict {
             Self::Unscheduled => "unscheduled",
             Self::Overdue => "overdue",
             Self::NeverStored => "never_stored",
+            Self::Gone => "gone",
             Self::Failing => "failing",
             Self::Incomplete => "incomplete",
             Self::Shrinking => "shrinking",

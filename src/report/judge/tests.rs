@@ -196,6 +196,31 @@ fn how_fresh() {
 }
 
 #[test]
+fn snapshots_that_are_gone_are_not_taken_for_never_stored() {
+    let disabled = format!("{DAILY}, enabled: false");
+    let gone = "gone: all snapshots are gone: the run of Thu 2026-11-19 02:30 stored one, and none is there now";
+    let judged = |job: &str, there: &[&str], runs: &[&str]| World::of(there).runs(runs).judged(job, NOW);
+    let stored = "success 2026-11-19T01:30:00Z";
+    for job in [DAILY, "", ", schedule: '@reboot'"] {
+        assert_eq!(judged(job, &[], &[stored]), format!("Critical {gone}"), "{job}");
+    }
+    assert!(judged(&disabled, &[], &[stored]).starts_with(&format!("Warning {gone}")));
+    // A run that failed since is said beside.
+    let failed = judged(DAILY, &[], &[stored, "failed 2026-11-20T01:30:00Z"]);
+    assert!(failed.contains(gone) && failed.contains("Critical failing"), "{failed}");
+    // One that is left, one of the future, one of a run that is not over yet, and runs that stored nothing.
+    for (there, runs) in [
+        (&["2026-11-19T01:30:05Z"][..], &[stored][..]),
+        (&["2027-01-01T00:00:00Z"], &[stored]),
+        (&[], &["success 2026-11-21T11:55:00Z"]),
+        (&[], &["failed 2026-11-19T01:30:00Z"]),
+    ] {
+        let judged = judged(DAILY, there, runs);
+        assert!(!judged.contains("gone:"), "{there:?} {runs:?}: {judged}");
+    }
+}
+
+#[test]
 fn whose_it_is() {
     // R79
     for (snapshot, count) in [

@@ -226,7 +226,7 @@ fn looked(line: &Line) -> Vec<Sight> {
     };
     let newest = line.newest.as_ref().map(|newest| format!("; the newest is of {}", minute(newest)));
     let critical = |all| is(all).filter(|it| it.level == Level::Critical);
-    let overdue = critical(&[Verdict::Overdue, Verdict::NeverStored])
+    let overdue = critical(&[Verdict::Gone, Verdict::Overdue, Verdict::NeverStored])
         .or_else(|| critical(&[Verdict::NotInitialised, Verdict::Unreadable, Verdict::Unreachable]));
     let first = overdue.filter(|it| it.verdict == Verdict::NeverStored).and(line.due.clone());
     let overdue = overdue.map(|judged| {

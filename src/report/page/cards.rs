@@ -74,7 +74,7 @@ fn how(commands: &[String]) -> String {
 fn help(judged: &Judged, line: &Line) -> Option<String> {
     let Line { job, destination, .. } = line;
     Some(match judged.verdict {
-        Verdict::Overdue | Verdict::NeverStored | Verdict::Failing | Verdict::Incomplete => {
+        Verdict::Overdue | Verdict::NeverStored | Verdict::Gone | Verdict::Failing | Verdict::Incomplete => {
             format!("rlvm run {job}")
         }
         Verdict::NeverVerified | Verdict::VerifyOverdue | Verdict::VerifyFailed => {

@@ -96,6 +96,7 @@ pub(super) const fn verdict(of: Verdict) -> &'static str {
         Verdict::Unscheduled => "no schedule",
         Verdict::Overdue => "overdue",
         Verdict::NeverStored => "never stored",
+        Verdict::Gone => "snapshots gone",
         Verdict::Failing => "failing",
         Verdict::Incomplete => "incomplete",
         Verdict::Shrinking => "shrinking",
