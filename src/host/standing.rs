@@ -93,6 +93,8 @@ pub struct Staged {
     pub sort: Sort,
     /// How many bytes it has.
     pub size: u64,
+    /// Whether it is a link whose target has a U+FFFD: restic before 0.16 makes that of bytes that are no UTF-8.
+    pub altered: bool,
 }
 
 /// Something that was not put in place, and why.

@@ -157,7 +157,9 @@ mod tests {
         assert_eq!(Wanted::read("latest", &zone), Ok(Wanted::Latest));
         assert_eq!(Wanted::read("7A8f", &zone), Ok(Wanted::Id("7a8f".into())));
         assert_eq!(Wanted::read("20261120", &zone), Ok(Wanted::Id("20261120".into())));
-        for bad in ["", "yesterday", "7a8", "2026-13-01", "2026-11-20 25:00", "-r", "2026-11-20 14:00 EST", "Fri"] {
+        for bad in
+            ["", "yesterday", "7a8", "2026-13-01", "2026-11-20 25:00", "-r", "2026-11-20 14:00 EST", "Fri"]
+        {
             assert!(Wanted::read(bad, &zone).is_err(), "{bad}");
         }
     }

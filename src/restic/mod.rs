@@ -26,7 +26,7 @@ pub use forget::{Ended, Foreseen, Group, Policy, Snapshot, ended, foreseen, tag}
 pub use locks::{DeadProcess, LockInfo, LockJudge, Removable, SeenLock, lock_ids};
 pub use ls::{Node, NodeSort, counted};
 pub use printed::Printed;
-pub use restore::{Came, Heard as RestoreHeard, Restore, Restoring, SPARSE, Unrestored};
+pub use restore::{Came, Heard as RestoreHeard, RAW_TARGETS, Restore, Restoring, SPARSE, Unrestored};
 pub use said::{Heard, Progress, Summary};
 pub use snapshots::{Counts, Listed, listed};
 pub use version::{OLDEST, Version};

@@ -14,6 +14,9 @@ use crate::{
 
 /// Since which version holes are written as holes.
 pub const SPARSE: Version = Version(0, 15, 0);
+/// Since which version the targets of symbolic links that are no UTF-8 are stored and given back as they were. Before, each
+/// such byte becomes U+FFFD (<https://github.com/restic/restic/pull/3802>).
+pub const RAW_TARGETS: Version = Version(0, 16, 0);
 /// How 0.14 begins what it says of a file that failed.
 const IGNORING: &str = "ignoring error for ";
 /// How long one may look around, in seconds: a month.

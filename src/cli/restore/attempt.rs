@@ -17,9 +17,9 @@ use super::{
 use crate::{
     cli::exit::{Exit, Failure},
     effect::{Op, Owner},
-    host::{Host as _, Left, Placing, interrupted},
+    host::{Host as _, Left, Placing, Sort, interrupted},
     model::{HostPath, UserName},
-    restic::{Access, Came, Restore, RestoreHeard, SPARSE, Unrestored, Version, ask_version},
+    restic::{Access, Came, RAW_TARGETS, Restore, RestoreHeard, SPARSE, Unrestored, Version, ask_version},
 };
 
 /// How long a restore may take, in seconds: two weeks.
@@ -204,6 +204,11 @@ pub(super) fn fetch(
     if version < SPARSE && what.nodes.iter().any(|node| node.size >= LARGE) {
         teller.warn(&format!(
             "restic {version} knows of no holes: sparse files will take as much room as they are long"
+        ));
+    }
+    if version < RAW_TARGETS && what.nodes.iter().any(|node| node.sort == Sort::Link) {
+        teller.warn(&format!(
+            "restic {version} alters symbolic links whose targets are no UTF-8: such links are listed, and not put back"
         ));
     }
     let snapshot = &from.snapshot.id;

@@ -195,7 +195,7 @@ pub(super) fn lacking<'a>(
     let mut lacking = Vec::new();
     for node in wanted.filter(|node| !failed.contains(node.path.as_str())) {
         let all = there.get_mut(node.path.as_str());
-        let fits = |it: &&Staged| it.sort == node.sort && it.size == node.size;
+        let fits = |it: &&Staged| it.sort == node.sort && it.size == node.size && !it.altered;
         let why = match all {
             None => "it is not there, and restic does not say why".into(),
             Some(all) => match all.iter().position(fits) {
@@ -204,6 +204,10 @@ pub(super) fn lacking<'a>(
                     continue;
                 }
                 None => match all.first() {
+                    Some(it) if it.sort == node.sort && it.altered => {
+                        "its target is not what it was: restic before 0.16 alters targets that are no UTF-8"
+                            .into()
+                    }
                     Some(it) if it.sort == node.sort => {
                         format!("it has {} bytes, and had {}", it.size, node.size)
                     }
@@ -271,13 +275,16 @@ mod tests {
             node("/b", Sort::File, 3),
             node("/c", Sort::File, 3),
             node("/d", Sort::Fifo, 0),
+            node("/alt", Sort::Link, 0),
             node("/x\u{fffd}", Sort::File, 1),
             node("/x\u{fffd}", Sort::File, 2),
         ];
-        let staged = |path: &str, sort, size| Staged { path: path.into(), sort, size };
+        let staged =
+            |path: &str, sort, size| Staged { path: path.into(), sort, size, altered: path == "/alt" };
         let there = [
             staged("/a", Sort::File, 3),
             staged("/b", Sort::File, 2),
+            staged("/alt", Sort::Link, 0),
             staged("/x\u{fffd}", Sort::File, 2),
             staged("/x\u{fffd}", Sort::File, 1),
         ];
@@ -286,7 +293,11 @@ mod tests {
         let said: Vec<String> = lacking.iter().map(|it| format!("{}: {}", it.path, it.why)).collect();
         assert_eq!(
             said,
-            ["/b: it has 2 bytes, and had 3", "/d: it is not there, and restic does not say why"]
+            [
+                "/b: it has 2 bytes, and had 3",
+                "/d: it is not there, and restic does not say why",
+                "/alt: its target is not what it was: restic before 0.16 alters targets that are no UTF-8"
+            ]
         );
     }
 

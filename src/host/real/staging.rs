@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::{
     dir::Dir,
     errno::Errno,
-    fcntl::{AtFlags, OFlag},
+    fcntl::{AtFlags, OFlag, readlinkat},
     sys::{
         stat::{FchmodatFlags, FileStat, Mode as Bits, SFlag, fchmodat, fstat, fstatat},
         statvfs::fstatvfs,
@@ -187,7 +187,11 @@ fn tell(dir: &OwnedFd, path: &str, each: &mut dyn FnMut(Staged)) -> nix::Result<
     for name in names(dir)? {
         let There { sort, size, .. } = there(&look(dir, &name)?);
         let path = format!("{path}/{}", lossy(&name));
-        each(Staged { path: path.clone(), sort, size });
+        let altered = sort == Sort::Link
+            && readlinkat(dir, name.as_slice())?
+                .to_str()
+                .is_some_and(|target| target.contains(char::REPLACEMENT_CHARACTER));
+        each(Staged { path: path.clone(), sort, size, altered });
         if sort == Sort::Directory {
             tell(&open_dir(dir, &name)?, &path, each)?;
         }

@@ -17,6 +17,8 @@ use rustix::{
 const ACLS: [&CStr; 2] = [c"system.posix_acl_access", c"system.posix_acl_default"];
 /// What says where a file is in SELinux's eyes.
 const LABEL: &CStr = c"security.selinux";
+/// How long a value, and a list of names, may be, in bytes (xattr(7)).
+const LONGEST: usize = 64 << 10;
 
 /// Sets what `from` has and `to` has not, or has otherwise. Returns what could not be set or removed, and why.
 pub(super) fn copy(from: &OwnedFd, to: &OwnedFd) -> Vec<String> {
@@ -58,20 +60,36 @@ fn value(fd: &OwnedFd, name: &CStr) -> Result<Vec<u8>, Errno> {
     whole(|buffer| fgetxattr(fd, name, buffer))
 }
 
-/// Reads as much as there is: the length is asked first, and may have grown until then.
+/// Reads all that there is: no value and no list of names is longer (xattr(7)).
 fn whole(read: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
-    loop {
-        let mut buffer = vec![0; read(&mut [])?];
-        if buffer.is_empty() {
-            return Ok(buffer);
-        }
-        match read(&mut buffer) {
-            Ok(length) => {
-                buffer.truncate(length);
-                return Ok(buffer);
-            }
-            Err(Errno::RANGE) => {}
-            Err(errno) => return Err(errno),
-        }
+    let mut buffer = vec![0; LONGEST];
+    let length = read(&mut buffer)?;
+    buffer.truncate(length);
+    Ok(buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "directories to look at")]
+    fn open(path: &std::path::Path) -> OwnedFd {
+        std::fs::File::open(path).unwrap().into()
+    }
+
+    #[test]
+    fn what_cannot_be_set_is_said() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (from, to) = (open(from.path()), open(to.path()));
+        fsetxattr(&from, c"user.note", b"a\0b", XattrFlags::empty()).unwrap();
+        fsetxattr(&to, c"user.mine", b"c", XattrFlags::empty()).unwrap();
+        assert_eq!(copy(&from, &to), Vec::<String>::new());
+        assert_eq!(value(&to, c"user.note").unwrap(), b"a\0b");
+        assert_eq!(value(&to, c"user.mine").unwrap(), b"c");
+        // A file system that knows none.
+        let proc = open("/proc/self".as_ref());
+        let failed = copy(&from, &proc);
+        assert!(failed.len() == 1 && failed[0].starts_with("user.note: "), "{failed:?}");
+        assert_eq!(copy(&proc, &to), Vec::<String>::new());
     }
 }

@@ -198,7 +198,8 @@ fn how_fresh() {
 #[test]
 fn snapshots_that_are_gone_are_not_taken_for_never_stored() {
     let disabled = format!("{DAILY}, enabled: false");
-    let gone = "gone: all snapshots are gone: the run of Thu 2026-11-19 02:30 stored one, and none is there now";
+    let gone =
+        "gone: all snapshots are gone: the run of Thu 2026-11-19 02:30 stored one, and none is there now";
     let judged = |job: &str, there: &[&str], runs: &[&str]| World::of(there).runs(runs).judged(job, NOW);
     let stored = "success 2026-11-19T01:30:00Z";
     for job in [DAILY, "", ", schedule: '@reboot'"] {

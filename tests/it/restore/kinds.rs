@@ -223,3 +223,68 @@ fn names_of_any_bytes_are_asked_for_and_given_back() {
         lab.expect(64, &["restore", "web", "--in-place", "--yes", "--path-from", "/root/paths"]);
     }
 }
+
+/// Says or sets what a directory has beside owner and mode.
+const ATTRIBUTES: &str = "import os, struct, sys\n\
+    acl = lambda user: struct.pack('<I', 2) + b''.join(struct.pack('<HHI', *it) for it in \
+        [(1, 7, 2**32 - 1), (2, 7, user), (4, 5, 2**32 - 1), (16, 7, 2**32 - 1), (32, 5, 2**32 - 1)])\n\
+    names = ['user.note', 'system.posix_acl_access', 'system.posix_acl_default']\n\
+    at = '/srv/www/' + sys.argv[2]\n\
+    has = lambda name: name in os.listxattr(at)\n\
+    if sys.argv[1] == 'set': [os.setxattr(at, it, b'stored' if it[0] == 'u' else acl(33)) for it in names]\n\
+    if sys.argv[1] == 'other': [os.setxattr(at, it, b'other' if it[0] == 'u' else acl(4000)) for it in names]\n\
+    if sys.argv[1] == 'none': [os.removexattr(at, it) for it in names if has(it)]\n\
+    if sys.argv[1] == 'more': os.setxattr(at, 'user.mine', b'mine')\n\
+    print(os.stat(at).st_mode, sorted((it, os.getxattr(at, it)) for it in os.listxattr(at)))";
+
+#[test]
+fn directories_that_are_there_get_all_back() {
+    // R75
+    let lab = Lab::new();
+    let does = |what: &str, name: &str| lab.ok(&["python3", "-c", ATTRIBUTES, what, name]);
+    lab.ok(&["sh", "-c", "mkdir -p /srv/www/a /srv/www/b /srv/www/c; echo x > /srv/www/a/f"]);
+    let [a, b] = ["a", "b"].map(|it| does("set", it));
+    let c = does("tell", "c");
+    let lab = stored(lab);
+    let does = |what: &str, name: &str| lab.ok(&["python3", "-c", ATTRIBUTES, what, name]);
+    does("other", "a");
+    does("none", "b");
+    does("set", "c");
+    does("more", "b");
+    lab.ok(&["chmod", "700", "/srv/www/a", "/srv/www/b", "/srv/www/c"]);
+    lab.expect(0, &["restore", "web", "--in-place", "--yes"]);
+    assert_eq!(does("tell", "a"), a);
+    // What only the live one has stays, but for an ACL, which lets somebody in.
+    assert_eq!(does("tell", "b"), b.replace("('user.note'", "('user.mine', b'mine'), ('user.note'"));
+    assert_eq!(does("tell", "c"), c.replace("[]", "[('user.note', b'stored')]"));
+}
+
+#[test]
+fn a_link_that_an_old_restic_altered_takes_no_place() {
+    // R75
+    let all = restics();
+    let old = all.iter().find(|it| it.version < rlvm::restic::Version(0, 16, 0)).unwrap();
+    let new = all.iter().find(|it| it.version >= rlvm::restic::Version(0, 16, 0)).unwrap();
+    let make = "import os; os.symlink(b'to-\\xe9', b'/srv/www/link')";
+    let mut lab = Lab::new();
+    lab.use_restic(new);
+    lab.ok(&["sh", "-c", "mkdir /srv/www; echo x > /srv/www/f"]);
+    lab.ok(&["python3", "-c", make]);
+    let mut lab = stored(lab);
+    lab.ok(&["sh", "-c", "ln -sfn mine /srv/www/link; rm /srv/www/f"]);
+    lab.use_restic(old);
+    let ran = lab.expect(8, &["restore", "web", "--in-place", "--yes"]);
+    assert!(
+        ran.stderr.contains("warning: restic 0.14.0 alters symbolic links whose targets are no UTF-8"),
+        "{ran:?}"
+    );
+    assert!(ran.stderr.contains("not restored: /srv/www/link: its target is not what it was"), "{ran:?}");
+    assert_eq!(
+        (lab.ok(&["readlink", "/srv/www/link"]), lab.read("/srv/www/f")),
+        ("mine\n".into(), "x\n".into())
+    );
+    lab.use_restic(new);
+    let ran = lab.expect(0, &["restore", "web", "--in-place", "--yes"]);
+    assert!(!ran.stderr.contains("warning"), "{ran:?}");
+    lab.ok(&["python3", "-c", "import os; assert os.readlink(b'/srv/www/link') == b'to-\\xe9'"]);
+}
