@@ -211,6 +211,13 @@ impl RunVerb {
         let run = Run::new(id.clone(), state, jobs, &self.to, &known.facts);
         let teller = Teller::new(context, self.json, quiet, &run);
         logs.problems.iter().for_each(|why| teller.warn(why));
+        if let Some(why) = known.alters(host) {
+            log(&names, "rlvm", &why);
+            // A person who starts a run is told; each night it would be noise.
+            if !quiet {
+                teller.warn(&why);
+            }
+        }
         let went = job::run(
             &run,
             &Night {

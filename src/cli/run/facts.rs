@@ -1,6 +1,6 @@
 //! What a run looks at before it decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
@@ -13,6 +13,7 @@ use crate::{
     ledger::Ledger,
     model::{Address, HostPath, Line, Name},
     resource::{Kind as _, Location, Look, Looks, Repository, Resource, Seen, Severity},
+    restic::{RAW_TARGETS, Version, ask_version},
     source::{Ground, Source},
     state::{Job, State},
 };
@@ -88,6 +89,21 @@ impl Known {
         let facts = Facts { ground, repositories, places, stops, user_facts, cache, runs, own, nests };
         let jobs = jobs.iter().map(|(name, job)| ((*name).clone(), (*job).clone())).collect();
         Ok(Self { facts, mounts, jobs, ledger })
+    }
+
+    /// Says what the restic of these jobs stores otherwise than it is.
+    pub(super) fn alters(&self, host: &Real) -> Option<String> {
+        let looker = host.looker();
+        let engines: BTreeSet<_> =
+            self.facts.repositories.values().map(|it| it.means.engine.as_ref()).collect();
+        let version = |engine| {
+            let output = looker.query(&ask_version(engine).ok()?).ok()?;
+            Version::read(&output.stdout)
+        };
+        let oldest = engines.into_iter().filter_map(version).min().filter(|it| *it < RAW_TARGETS)?;
+        Some(format!(
+            "restic {oldest} alters symbolic links whose targets are no UTF-8: pin restic {RAW_TARGETS} or later if there are any"
+        ))
     }
 
     /// Removes locks that were left behind at a destination; says whether there were any.

@@ -271,6 +271,13 @@ fn a_link_that_an_old_restic_altered_takes_no_place() {
     lab.ok(&["sh", "-c", "mkdir /srv/www; echo x > /srv/www/f"]);
     lab.ok(&["python3", "-c", make]);
     let mut lab = stored(lab);
+    let said = "alters symbolic links whose targets are no UTF-8: pin restic 0.16.0 or later";
+    assert!(!lab.expect(0, &["run", "web"]).stderr.contains(said));
+    lab.use_restic(old);
+    assert!(lab.expect(0, &["run", "web"]).stderr.contains(said));
+    assert!(!lab.expect(0, &["run", "--scheduled", "web"]).stderr.contains(said));
+    lab.use_restic(new);
+    lab.expect(0, &["run", "web"]);
     lab.ok(&["sh", "-c", "ln -sfn mine /srv/www/link; rm /srv/www/f"]);
     lab.use_restic(old);
     let ran = lab.expect(8, &["restore", "web", "--in-place", "--yes"]);
