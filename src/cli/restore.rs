@@ -56,9 +56,10 @@ use crate::{
 /// in a private directory, where nobody else can write; what it has restored is checked there and then renamed into place,
 /// so nothing is half there if it is stopped. What was not restored is listed.
 ///
-/// In place nothing is removed, and a file that is there as it was stays. What differs is shown before, and overwritten
-/// after a `yes`, or with --yes. Nothing else is: what has changed since, a directory in the way of a file, a symbolic link
-/// in the way of a directory and what is mounted stay, and are listed with exit code 8. --json names all that is overwritten.
+/// In place, rlvm removes nothing and leaves unchanged files alone. It shows first what it would overwrite, and overwrites
+/// that after a `yes` or with --yes; --json names all of it. These stay as they are and are listed with exit code 8: a file
+/// that changed after it was shown, a directory in place of a file, a symbolic link in place of a directory, a mount point.
+/// Existing directories get their stored owner, mode, time, extended attributes and ACLs back.
 ///
 /// Without a job, or without a word where to, it asks on a terminal.
 #[derive(Debug, Args)]

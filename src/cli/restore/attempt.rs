@@ -67,9 +67,7 @@ pub(super) fn prepare(
     goal: &Goal,
 ) -> Result<Prepared> {
     let root = UserName::root();
-    let stored =
-        || from.snapshot.paths.iter().map(|path| Wish::read(path.as_bytes())).collect::<Result<Vec<_>, _>>();
-    let wishes = if asked.is_empty() { stored().unwrap_or_default() } else { asked.to_vec() };
+    let wishes = if asked.is_empty() { stored(from)? } else { asked.to_vec() };
     let (access, id) = (from.place.access(&root), &from.snapshot.id);
     // In place, only what is listed is restored.
     let list = if goal.in_place { proven } else { held };
@@ -86,6 +84,25 @@ pub(super) fn prepare(
     let decided = decide_all(&held.nodes, &mut places, manner);
     drop(places);
     Ok(Prepared { nodes: held.nodes, wishes, decided })
+}
+
+/// Takes all that was stored. A path that is no UTF-8 is not known to the byte.
+fn stored(from: &Candidate<'_>) -> Result<Vec<Wish>> {
+    let paths = &from.snapshot.paths;
+    let read = |path: &String| {
+        let plain = !path.contains(char::REPLACEMENT_CHARACTER);
+        Wish::read(path.as_bytes()).ok().filter(|_| plain)
+    };
+    match paths.iter().map(read).collect::<Option<Vec<Wish>>>() {
+        Some(all) if !all.is_empty() => Ok(all),
+        _ => {
+            let paths: Vec<String> = paths.iter().map(|it| super::safe(it)).collect();
+            let message =
+                format!("cannot tell where this snapshot's files stood: it is of {}", paths.join(", "));
+            let help = "name what is to be restored: --path, or --path-from";
+            bail!(Failure::new(Exit::Failed, message).help(help))
+        }
+    }
 }
 
 /// Leaves out what lies in another path that was asked for, and what was asked for twice.
@@ -108,12 +125,18 @@ fn place<'a>(world: &World<'_>, wish: &'a Wish, goal: &Goal) -> Result<Place<'a>
     Ok(Place { wish, names, look: Box::new(world.host.standings(&way)?), mounts })
 }
 
+/// Says where a path really lies. One that cannot be got at, since a link on its way leads nowhere, say, lies where it is
+/// written: nothing can be put there, which the look at it says.
+fn lies(world: &World<'_>, path: &HostPath) -> HostPath {
+    world.host.looker().lies(path).ok().flatten().unwrap_or_else(|| path.clone())
+}
+
 /// Lists the mount points in a path, as paths of the snapshot.
 fn mounts_in(world: &World<'_>, wish: &Wish) -> Result<BTreeSet<String>> {
     // Below what cannot be written as a path none can be listed; nothing is renamed from one file system to another anyway.
     let Some(path) = wish.path() else { return Ok(BTreeSet::new()) };
     let looker = world.host.looker();
-    let lies = looker.lies(&path)?.unwrap_or_else(|| path.clone());
+    let lies = lies(world, &path);
     let mounts = looker.mounts()?;
     let start = |it: &HostPath| if it.as_str() == "/" { String::new() } else { it.to_string() };
     let of = |at: &HostPath| Some(format!("{}{}", start(&path), at.as_str().strip_prefix(&start(&lies))?));
@@ -138,7 +161,7 @@ pub(super) fn places_to_work(world: &World<'_>, goal: &Goal, wishes: &[Wish]) ->
     for wish in wishes {
         // What cannot be written as a path is on the file system of what holds it, or nothing can be put there.
         let (path, whole) = wish.path().map_or_else(|| (wish.split().0, false), |path| (path, true));
-        let lies = world.host.looker().lies(&path)?.unwrap_or_else(|| path.clone());
+        let lies = lies(world, &path);
         let Some(dir) = world.host.private_place(&lies, &mounts)? else {
             let message = format!("{path} is on a file system where others can write everywhere");
             let help = "restore to a --target, look at it, and copy";
@@ -289,7 +312,9 @@ pub(super) fn put(world: &World<'_>, what: &Prepared, fetched: Fetched, goal: &G
     let few = comparison.few(goal.only_missing).is_some();
     let unchanged = if few { same + comparison.same } else { same };
     let mut unrestored = fetched.unrestored;
-    unrestored.extend(left.into_iter().map(|Left { path, why }| Unrestored { path, why }));
+    let failed: BTreeSet<String> = unrestored.iter().map(|it| it.path.clone()).collect();
+    let left = left.into_iter().filter(|it| !failed.contains(&it.path));
+    unrestored.extend(left.map(|Left { path, why }| Unrestored { path, why }));
     let known: BTreeSet<String> = unrestored.iter().map(|it| it.path.clone()).collect();
     unrestored.extend(comparison.blocked.iter().filter(|it| !known.contains(&it.path)).cloned());
     Ok(Put { placed, unchanged, unrestored })

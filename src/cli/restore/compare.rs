@@ -49,6 +49,8 @@ pub(super) struct Comparison {
     pub(super) same: u64,
     /// How many directories are there with another owner or mode.
     pub(super) directories_differing: u64,
+    /// These, each: owner and mode are set back.
+    pub(super) directories_set_back: Vec<String>,
     /// These, each.
     pub(super) overwritten: Vec<Overwritten>,
     /// What cannot be put there, and why.
@@ -80,7 +82,12 @@ impl Comparison {
                 }
                 self.wants(node);
             }
-            Verdict::Differs if is_dir => self.directories_differing += 1,
+            Verdict::Differs if is_dir => {
+                self.directories_differing += 1;
+                if !only_missing {
+                    self.directories_set_back.push(node.path.clone());
+                }
+            }
             Verdict::Differs | Verdict::Replaces(_) => {
                 self.differing += 1;
                 self.differing_bytes += node.size;
@@ -156,6 +163,13 @@ impl Comparison {
         if self.directories_differing > 0 && !only_missing {
             let count = self.directories_differing;
             let _ = writeln!(text, "  {count} with another owner or mode, set back: directories");
+            for path in self.directories_set_back.iter().take(NAMED) {
+                let _ = writeln!(text, "      {}", super::safe(path));
+            }
+            if self.directories_set_back.len() > NAMED {
+                let more = self.directories_set_back.len() - NAMED;
+                let _ = writeln!(text, "      and {more} more: --json names all");
+            }
         }
         if let Some(first) = self.blocked.first() {
             let count = self.blocked.len();

@@ -1,9 +1,6 @@
 //! A path that somebody asks for: any bytes that a shell can hand over.
 
-use std::{
-    ffi::{OsStr, OsString},
-    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
-};
+use std::ffi::OsStr;
 
 use crate::{host::lossy, model::HostPath};
 
@@ -79,19 +76,11 @@ impl clap::builder::TypedValueParser for WishParser {
         arg: Option<&clap::Arg>,
         value: &OsStr,
     ) -> Result<Self::Value, clap::Error> {
-        self.parse(cmd, arg, value.to_owned())
-    }
-
-    fn parse(
-        &self,
-        cmd: &clap::Command,
-        arg: Option<&clap::Arg>,
-        value: OsString,
-    ) -> Result<Wish, clap::Error> {
-        let shown = lossy(value.as_bytes());
-        Wish::read(&value.into_vec()).map_err(|why| {
+        // On Unix these are the bytes that the kernel handed over.
+        let raw = value.as_encoded_bytes();
+        Wish::read(raw).map_err(|why| {
             let arg = arg.map_or_else(|| "--path".into(), ToString::to_string);
-            let text = format!("invalid value '{}' for '{arg}': {why}\n", super::safe(&shown));
+            let text = format!("invalid value '{}' for '{arg}': {why}\n", super::safe(&lossy(raw)));
             clap::Error::raw(clap::error::ErrorKind::ValueValidation, text).with_cmd(cmd)
         })
     }

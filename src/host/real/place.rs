@@ -112,9 +112,10 @@ impl Placing<'_> {
         }
     }
 
-    /// Says of what was asked for by a name that is no UTF-8 that the snapshot has another one which reads the same.
+    /// Says what was asked for and did not come: of a name that is no UTF-8, the snapshot may have another one which reads
+    /// the same.
     fn without(&mut self) {
-        for path in self.asked.iter().filter(|path| std::str::from_utf8(path).is_err()) {
+        for path in self.asked {
             let wanted = matches!((self.fate)(path), Some(Fate::Create | Fate::Replace(_)));
             if wanted && !self.met.contains(path) {
                 self.left.push(Left {

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     effect::Cmd,
-    host::{Ended, RUN_VARIABLE, Stream, Task, WHOLE_VARIABLE, Work},
+    host::{Ended, RUN_VARIABLE, Stream, Task, WHOLE_VARIABLE, Work, lossy},
     model::{HostPath, RunId, mask_passwords},
 };
 
@@ -173,7 +173,7 @@ fn listen(pipe: Option<impl Read + Send + 'static>, stream: Stream, send: &SyncS
             if line.last() == Some(&b'\n') {
                 line.pop();
             }
-            if send.send((stream, mask_passwords(&String::from_utf8_lossy(&line)).into_owned())).is_err() {
+            if send.send((stream, mask_passwords(&lossy(&line)).into_owned())).is_err() {
                 break;
             }
             line.clear();

@@ -295,3 +295,34 @@ fn a_link_that_an_old_restic_altered_takes_no_place() {
     assert!(!ran.stderr.contains("warning"), "{ran:?}");
     lab.ok(&["python3", "-c", "import os; assert os.readlink(b'/srv/www/link') == b'to-\\xe9'"]);
 }
+
+#[test]
+fn links_on_the_way_are_followed_and_those_in_it_are_not() {
+    // R75
+    let lab = site();
+    let script = "cd /srv/www; mv shop /srv/moved; ln -s /srv/moved shop; rm /srv/moved/logo; echo mine > /srv/moved/mine";
+    lab.ok(&["sh", "-c", script]);
+    let ran = lab.expect(8, &["restore", "web", "--in-place", "--yes"]);
+    assert!(
+        ran.stderr.contains("/srv/www/shop: a symbolic link is there now, where a directory was"),
+        "{ran:?}"
+    );
+    assert_eq!(
+        lab.ok(&["sh", "-c", "readlink /srv/www/shop; ls /srv/moved"]),
+        "/srv/moved\na b 'c'.html\nmine\n"
+    );
+    // Asked for by a path that leads through it.
+    lab.expect(0, &["restore", "web", "--in-place", "--yes", "--path", "/srv/www/shop/logo"]);
+    assert_eq!(lab.read("/srv/moved/logo"), "logo\n");
+    assert_eq!(lab.ok(&["readlink", "/srv/www/shop"]), "/srv/moved\n");
+    // It leads nowhere: nothing is made where it leads.
+    lab.ok(&["sh", "-c", "mv /srv/moved /srv/away; ln -sfn /srv/nowhere /srv/www/shop"]);
+    lab.expect(8, &["restore", "web", "--in-place", "--yes", "--path", "/srv/www/shop/logo"]);
+    // One whose target is longer than a name may be.
+    lab.ok(&["sh", "-c", "ln -sfn $(printf 'x%.0s' $(seq 300)) /srv/www/shop; rm /srv/www/index.html"]);
+    lab.expect(8, &["restore", "web", "--in-place", "--yes", "--path", "/srv/www/shop/logo"]);
+    lab.expect(8, &["restore", "web", "--in-place", "--yes"]);
+    assert_eq!(lab.read("/srv/www/index.html"), "hello\n");
+    assert_eq!(lab.ok(&["ls", "-A", "/srv/away"]), "a b 'c'.html\nlogo\nmine\n");
+    assert_eq!(left(&lab), "");
+}
