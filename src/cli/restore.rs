@@ -47,6 +47,9 @@ use crate::{
     state::Job,
 };
 
+/// How many paths restic is given, and how long they may be together, in bytes: the kernel sets a limit (execve(2)).
+const MOST: (usize, usize) = (10_000, 1 << 20);
+
 /// Restore: give back what a job stored, into a directory or in place
 ///
 /// From the nearest place that has the snapshot: one on this host, else in the job's order, copies last; if it fails, or
@@ -275,6 +278,11 @@ impl RestoreVerb {
             if target.is_none() && !self.in_place {
                 target = guide::target(world, job, chosen.snapshot)?;
             }
+        }
+        let length: usize = paths.iter().map(|it| it.raw.len()).sum();
+        if paths.len() > MOST.0 || length > MOST.1 {
+            let message = format!("{} paths are more than a command line holds", paths.len());
+            bail!(Failure::new(Exit::Usage, message).help("name directories, or restore part after part"));
         }
         let goal = Goal {
             in_place: target.is_none(),

@@ -1,11 +1,11 @@
 //! One restore from one place: into a private directory, checked there, and then put in place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    compare::{lacking, within},
+    compare::{lacking, upwards, within},
     decide::{Decided, Manner, Place, decide_all},
     nodes::{Node, held, proven},
     places::Candidate,
@@ -17,7 +17,8 @@ use super::{
 use crate::{
     cli::exit::{Exit, Failure},
     effect::{Op, Owner},
-    host::{Host as _, Left, Placing, Sort, interrupted},
+    expand::expand,
+    host::{Host as _, Left, Mounts, Placing, Sort, interrupted},
     model::{HostPath, UserName},
     restic::{Access, Came, RAW_TARGETS, Restore, RestoreHeard, SPARSE, Unrestored, Version, ask_version},
 };
@@ -79,10 +80,11 @@ pub(super) fn prepare(
         let help = format!("it is of {}; write paths as they stood when they were stored", holds.join(", "));
         bail!(Failure::new(Exit::Failed, message).help(help));
     }
-    let mut places = outermost(&wishes).map(|wish| place(world, wish, goal)).collect::<Result<Vec<_>>>()?;
     let manner = Manner { only_missing: goal.only_missing || !goal.in_place, dress: goal.in_place };
-    let decided = decide_all(&held.nodes, &mut places, manner);
-    drop(places);
+    let mounts = world.host.looker().mounts()?;
+    // One after the other: each holds directories open.
+    let mut open = |wish: &Wish| place(world, wish, goal, &mounts);
+    let decided = decide_all(&held.nodes, outermost(&wishes), &mut open, manner)?;
     Ok(Prepared { nodes: held.nodes, wishes, decided })
 }
 
@@ -107,22 +109,22 @@ fn stored(from: &Candidate<'_>) -> Result<Vec<Wish>> {
 
 /// Leaves out what lies in another path that was asked for, and what was asked for twice.
 fn outermost(wishes: &[Wish]) -> impl Iterator<Item = &Wish> {
-    let outer = |it: &Wish, other: &Wish| it.text.len() > other.text.len() && within(&it.text, &other.text);
-    wishes.iter().enumerate().filter_map(move |(number, it)| {
-        let inner = wishes.iter().any(|other| outer(it, other)) || wishes[..number].contains(it);
-        (!inner).then_some(it)
-    })
+    let texts: HashSet<&str> = wishes.iter().map(|it| it.text.as_str()).collect();
+    let mut seen = HashSet::new();
+    wishes
+        .iter()
+        .filter(move |it| !upwards(&it.text).skip(1).any(|it| texts.contains(it)) && seen.insert(&it.raw))
 }
 
 /// Prepares to look where a path that was asked for is to be put.
-fn place<'a>(world: &World<'_>, wish: &'a Wish, goal: &Goal) -> Result<Place<'a>> {
+fn place(world: &World<'_>, wish: &Wish, goal: &Goal, mounts: &Mounts) -> Result<Place<'static>> {
     let (way, names) = wish.split();
     let (way, mounts) = if goal.in_place {
-        (way, mounts_in(world, wish)?)
+        (way, mounts_in(world, wish, mounts))
     } else {
         (way.parts().try_fold(goal.base.clone(), |at, part| at.join(part))?, BTreeSet::new())
     };
-    Ok(Place { wish, names, look: Box::new(world.host.standings(&way)?), mounts })
+    Ok(Place { names, look: Box::new(world.host.standings(&way)?), mounts })
 }
 
 /// Says where a path really lies. One that cannot be got at, since a link on its way leads nowhere, say, lies where it is
@@ -132,15 +134,34 @@ fn lies(world: &World<'_>, path: &HostPath) -> HostPath {
 }
 
 /// Lists the mount points in a path, as paths of the snapshot.
-fn mounts_in(world: &World<'_>, wish: &Wish) -> Result<BTreeSet<String>> {
+fn mounts_in(world: &World<'_>, wish: &Wish, mounts: &Mounts) -> BTreeSet<String> {
     // Below what cannot be written as a path none can be listed; nothing is renamed from one file system to another anyway.
-    let Some(path) = wish.path() else { return Ok(BTreeSet::new()) };
-    let looker = world.host.looker();
+    let Some(path) = wish.path() else { return BTreeSet::new() };
     let lies = lies(world, &path);
-    let mounts = looker.mounts()?;
     let start = |it: &HostPath| if it.as_str() == "/" { String::new() } else { it.to_string() };
     let of = |at: &HostPath| Some(format!("{}{}", start(&path), at.as_str().strip_prefix(&start(&lies))?));
-    Ok(mounts.below(&lies).filter_map(|mount| of(&mount.at)).collect())
+    mounts.below(&lies).filter_map(|mount| of(&mount.at)).collect()
+}
+
+/// Refuses what would be put below a mount point of the state while nothing is mounted there: it would fill the disk below,
+/// and be hidden by the next mount.
+pub(super) fn is_mounted(world: &World<'_>, goal: &Goal, wishes: &[Wish]) -> Result<()> {
+    let context = world.context;
+    let expanded = expand(world.state, &context.user_facts(world.host, world.state)?, &context.scope()?);
+    let points = expanded.resources.values().filter_map(|declared| declared.resource.mount_point());
+    let points: Vec<HostPath> = points.cloned().collect();
+    let looker = world.host.looker();
+    let places: Vec<HostPath> = if goal.in_place {
+        wishes.iter().map(|wish| wish.path().unwrap_or_else(|| wish.split().0)).collect()
+    } else {
+        vec![goal.base.clone()]
+    };
+    match places.iter().find_map(|path| looker.missing_mount(path, &points)) {
+        None => Ok(()),
+        Some(why) => {
+            bail!(Failure::new(Exit::Refused, why).help("mount it, or restore to a --target elsewhere"))
+        }
+    }
 }
 
 /// Says where restic may work for this goal: on the same file system, where nobody else can write.
@@ -294,17 +315,9 @@ pub(super) fn put(world: &World<'_>, what: &Prepared, fetched: Fetched, goal: &G
         let begins = |it: &&str| path.strip_prefix(*it).is_some_and(|rest| rest.starts_with(": "));
         goal.in_place && (failed.contains(path) || (path.contains(": ") && failed.iter().any(begins)))
     };
-    let asked: Vec<Vec<u8>> = what.wishes.iter().map(|it| it.raw.clone()).collect();
-    let mut placing = Placing {
-        fate: &|path| what.decided.fate(path),
-        asked: &asked,
-        broken: &broken,
-        stop: &|| interrupted().is_some(),
-        placed: 0,
-        same: 0,
-        left: Vec::new(),
-        met: BTreeSet::new(),
-    };
+    let asked = what.wishes.iter().map(|it| it.raw.as_slice());
+    let (fate, stop) = (|path: &[u8]| what.decided.fate(path), || interrupted().is_some());
+    let mut placing = Placing::new(asked, &fate, &broken, &stop);
     placing.place(world.host, &fetched.staging, &goal.base)?;
     let Placing { placed, same, left, .. } = placing;
     let comparison = &what.decided.comparison;

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use super::{
     Asked, RestoreVerb,
     ask::confirmed,
-    attempt::{Fetched, Goal, Prepared, Put, fetch, has_room, places_to_work, prepare, put},
+    attempt::{Fetched, Goal, Prepared, Put, fetch, has_room, is_mounted, places_to_work, prepare, put},
     compare::{Comparison, files},
     places::{Candidate, when},
     stage::Stage,
@@ -187,6 +187,7 @@ impl RestoreVerb {
     ) -> Result<Turn> {
         let goal = &asked.goal;
         let what = prepare(world, from, &asked.wishes, goal)?;
+        is_mounted(world, goal, &what.wishes)?;
         let comparison = &what.decided.comparison;
         if goal.in_place {
             let of = files(comparison.files, "file");

@@ -194,6 +194,15 @@ pub(super) fn within(path: &str, dir: &str) -> bool {
     dir == "/" || path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// Lists a path and all above it, `/` last.
+pub(super) fn upwards(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| match path.rsplit_once('/')? {
+        ("", "") => None,
+        ("", _) => Some("/"),
+        (above, _) => Some(above),
+    })
+}
+
 /// Finds what was asked for, did not fail, and yet is not there, or is not as long as it was. Of names that are the same but
 /// for bytes that are no UTF-8 each counts.
 pub(super) fn lacking<'a>(
@@ -313,6 +322,15 @@ mod tests {
                 "/alt: its target is not what it was: restic before 0.16 alters targets that are no UTF-8"
             ]
         );
+    }
+
+    #[test]
+    fn up_to_the_root() {
+        for (path, expected) in
+            [("/a/b", &["/a/b", "/a", "/"][..]), ("/a", &["/a", "/"]), ("/", &["/"]), ("a", &["a"])]
+        {
+            assert_eq!(upwards(path).collect::<Vec<_>>(), expected, "{path}");
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ mod tests;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use anyhow::Result;
+
 use super::{
     compare::{Comparison, within},
     nodes::Node,
@@ -104,8 +106,6 @@ impl Look for crate::host::Standings {
 
 /// A path that was asked for, and what is needed to look there.
 pub(super) struct Place<'a> {
-    /// The path.
-    pub(super) wish: &'a Wish,
     /// Its names below the directory that `look` looks in.
     pub(super) names: Vec<Vec<u8>>,
     /// What looks there.
@@ -147,52 +147,65 @@ enum Kind {
     Blocked(String),
 }
 
-/// Decides about all that a snapshot holds of some places. Each directory comes before what is in it.
-pub(super) fn decide_all(nodes: &[Node], places: &mut [Place<'_>], manner: Manner) -> Decided {
+/// Decides about all that a snapshot holds of what was asked for. Each directory comes before what is in it. `open` is
+/// called for one path after the other.
+///
+/// # Errors
+///
+/// Those of `open`.
+pub(super) fn decide_all<'a>(
+    nodes: &[Node],
+    wishes: impl Iterator<Item = &'a Wish>,
+    open: &mut dyn FnMut(&'a Wish) -> Result<Place<'a>>,
+    manner: Manner,
+) -> Result<Decided> {
     let mut decided = Decided::default();
     let twice = twice(nodes);
+    let mut roots: HashMap<&str, &Wish> = HashMap::new();
+    for wish in wishes {
+        roots.entry(&wish.text).or_insert(wish);
+    }
     let mut frames: Vec<Frame> = Vec::new();
-    let mut at = 0;
-    if let Some(found) = places.iter().position(|it| it.wish.text == "/") {
-        at = found;
+    let mut place = None;
+    if let Some(wish) = roots.get("/") {
+        place = Some(open(wish)?);
         frames.push(Frame { text: "/".into(), kind: Kind::Live(Vec::new(), Vec::new()) });
     }
     for node in nodes {
         while frames.last().is_some_and(|it| !within(&node.path, &it.text)) {
             frames.pop();
         }
-        let (above, name) = match frames.last() {
+        let root = frames.is_empty();
+        let (above, path, name) = match frames.last().map(|it| &it.kind) {
             None => {
-                let Some(found) = places.iter().position(|it| it.wish.text == node.path) else { continue };
-                at = found;
-                let Some((name, above)) = places[at].names.split_last() else { continue };
-                (Kind::Live(above.to_vec(), parent(&places[at].wish.raw).to_vec()), name.clone())
+                let Some(wish) = roots.get(node.path.as_str()) else { continue };
+                let opened = place.insert(open(wish)?);
+                let Some((name, above)) = opened.names.split_last() else { continue };
+                (above.to_vec(), parent(&wish.raw).to_vec(), name.clone())
             }
-            Some(Frame { kind: Kind::New, .. }) => {
+            Some(Kind::New) => {
                 decided.comparison.add(node, &Verdict::New, manner.only_missing);
                 if node.sort == Sort::Directory {
                     frames.push(Frame { text: node.path.clone(), kind: Kind::New });
                 }
                 continue;
             }
-            Some(Frame { kind: Kind::Blocked(why), .. }) => {
+            Some(Kind::Blocked(why)) => {
                 decided.comparison.add(node, &Verdict::Blocked(why.clone()), manner.only_missing);
                 continue;
             }
-            Some(Frame { kind: Kind::Live(names, path), .. }) => {
-                (Kind::Live(names.clone(), path.clone()), last(&node.path).as_bytes().to_vec())
+            Some(Kind::Live(names, path)) => {
+                (names.clone(), path.clone(), last(&node.path).as_bytes().to_vec())
             }
         };
-        let Kind::Live(above, path) = above else { continue };
-        let place = &mut places[at];
-        let root = frames.is_empty();
+        let Some(place) = &mut place else { continue };
         let many = twice.contains(node.path.as_str());
         let kind = decided.one(node, place, (above, path, name), (root, many), manner);
         if node.sort == Sort::Directory {
             frames.push(Frame { text: node.path.clone(), kind });
         }
     }
-    decided
+    Ok(decided)
 }
 
 impl Decided {

@@ -1,8 +1,10 @@
 //! What a snapshot holds, of what was asked for.
 
+use std::collections::HashSet;
+
 use anyhow::{Result, bail};
 
-use super::{compare::within, wish::Wish, world::World};
+use super::{compare::upwards, wish::Wish, world::World};
 use crate::{
     host::{Host as _, Sort, Stream, Task, Work as _, interrupted},
     restic::{self, Access, Came, NodeSort, RestoreHeard},
@@ -76,12 +78,13 @@ pub(super) fn proven(world: &World<'_>, access: &Access<'_>, snapshot: &str, pat
 
 /// Lists what a snapshot holds of some paths; of all if there are none.
 pub(super) fn held(world: &World<'_>, access: &Access<'_>, snapshot: &str, paths: &[Wish]) -> Result<Held> {
+    let texts: HashSet<&str> = paths.iter().map(|it| it.text.as_str()).collect();
     let query = access.ls(snapshot)?;
     let cmd = query.cmd();
     let (mut nodes, mut said, mut listed) = (Vec::new(), RestoreHeard::default(), 0);
     let mut heard = |stream: Stream, line: &str| match stream {
         Stream::Out => {
-            let asked = |path: &str| paths.is_empty() || paths.iter().any(|it| within(path, &it.text));
+            let asked = |path: &str| texts.is_empty() || upwards(path).any(|it| texts.contains(it));
             let node = restic::Node::read(line);
             listed += u64::from(node.is_some());
             nodes.extend(node.filter(|it| asked(&it.path)).map(Node::of));
@@ -101,7 +104,9 @@ pub(super) fn held(world: &World<'_>, access: &Access<'_>, snapshot: &str, paths
         Came::Incomplete => bail!("not all of what it holds can be listed"),
         Came::Failed(why) => bail!("{why}"),
     }
-    let has = |text: &str| text == "/" || nodes.iter().any(|node| node.path == text);
+    let there: HashSet<&str> =
+        nodes.iter().map(|node| node.path.as_str()).filter(|it| texts.contains(it)).collect();
+    let has = |text: &str| text == "/" || there.contains(text);
     let without = paths.iter().map(|it| it.text.clone()).filter(|text| !has(text)).collect();
     Ok(Held { nodes, without, listed })
 }

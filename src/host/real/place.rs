@@ -6,7 +6,7 @@
 //! touched, and a directory is never replaced. No link is followed in what was asked for.
 
 use std::{
-    collections::BTreeSet,
+    collections::HashSet,
     os::fd::{AsFd, OwnedFd},
 };
 
@@ -39,7 +39,9 @@ pub struct Placing<'a> {
     /// Says what was decided for a path of the snapshot; nothing if nothing was.
     pub fate: &'a dyn Fn(&[u8]) -> Option<Fate>,
     /// The paths that were asked for. Directories above them are gone through, and made if they are not there.
-    pub asked: &'a [Vec<u8>],
+    asked: HashSet<&'a [u8]>,
+    /// These.
+    above: HashSet<&'a [u8]>,
     /// Says whether something, by its path as [`lossy`] has it, is not to be put in place: it was not restored in full.
     pub broken: &'a dyn Fn(&str) -> bool,
     /// Is asked between two whether to stop.
@@ -51,7 +53,7 @@ pub struct Placing<'a> {
     /// What could not be, and why.
     pub left: Vec<Left>,
     /// Which of the paths that were asked for were restored.
-    pub met: BTreeSet<Vec<u8>>,
+    met: HashSet<Vec<u8>>,
 }
 
 /// A name in the restored directory and in the live one.
@@ -67,7 +69,20 @@ struct At<'a> {
 
 const CHANGED: &str = "it has changed since it was looked at, and is left as it is";
 
-impl Placing<'_> {
+impl<'a> Placing<'a> {
+    /// Makes one for the paths that were asked for.
+    pub fn new(
+        asked: impl Iterator<Item = &'a [u8]>,
+        fate: &'a dyn Fn(&[u8]) -> Option<Fate>,
+        broken: &'a dyn Fn(&str) -> bool,
+        stop: &'a dyn Fn() -> bool,
+    ) -> Self {
+        let asked: HashSet<&[u8]> = asked.collect();
+        let above = asked.iter().flat_map(|path| upwards(path).skip(1)).collect();
+        let (met, left) = (HashSet::new(), Vec::new());
+        Self { fate, asked, above, broken, stop, placed: 0, same: 0, left, met }
+    }
+
     /// Puts what is in the private directory of a restore in place below a directory.
     ///
     /// # Errors
@@ -100,7 +115,7 @@ impl Placing<'_> {
             if (self.stop)() {
                 return;
             }
-            if self.asked.contains(&path) {
+            if self.asked.contains(path.as_slice()) {
                 self.met.insert(path.clone());
             }
             if (self.broken)(&lossy(&path)) {
@@ -115,9 +130,9 @@ impl Placing<'_> {
     /// Says what was asked for and did not come: of a name that is no UTF-8, the snapshot may have another one which reads
     /// the same.
     fn without(&mut self) {
-        for path in self.asked {
+        for path in &self.asked {
             let wanted = matches!((self.fate)(path), Some(Fate::Create | Fate::Replace(_)));
-            if wanted && !self.met.contains(path) {
+            if wanted && !self.met.contains(*path) {
                 self.left.push(Left {
                     path: lossy(path),
                     why: "the snapshot has no name with these bytes".into(),
@@ -131,11 +146,11 @@ impl Placing<'_> {
     }
 
     fn is_asked(&self, path: &[u8]) -> bool {
-        self.asked.iter().any(|asked| within(path, asked))
+        upwards(path).any(|it| self.asked.contains(it))
     }
 
     fn is_above(&self, path: &[u8]) -> bool {
-        self.asked.iter().any(|asked| within(asked, path))
+        self.above.contains(path)
     }
 
     fn one(&mut self, real: &Real, at: &At<'_>) -> Result<(), String> {
@@ -270,7 +285,7 @@ impl Placing<'_> {
     fn weed(&mut self, dir: &OwnedFd, path: &[u8]) -> nix::Result<()> {
         for name in names(dir)? {
             let path = [path, b"/", &name].concat();
-            if self.asked.contains(&path) {
+            if self.asked.contains(path.as_slice()) {
                 self.met.insert(path.clone());
             }
             let is_dir = there(&look(dir, &name)?).sort == Sort::Directory;
@@ -296,9 +311,13 @@ fn said(errno: Errno) -> String {
     errno.desc().to_owned()
 }
 
-/// Says whether a path is another one, or in it, by whole parts.
-fn within(path: &[u8], dir: &[u8]) -> bool {
-    dir == b"/" || path.strip_prefix(dir).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+/// Lists a path and all above it, `/` last.
+fn upwards(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::successors(Some(path), |path| match path.iter().rposition(|byte| *byte == b'/')? {
+        0 if path.len() > 1 => Some(&path[..1]),
+        0 => None,
+        slash => Some(&path[..slash]),
+    })
 }
 
 /// Says whether a directory is the one that was looked at: its times move with what it holds.

@@ -1,7 +1,8 @@
 //! Gives a directory the extended attributes and ACLs of another one.
 //!
 //! Names that only the live directory has stay, but for ACLs: an ACL that was not stored would let somebody in.
-//! `security.selinux` is left alone: the restored directory may have it from where restic worked.
+//! Those of `security.` are left alone: they are the kernel's own, and the restored directory may have its label from where
+//! restic worked.
 
 use std::{
     ffi::{CStr, CString},
@@ -15,8 +16,8 @@ use rustix::{
 
 /// The ACLs of a directory (acl(5)).
 const ACLS: [&CStr; 2] = [c"system.posix_acl_access", c"system.posix_acl_default"];
-/// What says where a file is in SELinux's eyes.
-const LABEL: &CStr = c"security.selinux";
+/// How the kernel's own begin: labels of SELinux, for example.
+const KERNELS: &[u8] = b"security.";
 /// How long a value, and a list of names, may be, in bytes (xattr(7)).
 const LONGEST: usize = 64 << 10;
 
@@ -30,7 +31,7 @@ pub(super) fn copy(from: &OwnedFd, to: &OwnedFd) -> Vec<String> {
         (Err(errno), _) | (_, Err(errno)) => return vec![format!("cannot list them: {errno}")],
     };
     let mut failed = Vec::new();
-    for name in stored.iter().filter(|name| name.as_c_str() != LABEL) {
+    for name in stored.iter().filter(|name| !name.to_bytes().starts_with(KERNELS)) {
         let done = value(from, name).and_then(|new| match value(to, name) {
             Ok(old) if old == new => Ok(()),
             _ => fsetxattr(to, name.as_c_str(), &new, XattrFlags::empty()),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{left, record, site, stored};
+use super::{NEAR, left, record, site, stored};
 use crate::lab::{Lab, Restic, restics};
 
 const KINDS: &str = include_str!("kinds.py");
@@ -104,6 +104,10 @@ fn a_file_where_a_directory_was_is_named_or_stays() {
     assert_eq!(lab.read("/srv/www/shop"), "PRECIOUS\n");
     lab.expect(0, &["restore", "web", "--in-place", "--yes"]);
     assert_eq!(lab.read("/srv/www/shop/logo"), "logo\n");
+    // What holds it is made anew, and nothing else.
+    lab.ok(&["rm", "-r", "/srv/www"]);
+    lab.expect(0, &["restore", "web", "--in-place", "--yes", "--path", "/srv/www/shop/logo/"]);
+    assert_eq!(lab.ok(&["find", "/srv/www"]), "/srv/www\n/srv/www/shop\n/srv/www/shop/logo\n");
     // The source itself.
     lab.ok(&["sh", "-c", "rm -r /srv/www; echo PRECIOUS > /srv/www"]);
     let ran = lab.expect(64, &["restore", "web", "--in-place"]);
@@ -324,5 +328,52 @@ fn links_on_the_way_are_followed_and_those_in_it_are_not() {
     lab.expect(8, &["restore", "web", "--in-place", "--yes"]);
     assert_eq!(lab.read("/srv/www/index.html"), "hello\n");
     assert_eq!(lab.ok(&["ls", "-A", "/srv/away"]), "a b 'c'.html\nlogo\nmine\n");
+    assert_eq!(left(&lab), "");
+}
+
+#[test]
+fn many_paths_are_asked_for_at_once() {
+    // R75
+    let lab = Lab::new();
+    lab.ok(&["sh", "-c", "mkdir /srv/www; cd /srv/www; seq 2000 | xargs touch; echo other > other"]);
+    let lab = stored(lab);
+    let find = "find /srv/www -type f -not -name other -print0 > /root/paths; rm /srv/www/*";
+    lab.ok(&["sh", "-c", find]);
+    let restore = "ulimit -n 256; rlvm restore web --in-place --yes --path-from - < /root/paths";
+    lab.ok(&["sh", "-c", restore]);
+    assert_eq!(lab.ok(&["sh", "-c", "ls /srv/www | wc -l"]), "2000\n");
+    assert!(!lab.at("/srv/www/other").exists());
+    lab.ok(&["sh", "-c", "seq 10001 | sed s,^,/srv/www/, | tr '\\n' '\\0' > /root/paths"]);
+    let ran = lab.expect(64, &["restore", "web", "--in-place", "--yes", "--path-from", "/root/paths"]);
+    assert!(ran.stderr.contains("10001 paths are more than a command line holds"), "{ran:?}");
+    assert_eq!(left(&lab), "");
+}
+
+#[test]
+fn nothing_is_put_below_a_mount_that_is_missing() {
+    // R75
+    let lab = Lab::new();
+    lab.ok(&[
+        "sh",
+        "-c",
+        "mkdir /srv/disk /srv/www; mount --bind /srv/disk /srv/www; echo hello > /srv/www/f",
+    ]);
+    lab.state(&format!(
+        "directories: {{ /srv/www: {{ mounted: true }} }}\ndestinations:\n  \
+           near: {{ local: {{ path: {NEAR} }}, password_file: /etc/rlvm/near.pass, generate_password: true }}\n\
+         jobs:\n  web: {{ sources: [{{ path: /srv/www }}], to: [near] }}\n"
+    ));
+    lab.repository(NEAR, "/etc/rlvm/near.pass");
+    lab.apply();
+    lab.expect(0, &["run", "web"]);
+    lab.ok(&["umount", "/srv/www"]);
+    for words in [&["--in-place", "--yes"][..], &["--target", "/srv/www/out"]] {
+        let ran = lab.expect(6, &[&["restore", "web"], words].concat());
+        assert!(ran.stderr.contains("/srv/www must be mounted and is not"), "{ran:?}");
+        assert_eq!(lab.ok(&["ls", "-A", "/srv/www"]), "");
+    }
+    lab.ok(&["sh", "-c", "rm /srv/disk/f; mount --bind /srv/disk /srv/www"]);
+    lab.expect(0, &["restore", "web", "--in-place", "--yes"]);
+    assert_eq!(lab.read("/srv/disk/f"), "hello\n");
     assert_eq!(left(&lab), "");
 }

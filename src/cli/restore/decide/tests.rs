@@ -126,8 +126,9 @@ fn decided(
     let tree = Tree(live.iter().map(|(path, sort)| (names(path), there(sort))).collect());
     let (_, names) = wish.split();
     let mounts = mounts.iter().map(|it| (*it).to_owned()).collect();
-    let mut places = [Place { wish: &wish, names, look: Box::new(tree), mounts }];
-    decide_all(&nodes, &mut places, manner)
+    let mut place = Some(Place { names, look: Box::new(tree), mounts });
+    let mut open = |_: &Wish| Ok(place.take().unwrap());
+    decide_all(&nodes, std::iter::once(&wish), &mut open, manner).unwrap()
 }
 
 const ALL: Manner = Manner { only_missing: false, dress: true };
