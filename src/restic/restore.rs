@@ -251,6 +251,8 @@ mod tests {
             access.restore(&of).to_string(),
             r"restic restore --json --no-lock --no-cache --repo /r --password-file /p --target '/t x' '--include=/a b/\*\[x]\?\\'\''' --include=/-c -- ab12"
         );
+        // A byte that is no UTF-8 may be any.
+        assert_eq!(pattern("/lat\u{fffd}/w\u{f6}rld*"), "/lat?/w\u{f6}rld\\*");
         let sparse = access.restore(&Restore { version: Version(0, 18, 0), ..of }).to_string();
         assert!(sparse.contains(" --sparse --target "), "{sparse}");
     }

@@ -26,10 +26,36 @@ int renameat2(int from, const char *old, int to, const char *new, unsigned flags
 }
 "#;
 
+/// Is somebody who puts another file there between a look and a rename: once where a file is exchanged, and at each `logo`.
+const RACE: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static void put(int dir, const char *name) {
+    int fd = openat(dir, name, O_CREAT | O_EXCL | O_WRONLY, 0644);
+    if (write(fd, "PRECIOUS\n", 9) == 9) close(fd);
+}
+int renameat2(int from, const char *old, int to, const char *new, unsigned flags) {
+    int (*real)(int, const char *, int, const char *, unsigned) = dlsym(RTLD_NEXT, "renameat2");
+    const char *mark = getenv("RENAMES_REFUSED");
+    if (flags == 1 && strcmp(new, "logo") == 0) put(to, new);
+    if (flags == 2 && access(mark, F_OK) != 0) {
+        close(open(mark, O_CREAT | O_WRONLY, 0600));
+        renameat(to, new, to, "moved");
+        put(to, new);
+    }
+    return real(from, old, to, new, flags);
+}
+"#;
+
 /// Builds the library beside a machine's tree.
-fn library(on: &Scratch) {
+fn library(on: &Scratch, source: &str) {
     require("/usr/bin", "cc", "gcc");
-    std::fs::write(on.beside("old_renames.c"), LIBRARY).unwrap();
+    std::fs::write(on.beside("old_renames.c"), source).unwrap();
     let built = Command::new("/usr/bin/cc")
         .args(["-shared", "-fPIC", "-o"])
         .args([on.beside("old_renames.so"), on.beside("old_renames.c")])
@@ -53,7 +79,7 @@ fn expect(on: &Scratch, code: i32, args: &[&str]) {
 #[test]
 fn apply_makes_files_and_directories_without_flags() {
     let on = Scratch::new();
-    library(&on);
+    library(&on, LIBRARY);
     on.state(
         "directories:\n  /srv/one: {}\n  /srv/one/two: { owner: backup, group: backup }\ndestinations:\n  \
          vault: { local: { path: /srv/r }, password_file: /etc/rlvm/v, generate_password: true }\n",
@@ -70,7 +96,7 @@ fn apply_makes_files_and_directories_without_flags() {
 fn restore_gives_back_files_and_directories_without_flags() {
     // R75
     let lab: Lab = site();
-    library(&lab);
+    library(&lab, LIBRARY);
     let before = tell(&lab, "/srv/www");
     expect(&lab, 0, &["restore", "web", "--target", "/srv/out"]);
     assert_eq!(tell(&lab, "/srv/out/srv/www"), before);
@@ -79,5 +105,19 @@ fn restore_gives_back_files_and_directories_without_flags() {
     assert_eq!(lab.read("/srv/www/shop/logo"), "logo\n");
     assert_eq!(lab.read("/srv/www/index.html"), "hello\n");
     assert_eq!(lab.ok(&["ls", "-A", "/srv/www"]), "index.html\nshop\n");
+    assert_eq!(left(&lab), "");
+}
+
+#[test]
+fn a_file_that_comes_between_the_look_and_the_rename_stays() {
+    // R75
+    let lab: Lab = site();
+    library(&lab, RACE);
+    lab.ok(&["sh", "-c", "cd /srv/www; echo changed > index.html; rm shop/logo"]);
+    expect(&lab, 8, &["restore", "web", "--in-place", "--yes"]);
+    let read = |name: &str| lab.read(&format!("/srv/www/{name}"));
+    assert_eq!((read("index.html"), read("moved")), ("PRECIOUS\n".into(), "changed\n".into()));
+    assert_eq!(read("shop/logo"), "PRECIOUS\n");
+    assert_eq!(lab.ok(&["ls", "-A", "/srv/www", "/srv/www/shop"]).matches('\n').count(), 8);
     assert_eq!(left(&lab), "");
 }
