@@ -101,8 +101,10 @@ impl Known {
             Version::read(&output.stdout)
         };
         let oldest = engines.into_iter().filter_map(version).min().filter(|it| *it < RAW_TARGETS)?;
+        let paths = self.jobs.values().flat_map(|job| &job.sources).flat_map(Source::paths);
+        let link = paths.into_iter().find_map(|path| host.link_of_other_bytes(path).ok().flatten())?;
         Some(format!(
-            "restic {oldest} alters symbolic links whose targets are no UTF-8: pin restic {RAW_TARGETS} or later if there are any"
+            "restic {oldest} alters symbolic links whose targets are no UTF-8, such as {link}: pin restic {RAW_TARGETS} or later"
         ))
     }
 

@@ -14,6 +14,7 @@ mod install;
 mod keys;
 mod label;
 mod leaf;
+mod links;
 mod look;
 mod mail;
 mod mounts;

@@ -269,35 +269,43 @@ fn a_link_that_an_old_restic_altered_takes_no_place() {
     let all = restics();
     let old = all.iter().find(|it| it.version < rlvm::restic::Version(0, 16, 0)).unwrap();
     let new = all.iter().find(|it| it.version >= rlvm::restic::Version(0, 16, 0)).unwrap();
-    let make = "import os; os.symlink(b'to-\\xe9', b'/srv/www/link')";
+    let make = "import os; os.symlink(b'to-\\xe9', b'/srv/www/in/link')";
     let mut lab = Lab::new();
     lab.use_restic(new);
-    lab.ok(&["sh", "-c", "mkdir /srv/www; echo x > /srv/www/f"]);
+    lab.ok(&["sh", "-c", "mkdir -p /srv/www/in; echo x > /srv/www/f"]);
     lab.ok(&["python3", "-c", make]);
     let mut lab = stored(lab);
-    let said = "alters symbolic links whose targets are no UTF-8: pin restic 0.16.0 or later";
+    let said =
+        "alters symbolic links whose targets are no UTF-8, such as /srv/www/in/link: pin restic 0.16.0";
     assert!(!lab.expect(0, &["run", "web"]).stderr.contains(said));
     lab.use_restic(old);
     assert!(lab.expect(0, &["run", "web"]).stderr.contains(said));
     assert!(!lab.expect(0, &["run", "--scheduled", "web"]).stderr.contains(said));
     lab.use_restic(new);
     lab.expect(0, &["run", "web"]);
-    lab.ok(&["sh", "-c", "ln -sfn mine /srv/www/link; rm /srv/www/f"]);
+    // Without such a link nothing is said.
+    lab.ok(&["mv", "/srv/www/in/link", "/srv/link"]);
+    lab.use_restic(old);
+    assert!(!lab.expect(0, &["run", "web"]).stderr.contains("symbolic links"));
+    lab.ok(&["mv", "/srv/link", "/srv/www/in/link"]);
+    lab.use_restic(new);
+    lab.expect(0, &["run", "web"]);
+    lab.ok(&["sh", "-c", "ln -sfn mine /srv/www/in/link; rm /srv/www/f"]);
     lab.use_restic(old);
     let ran = lab.expect(8, &["restore", "web", "--in-place", "--yes"]);
     assert!(
         ran.stderr.contains("warning: restic 0.14.0 alters symbolic links whose targets are no UTF-8"),
         "{ran:?}"
     );
-    assert!(ran.stderr.contains("not restored: /srv/www/link: its target is not what it was"), "{ran:?}");
+    assert!(ran.stderr.contains("not restored: /srv/www/in/link: its target is not what it was"), "{ran:?}");
     assert_eq!(
-        (lab.ok(&["readlink", "/srv/www/link"]), lab.read("/srv/www/f")),
+        (lab.ok(&["readlink", "/srv/www/in/link"]), lab.read("/srv/www/f")),
         ("mine\n".into(), "x\n".into())
     );
     lab.use_restic(new);
     let ran = lab.expect(0, &["restore", "web", "--in-place", "--yes"]);
     assert!(!ran.stderr.contains("warning"), "{ran:?}");
-    lab.ok(&["python3", "-c", "import os; assert os.readlink(b'/srv/www/link') == b'to-\\xe9'"]);
+    lab.ok(&["python3", "-c", "import os; assert os.readlink(b'/srv/www/in/link') == b'to-\\xe9'"]);
 }
 
 #[test]
