@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     host::{Busy, Lock, Real, Store, interrupted, random_id, watch_signals},
-    job::{self, JobRecord, Journal, Night, Record, Refused, Run, Status, VERSION, script, together},
+    job::{self, JobRecord, Journal, Night, Record, Refused, Run, Status, VERSION, Waits, script, together},
     model::{Name, RunId},
     report::notice::What,
     state::{Job, State},
@@ -233,6 +233,7 @@ impl RunVerb {
                 stored_last: &|job, destination| records::last_stored(context, host, state, job, destination),
                 unlocks: &|destination| known.unlocks(&locks, destination),
                 patience,
+                waits: Waits::default(),
                 tell: &|event| teller.tell(event),
                 log: &log,
             },

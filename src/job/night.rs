@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Mutex, time::Duration};
 
 use anyhow::{Result, bail};
 
-use super::{Journal, StoreRecord, undo::lock};
+use super::{Journal, StoreRecord, Waits, undo::lock};
 use crate::{
     effect::{Arg, Cmd, Op},
     host::{Act, Ended, Host, RUN_VARIABLE, Stream, Task, WHOLE_VARIABLE, Work},
@@ -49,6 +49,8 @@ pub struct Night<'a> {
     pub stored_last: &'a (dyn Fn(&Name, &Name) -> Option<StoreRecord> + Sync),
     /// How long to wait for others' locks at a destination.
     pub patience: Duration,
+    /// How long to wait before each further try.
+    pub waits: Waits,
     /// Is told what happens.
     pub tell: &'a (dyn Fn(&Event<'_>) + Sync),
     /// Writes a line into the logs of jobs: who said it, and what.
@@ -67,7 +69,7 @@ pub enum Event<'a> {
     },
     /// All is frozen, and this is how long it took.
     Frozen(Duration),
-    /// A destination is stored at, the so-manieth time.
+    /// Starts attempt `attempt` at a destination.
     Storing {
         /// The job.
         job: &'a Name,

@@ -109,6 +109,8 @@ pub struct Store {
     pub forget: Cmd,
     /// Whether the destination has `may_be_absent`.
     pub may_be_absent: bool,
+    /// How long the destination may give no answer.
+    pub retry_for: Span,
 }
 
 /// How long restic may take where the job does not say: a week.
@@ -326,6 +328,7 @@ impl Building<'_> {
             cmd: gently(cmd, job),
             forget: repository.access().forget_one(),
             may_be_absent: repository.may_be_absent,
+            retry_for: self.state.retry_for(job, to),
         })
     }
 
@@ -340,6 +343,7 @@ impl Building<'_> {
             cmd: gently(cmd, job),
             forget: repository.access().forget_one(),
             may_be_absent: repository.may_be_absent,
+            retry_for: self.state.retry_for(job, to),
         })
     }
 }

@@ -5,6 +5,7 @@ use std::{cell::RefCell, collections::VecDeque, sync::Mutex, thread, time::Durat
 use super::{
     Event, JobRun, Status, Store, StoreRecord, fill,
     night::{Refused, Said, keep},
+    patience::{Patience, Stall},
     run::Runner,
     undo::lock,
 };
@@ -14,10 +15,6 @@ use crate::{
     restic::{self, Found, Heard, Summary},
 };
 
-/// How long to wait before each further try, in seconds.
-const WAITS: [u64; 2] = [5, 20];
-/// How long to wait before each further try where another host has a lock, in seconds.
-const LOCKED: u64 = 30;
 /// How often locks are removed, at most: a store may keep them all the same.
 const MOST_FREED: u32 = 3;
 /// How long snapshots of volumes are kept for the sake of another host's lock: until the lock could be found stale.
@@ -145,7 +142,8 @@ fn tried(runner: &Runner<'_>, job: &JobRun, store: &Store) -> StoreRecord {
     }
     let patience =
         if job.needs.is_empty() { runner.night.patience } else { runner.night.patience.min(FROZEN) };
-    let (mut attempt, mut waits, mut locked, mut freed) = (0, WAITS.into_iter(), None, 0);
+    let mut waits = Patience::new(store.retry_for.duration(), runner.night.waits);
+    let (mut attempt, mut locked, mut freed) = (0, None, 0);
     loop {
         attempt += 1;
         let is_copy = job.copies.iter().any(|(_, copy)| copy.destination == store.destination);
@@ -153,17 +151,18 @@ fn tried(runner: &Runner<'_>, job: &JobRun, store: &Store) -> StoreRecord {
         if let Some(refused) = (runner.night.away)(of, &store.destination) {
             return StoreRecord { attempts: attempt - 1, ..left_out(store, &refused) };
         }
-        let (mut record, trouble) = once(runner, job, store, attempt);
+        let stall = RefCell::new(waits.watch((runner.night.elapsed)()));
+        let (mut record, trouble) = once(runner, job, store, attempt, &stall);
         let now = (runner.night.elapsed)();
         record.seconds = now.saturating_sub(began).as_secs_f64();
         let is_told = trouble == Trouble::Locked && locked.is_some();
         let wait = match trouble {
             Trouble::Locked => {
                 let since = *locked.get_or_insert(now);
-                let left = patience.saturating_sub(now.saturating_sub(since)).as_secs();
-                Some(left.min(LOCKED)).filter(|wait| *wait > 0)
+                let left = patience.saturating_sub(now.saturating_sub(since));
+                Some(left.min(runner.night.waits.locked)).filter(|wait| !wait.is_zero())
             }
-            Trouble::Passes | Trouble::Away => waits.next(),
+            Trouble::Passes | Trouble::Away => waits.wait(&stall.borrow(), now),
             Trouble::Stays => None,
         };
         let Some(wait) = wait.filter(|_| !ends(runner, job)) else {
@@ -182,7 +181,7 @@ fn tried(runner: &Runner<'_>, job: &JobRun, store: &Store) -> StoreRecord {
         if let Some(why) = record.error.as_ref().filter(|_| !is_told) {
             let again = match trouble {
                 Trouble::Locked => format!("rlvm waits up to {} s for the lock", patience.as_secs()),
-                _ => format!("again in {wait} s"),
+                _ => format!("again in {} s", wait.as_secs_f64().ceil()),
             };
             let what = format!("{}: {why}; {again}", store.destination);
             log(&what);
@@ -216,7 +215,13 @@ enum Trouble {
 }
 
 /// Stores once. Says how long what went wrong may last.
-fn once(runner: &Runner<'_>, job: &JobRun, store: &Store, attempt: u32) -> (StoreRecord, Trouble) {
+fn once(
+    runner: &Runner<'_>,
+    job: &JobRun,
+    store: &Store,
+    attempt: u32,
+    stall: &RefCell<Stall>,
+) -> (StoreRecord, Trouble) {
     let destination = &store.destination;
     if ends(runner, job) {
         return (failed(store, attempt - 1, &why_ended(runner, job)), Trouble::Stays);
@@ -228,6 +233,7 @@ fn once(runner: &Runner<'_>, job: &JobRun, store: &Store, attempt: u32) -> (Stor
     let (mut count, mut first) = (0, Vec::new());
     let mut heard = |_: Stream, line: &str| match Heard::read(line) {
         Heard::Progress(progress) => {
+            stall.borrow_mut().progress((runner.night.elapsed)(), &progress);
             (runner.night.tell)(&Event::Progress { job: &job.name, destination, progress });
             None
         }
@@ -244,18 +250,15 @@ fn once(runner: &Runner<'_>, job: &JobRun, store: &Store, attempt: u32) -> (Stor
             Some(line.to_owned())
         }
         Heard::Words(line) => {
+            stall.borrow_mut().words((runner.night.elapsed)(), &line);
             keep(&mut words.borrow_mut(), &line);
             Some(line)
         }
         Heard::Nothing => None,
     };
-    let said = runner.night.program(
-        &[&job.name],
-        destination.as_str(),
-        &store.cmd,
-        &|| ends(runner, job),
-        &mut heard,
-    );
+    let stuck = || stall.borrow().is_over((runner.night.elapsed)()).map(str::to_owned);
+    let stop = || ends(runner, job) || stuck().is_some();
+    let said = runner.night.program(&[&job.name], destination.as_str(), &store.cmd, &stop, &mut heard);
     let words: Vec<String> = words.into_inner().into();
     (record.unreadable, record.first_unreadable) = (count, first);
     let is_copy = job.copies.iter().any(|(_, copy)| copy.destination == *destination);
@@ -263,9 +266,13 @@ fn once(runner: &Runner<'_>, job: &JobRun, store: &Store, attempt: u32) -> (Stor
     record.summary = summary.into_inner().filter(|it| is_snapshot(&it.snapshot_id));
     let (status, why, trouble) = match said {
         Err(err) => (Status::Failed, Some(format!("{err:#}")), Trouble::Stays),
-        Ok(Said { ended, .. }) if ended.stopped => {
-            (Status::Failed, Some(why_ended(runner, job)), Trouble::Stays)
-        }
+        Ok(Said { ended, .. }) if ended.stopped => match stuck().filter(|_| !ends(runner, job)) {
+            Some(why) => {
+                let trouble = if restic::nobody_answers(&why) { Trouble::Away } else { Trouble::Passes };
+                (Status::Failed, Some(format!("nothing was transferred for {}: {why}", store.retry_for)), trouble)
+            }
+            None => (Status::Failed, Some(why_ended(runner, job)), Trouble::Stays),
+        },
         Ok(Said { ended, .. }) if ended.timed_out => {
             (Status::Failed, Some("took too long and was ended".into()), Trouble::Stays)
         }
@@ -300,27 +307,29 @@ fn not_whole(runner: &Runner<'_>, job: &JobRun, store: &Store, summary: Option<&
     let why = "read from an LVM snapshot that was full, so this backup is not complete";
     let Some(id) = summary.map(|summary| &summary.snapshot_id) else { return why.into() };
     let (forget, label) = (store.forget.clone().arg(id.clone()), store.destination.as_str());
-    let mut waits = WAITS.iter();
+    let mut waits = Patience::new(store.retry_for.duration(), runner.night.waits);
     loop {
+        let stall = waits.watch((runner.night.elapsed)());
         match runner.night.must(&[&job.name], label, &forget, &|| runner.stops(job)) {
             Ok(()) => return format!("{why}; restic's snapshot {id} is removed"),
             Err(err) => {
-                let Some(wait) = waits.next().filter(|_| !runner.stops(job)) else {
+                let wait = waits.wait(&stall, (runner.night.elapsed)());
+                let Some(wait) = wait.filter(|_| !runner.stops(job)) else {
                     return format!(
                         "{why}; restic's snapshot {id} cannot be removed: {err:#}; remove it: restic forget {id}"
                     );
                 };
-                pause(runner, *wait, &|| runner.stops(job));
+                pause(runner, wait, &|| runner.stops(job));
             }
         }
     }
 }
 
-/// Waits so many seconds, or until it is to stop.
-fn pause(runner: &Runner<'_>, seconds: u64, stops: &dyn Fn() -> bool) {
+/// Waits so long, or until it is to stop.
+fn pause(runner: &Runner<'_>, wait: Duration, stops: &dyn Fn() -> bool) {
     let from = (runner.night.elapsed)();
-    while (runner.night.elapsed)().saturating_sub(from) < Duration::from_secs(seconds) && !stops() {
-        thread::sleep(Duration::from_millis(50));
+    while (runner.night.elapsed)().saturating_sub(from) < wait && !stops() {
+        thread::sleep(wait.min(Duration::from_millis(50)));
     }
 }
 
@@ -367,3 +376,6 @@ fn why(code: Option<i32>, words: &str) -> (Status, Option<String>, Trouble) {
     };
     (Status::Failed, Some(why), trouble)
 }
+
+#[cfg(test)]
+mod tests;

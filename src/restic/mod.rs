@@ -27,7 +27,7 @@ pub use locks::{DeadProcess, LockInfo, LockJudge, Removable, SeenLock, lock_ids}
 pub use ls::{Node, NodeSort, counted};
 pub use printed::Printed;
 pub use restore::{Came, Heard as RestoreHeard, RAW_TARGETS, Restore, Restoring, SPARSE, Unrestored};
-pub use said::{Heard, Progress, Summary};
+pub use said::{Heard, Progress, Retry, Summary};
 pub use snapshots::{Counts, Listed, listed};
 pub use version::{OLDEST, Version};
 
@@ -251,8 +251,10 @@ fn picked(text: &str) -> String {
 
 /// Picks what restic last said of what it is trying again, which it does for minutes.
 fn retried(text: &str) -> Option<&str> {
-    let said = text.lines().rev().find_map(|line| line.split_once("returned error, retrying after "))?.1;
-    said.split_once(": ").map(|(_, why)| why.trim())
+    text.lines().rev().find_map(|line| match Retry::read(line) {
+        Some(Retry::Again(why)) => Some(why),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

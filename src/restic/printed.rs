@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 const CHUNK: usize = 64 << 10;
 
 /// A value that restic prints.
-pub struct Printed<T>(Option<serde_json::Result<Option<T>>>);
+pub struct Printed<T>(Option<serde_json::Result<Option<Option<T>>>>);
 
 impl<T> Default for Printed<T> {
     fn default() -> Self {
@@ -22,21 +22,26 @@ impl<T: DeserializeOwned> Printed<T> {
         let mut from = BufReader::with_capacity(CHUNK, from);
         self.0 = Some(match is_blank(&mut from) {
             Ok(true) => Ok(None),
-            Ok(false) => serde_json::from_reader(from),
+            Ok(false) => serde_json::from_reader(from).map(Some),
             Err(err) => Err(serde_json::Error::io(err)),
         });
     }
 
-    /// Returns it; nothing if nothing was printed, or `null`.
+    /// Returns it; nothing if restic printed `null`. restic 0.14 to 0.19 print `[]` where there is nothing to list, so an
+    /// empty output is not a list.
     ///
     /// # Errors
     ///
     /// Says what makes no sense.
     pub(super) fn value(self) -> Result<Option<T>, String> {
-        self.0.transpose().map(Option::flatten).map_err(|err| {
-            let cut = if err.is_eof() { ", or is not whole" } else { "" };
-            format!("restic's list makes no sense{cut}: {err}")
-        })
+        match self.0 {
+            Some(Ok(Some(value))) => Ok(value),
+            None | Some(Ok(None)) => Err("restic ended well and printed no list".into()),
+            Some(Err(err)) => {
+                let cut = if err.is_eof() { ", or is not whole" } else { "" };
+                Err(format!("restic's list makes no sense{cut}: {err}"))
+            }
+        }
     }
 }
 
@@ -64,11 +69,15 @@ mod tests {
             printed.read(&mut text.as_bytes());
             printed.value()
         };
-        for none in ["", " \n", "null", "null\n"] {
+        for none in ["null", "null\n"] {
             assert_eq!(read(none), Ok(None), "{none:?}");
         }
+        let none = Err("restic ended well and printed no list".to_owned());
+        for empty in ["", " \n"] {
+            assert_eq!(read(empty), none, "{empty:?}");
+        }
         assert_eq!(read("\n[1, 2]\n"), Ok(Some(vec![1, 2])));
-        assert_eq!(Printed::<Vec<u32>>::default().value(), Ok(None), "nothing was read");
+        assert_eq!(Printed::<Vec<u32>>::default().value().map(drop), none.map(drop), "nothing was read");
         for (bad, why) in
             [("[1,", "not whole"), ("[1] [2]", "trailing"), ("{}", "invalid type"), ("x", "expected")]
         {

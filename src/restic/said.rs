@@ -42,6 +42,26 @@ pub enum Heard {
     Nothing,
 }
 
+/// What restic says of something that it tries again by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry<'a> {
+    /// It has failed, and is tried again after a moment: why.
+    Again(&'a str),
+    /// It went well at last; 0.14 does not say so.
+    Went,
+}
+
+impl<'a> Retry<'a> {
+    /// Reads a line: `Save(<data/0a>) returned error, retrying after 1.5s: connection refused`.
+    pub fn read(line: &'a str) -> Option<Self> {
+        if let Some((_, said)) = line.split_once(" returned error, retrying after ") {
+            return Some(Self::Again(said.split_once(": ").map_or(said, |(_, why)| why.trim())));
+        }
+        let (_, said) = line.split_once(" operation successful after ")?;
+        said.trim_end().ends_with(" retries").then_some(Self::Went)
+    }
+}
+
 /// A line as it may look; what is not there is empty.
 #[derive(Deserialize)]
 #[serde(default)]
@@ -94,6 +114,23 @@ impl Heard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_restic_tries_again_by_itself() {
+        // Copied from 0.14.0, 0.18.0 and 0.19.1.
+        for (line, expected) in [
+            (
+                "Stat(<config/>) returned error, retrying after 1.99s: Head \"http://r/config\": connection refused",
+                Some(Retry::Again("Head \"http://r/config\": connection refused")),
+            ),
+            ("Save(<data/0a>) returned error, retrying after 552.330144ms: EOF", Some(Retry::Again("EOF"))),
+            ("Save(<data/0a>) operation successful after 2 retries", Some(Retry::Went)),
+            ("Fatal: unable to open config file: context canceled", None),
+            ("/srv/operation successful after all", None),
+        ] {
+            assert_eq!(Retry::read(line), expected, "{line}");
+        }
+    }
 
     #[test]
     fn lines_of_all_versions() {

@@ -159,8 +159,11 @@ mod tests {
         assert_eq!(new[1].summary.unwrap().total_bytes_processed, 9);
         let is_of = |host: &str, job: &str| new[1].is_of(&[host.parse().unwrap()], &[job.parse().unwrap()]);
         assert!(is_of("web01", "system") && !is_of("web02", "system") && !is_of("web01", "sys"));
-        for none in ["", "\n", "null\n", "[]"] {
+        for none in ["null\n", "[]"] {
             assert_eq!(said(0, none, ""), Ok(Vec::new()));
+        }
+        for empty in ["", "\n"] {
+            assert!(matches!(said(0, empty, ""), Err(Found::Unreachable(why)) if why.contains("printed no list")));
         }
     }
 

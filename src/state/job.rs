@@ -57,6 +57,11 @@ pub struct Job {
     /// time. Default: until the job's next schedule, at most a day; 1h without a schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock_timeout: Option<Span>,
+    /// How long a run goes on trying where a destination gives no answer, for example after the network went away: `15m`. It
+    /// counts anew once something was stored, at most three times. A destination's own `retry_for` goes before this.
+    /// Default: 5m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_for: Option<Span>,
     /// How far the run steps back for other programs, from -20 to 19. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -20, max = 19))]
@@ -98,6 +103,10 @@ pub struct Job {
 }
 
 impl Job {
+    /// How long a run goes on trying where neither job nor destination says it. A laptop that wakes up may have no network
+    /// for two minutes.
+    pub const RETRY_FOR: Span = Span::minutes(5);
+
     const fn parallel() -> u32 {
         4
     }

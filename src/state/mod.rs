@@ -121,6 +121,12 @@ impl State {
         std::iter::once(&self.host).chain(&self.was).cloned().collect()
     }
 
+    /// Returns how long a job goes on trying where a destination gives no answer.
+    pub fn retry_for(&self, job: &Job, destination: &Name) -> Span {
+        let declared = self.destinations.get(destination).and_then(|it| it.retry_for);
+        declared.or(job.retry_for).unwrap_or(Job::RETRY_FOR)
+    }
+
     /// Lists those of some jobs that store at a destination, by copies too.
     pub fn storing_at<'a>(
         &'a self,

@@ -1,0 +1,105 @@
+//! Stores by a stand-in for restic: a shell script. What each prints is restic's own, of 0.18 and 0.19.
+
+use std::{
+    path::Path,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use super::super::{JobRecord, JobRun, Night, Run, Status, Store, Waits, run};
+use crate::{
+    effect::Cmd,
+    host::Real,
+    model::{Name, Span},
+};
+
+const SUMMARY: &str = r#"echo '{"message_type":"summary","total_files_processed":1,"snapshot_id":"0123456789"}'"#;
+
+/// Waits that a test can afford.
+const QUICK: Waits = Waits {
+    first: Duration::from_millis(20),
+    longest: Duration::from_millis(40),
+    locked: Duration::from_millis(20),
+};
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn store(script: &str) -> Store {
+    let cmd = Cmd::new("sh").args(["-c", script]).ok(&[0, 3]).timeout(60).stoppable();
+    let retry_for: Span = "1s".parse().unwrap();
+    Store { destination: name("far"), cmd, forget: Cmd::new("true"), may_be_absent: false, retry_for }
+}
+
+pub(super) fn job(called: &str, script: &str) -> JobRun {
+    JobRun {
+        name: name(called),
+        unfit: Vec::new(),
+        needs: Vec::new(),
+        is_frozen: false,
+        before: Vec::new(),
+        stop: Vec::new(),
+        stores: vec![store(script)],
+        copies: Vec::new(),
+        parallel: 1,
+        timeout: None,
+        after: Vec::new(),
+        failed: Vec::new(),
+        finally: Vec::new(),
+    }
+}
+
+/// Runs jobs without anything around them.
+fn ran(jobs: Vec<JobRun>) -> Vec<JobRecord> {
+    let host = Real::open(Path::new("/"), "/usr/local/bin:/usr/bin:/bin").unwrap();
+    let id = "0123456789ab".parse().unwrap();
+    let run_of = Run { id, prepare: Vec::new(), frozen: Vec::new(), held: Vec::new(), view: None, jobs };
+    let since = Instant::now();
+    let said = Mutex::new(Vec::new());
+    let night = Night {
+        host: &host,
+        run: &run_of.id,
+        journal: None,
+        signal: &|| false,
+        elapsed: &|| since.elapsed(),
+        refuses: &|_| None,
+        away: &|_, _| None,
+        unlocks: &|_| false,
+        stored_last: &|_, _| None,
+        patience: Duration::ZERO,
+        waits: QUICK,
+        tell: &|event| said.lock().unwrap().push(format!("{event:?}")),
+        log: &|_, _, _| {},
+    };
+    run(&run_of, &night).jobs
+}
+
+#[test]
+fn a_restic_that_tries_again_for_ever_is_ended_with_the_patience() {
+    let script = "while :; do echo 'Stat(<config/>) returned error, retrying after 1.5s: dial tcp: connect: \
+                  connection refused' >&2; sleep 0.1; done";
+    let since = Instant::now();
+    let records = ran(vec![job("web", script)]);
+    let record = &records[0].destinations[0];
+    let why = record.error.as_deref().unwrap_or_default();
+    assert_eq!(why, "nothing was transferred for 1s: dial tcp: connect: connection refused");
+    assert_eq!((record.status, record.attempts), (Status::Failed, 1));
+    let took = since.elapsed();
+    assert!(Duration::from_secs(1) < took && took < Duration::from_secs(10), "{took:?}");
+}
+
+#[test]
+fn a_network_that_comes_back_in_time_is_no_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let tries = dir.path().join("tries");
+    // 0.14 gives up at once.
+    let script = format!(
+        "echo try >>{0}; [ \"$(wc -l <{0})\" -ge 4 ] && {SUMMARY} && exit 0; \
+         echo 'Fatal: unable to open config file: client.Head: connect: connection refused' >&2; exit 1",
+        tries.display()
+    );
+    let records = ran(vec![job("web", &script)]);
+    let record = &records[0].destinations[0];
+    assert_eq!((record.status, record.attempts), (Status::Success, 4), "{record:?}");
+}
