@@ -61,7 +61,8 @@ pub(super) fn freeze(runner: &Runner<'_>) {
 fn announce(runner: &Runner<'_>, needed: &[(usize, &Frozen)]) -> Result<()> {
     for (_, frozen) in needed {
         if let Some(undo) = &frozen.step.undo {
-            runner.undo.will(undo)?;
+            let open = runner.undo.will(undo)?;
+            lock(&runner.snapshots).push(open);
         }
     }
     runner.holds(&runner.run.held)?;

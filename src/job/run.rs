@@ -34,7 +34,9 @@ pub(super) struct Going {
     /// What is stopped for it.
     stopped: Vec<Open>,
     froze: Option<f64>,
-    began: Duration,
+    /// How long it has worked before, and since when it works now: what it waits for other jobs of the run is not counted.
+    worked: Duration,
+    since: Option<Duration>,
     interrupted: bool,
 }
 
@@ -49,6 +51,10 @@ pub(super) struct Runner<'a> {
     /// What is no longer what was frozen: places in [`Run::frozen`].
     pub(super) broken: Mutex<BTreeSet<usize>>,
     pub(super) warnings: Mutex<Vec<String>>,
+    /// What releases the snapshots that were made.
+    pub(super) snapshots: Mutex<Vec<Open>>,
+    /// When they were made; none while there are none.
+    frozen_at: Mutex<Option<Duration>>,
 }
 
 /// How a run went.
@@ -75,14 +81,15 @@ pub fn run(run: &Run, night: &Night<'_>) -> Went {
         made: Mutex::default(),
         broken: Mutex::default(),
         warnings: Mutex::default(),
+        snapshots: Mutex::default(),
+        frozen_at: Mutex::default(),
     };
     going.carry_out(&all)
 }
 
 impl Runner<'_> {
     fn carry_out(&self, all: &[&Name]) -> Went {
-        for (job, going) in self.run.jobs.iter().zip(&self.jobs) {
-            lock(going).began = (self.night.elapsed)();
+        for job in &self.run.jobs {
             for unfit in &job.unfit {
                 self.fail(job, &format!("{}; {}", unfit.message, unfit.remedy));
             }
@@ -105,6 +112,7 @@ impl Runner<'_> {
             }
             self.hooks_before();
             self.stop_what_runs();
+            *lock(&self.frozen_at) = Some((self.night.elapsed)());
             freeze::freeze(self);
             self.start_again();
         });
@@ -113,7 +121,7 @@ impl Runner<'_> {
             if self.run.frozen.iter().any(|it| it.fills.is_some()) {
                 scope.spawn(|| fill::watch(self, &stop));
             }
-            let mut work = || self.store_all(&refused);
+            let mut work = || self.store_frozen(&refused);
             let done = match &self.run.view {
                 Some(_) => self.night.host.apart(&mut work),
                 None => {
@@ -122,13 +130,15 @@ impl Runner<'_> {
                 }
             };
             if let Err(err) = done {
-                self.live().for_each(|(job, _)| self.fail(job, &format!("{err:#}")));
+                self.frozen().for_each(|(job, _)| self.fail(job, &format!("{err:#}")));
             }
             stop.store(true, Ordering::Relaxed);
         });
+        self.release();
+        self.store_each(&refused, |job| job.needs.is_empty());
         let left = self.undo.all();
         for (job, going) in self.live() {
-            let copies = store::copies(self, job);
+            let copies = self.timed(job, || store::copies(self, job));
             lock(going).copies = copies;
         }
         self.hooks_after();
@@ -142,6 +152,22 @@ impl Runner<'_> {
             let going = lock(going);
             going.errors.is_empty() && !going.interrupted
         })
+    }
+
+    /// Lists those of them that read snapshots.
+    fn frozen(&self) -> impl Iterator<Item = (&JobRun, &Mutex<Going>)> {
+        self.live().filter(|(job, _)| !job.needs.is_empty())
+    }
+
+    /// Does something for a job, on its time.
+    fn timed<T>(&self, job: &JobRun, work: impl FnOnce() -> T) -> T {
+        let Some(going) = self.of(job) else { return work() };
+        lock(going).since = Some((self.night.elapsed)());
+        let done = work();
+        let mut going = lock(going);
+        let since = going.since.take().unwrap_or_default();
+        going.worked += (self.night.elapsed)().saturating_sub(since);
+        done
     }
 
     /// Says that a job has failed.
@@ -175,15 +201,23 @@ impl Runner<'_> {
         lock(&self.warnings).push(why.into());
     }
 
-    /// Says whether a job is to stop: a signal asks for it, or its time is up.
+    /// Says whether a job is to stop: a signal asks for it, its time is up, or its snapshots are too old.
     pub(super) fn stops(&self, job: &JobRun) -> bool {
-        let late = || {
-            let began = self.of(job).map(|going| lock(going).began).unwrap_or_default();
-            job.timeout.is_some_and(|limit| {
-                (self.night.elapsed)().saturating_sub(began) >= Duration::from_secs(limit.seconds())
-            })
-        };
-        (self.night.signal)() || late()
+        (self.night.signal)() || self.is_late(job) || self.is_too_old(job)
+    }
+
+    fn is_late(&self, job: &JobRun) -> bool {
+        let Some((limit, going)) = job.timeout.zip(self.of(job)) else { return false };
+        let going = lock(going);
+        let now = going.since.map_or(Duration::ZERO, |since| (self.night.elapsed)().saturating_sub(since));
+        going.worked + now >= limit.duration()
+    }
+
+    fn is_too_old(&self, job: &JobRun) -> bool {
+        let limit = job.snapshot_max_age.filter(|_| !job.needs.is_empty());
+        limit.zip(*lock(&self.frozen_at)).is_some_and(|(limit, since)| {
+            (self.night.elapsed)().saturating_sub(since) >= limit.duration()
+        })
     }
 
     /// Says in a job's words why it was stopped.
@@ -194,9 +228,13 @@ impl Runner<'_> {
             }
             return "stopped by a signal".into();
         }
-        job.timeout.map_or_else(String::new, |limit| {
-            format!("took longer than its `timeout` of {limit} and was ended")
-        })
+        match (job.timeout, job.snapshot_max_age) {
+            (_, Some(limit)) if self.is_too_old(job) => format!(
+                "ended: its snapshots are as old as `snapshot_max_age` allows ({limit}), and are removed"
+            ),
+            (Some(limit), _) => format!("took longer than its `timeout` of {limit} and was ended"),
+            (None, _) => String::new(),
+        }
     }
 
     fn prepare(&self, all: &[&Name]) -> Result<()> {
@@ -214,11 +252,13 @@ impl Runner<'_> {
             for hook in &job.before {
                 let what = format!("hook {}", hook.name);
                 (self.night.tell)(&Event::Begins { jobs: &[&job.name], what: &what });
-                let ran = self.hook(job, &what, &hook.cmd, &|| self.stops(job));
+                let stopped = || self.stops(job).then(|| self.why_stopped(job));
+                let (ran, stopped) = self.timed(job, || {
+                    (self.hook(job, &what, &hook.cmd, &|| self.stops(job)), stopped())
+                });
                 let Err(err) = ran else { continue };
-                if self.stops(job) {
-                    let why = format!("{what}: {}", self.why_stopped(job));
-                    self.fail(job, &why);
+                if let Some(why) = stopped {
+                    self.fail(job, &format!("{what}: {why}"));
                 } else if hook.aborts {
                     self.fail(job, &format!("{what}: {err:#}"));
                 } else {
@@ -289,17 +329,14 @@ impl Runner<'_> {
         }
     }
 
-    /// Stores all that lives, in the view if there is one.
-    fn store_all(&self, refused: &[(Name, Refused)]) {
+    /// Stores the jobs that read snapshots, in the view.
+    fn store_frozen(&self, refused: &[(Name, Refused)]) {
         if let Err(err) = self.build_view() {
             let why = format!("cannot show what is frozen: {err:#}");
-            self.live().for_each(|(job, _)| self.fail(job, &why));
+            self.frozen().for_each(|(job, _)| self.fail(job, &why));
         }
-        for (job, going) in self.live() {
-            let stored = store::all(self, job, refused);
-            lock(going).destinations = stored;
-        }
-        for (job, going) in self.live() {
+        self.store_each(refused, |job| !job.needs.is_empty());
+        for (job, going) in self.frozen() {
             // What was stored before the snapshot was full is whole: it was looked at then.
             if lock(going).destinations.iter().all(|it| it.status <= Status::Incomplete) {
                 continue;
@@ -321,8 +358,26 @@ impl Runner<'_> {
         }
     }
 
+    /// Stores the jobs that these are, one after the other.
+    fn store_each(&self, refused: &[(Name, Refused)], which: impl Fn(&JobRun) -> bool) {
+        for (job, going) in self.live().filter(|(job, _)| which(job)) {
+            let stored = self.timed(job, || store::all(self, job, refused));
+            lock(going).destinations = stored;
+        }
+    }
+
+    /// Removes the snapshots before other jobs are stored, which may take long.
+    fn release(&self) {
+        let snapshots = std::mem::take(&mut *lock(&self.snapshots));
+        for open in snapshots.into_iter().rev() {
+            // What cannot be removed now is tried once more at the end.
+            drop(self.undo.one(open));
+        }
+        *lock(&self.frozen_at) = None;
+    }
+
     fn build_view(&self) -> Result<()> {
-        let Some(view) = self.run.view.as_ref().filter(|_| self.live().next().is_some()) else {
+        let Some(view) = self.run.view.as_ref().filter(|_| self.frozen().next().is_some()) else {
             return Ok(());
         };
         let all: Vec<&Name> = self.run.jobs.iter().map(|job| &job.name).collect();

@@ -46,16 +46,18 @@ pub fn script(run: &Run) -> String {
         line(&mut out, "\n# store, with what is frozen in its place, in mounts that nobody else sees");
         line(&mut out, "unshare --mount --propagation private sh <<'VIEW'");
         view.mounts.iter().for_each(|cmd| line(&mut out, &cmd.to_string()));
-        jobs.iter().flat_map(|job| &job.stores).for_each(|store| line(&mut out, &store.cmd.to_string()));
+        let frozen = jobs.iter().filter(|job| !job.needs.is_empty());
+        frozen.flat_map(|job| &job.stores).for_each(|store| line(&mut out, &store.cmd.to_string()));
         line(&mut out, &view.unmount.to_string());
         line(&mut out, "VIEW");
-    } else {
-        section(&mut out, "store", jobs.iter().flat_map(|job| &job.stores).map(|store| &store.cmd));
     }
+    undo(&mut out, "remove the snapshots", run.frozen.iter().map(|it| &it.step));
+    let live = jobs.iter().filter(|job| job.needs.is_empty());
+    section(&mut out, "store", live.flat_map(|job| &job.stores).map(|store| &store.cmd));
     for job in jobs.iter().filter(|job| !job.is_frozen) {
         undo(&mut out, &format!("job {}: start again", job.name), job.stop.iter());
     }
-    undo(&mut out, "undo", run.prepare.iter().chain(run.frozen.iter().map(|it| &it.step)));
+    undo(&mut out, "undo", run.prepare.iter());
     for job in &jobs {
         section(&mut out, &format!("job {}: copy", job.name), job.copies.iter().map(|(_, copy)| &copy.cmd));
         for (what, hooks) in

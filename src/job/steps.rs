@@ -90,6 +90,8 @@ pub struct JobRun {
     pub parallel: usize,
     /// How long it may take.
     pub timeout: Option<Span>,
+    /// How old the snapshots may be that it reads.
+    pub snapshot_max_age: Option<Span>,
     /// What runs after success.
     pub after: Vec<Hooked>,
     /// What runs after failure.
@@ -276,7 +278,8 @@ impl Building<'_> {
         JobRun {
             name: name.clone(),
             stores: if fit {
-                stores.filter_map(|to| self.store(name, job, to)).collect()
+                let view = self.view.filter(|_| !needs.is_empty());
+                stores.filter_map(|to| self.store(name, job, to, view)).collect()
             } else {
                 Vec::new()
             },
@@ -296,13 +299,14 @@ impl Building<'_> {
             },
             parallel: usize::try_from(job.parallel).unwrap_or(1).max(1),
             timeout: job.timeout,
+            snapshot_max_age: Some(job.snapshot_max_age()),
             after: hooks("after", &job.hooks.after),
             failed: hooks("failed", &job.hooks.failed),
             finally: hooks("finally", &job.hooks.finally),
         }
     }
 
-    fn store(&self, name: &Name, job: &Job, to: &Name) -> Option<Store> {
+    fn store(&self, name: &Name, job: &Job, to: &Name, view: Option<&View>) -> Option<Store> {
         let repository = self.facts.repositories.get(to)?;
         let cache = self.facts.cache_of(&job.user);
         let (paths, one_file_system) = paths(job, &self.facts.ground);
@@ -322,7 +326,7 @@ impl Building<'_> {
         };
         let access = repository.access();
         let cmd = access.backup(&backup);
-        let cmd = self.view.map_or(cmd.clone(), |view| view.within(cmd));
+        let cmd = view.map_or(cmd.clone(), |view| view.within(cmd));
         Some(Store {
             destination: to.clone(),
             cmd: gently(cmd, job),

@@ -156,3 +156,18 @@ fn hooks_are_told_what_they_are_of() {
          RLVM_STATUS=failed /bin/sh -c 'echo $RLVM_FAILED'"
     );
 }
+
+#[test]
+fn a_job_of_paths_alone_keeps_no_snapshot_waiting() {
+    let run = run(
+        "  a: { sources: [{ path: /data }], to: [near] }\n  b: { sources: [{ lvm: { volume: vg0/srv } }], to: [near], timeout: 2d }\n",
+        1000,
+    );
+    assert!(!run.jobs[0].stores[0].cmd.to_string().contains("chroot"));
+    assert!(run.jobs[1].stores[0].cmd.to_string().contains("chroot"));
+    let said = script(&run);
+    let at = |words: &str| said.find(words).unwrap_or_else(|| panic!("{words}: {said}"));
+    assert!(at("job=b") < at("lvremove") && at("lvremove") < at("job=a"), "{said}");
+    let ages = run.jobs.iter().map(|job| job.snapshot_max_age.map(|age| age.to_string()));
+    assert_eq!(ages.collect::<Vec<_>>(), [Some("1d".into()), Some("2d".into())]);
+}

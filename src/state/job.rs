@@ -49,9 +49,14 @@ pub struct Job {
     /// Starts the job up to this much later, at random: `5m`. Default: no delay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Span>,
-    /// A run that takes longer is ended and cleaned up: `6h`. Default: none.
+    /// A job that works longer is ended and cleaned up: `6h`. What it waits for other jobs of the same run does not count.
+    /// Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
+    /// How old the snapshots of volumes and subvolumes may get that a run makes for this job. What still reads them then has
+    /// failed, and the snapshots are removed. Default: 24h, or `timeout` if that is longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_max_age: Option<Span>,
     /// How long a run waits for a destination that `rlvm prune` or `rlvm verify` uses, or that another program or host has
     /// locked: `2h`. A job with volumes waits at most 40 minutes for such a lock, and a run of several jobs the shortest
     /// time. Default: until the job's next schedule, at most a day; 1h without a schedule.
@@ -109,6 +114,12 @@ impl Job {
 
     const fn parallel() -> u32 {
         4
+    }
+
+    /// Returns how old the snapshots may get that the job reads.
+    pub fn snapshot_max_age(&self) -> Span {
+        let usual = Span::minutes(24 * 60);
+        self.snapshot_max_age.unwrap_or_else(|| self.timeout.map_or(usual, |timeout| timeout.max(usual)))
     }
 
     /// Lists what the job of this name is called, and was: its snapshots are tagged with any of these (R79).

@@ -8,9 +8,10 @@ use std::{
 
 use super::super::{JobRecord, JobRun, Night, Run, Status, Store, Waits, run};
 use crate::{
-    effect::Cmd,
+    effect::{Cmd, Step},
     host::Real,
-    model::{Name, Span},
+    model::{HostPath, Name, Span},
+    source::{Frozen, Instead},
 };
 
 const SUMMARY: &str = r#"echo '{"message_type":"summary","total_files_processed":1,"snapshot_id":"0123456789"}'"#;
@@ -44,6 +45,7 @@ pub(super) fn job(called: &str, script: &str) -> JobRun {
         copies: Vec::new(),
         parallel: 1,
         timeout: None,
+        snapshot_max_age: None,
         after: Vec::new(),
         failed: Vec::new(),
         finally: Vec::new(),
@@ -52,9 +54,13 @@ pub(super) fn job(called: &str, script: &str) -> JobRun {
 
 /// Runs jobs without anything around them.
 fn ran(jobs: Vec<JobRun>) -> Vec<JobRecord> {
+    ran_with(Vec::new(), jobs)
+}
+
+fn ran_with(frozen: Vec<Frozen>, jobs: Vec<JobRun>) -> Vec<JobRecord> {
     let host = Real::open(Path::new("/"), "/usr/local/bin:/usr/bin:/bin").unwrap();
     let id = "0123456789ab".parse().unwrap();
-    let run_of = Run { id, prepare: Vec::new(), frozen: Vec::new(), held: Vec::new(), view: None, jobs };
+    let run_of = Run { id, prepare: Vec::new(), frozen, held: Vec::new(), view: None, jobs };
     let since = Instant::now();
     let said = Mutex::new(Vec::new());
     let night = Night {
@@ -102,4 +108,40 @@ fn a_network_that_comes_back_in_time_is_no_failure() {
     let records = ran(vec![job("web", &script)]);
     let record = &records[0].destinations[0];
     assert_eq!((record.status, record.attempts), (Status::Success, 4), "{record:?}");
+}
+
+#[test]
+fn a_jobs_timeout_counts_its_own_time_alone() {
+    let quick = format!("sleep 0.1; {SUMMARY}");
+    let with = |job: JobRun, timeout: &str| JobRun { timeout: Some(timeout.parse().unwrap()), ..job };
+    let jobs = vec![
+        job("first", &format!("sleep 1.5; {SUMMARY}")),
+        with(job("second", &quick), "1s"),
+        with(job("third", "sleep 10"), "1s"),
+    ];
+    let records = ran(jobs);
+    let said: Vec<_> = records.iter().map(|it| (it.status, it.destinations[0].error.as_deref())).collect();
+    let late = Some("took longer than its `timeout` of 1s and was ended");
+    assert_eq!(said, [(Status::Success, None), (Status::Success, None), (Status::Failed, late)]);
+}
+
+#[test]
+fn a_snapshot_that_is_too_old_is_removed_before_other_jobs_are_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let removed = dir.path().join("removed");
+    let touch = Cmd::new("touch").arg(removed.to_str().unwrap());
+    let at: HostPath = "/srv".parse().unwrap();
+    let step = Step::undone(Cmd::new("true"), touch);
+    let frozen = Frozen { at: at.clone(), from: Instead::Directory(at), step, fills: None, holds: false };
+    let live = job("live", &format!("[ -e {} ] && {SUMMARY}", removed.display()));
+    let slow = JobRun {
+        needs: vec![0],
+        snapshot_max_age: Some("1s".parse().unwrap()),
+        ..job("slow", "sleep 10")
+    };
+    let records = ran_with(vec![frozen], vec![live, slow]);
+    assert_eq!(records[0].destinations[0].status, Status::Success, "{records:?}");
+    let slow = &records[1].destinations[0];
+    let why = "ended: its snapshots are as old as `snapshot_max_age` allows (1s), and are removed";
+    assert_eq!((slow.status, slow.error.as_deref()), (Status::Failed, Some(why)));
 }
