@@ -2,10 +2,14 @@
 
 mod beside;
 
-use std::{collections::BTreeSet, thread};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use jiff::Timestamp;
 
 use super::{
     ask::{LIMIT, ask},
@@ -17,14 +21,15 @@ use super::{
 };
 use crate::{
     expand::expand,
-    host::{Real, Store},
+    host::{Host as _, Real, Store},
     model::{HostPath, Name, Span},
     report::{
         judge::{Asked, judge},
         show,
         status::{Level, Remark, Status},
     },
-    state::State,
+    resource::has_process,
+    state::{Job, State},
 };
 
 /// Show how each job's backups are at each destination, the worst first
@@ -134,6 +139,7 @@ fn look_within(context: &Context<'_>, host: &Real, state: &State, limit: u64) ->
     let said = said.map_err(|_| anyhow::anyhow!("asking the repositories failed"))?;
     let made = ledger.as_ref().ok().and_then(Option::as_ref).map(|(ledger, _)| beside::made(ledger));
     let zone = schedule_zone(context);
+    let running = running(context, host, &state.jobs)?;
     let asked = Asked {
         state,
         now,
@@ -142,6 +148,33 @@ fn look_within(context: &Context<'_>, host: &Real, state: &State, limit: u64) ->
         made: &made.unwrap_or_default(),
         runs: &records.runs,
         checks: &records.checks,
+        running: &running,
     };
     Ok(judge(&asked, remarks))
+}
+
+/// Lists the jobs that run now, each with the start of its run.
+fn running(
+    context: &Context<'_>,
+    host: &Real,
+    jobs: &BTreeMap<Name, Job>,
+) -> Result<BTreeMap<Name, Timestamp>> {
+    let (store, looker) = (Store::new(host, &context.lock_dir()?.join("jobs")?), host.looker());
+    let mut running = BTreeMap::new();
+    for name in jobs.keys() {
+        // The lock file says who had it last. Only while that process lives is the lock asked for: a run that starts
+        // must not find it taken because somebody looks.
+        let Some(text) = store.read(name.as_str())? else { continue };
+        let Some((process, since)) = run_of(&String::from_utf8_lossy(&text)) else { continue };
+        if has_process(looker.as_ref(), process)? && store.holder(name.as_str())?.is_some() {
+            running.insert(name.clone(), since);
+        }
+    }
+    Ok(running)
+}
+
+/// Reads what a run writes into the lock of its job: `process 7 since 2026-11-21T02:30:00Z`.
+fn run_of(text: &str) -> Option<(u32, Timestamp)> {
+    let (process, since) = text.trim().strip_prefix("process ")?.split_once(" since ")?;
+    Some((process.parse().ok()?, since.parse().ok()?))
 }

@@ -79,6 +79,8 @@ const READ_ONLY: &[(&str, &[&str], &[&str])] = &[
     ("docker", &["compose", "--project-directory", ANY, "ps", "--services", "--filter"], &[]),
     ("podman", &["compose", "--project-directory", ANY, "ps", "--services", "--filter"], &[]),
     ("docker-compose", &["--project-directory", ANY, "ps", "--services", "--filter"], &[]),
+    // Lists the subvolumes in one (btrfs-subvolume(8)).
+    ("btrfs", &["subvolume", "list", "-o"], &[]),
     ("test", &["-r"], &[]),
     ("test", &["-w"], &[]),
     ("test", &["-x"], &[]),

@@ -23,7 +23,7 @@ mod unsupported;
 mod verify;
 
 pub use engine::published;
-pub use prune::prunes;
+pub use prune::{PrunedClient, prunes};
 pub use repositories::repository_of;
 pub use resources::{Declared, Expanded};
 
@@ -155,7 +155,15 @@ fn flags(state: &State, scope: &Scope, expanded: &mut Expanded) {
 /// Looks whether what the jobs back up is there, and could be frozen (R27, R28, R59).
 fn sources(state: &State, expanded: &mut Expanded) {
     let enabled = state.jobs.iter().filter(|(_, job)| job.enabled);
-    let of_job = |job: &Job| JobSources { schedule: job.schedule.clone(), sources: job.sources.clone() };
+    let looks = expanded.keeper.is_some();
+    let of_job = |job: &Job| JobSources {
+        schedule: job.schedule.clone(),
+        sources: job.sources.clone(),
+        exclude: job.exclude.clone(),
+        one_file_system: job.one_file_system,
+        may_be_empty: job.may_be_empty,
+        user: Some(job.user.clone()).filter(|user| !looks && *user != UserName::root()),
+    };
     let jobs: BTreeMap<Name, JobSources> = enabled.map(|(name, job)| (name.clone(), of_job(job))).collect();
     if !jobs.is_empty() {
         expanded.add(Declared::plain(Sources { jobs }));

@@ -6,27 +6,52 @@ use super::{
     schedules::{Starts, Timed},
 };
 use crate::{
-    effect::{Cmd, Owner, quote},
-    model::{HostPath, Name, Scope, UserName},
-    resource::{ClientPrune, Engine, Finding, Role, Secret, Severity, SshUserSpec},
-    restic::forget_older,
+    effect::{Cmd, Owner, Private, quote},
+    model::{HostPath, Name, Schedule, Scope, UserName},
+    resource::{ClientPrune, Engine, Finding, Location, Repository, Role, Secret, Severity, SshUserSpec},
+    restic::{Means, PASSWORD, forget_older},
     state::State,
 };
 
 /// Where in its directory a client's repository is.
 const REPOSITORY: &str = "repo";
 
-/// Lists the clients that are pruned here, with the command that does it.
-pub fn prunes(state: &State) -> Vec<(UserName, Cmd)> {
+/// A client whose old backups are removed here.
+#[derive(Clone, Debug)]
+pub struct PrunedClient {
+    /// Its account.
+    pub account: UserName,
+    /// What removes its old backups.
+    pub cmd: Cmd,
+    /// When that is done.
+    pub schedule: Option<Schedule>,
+    /// Its repository, as the account works with it: root's password reaches restic by its environment.
+    pub repository: Repository,
+}
+
+/// Lists the clients that are pruned here.
+pub fn prunes(state: &State) -> Vec<PrunedClient> {
     let engine = state.restic.as_ref().and_then(|pin| Engine::path_of(pin.version, &Scope::Host).ok());
-    clients(state)
-        .filter_map(|(name, spec, prune)| {
-            let repository: HostPath = format!("{}/{REPOSITORY}", spec.directory).parse().ok()?;
-            let cmd =
-                forget_older(&repository, &prune.password_file, name, engine.as_ref(), prune.keep_within);
-            Some((name.clone(), cmd))
-        })
-        .collect()
+    let client = |(account, spec, prune): (&UserName, &SshUserSpec, &ClientPrune)| {
+        let path: HostPath = format!("{}/{REPOSITORY}", spec.directory).parse().ok()?;
+        let password = &prune.password_file;
+        let cmd = forget_older(&path, password, account, engine.as_ref(), prune.keep_within);
+        let secrets = vec![Private::File { name: PASSWORD.into(), file: password.clone() }];
+        let repository = Repository {
+            // A name has no dot.
+            name: account.as_str().replace('.', "-").parse().ok()?,
+            location: Location::Local(path),
+            password: password.clone(),
+            user: account.clone(),
+            means: Box::new(Means { engine: engine.clone(), secrets, ..Means::default() }),
+            like: None,
+            after: Vec::new(),
+            mounts: Box::default(),
+            may_be_absent: false,
+        };
+        Some(PrunedClient { account: account.clone(), cmd, schedule: prune.schedule.clone(), repository })
+    };
+    clients(state).filter_map(client).collect()
 }
 
 /// Declares the passwords.

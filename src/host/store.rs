@@ -107,6 +107,25 @@ impl<'a> Store<'a> {
         Lock::share(self.lock_file(name)?, who)
     }
 
+    /// Says who holds a lock of this directory, in the holder's own words; nothing if nobody does. Looking makes no file.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be opened.
+    pub fn holder(&self, name: &str) -> Result<Option<String>> {
+        let Some(dir) = PrivateDir::open(self.real, &self.dir)? else { return Ok(None) };
+        let Some(file) = dir.file(name, OFlag::O_RDONLY)? else { return Ok(None) };
+        match Flock::lock(file, FlockArg::LockSharedNonblock) {
+            Ok(_) => Ok(None),
+            Err((file, _)) => {
+                let mut said = String::new();
+                let read = file.take(400).read_to_string(&mut said);
+                read.with_context(|| format!("cannot read {}", dir.show(name)))?;
+                Ok(Some(said))
+            }
+        }
+    }
+
     fn lock_file(&self, name: &str) -> Result<File> {
         let dir = PrivateDir::make(self.real, &self.dir)?;
         let file = dir.file(name, OFlag::O_RDWR | OFlag::O_CREAT)?;

@@ -47,7 +47,8 @@ impl Patience {
 
     /// Watches a try that begins now. The last one gets a moment too.
     pub(super) fn watch(&self, now: Duration) -> Stall {
-        let left = self.since.map_or(self.limit, |since| self.limit.saturating_sub(now.saturating_sub(since)));
+        let left =
+            self.since.map_or(self.limit, |since| self.limit.saturating_sub(now.saturating_sub(since)));
         let limit = left.max(self.waits.first.min(self.limit));
         Stall { alive: now, complaint: None, moved: false, done: (0, 0), limit }
     }
@@ -112,7 +113,8 @@ impl Stall {
 mod tests {
     use super::*;
 
-    const AGAIN: &str = "Stat(<config/>) returned error, retrying after 2.3s: Head \"http://r/config\": connection refused";
+    const AGAIN: &str =
+        "Stat(<config/>) returned error, retrying after 2.3s: Head \"http://r/config\": connection refused";
 
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)

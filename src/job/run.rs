@@ -89,7 +89,12 @@ pub fn run(run: &Run, night: &Night<'_>) -> Went {
 
 impl Runner<'_> {
     fn carry_out(&self, all: &[&Name]) -> Went {
-        for job in &self.run.jobs {
+        for (job, going) in self.run.jobs.iter().zip(&self.jobs) {
+            // plan warns of it too: each run keeps it in its record, and tells nobody again.
+            for why in &job.uncovered {
+                (self.night.log)(&[&job.name], "rlvm", &format!("warning: {why}"));
+                lock(going).warnings.push(why.clone());
+            }
             for unfit in &job.unfit {
                 self.fail(job, &format!("{}; {}", unfit.message, unfit.remedy));
             }
@@ -215,9 +220,9 @@ impl Runner<'_> {
 
     fn is_too_old(&self, job: &JobRun) -> bool {
         let limit = job.snapshot_max_age.filter(|_| !job.needs.is_empty());
-        limit.zip(*lock(&self.frozen_at)).is_some_and(|(limit, since)| {
-            (self.night.elapsed)().saturating_sub(since) >= limit.duration()
-        })
+        limit
+            .zip(*lock(&self.frozen_at))
+            .is_some_and(|(limit, since)| (self.night.elapsed)().saturating_sub(since) >= limit.duration())
     }
 
     /// Says in a job's words why it was stopped.
@@ -253,9 +258,8 @@ impl Runner<'_> {
                 let what = format!("hook {}", hook.name);
                 (self.night.tell)(&Event::Begins { jobs: &[&job.name], what: &what });
                 let stopped = || self.stops(job).then(|| self.why_stopped(job));
-                let (ran, stopped) = self.timed(job, || {
-                    (self.hook(job, &what, &hook.cmd, &|| self.stops(job)), stopped())
-                });
+                let (ran, stopped) =
+                    self.timed(job, || (self.hook(job, &what, &hook.cmd, &|| self.stops(job)), stopped()));
                 let Err(err) = ran else { continue };
                 if let Some(why) = stopped {
                     self.fail(job, &format!("{what}: {why}"));

@@ -13,7 +13,7 @@ use crate::{
     model::{HostPath, Line, Mode, Name, RunId, Span, UserName},
     resource::Repository,
     restic::Backup,
-    source::{Frozen, Ground, Lvm, Source, Unfit, room},
+    source::{Frozen, Ground, Lvm, Source, Unfit, Walk, nothing_of, room, uncovered},
     state::{IoNice, Job, NiceClass, State},
 };
 
@@ -74,6 +74,12 @@ pub struct JobRun {
     pub name: Name,
     /// Why it cannot run.
     pub unfit: Vec<Unfit>,
+    /// What a backup of it cannot hold: sources that are empty, or that an exclude leaves out as a whole.
+    pub gaps: Vec<String>,
+    /// File systems below its sources that no source stores.
+    pub uncovered: Vec<String>,
+    /// Whether a backup may hold no file at all.
+    pub may_be_empty: bool,
     /// What must be frozen for it: places in [`Run::frozen`].
     pub needs: Vec<usize>,
     /// Whether all its sources are frozen: what it stops is started again as soon as they are.
@@ -113,6 +119,8 @@ pub struct Store {
     pub may_be_absent: bool,
     /// How long the destination may give no answer.
     pub retry_for: Span,
+    /// The paths that restic is given; none of a copy.
+    pub paths: Vec<HostPath>,
 }
 
 /// How long restic may take where the job does not say: a week.
@@ -270,16 +278,27 @@ impl Building<'_> {
             Err(unfit) => (Vec::new(), unfit),
         };
         let fit = unfit.is_empty();
+        let exclude: Vec<&str> = job.exclude.iter().map(Line::as_str).collect();
+        let ground = &self.facts.ground;
+        let walks = self
+            .state
+            .jobs
+            .values()
+            .filter(|it| it.enabled)
+            .map(|it| (it, it.exclude.iter().map(Line::as_str).collect::<Vec<_>>()));
+        let walks: Vec<(&Job, Vec<&str>)> = walks.collect();
+        let walks: Vec<Walk<'_>> = walks.iter().map(|(job, exclude)| walk(job, exclude)).collect();
+        let stores = stores_any(job, self.to);
         let hooks = |when, all: &[crate::state::Hook]| hook::all(when, all, self.id, name, job, self.facts);
         let is_frozen = job.sources.iter().all(|it| matches!(it, Source::Lvm(_) | Source::Btrfs(_)));
         let asked = |destination: &&Name| self.to.is_empty() || self.to.contains(destination);
-        let stores = job.to.iter().filter(asked);
+        let to = job.to.iter().filter(asked);
         let copies = job.copy.iter().filter(|(destination, _)| asked(destination));
         JobRun {
             name: name.clone(),
             stores: if fit {
                 let view = self.view.filter(|_| !needs.is_empty());
-                stores.filter_map(|to| self.store(name, job, to, view)).collect()
+                to.filter_map(|to| self.store(name, job, to, view)).collect()
             } else {
                 Vec::new()
             },
@@ -288,11 +307,22 @@ impl Building<'_> {
             } else {
                 Vec::new()
             },
+            gaps: if fit && stores {
+                nothing_of(&job.sources, &exclude, job.may_be_empty, ground)
+            } else {
+                Vec::new()
+            },
+            uncovered: if fit && stores {
+                uncovered(&walk(job, &exclude), &walks, ground)
+            } else {
+                Vec::new()
+            },
+            may_be_empty: job.may_be_empty,
             unfit,
             needs,
             is_frozen,
             before: hooks("before", &job.hooks.before),
-            stop: if stores_any(job, self.to) {
+            stop: if stores {
                 self.facts.stops.get(name).and_then(|it| it.clone().ok()).unwrap_or_default()
             } else {
                 Vec::new()
@@ -333,6 +363,7 @@ impl Building<'_> {
             forget: repository.access().forget_one(),
             may_be_absent: repository.may_be_absent,
             retry_for: self.state.retry_for(job, to),
+            paths,
         })
     }
 
@@ -348,8 +379,13 @@ impl Building<'_> {
             forget: repository.access().forget_one(),
             may_be_absent: repository.may_be_absent,
             retry_for: self.state.retry_for(job, to),
+            paths: Vec::new(),
         })
     }
+}
+
+fn walk<'a>(job: &'a Job, exclude: &'a [&'a str]) -> Walk<'a> {
+    Walk { sources: &job.sources, exclude, one_file_system: job.one_file_system }
 }
 
 /// Has a command step back for others as far as the job says (R70).

@@ -231,6 +231,7 @@ fn once(
     let summary: RefCell<Option<Summary>> = RefCell::default();
     let words = RefCell::new(VecDeque::new());
     let (mut count, mut first) = (0, Vec::new());
+    let mut missing: Option<String> = None;
     let mut heard = |_: Stream, line: &str| match Heard::read(line) {
         Heard::Progress(progress) => {
             stall.borrow_mut().progress((runner.night.elapsed)(), &progress);
@@ -239,6 +240,9 @@ fn once(
         }
         Heard::Unreadable(item, why) => {
             let logged = format!("cannot read {item}: {why}");
+            if store.paths.iter().any(|path| path.as_str() == item) {
+                missing.get_or_insert_with(|| format!("source {item} is missing from the backup: {why}"));
+            }
             count += 1;
             if first.len() < NAMED {
                 first.push((item, why));
@@ -251,6 +255,11 @@ fn once(
         }
         Heard::Words(line) => {
             stall.borrow_mut().words((runner.night.elapsed)(), &line);
+            if let Some((path, why)) =
+                store.paths.iter().find_map(|path| Some((path, passed_over(&line, path)?)))
+            {
+                missing.get_or_insert_with(|| format!("source {path} is missing from the backup: it {why}"));
+            }
             keep(&mut words.borrow_mut(), &line);
             Some(line)
         }
@@ -269,7 +278,11 @@ fn once(
         Ok(Said { ended, .. }) if ended.stopped => match stuck().filter(|_| !ends(runner, job)) {
             Some(why) => {
                 let trouble = if restic::nobody_answers(&why) { Trouble::Away } else { Trouble::Passes };
-                (Status::Failed, Some(format!("nothing was transferred for {}: {why}", store.retry_for)), trouble)
+                (
+                    Status::Failed,
+                    Some(format!("nothing was transferred for {}: {why}", store.retry_for)),
+                    trouble,
+                )
             }
             None => (Status::Failed, Some(why_ended(runner, job)), Trouble::Stays),
         },
@@ -278,10 +291,10 @@ fn once(
         }
         Ok(Said { ended, .. }) => match ended.code {
             Some(0) if is_copy => (Status::Success, None, Trouble::Stays),
-            Some(0) if record.summary.is_some() && count == 0 => (Status::Success, None, Trouble::Stays),
-            // R59
+            // R59, R60
             Some(0 | 3) if record.summary.is_some() => {
-                (Status::Incomplete, Some(unread(count)), Trouble::Stays)
+                let (status, why) = complete(job, missing, count, ended.code);
+                (status, why, Trouble::Stays)
             }
             Some(0) => (
                 Status::Failed,
@@ -294,17 +307,56 @@ fn once(
     };
     record.status = status;
     record.error = why;
-    if !is_copy && record.status <= Status::Incomplete && !fill::is_whole(runner, job) {
-        record.error = Some(not_whole(runner, job, store, record.summary.as_ref()));
+    let bad = match &record.summary {
+        Some(summary) if holds_nothing(job, summary) => Some(NOTHING),
+        _ if record.status <= Status::Incomplete && !fill::is_whole(runner, job) => Some(NOT_WHOLE),
+        _ => None,
+    };
+    if let Some(why) = bad.filter(|_| !is_copy) {
+        record.error = Some(taken_back(runner, job, store, record.summary.as_ref(), why));
         record.status = Status::Failed;
     }
     (record, trouble)
 }
 
-/// Removes a backup of a snapshot that was full before all was read: nothing may take it for the newest one. Returns what
-/// to say of it.
-fn not_whole(runner: &Runner<'_>, job: &JobRun, store: &Store, summary: Option<&Summary>) -> String {
-    let why = "read from an LVM snapshot that was full, so this backup is not complete";
+/// Why a backup is taken back.
+const NOT_WHOLE: &str = "read from an LVM snapshot that was full, so this backup is not complete";
+const NOTHING: &str = "restic found no file in the sources: mount what belongs there, look at `exclude`, or set \
+                       `may_be_empty: true` for the job";
+
+/// Says whether a backup holds no file, and no one has said that it may.
+fn holds_nothing(job: &JobRun, summary: &Summary) -> bool {
+    !job.may_be_empty && summary.counts.total_files_processed == 0
+}
+
+/// Says how complete a backup is that restic has made.
+fn complete(
+    job: &JobRun,
+    missing: Option<String>,
+    unreadable: u64,
+    code: Option<i32>,
+) -> (Status, Option<String>) {
+    match missing {
+        Some(why) => (Status::Failed, Some(why)),
+        None if unreadable > 0 || code == Some(3) => (Status::Incomplete, Some(unread(unreadable))),
+        None if !job.gaps.is_empty() => (Status::Incomplete, Some(job.gaps.join("; "))),
+        None => (Status::Success, None),
+    }
+}
+
+/// Reads that restic passes over a path: `/srv/www does not exist, skipping`.
+fn passed_over<'a>(line: &'a str, path: &crate::model::HostPath) -> Option<&'a str> {
+    line.strip_prefix(path.as_str())?.strip_prefix(' ')?.strip_suffix(", skipping")
+}
+
+/// Removes a backup that is none: nothing may take it for the newest one, and no prune count it. Returns what to say of it.
+fn taken_back(
+    runner: &Runner<'_>,
+    job: &JobRun,
+    store: &Store,
+    summary: Option<&Summary>,
+    why: &str,
+) -> String {
     let Some(id) = summary.map(|summary| &summary.snapshot_id) else { return why.into() };
     let (forget, label) = (store.forget.clone().arg(id.clone()), store.destination.as_str());
     let mut waits = Patience::new(store.retry_for.duration(), runner.night.waits);

@@ -60,6 +60,8 @@ pub struct Asked<'a> {
     pub runs: &'a [Record],
     /// The verifications that are known.
     pub checks: &'a [Checked],
+    /// The jobs that run now, and since when.
+    pub running: &'a BTreeMap<Name, Timestamp>,
 }
 
 /// A job at a destination, with all that is known of it.
@@ -221,8 +223,7 @@ impl<'a> Case<'a> {
             let first = history::first_run(self.asked.runs, &self.jobs, &self.destinations);
             let age = first.map_or(0, |first| self.asked.now.as_second() - first.as_second());
             let late = age > i64::try_from(limit.seconds()).unwrap_or(i64::MAX);
-            let level = if late { Level::Critical } else { Level::Warning };
-            self.say(Verdict::NeverStored, level, "nothing was ever stored");
+            self.nothing_yet(if late { Level::Critical } else { Level::Warning });
             return false;
         };
         let age = self.asked.now.as_second() - newest.as_second();
@@ -246,7 +247,7 @@ impl<'a> Case<'a> {
         let Some(times) = self.schedule() else {
             match newest {
                 _ if !self.job.enabled => {}
-                None => self.say(Verdict::NeverStored, Level::Warning, "nothing was ever stored"),
+                None => self.nothing_yet(Level::Warning),
                 Some(_) => {
                     let how = if self.job.schedule.is_some() { "at boot" } else { "by hand" };
                     self.say(Verdict::Unscheduled, Level::Ok, format!("it runs {how}"));
@@ -255,7 +256,7 @@ impl<'a> Case<'a> {
             return false;
         };
         let Some(newest) = newest else {
-            self.say(Verdict::NeverStored, Level::Critical, "nothing was ever stored");
+            self.nothing_yet(Level::Critical);
             return false;
         };
         // The first time that it was not stored for.
@@ -277,6 +278,17 @@ impl<'a> Case<'a> {
             format!("overdue by {}: nothing is stored for {}", words::length(late), self.at(missed));
         self.say(Verdict::Overdue, Level::Critical, message);
         false
+    }
+
+    /// Says that nothing was ever stored, unless the first backup is being made: that may take days.
+    fn nothing_yet(&mut self, level: Level) {
+        match self.asked.running.get(self.name) {
+            Some(since) => {
+                let message = format!("nothing is stored yet; the job runs since {}", self.at(*since));
+                self.say(Verdict::Running, Level::Ok, message);
+            }
+            None => self.say(Verdict::NeverStored, level, "nothing was ever stored"),
+        }
     }
 
     fn grace(&self) -> i64 {

@@ -25,6 +25,8 @@ pub enum Verdict {
     Fresh,
     /// The last time has passed a moment ago, and its run may still be at it.
     Due,
+    /// The first backup is being made.
+    Running,
     /// Nothing says when there should be one, or the job is disabled.
     Unscheduled,
     /// No snapshot is there for a time that has passed.
@@ -64,6 +66,7 @@ impl Verdict {
     pub const ALL: &[Self] = &[
         Self::Fresh,
         Self::Due,
+        Self::Running,
         Self::Unscheduled,
         Self::Overdue,
         Self::NeverStored,
@@ -87,6 +90,7 @@ impl Verdict {
         match self {
             Self::Fresh => "fresh",
             Self::Due => "due",
+            Self::Running => "running",
             Self::Unscheduled => "unscheduled",
             Self::Overdue => "overdue",
             Self::NeverStored => "never_stored",

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cost, Diff, Finding, Kind, Look, Removal, Severity};
 use crate::{
+    effect::{Cmd, Query},
     host::Observe,
-    model::{HostPath, Name, RunId, Schedule},
-    source::{Ground, Lvm, Source, TAG, Unfit, room},
+    model::{HostPath, Line, Name, RunId, Schedule, UserName},
+    source::{Ground, Lvm, Source, TAG, Unfit, Walk, nothing_of, room, uncovered},
 };
 
 /// What all jobs back up.
@@ -31,6 +32,18 @@ pub struct JobSources {
     pub schedule: Option<Schedule>,
     /// What.
     pub sources: Vec<Source>,
+    /// What is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<Line>,
+    /// Whether it stays on the file systems of the sources.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_file_system: bool,
+    /// Whether sources may hold no file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_be_empty: bool,
+    /// The user that reads them, if that is not who looks: root, or whoever keeps a set-up of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserName>,
 }
 
 /// What is wrong with a source. No number that moves with each byte: a saved plan would be stale.
@@ -70,6 +83,7 @@ impl Kind for Sources {
         }
         let (kept, ground, mut unsound) = self.ground(look.host)?;
         unsound.extend(kept.judge(&ground));
+        unsound.extend(kept.closed(look.host, &ground)?);
         Ok(unsound)
     }
 
@@ -154,7 +168,70 @@ impl Sources {
                 passes: waits(source, ground),
             }));
         }
+        unsound.extend(self.gaps(ground));
         unsound.extend(self.short(&without_leftovers(ground)));
+        unsound
+    }
+
+    /// Says which sources a job's user cannot read: where restic may not enter, it stores nothing.
+    fn closed(&self, host: &dyn Observe, ground: &Ground) -> Result<Vec<Unsound>> {
+        let mut unsound = Vec::new();
+        for (name, job) in &self.jobs {
+            let Some(user) = &job.user else { continue };
+            // apply may make the user first.
+            if !host.has_user(user)? {
+                continue;
+            }
+            for path in job.sources.iter().flat_map(|source| source.stored(ground).unwrap_or_default()) {
+                let may = |flag: &str| -> Result<bool> {
+                    let test = Cmd::new("test").arg(flag).path(&path).user(user).ok(&[0, 1]).timeout(10);
+                    Ok(host.query(&Query::new(test)?)?.code != Some(1))
+                };
+                let is_directory = host.entry(&path).is_ok_and(|it| it.directory().is_some());
+                if !may("-r")? || is_directory && !may("-x")? {
+                    unsound.push(Unsound {
+                        job: Some(name.clone()),
+                        message: format!("user {user} cannot read source {path}"),
+                        remedy: format!("let {user} read it, by a group or an ACL, or set `user: root`"),
+                        passes: true,
+                    });
+                }
+            }
+        }
+        Ok(unsound)
+    }
+
+    /// Says what would be missing in each backup although no run fails to read it. Pure.
+    fn gaps(&self, ground: &Ground) -> Vec<Unsound> {
+        let excludes: Vec<Vec<&str>> =
+            self.jobs.values().map(|job| job.exclude.iter().map(Line::as_str).collect()).collect();
+        let all: Vec<Walk<'_>> = self
+            .jobs
+            .values()
+            .zip(&excludes)
+            .map(|(job, exclude)| Walk {
+                sources: &job.sources,
+                exclude,
+                one_file_system: job.one_file_system,
+            })
+            .collect();
+        let mut unsound = Vec::new();
+        for ((name, job), walk) in self.jobs.iter().zip(&all) {
+            let mut say = |message: String, remedy: &str| {
+                unsound.push(Unsound {
+                    job: Some(name.clone()),
+                    message,
+                    remedy: remedy.into(),
+                    passes: true,
+                });
+            };
+            for message in nothing_of(&job.sources, walk.exclude, job.may_be_empty, ground) {
+                say(message, NOTHING);
+            }
+            for message in uncovered(walk, &all, ground) {
+                say(message, "make each a source, or name it in `exclude`");
+            }
+        }
         unsound
     }
 
@@ -194,6 +271,10 @@ impl Sources {
         together.values().flat_map(of_group).collect()
     }
 }
+
+/// What to do where a backup would hold nothing of a source.
+const NOTHING: &str =
+    "mount what belongs there, take the pattern out of `exclude`, or set `may_be_empty: true` for the job";
 
 fn no_volumes(message: String) -> Unsound {
     Unsound { job: None, message, remedy: "as root, with lvm2: apt-get install lvm2".into(), passes: true }

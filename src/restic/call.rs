@@ -81,6 +81,8 @@ pub struct Backup<'a> {
     pub seconds: u64,
 }
 
+/// The variable that holds a password which the user that restic runs as may not read from its file.
+pub const PASSWORD: &str = "RESTIC_PASSWORD";
 /// The variable that names a repository whose address holds a secret.
 const REPOSITORY: &str = "RESTIC_REPOSITORY";
 /// The same of the repository that is copied from.
@@ -186,7 +188,8 @@ impl Access<'_> {
         let cmd = program(engine.as_ref()).args(words.iter().copied());
         let named = secrets.iter().any(|secret| secret.variable() == Some(REPOSITORY));
         let cmd = if named { cmd } else { add(cmd.arg("--repo"), &self.location) };
-        let cmd = cmd.arg("--password-file").path(&self.password.0);
+        let given = secrets.iter().any(|secret| secret.variable() == Some(PASSWORD));
+        let cmd = if given { cmd } else { cmd.arg("--password-file").path(&self.password.0) };
         let cmd = self.means.run_as(cmd, self.user).private(secrets);
         let cmd = flags.iter().fold(cmd, add);
         variables.iter().fold(cmd, |cmd, (name, value)| cmd.env(name, value.clone()))
@@ -214,7 +217,7 @@ pub fn forget_older(
     // restic knows years, months, days and hours: the state has whole hours alone.
     let cmd = cmd.arg("--keep-within").arg(format!("{}h", keep.seconds() / 3600));
     let cmd = cmd.args(["--keep-tag", "protected", "--group-by", "host,tags", "--prune", "--no-cache"]);
-    let name = "RESTIC_PASSWORD".to_owned();
+    let name = PASSWORD.to_owned();
     cmd.private(&[Private::File { name, file: password.clone() }]).user(account).timeout(PRUNE).stoppable()
 }
 

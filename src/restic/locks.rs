@@ -93,7 +93,9 @@ impl LockJudge<'_> {
     pub fn removable(&self, locks: &[SeenLock]) -> Removable {
         let (remove, stay): (Vec<&SeenLock>, Vec<&SeenLock>) =
             locks.iter().partition(|lock| self.is_of_dead_run(lock, locks) || self.is_stale(lock));
-        let by_restic = !remove.is_empty() && stay.iter().all(|lock| self.is_kept_by_restic(lock));
+        let by_restic = !remove.is_empty()
+            && remove.iter().all(|lock| self.is_removed_by_restic(lock))
+            && stay.iter().all(|lock| self.is_kept_by_restic(lock));
         Removable { ids: remove.into_iter().map(|lock| lock.id.clone()).collect(), by_restic }
     }
 
@@ -112,9 +114,15 @@ impl LockJudge<'_> {
     }
 
     /// Says whether a lock was not renewed for as long as restic grants, both by what it says of itself and by how long
-    /// this host has seen it unchanged: the clock of another host may be slow.
+    /// this host has seen it unchanged: the clock of another host may be slow. Of one whose time lies in the future only
+    /// the second counts: restic would take it for live until that time.
     fn is_stale(&self, lock: &SeenLock) -> bool {
-        lock.watched >= STALE && self.age(lock) > STALE
+        lock.watched >= STALE && (self.age(lock) > STALE || self.age(lock) < 0)
+    }
+
+    /// Says whether `restic unlock`, called here and now, certainly removes a lock.
+    fn is_removed_by_restic(&self, lock: &SeenLock) -> bool {
+        self.age(lock) > STALE || lock.info.hostname == self.here && !lock.has_process
     }
 
     /// Returns how many seconds ago a lock was taken or renewed, by the clocks of its host and of this one.
@@ -223,11 +231,25 @@ mod tests {
     #[test]
     fn a_lock_is_stale_by_its_own_time_and_by_ours() {
         let other = |watched: i64| with(|it| (it.info.hostname, it.watched) = ("web02".into(), 60 * watched));
-        for (minute, watched, stale) in
-            [(41, 30, true), (41, 29, false), (40, 30, false), (600, 29, false), (0, 600, false)]
-        {
+        for (minute, watched, stale) in [
+            (41, 30, true),
+            (41, 29, false),
+            (40, 30, false),
+            (600, 29, false),
+            (0, 29, false),
+            (0, 30, true),
+        ] {
             assert_eq!(!removable(minute, &[other(watched)]).0.is_empty(), stale, "{minute} {watched}");
         }
+    }
+
+    #[test]
+    fn a_lock_from_the_future_is_no_work_for_restic_unlock() {
+        // restic takes it for live until its time; a lock of this host's it removes if the process is gone.
+        let future =
+            |host: &str| with(|it| (it.info.hostname, it.info.pid, it.watched) = (host.into(), 9, 60 * 30));
+        assert_eq!(removable(5, &[future("web02")]), ("one".into(), false));
+        assert_eq!(removable(5, &[future("web01")]), ("one".into(), true));
     }
 
     #[test]

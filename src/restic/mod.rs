@@ -19,7 +19,7 @@ mod version;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-pub use call::{Access, Backup, Means, Original, forget_older};
+pub use call::{Access, Backup, Means, Original, PASSWORD, forget_older};
 pub use check::{Complaints, Verdict};
 pub use choose::Wanted;
 pub use forget::{Ended, Foreseen, Group, Policy, Snapshot, ended, foreseen, tag};

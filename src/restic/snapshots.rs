@@ -163,7 +163,9 @@ mod tests {
             assert_eq!(said(0, none, ""), Ok(Vec::new()));
         }
         for empty in ["", "\n"] {
-            assert!(matches!(said(0, empty, ""), Err(Found::Unreachable(why)) if why.contains("printed no list")));
+            assert!(
+                matches!(said(0, empty, ""), Err(Found::Unreachable(why)) if why.contains("printed no list"))
+            );
         }
     }
 

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ground::{Frozen, Ground, Instead, Unfit};
 use crate::{
-    effect::{Cmd, Op, Step},
+    effect::{Cmd, Op, Query, Step},
+    host::{Mount, Observe},
     model::{HostPath, RunId},
 };
 
@@ -56,6 +57,19 @@ impl Btrfs {
         Ok(if self.paths.is_empty() { vec![at.clone()] } else { self.paths.clone() })
     }
 
+    /// Lists the subvolumes that lie directly in it, as the host sees them. Those that cannot be listed are not known: needs
+    /// root and btrfs-progs.
+    pub(super) fn nested(&self, host: &dyn Observe, ground: &Ground) -> Vec<HostPath> {
+        let place = ground.places.get(&self.subvolume);
+        let Some((place, mount)) = place.and_then(|place| Some((place, ground.mounts.of(place)?))) else {
+            return Vec::new();
+        };
+        let cmd = Cmd::new("btrfs").args(["subvolume", "list", "-o"]).path(place).timeout(60);
+        let listed = Query::new(cmd).ok().and_then(|query| host.query(&query).ok());
+        let listed = listed.filter(|output| output.code == Some(0)).unwrap_or_default();
+        below(&listed.stdout, place, mount)
+    }
+
     pub(super) fn frozen(&self, ground: &Ground, run: &RunId, number: usize) -> Result<Frozen, Unfit> {
         let place = ground.there(&self.subvolume)?.clone();
         let snapshot = place.join(&format!(".rlvm-{run}-{number}"));
@@ -65,6 +79,20 @@ impl Btrfs {
         let step = Step { act, undo: Some(Op::DeleteSubvolume { path: snapshot.clone() }) };
         Ok(Frozen { at: place, from: Instead::Directory(snapshot), step, fills: None, holds: true })
     }
+}
+
+/// Reads what `btrfs subvolume list -o` prints: `ID 258 gen 9 top level 257 path @/srv/sub`, from the file system's top.
+fn below(listed: &str, place: &HostPath, mount: &Mount) -> Vec<HostPath> {
+    let within = place.as_str().strip_prefix(mount.at.as_str().trim_end_matches('/')).unwrap_or_default();
+    let top = format!("{}{within}", mount.part.trim_end_matches('/'));
+    let one = |line: &str| {
+        let (_, path) = line.split_once(" path ")?;
+        let rest = format!("/{path}").strip_prefix(top.trim_end_matches('/'))?.to_owned();
+        let is_own = path.rsplit('/').next().is_some_and(|name| name.starts_with(".rlvm-"));
+        let rest = rest.strip_prefix('/').filter(|rest| !rest.is_empty() && !is_own)?;
+        format!("{}/{rest}", place.as_str().trim_end_matches('/')).parse().ok()
+    };
+    listed.lines().filter_map(one).collect()
 }
 
 #[cfg(test)]
@@ -83,6 +111,29 @@ mod tests {
             subvolumes: BTreeMap::from([(path("/b/home"), Subvolume { is_one, is_private })]),
             ..Ground::default()
         }
+    }
+
+    #[test]
+    fn subvolumes_within_one_are_listed_as_the_host_sees_them() {
+        // As btrfs-progs 6.2 prints them.
+        let listed = "ID 257 gen 10 top level 256 path @/srv/sub\nID 258 gen 11 top level 256 path @/srv/a b/c\n\
+                      ID 259 gen 12 top level 256 path @/srv/.rlvm-0123456789ab-0\nID 260 gen 12 top level 5 path @other\n";
+        let found = |place: &str, at: &str, part: &str| {
+            let mount = Mount {
+                id: 1,
+                parent: 0,
+                device: (0, 1),
+                part: part.into(),
+                at: at.parse().unwrap(),
+                kind: "btrfs".into(),
+                source: "/dev/vda".into(),
+            };
+            let found = below(listed, &place.parse().unwrap(), &mount);
+            found.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(found("/srv", "/", "/@"), ["/srv/sub", "/srv/a b/c"]);
+        assert_eq!(found("/mnt/srv", "/mnt/srv", "/@/srv"), ["/mnt/srv/sub", "/mnt/srv/a b/c"]);
+        assert_eq!(found("/mnt", "/mnt", "/@other"), [""; 0]);
     }
 
     #[test]

@@ -29,6 +29,12 @@ pub struct Ground {
     pub links: std::collections::BTreeMap<HostPath, String>,
     /// Subvolumes of btrfs: to whom their top belongs.
     pub subvolumes: std::collections::BTreeMap<HostPath, Subvolume>,
+    /// Subvolumes that lie directly in those, as the host sees them.
+    #[serde(default)]
+    pub nested: std::collections::BTreeMap<HostPath, Vec<HostPath>>,
+    /// Paths of sources that are empty directories.
+    #[serde(default)]
+    pub empty: std::collections::BTreeSet<HostPath>,
 }
 
 /// What is seen of a btrfs subvolume.
@@ -57,7 +63,15 @@ impl Ground {
                     ground.links.insert(path.clone(), target);
                 }
                 match host.lies(path) {
-                    Ok(Some(place)) => drop(ground.places.insert(path.clone(), place)),
+                    Ok(Some(place)) => {
+                        // A directory that cannot be listed is not empty.
+                        if host.entry(&place).is_ok_and(|it| it.directory().is_some())
+                            && host.names(&place).is_ok_and(|names| names.is_empty())
+                        {
+                            ground.empty.insert(path.clone());
+                        }
+                        ground.places.insert(path.clone(), place);
+                    }
                     Ok(None) => {}
                     Err(why) => drop(ground.lost.insert(path.clone(), format!("{why:#}"))),
                 }
@@ -68,6 +82,10 @@ impl Ground {
             {
                 let is_private = meta.owner == "root" && meta.mode.bits() & 0o022 == 0;
                 let seen = Subvolume { is_one: meta.stamp.ino == 256, is_private };
+                if seen.is_one {
+                    let nested = btrfs.nested(host, &ground);
+                    ground.nested.insert(btrfs.subvolume.clone(), nested);
+                }
                 ground.subvolumes.insert(btrfs.subvolume.clone(), seen);
             }
         }

@@ -2,6 +2,7 @@
 //! what [`Ground`] looks at.
 
 mod btrfs;
+mod cover;
 mod ground;
 mod lvm;
 mod mysql;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::HostPath;
 
 pub use btrfs::Btrfs;
+pub use cover::{Walk, left_out_by, nothing_of, uncovered};
 pub use ground::{Fills, Frozen, Ground, Instead, LogicalVolume, Subvolume, Unfit};
 pub use lvm::{Lvm, TAG, room, tag_of, volumes};
 pub use mysql::Mysql;

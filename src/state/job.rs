@@ -29,6 +29,10 @@ pub struct Job {
     /// Patterns of files to leave out, as for restic's `--exclude`. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<Line>,
+    /// Takes sources that hold no file for complete. Default: false: a source that is an empty directory makes the backup
+    /// incomplete, and a backup without any file has failed and is removed, since it may be a disk that is not mounted.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub may_be_empty: bool,
     /// Stays on the file system of each source path. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub one_file_system: bool,

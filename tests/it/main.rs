@@ -12,6 +12,7 @@ mod converge;
 mod crash;
 mod engine;
 mod exits;
+mod gaps;
 mod hangs;
 mod hosts;
 mod lab;

@@ -258,6 +258,11 @@ fn a_second_start_says_who_runs_and_a_signal_ends_the_first() {
     }
     let ran = lab.expect(4, &["run", "web"]);
     assert!(ran.stderr.contains("job web runs already") && ran.stderr.contains("process "), "{ran:?}");
+    // The first backup is being made: that is no failure, and looking changes nothing.
+    let before = lab.tree_hash();
+    let status = lab.expect(0, &["status"]);
+    assert!(status.stdout.contains("nothing is stored yet; the job runs since "), "{status:?}");
+    assert_eq!(lab.tree_hash(), before);
     // A sweep leaves what goes on.
     lab.expect(0, &["sweep"]);
     lab.ok(&["sh", "-c", "kill -TERM $(grep -lx rlvm /proc/[0-9]*/comm | head -1 | cut -d/ -f3)"]);

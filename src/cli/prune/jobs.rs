@@ -10,7 +10,7 @@ use crate::{
     cli::{
         free::{Tried, Waiting},
         journaled::Journaled,
-        queue::{Queue, Use},
+        queue::{Queue, Turn, Use},
     },
     effect::Cmd,
     expand::{Expanded, repository_of},
@@ -154,15 +154,9 @@ impl Place {
     /// Forgets what each job does not keep, then removes what no backup needs any more.
     pub(super) fn prune(&self, world: &World<'_>) -> PlaceDone {
         let mut place = self.shown();
-        let patience = Duration::from_secs(world.waiting.patience);
-        let waits = |by: &str| (world.waits)(&self.name, by);
-        let _turn = match world.queue.take(&self.name, Use::Alone, patience, &waits) {
+        let _turn = match turn(world, &self.name) {
             Ok(Ok(turn)) => turn,
-            Ok(Err(by)) => {
-                return place.failed(&format!(
-                    "the destination is still in use by {by}; to wait longer, pass --wait TIME"
-                ));
-            }
+            Ok(Err(why)) => return place.failed(&why),
             Err(err) => return place.failed(&format!("{err:#}")),
         };
         let mut removed = 0;
@@ -183,7 +177,7 @@ impl Place {
             }
         }
         if removed > 0 && interrupted().is_none() {
-            match self.alone(world, &self.repository.access().prune()) {
+            match alone(world, &self.repository, &self.repository.access().prune()) {
                 Ok(Ok(output)) => place.output = Some(output),
                 Ok(Err(why)) => place.error = Some(why),
                 Err(err) => place.error = Some(format!("{err:#}")),
@@ -210,7 +204,7 @@ impl Place {
                 return Err(Trouble::Refused(why));
             }
         }
-        let ran = self.alone(world, &self.repository.access().forget(&part.policy))?;
+        let ran = alone(world, &self.repository, &self.repository.access().forget(&part.policy))?;
         // restic 0.18 ends well where a store that only adds has kept all; and what failed may have done half of it.
         let after = self.foresee(world, part)?;
         let left = before.left(&after);
@@ -232,21 +226,29 @@ impl Place {
         restic::foreseen(printed, &output)
             .map_err(|why| Trouble::Failed(format!("{}: {why}", self.repository.place())))
     }
+}
 
-    /// Runs what needs the repository for itself, once nobody else's lock is in the way; returns what it printed, or why
-    /// it failed.
-    fn alone(&self, world: &World<'_>, cmd: &Cmd) -> Result<Result<String, String>> {
-        world.programs.works_with(&self.name)?;
-        let ran = world.waiting.alone(&self.name, &self.repository, || {
-            Ok(match world.programs.output(cmd).map(|output| (restic::ended(&output), output)) {
-                Ok((Ended::Done, output)) => Tried::Done(Ok(output.stdout)),
-                Ok((Ended::Failed(why), _)) => Tried::Done(Err(why)),
-                Ok((Ended::Locked(by), _)) => Tried::Locked(by),
-                Err(err) => Tried::Done(Err(format!("{err:#}"))),
-            })
-        })?;
-        Ok(ran.and_then(std::convert::identity))
-    }
+/// Takes a destination for itself, among the runs and verifications of this host; else says who still works there.
+pub(super) fn turn(world: &World<'_>, name: &Name) -> Result<Result<Turn, String>> {
+    let patience = Duration::from_secs(world.waiting.patience);
+    let turn = world.queue.take(name, Use::Alone, patience, &|by| (world.waits)(name, by))?;
+    Ok(turn
+        .map_err(|by| format!("the destination is still in use by {by}; to wait longer, pass --wait TIME")))
+}
+
+/// Runs what needs the repository for itself, once nobody else's lock is in the way; returns what it printed, or why it
+/// failed.
+pub(super) fn alone(world: &World<'_>, repository: &Repository, cmd: &Cmd) -> Result<Result<String, String>> {
+    world.programs.works_with(&repository.name)?;
+    let ran = world.waiting.alone(&repository.name, repository, || {
+        Ok(match world.programs.output(cmd).map(|output| (restic::ended(&output), output)) {
+            Ok((Ended::Done, output)) => Tried::Done(Ok(output.stdout)),
+            Ok((Ended::Failed(why), _)) => Tried::Done(Err(why)),
+            Ok((Ended::Locked(by), _)) => Tried::Locked(by),
+            Err(err) => Tried::Done(Err(format!("{err:#}"))),
+        })
+    })?;
+    Ok(ran.and_then(std::convert::identity))
 }
 
 impl PlaceDone {

@@ -33,9 +33,8 @@ use crate::{
     expand::{expand, prunes},
     host::{Real, Store, interrupted, random_id, watch_signals},
     job::Journal,
-    model::{Name, RunId, Scope, Span, UserName},
+    model::{Name, RunId, Span, UserName},
     report::notice::{self, What},
-    resource::Engine,
     state::State,
 };
 
@@ -135,7 +134,9 @@ impl PruneVerb {
         let journal = Mutex::new(Journal::begin(&store, &run, context.now()?)?);
         let locks = Locks::new(context, host)?;
         let programs = Journaled { host, run: &run, journal: &journal };
-        let scheduled = state.jobs.values().filter_map(|job| job.prune.schedule.as_ref());
+        let clients = prunes(state);
+        let of_clients = clients.iter().filter_map(|client| client.schedule.as_ref());
+        let scheduled = state.jobs.values().filter_map(|job| job.prune.schedule.as_ref()).chain(of_clients);
         let patience = patience(self.wait, scheduled, context.now()?, &schedule_zone(context)).as_secs();
         let waiting = Waiting { locks: &locks, patience };
         let queue = Queue::new(context, host, "rlvm prune")?;
@@ -208,14 +209,12 @@ impl PruneVerb {
     fn of_clients(&self, context: &Context<'_>, state: &State) -> Result<Vec<Task>> {
         // Without root there are no accounts of others.
         let clients = if context.scope()?.personal().is_none() { prunes(state) } else { Vec::new() };
-        let names: Vec<&UserName> = clients.iter().map(|(name, _)| name).collect();
+        let names: Vec<&UserName> = clients.iter().map(|client| &client.account).collect();
         let what = ("client", "the state declares `prune` for no client");
         self.clients.iter().try_for_each(|name| is_one_of(what, name, &names))?;
         let all = self.jobs.is_empty() && self.clients.is_empty();
-        let asked = clients.into_iter().filter(|(name, _)| all || self.clients.contains(name));
-        let engine =
-            state.restic.as_ref().map(|pin| Engine::path_of(pin.version, &Scope::Host)).transpose()?;
-        Ok(asked.map(|(name, cmd)| Task::Client(name, cmd, engine.clone())).collect())
+        let asked = clients.into_iter().filter(|client| all || self.clients.contains(&client.account));
+        Ok(asked.map(|client| Task::Client(Box::new(client))).collect())
     }
 
     fn show(&self, context: &Context<'_>, tasks: &[Task]) -> Result<Exit> {

@@ -10,13 +10,13 @@ use serde::Serialize;
 
 use super::{
     super::context::Context,
-    jobs::{Place, PlaceDone, World},
+    jobs::{Place, PlaceDone, World, alone, turn},
 };
 use crate::{
-    effect::{Arg, Cmd},
+    expand::PrunedClient,
     host::{Host as _, Real, interrupted},
     model::{HostPath, UserName},
-    resource::Engine,
+    resource::{Engine, Kind as _},
 };
 
 /// How it went with a client.
@@ -38,8 +38,8 @@ pub(super) struct Client {
 pub(super) enum Task {
     /// A destination's jobs.
     Jobs(Place),
-    /// A client, and the pinned restic if there is one.
-    Client(UserName, Cmd, Option<HostPath>),
+    /// A client.
+    Client(Box<PrunedClient>),
 }
 
 /// What came of it.
@@ -60,8 +60,8 @@ impl Task {
     pub(super) fn shown(&self) -> Done {
         match self {
             Self::Jobs(place) => Done::Jobs(place.shown()),
-            Self::Client(name, cmd, _) => {
-                let (name, command) = (name.clone(), cmd.to_string());
+            Self::Client(client) => {
+                let (name, command) = (client.account.clone(), client.cmd.to_string());
                 Done::Client(Client { name, command, output: None, error: None })
             }
         }
@@ -70,10 +70,10 @@ impl Task {
     fn run(&self, world: &World<'_>) -> Done {
         match (self, self.shown()) {
             (Self::Jobs(place), _) => Done::Jobs(place.prune(world)),
-            (Self::Client(_, cmd, engine), Done::Client(client)) => {
-                let ran = trusted(world.host, engine.as_ref()).and_then(|()| if_any(world.host, cmd));
-                let (output, error) = match ran {
-                    Ok(output) => (Some(output), None),
+            (Self::Client(of), Done::Client(client)) => {
+                let (output, error) = match if_any(world, of) {
+                    Ok(Ok(output)) => (Some(output), None),
+                    Ok(Err(why)) => (None, Some(why)),
                     Err(err) => (None, Some(format!("{err:#}"))),
                 };
                 Done::Client(Client { output, error, ..client })
@@ -124,16 +124,19 @@ pub(super) fn side_by_side(
     })
 }
 
-/// Runs it, if the client has stored anything yet. Returns what was printed.
-fn if_any(host: &Real, cmd: &Cmd) -> Result<String> {
-    let repository =
-        cmd.words().iter().find_map(|word| if let Arg::Path(path) = word { Some(path) } else { None });
-    if let Some(repository) = repository
-        && host.looker().names(repository).is_ok_and(|names| names.is_empty())
+/// Prunes a client, if it has stored anything yet, once nobody else works there. Returns what was printed, or why it failed.
+fn if_any(world: &World<'_>, client: &PrunedClient) -> Result<Result<String, String>> {
+    let PrunedClient { cmd, repository, .. } = client;
+    trusted(world.host, repository.means.engine.as_ref())?;
+    if let Some(path) = repository.path()
+        && world.host.looker().names(path).is_ok_and(|names| names.is_empty())
     {
-        return Ok("nothing is stored yet".into());
+        return Ok(Ok("nothing is stored yet".into()));
     }
-    Ok(host.run(cmd)?.stdout)
+    match turn(world, &repository.name)? {
+        Ok(_turn) => alone(world, repository, cmd),
+        Err(why) => Ok(Err(why)),
+    }
 }
 
 /// Tells how one ended.

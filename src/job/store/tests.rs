@@ -14,7 +14,8 @@ use crate::{
     source::{Frozen, Instead},
 };
 
-const SUMMARY: &str = r#"echo '{"message_type":"summary","total_files_processed":1,"snapshot_id":"0123456789"}'"#;
+const SUMMARY: &str =
+    r#"echo '{"message_type":"summary","total_files_processed":1,"snapshot_id":"0123456789"}'"#;
 
 /// Waits that a test can afford.
 const QUICK: Waits = Waits {
@@ -27,16 +28,31 @@ fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
+fn path(text: &str) -> HostPath {
+    text.parse().unwrap()
+}
+
 fn store(script: &str) -> Store {
     let cmd = Cmd::new("sh").args(["-c", script]).ok(&[0, 3]).timeout(60).stoppable();
     let retry_for: Span = "1s".parse().unwrap();
-    Store { destination: name("far"), cmd, forget: Cmd::new("true"), may_be_absent: false, retry_for }
+    let forget = Cmd::new("true");
+    Store {
+        destination: name("far"),
+        cmd,
+        forget,
+        may_be_absent: false,
+        retry_for,
+        paths: vec![path("/srv/www")],
+    }
 }
 
 pub(super) fn job(called: &str, script: &str) -> JobRun {
     JobRun {
         name: name(called),
         unfit: Vec::new(),
+        gaps: Vec::new(),
+        uncovered: Vec::new(),
+        may_be_empty: false,
         needs: Vec::new(),
         is_frozen: false,
         before: Vec::new(),
@@ -134,14 +150,49 @@ fn a_snapshot_that_is_too_old_is_removed_before_other_jobs_are_stored() {
     let step = Step::undone(Cmd::new("true"), touch);
     let frozen = Frozen { at: at.clone(), from: Instead::Directory(at), step, fills: None, holds: false };
     let live = job("live", &format!("[ -e {} ] && {SUMMARY}", removed.display()));
-    let slow = JobRun {
-        needs: vec![0],
-        snapshot_max_age: Some("1s".parse().unwrap()),
-        ..job("slow", "sleep 10")
-    };
+    let slow =
+        JobRun { needs: vec![0], snapshot_max_age: Some("1s".parse().unwrap()), ..job("slow", "sleep 10") };
     let records = ran_with(vec![frozen], vec![live, slow]);
     assert_eq!(records[0].destinations[0].status, Status::Success, "{records:?}");
     let slow = &records[1].destinations[0];
     let why = "ended: its snapshots are as old as `snapshot_max_age` allows (1s), and are removed";
     assert_eq!((slow.status, slow.error.as_deref()), (Status::Failed, Some(why)));
+}
+
+#[test]
+fn a_backup_without_a_source_or_without_a_file_is_none() {
+    let error =
+        r#"echo '{"message_type":"error","error":{"message":"open: permission denied"},"item":"/srv/ITEM"}'"#;
+    let empty = SUMMARY.replace(":1,", ":0,");
+    let gap = || vec!["source /srv/b is an empty directory".to_owned()];
+    let missing = "source /srv/www is missing from the backup: ";
+    let no_file = "restic found no file in the sources";
+    let (failed, incomplete) = (Status::Failed, Status::Incomplete);
+    for (script, change, expected, said) in [
+        (
+            format!("{}; {SUMMARY}; exit 3", error.replace("ITEM", "www/a")),
+            None,
+            incomplete,
+            "1 file could not be read",
+        ),
+        (format!("{}; {SUMMARY}; exit 3", error.replace("ITEM", "www")), None, failed, missing),
+        // 0.14 ends well, later ones with 3.
+        (format!("echo /srv/www does not exist, skipping >&2; {SUMMARY}"), None, failed, missing),
+        (format!("echo /srv/www cannot be accessed, skipping >&2; {SUMMARY}; exit 3"), None, failed, missing),
+        (empty.clone(), None, failed, no_file),
+        (empty.clone(), Some(JobRun { may_be_empty: true, ..job("web", &empty) }), Status::Success, ""),
+        (
+            SUMMARY.into(),
+            Some(JobRun { gaps: gap(), ..job("web", SUMMARY) }),
+            incomplete,
+            "source /srv/b is an empty",
+        ),
+    ] {
+        let records = ran(vec![change.unwrap_or_else(|| job("web", &script))]);
+        let record = &records[0].destinations[0];
+        let why = record.error.clone().unwrap_or_default();
+        assert_eq!(record.status, expected, "{script}: {why}");
+        assert!(why.starts_with(said) && why.is_empty() == said.is_empty(), "{script}: {why}");
+        assert_eq!(why.contains("restic's snapshot 0123456789 is removed"), said == no_file, "{why}");
+    }
 }

@@ -71,6 +71,7 @@ struct World {
     said: BTreeMap<Name, Said>,
     runs: Vec<Record>,
     checks: Vec<Checked>,
+    running: BTreeMap<Name, Timestamp>,
     made: BTreeSet<Name>,
 }
 
@@ -98,6 +99,7 @@ impl World {
             made: &self.made,
             runs: &self.runs,
             checks: &self.checks,
+            running: &self.running,
         };
         judge(&asked, Vec::new())
     }
@@ -420,6 +422,21 @@ fn what_is_the_matter_with_the_repository() {
 }
 
 #[test]
+fn a_first_backup_that_still_runs_is_no_failure() {
+    let mut world = World::of(&[]);
+    world.running.insert("web".parse().unwrap(), "2026-11-20T01:30:00Z".parse().unwrap());
+    let running = "Ok running: nothing is stored yet; the job runs since Fri 2026-11-20 02:30";
+    assert_eq!(world.judged(DAILY, NOW), running);
+    assert_eq!(world.judged("", NOW), running);
+    // One that failed before is failing all the same; one that has stored is judged by that.
+    let failed = world.runs(&["failed 2026-11-19T01:30:00Z"]).judged(DAILY, NOW);
+    assert!(failed.starts_with("Critical failing: ") && failed.contains("; Ok running: "), "{failed}");
+    let mut world = World::of(&["2026-11-18T01:30:05Z"]);
+    world.running.insert("web".parse().unwrap(), "2026-11-20T01:30:00Z".parse().unwrap());
+    assert!(world.judged(DAILY, NOW).starts_with("Critical overdue: "));
+}
+
+#[test]
 fn a_line_each_the_worst_first() {
     let copied = format!("{DAILY}, copy: {{ offsite: {{ from: vault }} }}");
     let mut world = World::of(&["2026-11-21T01:30:05Z web01 web 9"]);
@@ -427,9 +444,9 @@ fn a_line_each_the_worst_first() {
     let remark = Remark { about: "drift".into(), level: Level::Warning, message: "a\x1b".into() };
     let (state, zone) = (state_of(&copied), TimeZone::posix(ZONE).unwrap());
     let now = NOW.parse().unwrap();
-    let World { said, made, .. } = &world;
-    let status =
-        judge(&Asked { state: &state, now, zone: &zone, said, made, runs: &[], checks: &[] }, vec![remark]);
+    let World { said, made, running, .. } = &world;
+    let asked = Asked { state: &state, now, zone: &zone, said, made, runs: &[], checks: &[], running };
+    let status = judge(&asked, vec![remark]);
     let json = serde_json::to_string(&status).unwrap();
     assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status, "it is read back");
     assert!(json.contains("\"cached\":false"));

@@ -84,7 +84,9 @@ fn help(judged: &Judged, line: &Line) -> Option<String> {
         Verdict::NotInitialised => "rlvm plan".into(),
         Verdict::Shrinking | Verdict::Growing => format!("rlvm snapshots {job} --to {destination}"),
         Verdict::Unreachable | Verdict::Unreadable => "rlvm plan --refresh".into(),
-        Verdict::Fresh | Verdict::Due | Verdict::Unscheduled | Verdict::FromTheFuture => return None,
+        Verdict::Fresh | Verdict::Due | Verdict::Running | Verdict::Unscheduled | Verdict::FromTheFuture => {
+            return None;
+        }
     })
 }
 

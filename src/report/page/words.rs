@@ -93,6 +93,7 @@ pub(super) const fn verdict(of: Verdict) -> &'static str {
     match of {
         Verdict::Fresh => "fresh",
         Verdict::Due => "due now",
+        Verdict::Running => "running",
         Verdict::Unscheduled => "no schedule",
         Verdict::Overdue => "overdue",
         Verdict::NeverStored => "never stored",

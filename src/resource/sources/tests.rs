@@ -34,8 +34,6 @@ fn ground() -> Ground {
     let there = ["/etc", "/home", "/home/a", "/home2/a", "/b/s", "/b/plain", "/b/open", "/e"];
     let subvolumes = [("/b/s", true, true), ("/b/plain", false, true), ("/b/open", true, false)];
     Ground {
-        links: BTreeMap::default(),
-        lost: BTreeMap::new(),
         mounts: Mounts::table(&[("/", "ext4"), ("/home", "xfs"), ("/home2", "ext4"), ("/b", "btrfs")]),
         volumes: vec![
             volume("vg0/root", 1, "owi-aos---", &[]),
@@ -46,6 +44,7 @@ fn ground() -> Ground {
         subvolumes: subvolumes
             .map(|(at, is_one, is_private)| (path(at), Subvolume { is_one, is_private }))
             .into(),
+        ..Ground::default()
     }
 }
 
@@ -53,7 +52,10 @@ fn ground() -> Ground {
 fn jobs(all: &[(&str, &str, &str)]) -> Sources {
     let job = |(name, schedule, sources): &(&str, &str, &str)| {
         let schedule = Some(*schedule).filter(|it| !it.is_empty()).map(|it| it.parse().unwrap());
-        (name.parse().unwrap(), JobSources { schedule, sources: serde_json::from_str(sources).unwrap() })
+        let sources = serde_json::from_str(sources).unwrap();
+        let (exclude, one_file_system, may_be_empty, user) = (Vec::new(), false, false, None);
+        let job = JobSources { schedule, sources, exclude, one_file_system, may_be_empty, user };
+        (name.parse().unwrap(), job)
     };
     Sources { jobs: all.iter().map(job).collect() }
 }

@@ -46,9 +46,10 @@ fn a_destination_that_may_be_away_is_judged_by_its_own_age() {
         state.destinations.get_mut(&"vault".parse::<Name>().unwrap()).unwrap().may_be_absent =
             Some("14d".parse().unwrap());
         let zone = TimeZone::posix(ZONE).unwrap();
-        let World { said, runs, checks, made } = &world;
+        let World { said, runs, checks, made, running } = &world;
         let now = NOW.parse().unwrap();
-        let status = judge(&Asked { state: &state, now, zone: &zone, said, made, runs, checks }, Vec::new());
+        let asked = Asked { state: &state, now, zone: &zone, said, made, runs, checks, running };
+        let status = judge(&asked, Vec::new());
         let judged = &status.lines[0].judged;
         assert_eq!(status.level, level, "{words}: {judged:?}");
         assert!(judged.iter().any(|it| it.message.contains(words)), "{words}: {judged:?}");

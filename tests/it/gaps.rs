@@ -1,0 +1,96 @@
+//! What a backup would lack although no program fails: plan warns, run does not end well, status says it.
+
+#![expect(clippy::unwrap_used, reason = "tests look at the machine")]
+
+use serde_json::Value;
+
+use crate::{
+    lab::{Lab, restics},
+    support::BACKUP,
+};
+
+const NEAR: &str = "/srv/backup/near";
+
+fn state(lab: &Lab, job: &str) {
+    lab.state(&format!(
+        "destinations:\n  near: {{ local: {{ path: {NEAR} }}, password_file: /etc/rlvm/near.pass, generate_password: true }}\n\
+         jobs:\n  web: {{ to: [near], schedule: \"@daily\", {job} }}\n"
+    ));
+}
+
+/// Counts the snapshots there.
+fn snapshots(lab: &Lab) -> usize {
+    lab.ok(&["ls", &format!("{NEAR}/snapshots")]).lines().count()
+}
+
+/// Returns what status says first of the job: the verdict, the level, the message.
+#[track_caller]
+fn verdict(lab: &Lab) -> (String, String, String) {
+    let status: Value = serde_json::from_str(&lab.rlvm(&["status", "--json"]).stdout).unwrap();
+    let judged = &status["lines"][0]["judged"][0];
+    let text = |key: &str| judged[key].as_str().unwrap_or_default().to_owned();
+    (text("verdict"), text("level"), text("message"))
+}
+
+#[test]
+fn a_source_of_which_nothing_is_stored_is_said_everywhere() {
+    let lab = Lab::new();
+    lab.file("/srv/www/index.html", "hello\n");
+    lab.file("/srv/app/a", "hello\n");
+    lab.ok(&["mkdir", "/srv/photos"]);
+    let both = "sources: [{ path: /srv/www }, { path: /srv/app }, { path: /srv/photos }]";
+    let excluded = "source /srv/app is left out as a whole by the exclude `/srv/app/*`";
+    let empty = "source /srv/photos is an empty directory";
+    for (more, said, stored) in [
+        (", exclude: [/srv/app/*]", &[excluded, empty][..], true),
+        (", may_be_empty: true", &[], true),
+        // Nothing at all: what was stored is taken back.
+        (", exclude: [/srv/*]", &["source /srv/www is left out as a whole by the exclude `/srv/*`"], false),
+    ] {
+        state(&lab, &format!("{both}{more}"));
+        let plan = lab.rlvm(&["plan"]);
+        lab.apply();
+        lab.make_key_cheap(NEAR, "/etc/rlvm/near.pass");
+        let before = snapshots(&lab);
+        let ran = lab.expect(if said.is_empty() { 0 } else { 8 }, &["run", "web"]);
+        assert_eq!(snapshots(&lab) - before, usize::from(stored), "{ran:?}");
+        let (verdict, level, message) = verdict(&lab);
+        for why in said {
+            assert!(plan.stdout.contains(&format!("warning: jobs.web.sources: {why}")), "{plan:?}");
+            if stored {
+                assert!(ran.stderr.contains(why) && message.contains(why), "{ran:?} {message}");
+            }
+        }
+        let expected = match (said.is_empty(), stored) {
+            (true, _) => ("fresh", "ok"),
+            (false, true) => ("incomplete", "warning"),
+            (false, false) => ("failing", "warning"),
+        };
+        assert_eq!((verdict.as_str(), level.as_str()), expected, "{message}");
+        if !stored {
+            assert!(ran.stderr.contains("restic found no file in the sources"), "{ran:?}");
+            assert!(message.contains("restic found no file in the sources"), "{message}");
+        }
+    }
+}
+
+#[test]
+fn a_source_that_its_user_cannot_enter_is_no_unreadable_file() {
+    for version in restics() {
+        let mut lab = Lab::new();
+        lab.use_restic(&version);
+        lab.file_of("/srv/www/index.html", "hello\n", BACKUP, 0o644);
+        lab.file_of("/srv/closed/secret", "x\n", 0, 0o600);
+        lab.ok(&["chmod", "0700", "/srv/closed"]);
+        state(&lab, "user: backup, sources: [{ path: /srv/www }, { path: /srv/closed }]");
+        let plan = lab.rlvm(&["plan"]);
+        lab.apply();
+        lab.make_key_cheap(NEAR, "/etc/rlvm/near.pass");
+        let said = "warning: jobs.web.sources: user backup cannot read source /srv/closed";
+        assert!(plan.stdout.contains(said), "{plan:?}");
+        let ran = lab.expect(8, &["run", "web"]);
+        assert!(ran.stderr.contains("not stored at near") && ran.stderr.contains("/srv/closed"), "{ran:?}");
+        let status = lab.expect(9, &["status"]).stdout;
+        assert!(status.contains("failing since") && status.contains("/srv/closed"), "{status}");
+    }
+}
