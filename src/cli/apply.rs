@@ -2,7 +2,7 @@
 
 mod stream;
 
-use std::{io::BufRead, path::PathBuf};
+use std::{collections::BTreeSet, io::BufRead, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -20,17 +20,20 @@ use crate::{
     apply::{Event, Outcome, World, apply},
     host::{Lock, Real, Revision, Store, interrupted, random_id, watch_signals},
     ledger::{Ledger, Writer},
+    model::Address,
     plan::{
-        Options, Plan,
+        InForce, Options, Plan, in_force,
         saved::{Saved, moved},
     },
-    resource::Looks,
+    resource::{Looks, Resource},
+    state::State,
 };
 
 /// Make this host match the state
 ///
 /// Prints the plan and asks on a terminal; elsewhere it needs --yes. A saved plan does not ask: it is applied as it was
-/// shown, or not at all. If a change fails, apply skips and names what depends on it, and goes on with the rest.
+/// shown, or not at all. If a change fails, apply skips and names what depends on it, and goes on with the rest. A job whose
+/// new repository cannot be made keeps the definition that was applied before.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -125,7 +128,7 @@ impl Apply {
             let again = context.plan(&host, &task.basis, &task.options, task.looks)?;
             refuse_if_moved(&moved(&survey, &seen, &again.seen)?)?;
         }
-        let outcome = carry_out(context, &host, &store, &plan, &task, &mut out)?;
+        let outcome = carry_out(context, &host, &store, (&plan, applied.as_ref()), &task, &mut out)?;
         out.finish(&plan, &outcome)
     }
 
@@ -201,13 +204,13 @@ fn carry_out(
     context: &Context<'_>,
     host: &Real,
     store: &Store<'_>,
-    plan: &Plan,
+    (plan, applied): (&Plan, Option<&State>),
     task: &Task,
     out: &mut Stream<'_>,
 ) -> Result<Outcome> {
     watch_signals()?;
-    let mut outcome = if plan.is_empty() && plan.quiet.is_empty() {
-        Outcome::default()
+    let (mut outcome, missing) = if plan.is_empty() && plan.quiet.is_empty() {
+        (Outcome::default(), not_as_declared(&task.basis, &task.basis.ledger))
     } else {
         let ledger = if task.basis.known {
             task.basis.ledger.clone()
@@ -225,17 +228,30 @@ fn carry_out(
         let outcome = apply(plan, &mut writer, &mut world);
         bar.end();
         let outcome = outcome?;
+        let missing = not_as_declared(&task.basis, writer.ledger());
         writer.finish()?;
-        outcome
+        (outcome, missing)
     };
     // A part that was asked for is not what the night shall run by.
     if task.options.targets.is_empty() && !outcome.stopped {
-        let state = task.basis.state.clone();
+        let InForce { state, waits } = in_force(applied, &task.basis.state, &missing);
         Kept::new(task.source.clone(), task.revision.clone(), state).keep(store)?;
-        out.defined(plan);
-        outcome.done += plan.definitions.len();
+        let waiting = out.defined(plan, &waits);
+        outcome.done += plan.definitions.len() - waiting.len();
+        outcome.skipped.extend(waiting);
     }
     Ok(outcome)
+}
+
+/// Lists the repositories that are not in the ledger as they are declared: they failed, or were not looked at.
+fn not_as_declared(basis: &Basis, ledger: &Ledger) -> BTreeSet<Address> {
+    let repositories = basis.expanded.resources.iter();
+    let repositories = repositories.filter(|(_, it)| matches!(it.resource, Resource::Repository(_)));
+    let is_there = |address: &Address, resource: &Resource| {
+        ledger.entries.get(address).is_some_and(|entry| !entry.pending && entry.resource == *resource)
+    };
+    let missing = repositories.filter(|(address, it)| !is_there(address, &it.resource));
+    missing.map(|(address, _)| address.clone()).collect()
 }
 
 /// Refuses to go on if the host changed while apply waited for an answer.

@@ -8,6 +8,7 @@ mod blocked;
 mod decide;
 mod definitions;
 mod guard;
+mod in_force;
 pub mod json;
 mod observe;
 mod reach;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use decide::{Options, decide};
 pub use definitions::changed_definitions;
+pub use in_force::{InForce, in_force};
 pub use observe::{Looking, Progress, look, observe};
 pub use survey::{Item, Survey};
 

@@ -94,3 +94,37 @@ fn a_source_that_its_user_cannot_enter_is_no_unreadable_file() {
         assert!(status.contains("failing since") && status.contains("/srv/closed"), "{status}");
     }
 }
+
+#[test]
+fn a_job_keeps_its_destination_until_the_new_one_is_there() {
+    let lab = Lab::new();
+    lab.file("/srv/www/index.html", "hello\n");
+    let place = |name: &str, path: &str| {
+        format!(
+            "  {name}: {{ local: {{ path: {path} }}, password_file: /etc/rlvm/{name}.pass, generate_password: true }}\n"
+        )
+    };
+    let job = |to: &str| format!("jobs:\n  web: {{ sources: [{{ path: /srv/www }}], to: [{to}] }}\n");
+    lab.state(&format!("destinations:\n{}{}", place("near", NEAR), job("near")));
+    lab.apply();
+    lab.make_key_cheap(NEAR, "/etc/rlvm/near.pass");
+    // What lies there is no repository.
+    lab.file("/srv/taken/far/config", "mine\n");
+    lab.state(&format!("destinations:\n{}{}", place("far", "/srv/taken/far"), job("far")));
+    let applied = lab.expect(7, &["apply", "--yes"]);
+    let said = "skipped job:web: it needs repository:far, which is not there; the definition that was applied before \
+                stays in force";
+    assert!(applied.stderr.contains(said), "{applied:?}");
+    // As the schedule would start it.
+    let ran = lab.run(&["rlvm", "run", "web"]);
+    assert!(ran.code == Some(0) && ran.stdout.contains("web: stored at near"), "{ran:?}");
+    let plan = lab.rlvm(&["plan"]);
+    assert!(plan.stdout.contains("job:web"), "it is still to be done: {plan:?}");
+
+    lab.ok(&["rm", "-r", "/srv/taken/far"]);
+    lab.apply();
+    lab.make_key_cheap("/srv/taken/far", "/etc/rlvm/far.pass");
+    let ran = lab.run(&["rlvm", "run", "web"]);
+    assert!(ran.code == Some(0) && ran.stdout.contains("web: stored at far"), "{ran:?}");
+    lab.plan_is_empty();
+}

@@ -20,8 +20,6 @@ use crate::lab::{Lab, restics};
 const VAULT: &str = "/srv/backup/vault";
 /// How many jobs start together.
 const JOBS: usize = 12;
-/// What rlvm knows of the locks there.
-const KNOWN: &str = "/var/lib/rlvm/locks/vault.json";
 
 fn state(lab: &Lab, job: &str) {
     lab.file("/srv/www/index.html", "hello\n");
@@ -39,10 +37,11 @@ fn prepared() -> Lab {
     lab
 }
 
-/// A repository with the lock of a check on a host that is gone (`tests/samples/stale-lock`), made with restic 0.14.
-fn with_stale_lock(lab: &Lab) {
+/// A repository with the lock of a check on a host that is gone (`tests/samples/stale-lock`), made with restic 0.14. Its
+/// password is hunter22.
+pub(crate) fn stale_lock(lab: &Lab, repository: &str) {
     let script = format!(
-        "umask 077; mkdir -p {VAULT}; cd {VAULT}; mkdir keys locks snapshots index data; cd data; mkdir $(printf '%02x ' $(seq 0 255))"
+        "umask 077; mkdir -p {repository}; cd {repository}; mkdir keys locks snapshots index data; cd data; mkdir $(printf '%02x ' $(seq 0 255))"
     );
     lab.ok(&["sh", "-euc", &script]);
     for (from, to) in [
@@ -51,8 +50,21 @@ fn with_stale_lock(lab: &Lab) {
         ("lock", "locks/e46862f3a1ec1a207f218d47501de22b72649ac39b8722cf2d9a9cabcda534e9"),
     ] {
         let from = format!("{}/tests/samples/stale-lock/{from}", env!("CARGO_MANIFEST_DIR"));
-        fs::copy(from, lab.at(&format!("{VAULT}/{to}"))).unwrap();
+        fs::copy(from, lab.at(&format!("{repository}/{to}"))).unwrap();
     }
+}
+
+/// Lets half an hour pass since a lock was first seen.
+pub(crate) fn seen_half_an_hour_ago(lab: &Lab, destination: &str) {
+    let file = format!("/var/lib/rlvm/locks/{destination}.json");
+    let mut known: Value = serde_json::from_str(&lab.read(&file)).unwrap();
+    let (_, first) = known["seen"].as_object_mut().unwrap().iter_mut().next().unwrap();
+    first["seconds"] = (first["seconds"].as_i64().unwrap() - 30 * 60).into();
+    lab.file_of(&file, &known.to_string(), 0, 0o600);
+}
+
+fn with_stale_lock(lab: &Lab) {
+    stale_lock(lab, VAULT);
     lab.file_of("/etc/rlvm/vault.pass", "hunter22\n", 0, 0o600);
     lab.make_key_cheap(VAULT, "/etc/rlvm/vault.pass");
 }
@@ -117,10 +129,7 @@ fn a_stale_lock_goes_once_it_was_seen_for_half_an_hour() {
             lab.expect(0, &["sweep"]);
             lab.ok(&["sh", "-c", "rlvm verify --wait 1s; true"]);
             assert_eq!(locks(&lab).len(), 1, "{}", version.version);
-            let mut known: Value = serde_json::from_str(&lab.read(KNOWN)).unwrap();
-            let (_, first) = known["seen"].as_object_mut().unwrap().iter_mut().next().unwrap();
-            first["seconds"] = (first["seconds"].as_i64().unwrap() - 30 * 60).into();
-            lab.file_of(KNOWN, &known.to_string(), 0, 0o600);
+            seen_half_an_hour_ago(&lab, "vault");
             lab.expect(0, words);
             assert_eq!(locks(&lab).len(), 0, "{} {words:?}", version.version);
         }

@@ -6,7 +6,10 @@ mod jobs;
 
 use std::os::unix::fs::MetadataExt;
 
-use crate::lab::{Lab, WORM, WORM_USER, restics};
+use crate::{
+    lab::{Lab, WORM, WORM_USER, restics},
+    locks::{seen_half_an_hour_ago, stale_lock},
+};
 
 const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0q4ZJm9b6m7o1vFv3x0m2bq5vT8yq7lq1m4E3v1xw0 root@web01";
@@ -164,4 +167,54 @@ fn by_nothing_else_and_for_no_one_else() {
         let bad = lab.expect(3, &["validate"]);
         assert!((bad.stdout.clone() + &bad.stderr).contains(said), "{}{}", bad.stdout, bad.stderr);
     }
+}
+
+/// Starts a restic that keeps a lock in the client's repository until `/srv/go` is written to.
+fn locking(lab: &Lab) -> std::process::Child {
+    let script = format!(
+        "mkfifo -m 600 /srv/go; export RESTIC_PASSWORD=hunter22; (read x </srv/go; echo $x) | setpriv --reuid={0} \
+         --regid={0} --clear-groups restic -q --no-cache --repo {WORM} backup --host web01 --stdin",
+        WORM_USER.1
+    );
+    let child = lab.program(&["sh", "-c", &script]).spawn().unwrap();
+    for _ in 0..600 {
+        if lab.run(&["sh", "-c", &format!("ls {WORM}/locks | grep -q .")]).code == Some(0) {
+            return child;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("there is no lock");
+}
+
+#[test]
+fn a_clients_lock_is_waited_for() {
+    let lab = prepared();
+    backups(&lab, &[("2024-01-01", "web01", "x"), ("2025-06-20", "web01", "x")]);
+    state(&lab, "30d");
+    lab.apply();
+    let mut client = locking(&lab);
+    let failed = lab.expect(1, &["prune", "--wait", "1s"]);
+    assert!(failed.stderr.contains("backup-web01-worm: the repository is locked "), "{failed:?}");
+    let prune = lab.command(&["prune", "--wait", "60s"]).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    lab.ok(&["sh", "-c", "echo x >/srv/go"]);
+    assert!(client.wait().unwrap().success() && prune.wait_with_output().unwrap().status.success());
+    assert!(!days(&lab).contains(&"2024-01-01 web01".to_owned()));
+}
+
+#[test]
+fn a_lock_that_a_client_left_behind_goes_by_the_rule_for_all_locks() {
+    let lab = prepared();
+    lab.dir("/etc/rlvm/secrets", 0, 0o700);
+    lab.file_of(PASSWORD, "hunter22\n", 0, 0o600);
+    stale_lock(&lab, WORM);
+    lab.ok(&["chown", "-R", &WORM_USER.1.to_string(), WORM]);
+    state(&lab, "30d");
+    lab.apply();
+    let locks = || lab.ok(&["ls", &format!("{WORM}/locks")]).lines().count();
+    lab.expect(1, &["prune", "--wait", "1s"]);
+    assert_eq!(locks(), 1, "the clock of another host says that it is stale");
+    seen_half_an_hour_ago(&lab, WORM_USER.0);
+    lab.expect(0, &["prune", "--wait", "1s"]);
+    assert_eq!(locks(), 0);
 }

@@ -10,6 +10,7 @@ use crate::{
     apply::{Event, Outcome},
     cli::{context::Context, exit::Exit, output::is_broken_pipe, progress::ApplyBar},
     host::interrupted,
+    model::Address,
     plan::{
         Change, Plan,
         json::{ChangeJson, FORMAT},
@@ -132,13 +133,22 @@ impl<'a> Stream<'a> {
         self.context.printer.note(&format!("Nothing was changed: {count} {noun}{s}.\n"));
     }
 
-    /// Says that the changed definitions are written down.
-    pub(super) fn defined(&mut self, plan: &Plan) {
-        let bar = ApplyBar::new(false, 0);
+    /// Says that the changed definitions are written down, and which wait for what; returns those.
+    pub(super) fn defined(&mut self, plan: &Plan, waits: &[(Address, Address)]) -> Vec<Address> {
+        let (bar, mut waiting) = (ApplyBar::new(false, 0), Vec::new());
         for Change { address, actions, .. } in &plan.definitions {
+            if let Some((_, needed)) = waits.iter().find(|(what, _)| what == address) {
+                let reason = format!(
+                    "it needs {needed}, which is not there; the definition that was applied before stays in force"
+                );
+                self.event(&Event::ApplySkipped { address, reason }, &bar);
+                waiting.push(address.clone());
+                continue;
+            }
             self.event(&Event::ApplyStart { address, actions }, &bar);
             self.event(&Event::ApplyComplete { address, actions }, &bar);
         }
+        waiting
     }
 
     pub(super) fn event(&mut self, event: &Event<'_>, bar: &ApplyBar) {
