@@ -48,7 +48,7 @@ impl Waiting<'_> {
                 continue;
             }
             let Some(pause) = pauses.next().filter(|_| interrupted().is_none()) else {
-                let help = "wait until that process ends, or pass a longer --wait TIME; rlvm removes a lock that nothing renews for 30 minutes";
+                let help = "wait until that process ends, or pass a longer --wait TIME; rlvm removes a lock that it has seen unchanged for 30 minutes";
                 return Ok(Err(format!("the repository is locked {by}\nhelp: {help}")));
             };
             for _ in 0..pause {

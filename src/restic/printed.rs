@@ -27,21 +27,31 @@ impl<T: DeserializeOwned> Printed<T> {
         });
     }
 
-    /// Returns it; nothing if restic printed `null`. restic 0.14 to 0.19 print `[]` where there is nothing to list, so an
-    /// empty output is not a list.
+    /// Returns it; nothing if restic printed `null`. `restic snapshots` of 0.14 to 0.19 prints `[]` where there is nothing to
+    /// list, so an empty output is not a list.
     ///
     /// # Errors
     ///
     /// Says what makes no sense.
     pub(super) fn value(self) -> Result<Option<T>, String> {
-        match self.0 {
-            Some(Ok(Some(value))) => Ok(value),
-            None | Some(Ok(None)) => Err("restic ended well and printed no list".into()),
-            Some(Err(err)) => {
-                let cut = if err.is_eof() { ", or is not whole" } else { "" };
-                Err(format!("restic's list makes no sense{cut}: {err}"))
-            }
-        }
+        self.read_value()?.ok_or_else(|| "restic ended well and printed no list".into())
+    }
+
+    /// Returns it; nothing if nothing was printed: `restic forget` of 0.14 to 0.19 prints nothing where there is nothing to
+    /// list (tried).
+    ///
+    /// # Errors
+    ///
+    /// Says what makes no sense.
+    pub(super) fn value_if_any(self) -> Result<Option<T>, String> {
+        Ok(self.read_value()?.flatten())
+    }
+
+    fn read_value(self) -> Result<Option<Option<T>>, String> {
+        self.0.transpose().map(Option::flatten).map_err(|err| {
+            let cut = if err.is_eof() { ", or is not whole" } else { "" };
+            format!("restic's list makes no sense{cut}: {err}")
+        })
     }
 }
 
@@ -75,6 +85,9 @@ mod tests {
         let none = Err("restic ended well and printed no list".to_owned());
         for empty in ["", " \n"] {
             assert_eq!(read(empty), none, "{empty:?}");
+            let mut printed = Printed::<Vec<u32>>::default();
+            printed.read(&mut empty.as_bytes());
+            assert_eq!(printed.value_if_any(), Ok(None), "{empty:?}");
         }
         assert_eq!(read("\n[1, 2]\n"), Ok(Some(vec![1, 2])));
         assert_eq!(Printed::<Vec<u32>>::default().value().map(drop), none.map(drop), "nothing was read");

@@ -378,7 +378,7 @@ fn a_setpriv_that_cannot_start_programs_is_named() {
 fn what_is_scheduled_finds_the_home_that_rlvm_was_called_with() {
     let lab = Lab::new();
     lab.state(&format!("rlvm_path: /usr/local/bin/rlvm\n{SCHEDULED}"));
-    lab.dir("/home/me", 0, 0o755);
+    lab.file("/home/me/a", "a\n");
     let ran = lab.ran(lab.command(&["apply", "--yes"]).env("RLVM_HOME", "/srv/rlvm home"));
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let entry = lab.read("/etc/cron.d/rlvm-home");
