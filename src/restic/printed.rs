@@ -8,11 +8,20 @@ use serde::de::DeserializeOwned;
 const CHUNK: usize = 64 << 10;
 
 /// A value that restic prints.
-pub struct Printed<T>(Option<serde_json::Result<Option<Option<T>>>>);
+pub struct Printed<T>(Answer<T>);
+
+enum Answer<T> {
+    /// Nothing was printed.
+    Empty,
+    /// A value, or `null`.
+    Value(Option<T>),
+    /// It makes no sense.
+    Bad(serde_json::Error),
+}
 
 impl<T> Default for Printed<T> {
     fn default() -> Self {
-        Self(None)
+        Self(Answer::Empty)
     }
 }
 
@@ -20,11 +29,11 @@ impl<T: DeserializeOwned> Printed<T> {
     /// Reads it to its end; of what makes no sense only so much as says so.
     pub fn read(&mut self, from: &mut dyn Read) {
         let mut from = BufReader::with_capacity(CHUNK, from);
-        self.0 = Some(match is_blank(&mut from) {
-            Ok(true) => Ok(None),
-            Ok(false) => serde_json::from_reader(from).map(Some),
-            Err(err) => Err(serde_json::Error::io(err)),
-        });
+        self.0 = match is_blank(&mut from) {
+            Ok(true) => Answer::Empty,
+            Ok(false) => serde_json::from_reader(from).map_or_else(Answer::Bad, Answer::Value),
+            Err(err) => Answer::Bad(serde_json::Error::io(err)),
+        };
     }
 
     /// Returns it; nothing if restic printed `null`. `restic snapshots` of 0.14 to 0.19 prints `[]` where there is nothing to
@@ -34,7 +43,10 @@ impl<T: DeserializeOwned> Printed<T> {
     ///
     /// Says what makes no sense.
     pub(super) fn value(self) -> Result<Option<T>, String> {
-        self.read_value()?.ok_or_else(|| "restic ended well and printed no list".into())
+        match self.0 {
+            Answer::Empty => Err("restic ended well and printed no list".into()),
+            answer => Self(answer).value_if_any(),
+        }
     }
 
     /// Returns it; nothing if nothing was printed: `restic forget` of 0.14 to 0.19 prints nothing where there is nothing to
@@ -44,14 +56,14 @@ impl<T: DeserializeOwned> Printed<T> {
     ///
     /// Says what makes no sense.
     pub(super) fn value_if_any(self) -> Result<Option<T>, String> {
-        Ok(self.read_value()?.flatten())
-    }
-
-    fn read_value(self) -> Result<Option<Option<T>>, String> {
-        self.0.transpose().map(Option::flatten).map_err(|err| {
-            let cut = if err.is_eof() { ", or is not whole" } else { "" };
-            format!("restic's list makes no sense{cut}: {err}")
-        })
+        match self.0 {
+            Answer::Empty => Ok(None),
+            Answer::Value(value) => Ok(value),
+            Answer::Bad(err) => {
+                let cut = if err.is_eof() { ", or is not whole" } else { "" };
+                Err(format!("restic's list makes no sense{cut}: {err}"))
+            }
+        }
     }
 }
 

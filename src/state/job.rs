@@ -16,6 +16,7 @@ use crate::{
 /// A backup job. What `defaults` and its `profile` say has been applied already.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of the state")]
 pub struct Job {
     /// Names that this job had before, so that its history goes on under the new one. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -202,7 +202,7 @@ fn sources_that_are_not_there_yet_are_told_and_keep_nothing_from_being_applied()
     let offline = lab.expect(0, &["plan", "--offline"]).stdout;
     assert!(!offline.contains("jobs.home.sources"), "{offline}");
     // What came meanwhile is no longer told.
-    lab.dir("/home/me/gone", 0, 0o755);
+    lab.file("/home/me/gone/a", "a\n");
     lab.state(&storing("{ path: /home/me }, { path: /home/me/gone }"));
     let plan = lab.expect(0, &["plan"]).stdout;
     assert!(!plan.contains("warning: jobs"), "{plan}");

@@ -176,14 +176,15 @@ fn locking(lab: &Lab) -> std::process::Child {
          --regid={0} --clear-groups restic -q --no-cache --repo {WORM} backup --host web01 --stdin",
         WORM_USER.1
     );
-    let child = lab.program(&["sh", "-c", &script]).spawn().unwrap();
+    let mut child = lab.program(&["sh", "-c", &script]).spawn().unwrap();
     for _ in 0..600 {
         if lab.run(&["sh", "-c", &format!("ls {WORM}/locks | grep -q .")]).code == Some(0) {
             return child;
         }
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    panic!("there is no lock");
+    child.kill().unwrap();
+    panic!("there is no lock: {:?}", child.wait());
 }
 
 #[test]
