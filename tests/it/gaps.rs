@@ -2,10 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "tests look at the machine")]
 
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
 use serde_json::Value;
 
 use crate::{
-    lab::{Lab, restics},
+    lab::{Lab, REST_PASSWORD, REST_USER, restics},
     support::BACKUP,
 };
 
@@ -127,4 +132,40 @@ fn a_job_keeps_its_destination_until_the_new_one_is_there() {
     let ran = lab.run(&["rlvm", "run", "web"]);
     assert!(ran.code == Some(0) && ran.stdout.contains("web: stored at far"), "{ran:?}");
     lab.plan_is_empty();
+}
+
+#[test]
+fn a_dead_server_is_waited_for_and_not_for_ever() {
+    for version in restics() {
+        let mut lab = Lab::new();
+        lab.use_restic(&version);
+        lab.file("/srv/www/index.html", "hello\n");
+        lab.file_of("/etc/rlvm/rest.user", &format!("{REST_USER}\n"), 0, 0o600);
+        lab.file_of("/etc/rlvm/rest.login", &format!("{REST_PASSWORD}\n"), 0, 0o600);
+        let state = |retry_for: &str| {
+            lab.state(&format!(
+                "destinations:\n  far: {{ rest: {{ url: \"http://rest.lan:8000/r\", plain_http: true, \
+                 user_file: /etc/rlvm/rest.user, password_file: /etc/rlvm/rest.login }}, \
+                 password_file: /etc/rlvm/far.pass, generate_password: true, retry_for: {retry_for} }}\n\
+                 jobs:\n  web: {{ to: [far], sources: [{{ path: /srv/www }}] }}\n"
+            ));
+        };
+        state("2s");
+        let rest = lab.rest(&[]);
+        lab.apply();
+        drop(rest);
+        let since = Instant::now();
+        let ran = lab.expect(8, &["run", "web"]);
+        assert!(ran.stderr.contains("not stored at far") && ran.stderr.contains("refused"), "{ran:?}");
+        // restic 0.19 by itself tries for 15 minutes.
+        assert!(since.elapsed() < Duration::from_secs(40), "{}: {:?}", version.version, since.elapsed());
+
+        // The network comes back while it is tried: the record says how often.
+        state("2m");
+        let run = lab.command(&["run", "web"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_secs(2));
+        let _rest = lab.rest(&[]);
+        let ran = run.wait_with_output().unwrap();
+        assert!(ran.status.success(), "{}: {ran:?}", version.version);
+    }
 }
