@@ -220,3 +220,34 @@ fn nowhere_is_a_dry_run_decided() {
         assert!(!text.contains("if dry_run") && !text.contains("if self.dry_run"), "{file}");
     }
 }
+
+/// Adds the text of all files of Rust below a directory.
+fn texts(dir: &Path, all: &mut String) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            texts(&path, all);
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            all.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn each_row_of_the_table_of_failures_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut code = String::new();
+    texts(&root.join("src"), &mut code);
+    texts(&root.join("tests/it"), &mut code);
+    let text = fs::read_to_string(root.join("docs/failures.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.contains("---"));
+    for row in rows.filter(|row| !row.ends_with("| shown by |")) {
+        let shown = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap();
+        let names: Vec<&str> = shown.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "no test shows it: {row}");
+        for name in names {
+            let function = name.rsplit("::").next().unwrap();
+            assert!(code.contains(&format!("fn {function}(")), "there is no test {name}");
+        }
+    }
+}
