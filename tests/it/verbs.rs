@@ -424,10 +424,8 @@ fn jobs_are_listed_as_applied_and_as_declared() {
         on.ran(command.env("PATH", on.search_path()))
     };
     let unapplied = called(&["list"], "UTC");
-    assert!(
-        unapplied.code == Some(1) && unapplied.stderr.contains("nothing was applied here yet"),
-        "{unapplied:?}"
-    );
+    assert_eq!(unapplied.code, Some(1));
+    assert!(unapplied.stderr.contains("nothing was applied here yet"), "{unapplied:?}");
     on.apply();
     let zoned = |zone: &str| {
         let listed: serde_json::Value =

@@ -83,3 +83,18 @@ fn what_a_failed_run_left_is_no_backup() {
     assert_eq!((line.level, line.snapshots), (Level::Critical, Some(1)));
     assert_eq!(line.newest_id.as_deref(), Some(id_of(old).as_str()));
 }
+
+#[test]
+fn a_first_backup_that_still_runs_is_no_failure() {
+    let mut world = World::of(&[]);
+    world.running.insert("web".parse().unwrap(), "2026-11-20T01:30:00Z".parse().unwrap());
+    let running = "Ok running: nothing is stored yet; the job runs since Fri 2026-11-20 02:30";
+    assert_eq!(world.judged(DAILY, NOW), running);
+    assert_eq!(world.judged("", NOW), running);
+    // One that failed before is failing all the same; one that has stored is judged by that.
+    let failed = world.runs(&["failed 2026-11-19T01:30:00Z"]).judged(DAILY, NOW);
+    assert!(failed.starts_with("Critical failing: ") && failed.contains("; Ok running: "), "{failed}");
+    let mut world = World::of(&["2026-11-18T01:30:05Z"]);
+    world.running.insert("web".parse().unwrap(), "2026-11-20T01:30:00Z".parse().unwrap());
+    assert!(world.judged(DAILY, NOW).starts_with("Critical overdue: "));
+}
