@@ -71,8 +71,9 @@ pub struct Destination {
     /// A local path needs a directory with `mounted: true` at or above it. Default: a run fails while the destination is away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub may_be_absent: Option<Span>,
-    /// How long a run goes on trying while this destination gives no answer: `15m`. restic 0.17 and later end a request that
-    /// hangs after 5m. Default: what the job says, or 5m.
+    /// How long a run goes on trying while this destination gives no answer: `15m`. A request that hangs without an error is
+    /// ended by restic 0.17 and later after 5m, by an older restic only by the job's `timeout`. Default: what the job says,
+    /// or 5m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_for: Option<Span>,
     /// Takes over what is there already, even where it differs from what is declared. Default: false.
