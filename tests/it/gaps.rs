@@ -169,3 +169,20 @@ fn a_dead_server_is_waited_for_and_not_for_ever() {
         assert!(ran.status.success(), "{}: {ran:?}", version.version);
     }
 }
+
+#[test]
+fn a_restic_that_is_missing_is_an_error_everywhere() {
+    let lab = Lab::new();
+    lab.file("/srv/www/index.html", "hello\n");
+    state(&lab, "sources: [{ path: /srv/www }]");
+    lab.apply();
+    lab.make_key_cheap(NEAR, "/etc/rlvm/near.pass");
+    lab.ok(&["mount", "--bind", "/dev/null", "/usr/bin/restic"]);
+    let said = "there is no restic on PATH";
+    let plan = lab.expect(1, &["plan", "--refresh"]);
+    assert!(plan.stdout.contains(&format!("error: repository:near: {said}")), "{plan:?}");
+    let ran = lab.expect(8, &["run", "web"]);
+    assert!(ran.stderr.contains(&format!("not stored at near: {said}")), "{ran:?}");
+    let status = lab.expect(9, &["status"]).stdout;
+    assert!(status.contains("failing since ") && status.contains(said), "{status}");
+}
