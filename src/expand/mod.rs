@@ -90,7 +90,7 @@ pub fn expand(state: &State, user_facts: &UserFacts, scope: &Scope) -> Expanded 
     sources(state, &mut expanded);
     flags(state, scope, &mut expanded);
     ssh::add(state, user_facts, &mut expanded);
-    server::add(state, &mut expanded);
+    server::add(state, scope, &mut expanded);
     undeclared::add(state, &mut expanded);
     accounts::needed(&mut expanded);
     expanded.add_directories_above();

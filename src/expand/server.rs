@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::{Declared, Expanded};
+use super::{Declared, Expanded, schedules::take};
 use crate::{
     destination::{Kind as Place, Sftp},
     effect::Owner,
-    model::{Address, BadText, GroupName, HostPath, Mode, UserName},
+    model::{Address, BadText, GroupName, HostPath, Mode, Scope, UserName},
     resource::{
-        Access, AuthorizedKeys, Directory, Finding, Quota, Resource, Severity, SshUserSpec, SshdConfig,
+        Access, AuthorizedKeys, Directory, Finding, LeftoverAccess, Quota, Resource, Severity, SshUserSpec,
+        SshdConfig,
     },
     state::State,
 };
 
-pub(super) fn add(state: &State, expanded: &mut Expanded) {
+pub(super) fn add(state: &State, scope: &Scope, expanded: &mut Expanded) {
     let mut users: BTreeMap<&UserName, &SshUserSpec> = BTreeMap::new();
     for (user, spec) in &state.ssh.users {
         if let Some(wrong) = refused(state, user) {
@@ -37,6 +38,9 @@ pub(super) fn add(state: &State, expanded: &mut Expanded) {
         let adopt = users.values().any(|spec| spec.adopt);
         let protect = users.values().any(|spec| spec.protect);
         expanded.add(Declared { adopt, protect, ..Declared::plain(config) });
+    }
+    if users.is_empty() && *scope == Scope::Host {
+        take(expanded, "ssh.users", LeftoverAccess::new().map(Declared::plain));
     }
     for (name, destination) in &state.destinations {
         if let Place::Sftp(sftp) = &destination.kind {
@@ -153,7 +157,7 @@ mod tests {
         let state = loaded.unwrap_or_else(|_| panic!("{text}")).state;
         let mut expanded = Expanded::default();
         super::super::directories(&state, &mut expanded);
-        add(&state, &mut expanded);
+        add(&state, &Scope::Host, &mut expanded);
         expanded
     }
 

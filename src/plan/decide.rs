@@ -14,7 +14,9 @@ use crate::{
     effect::Op,
     ledger::{Entry, Ledger, Origin},
     model::{Address, HostName, HostPath},
-    resource::{Attribute, Cost, Diff, Edit, Finding, NotSeen, Seen, Severity},
+    resource::{
+        Attribute, Cost, Diff, Edit, Finding, Kind as _, LeftoverAccess, NotSeen, Seen, Severity, SshdConfig,
+    },
 };
 
 /// What the caller allows.
@@ -80,6 +82,10 @@ pub fn decide(
             reach(index, survey, &seen[index], &needs, &mut changes, &mut plan);
             bad.extend(plan.findings[told..].iter().any(Finding::is_error).then_some(index));
         }
+    }
+    // What the ledger knows goes by itself.
+    if survey.items.iter().any(|item| item.address.kind() == SshdConfig::NAME) {
+        plan.findings.retain(|finding| !finding.address.starts_with(LeftoverAccess::NAME));
     }
     let newcomers = guard::overlaps(survey, seen, &mut plan);
     bad.extend(&newcomers);

@@ -11,7 +11,7 @@ use std::{borrow::Cow, collections::BTreeSet, fmt::Write};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use self::place::{Place, give, place, strange_entry};
+use self::place::{Place, give, place, planted_entry, strange_entry};
 pub use self::{home::HomeEntry, place::StrangeEntry};
 use super::{
     Access, Diff, FileSeen, Finding, Identity, Kind, Look, ManagedFile, Overlap, Removal, Severity,
@@ -56,6 +56,9 @@ pub struct AuthorizedKeysSeen {
     /// An entry of its repository that belongs to somebody else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strange_entry: Option<Box<StrangeEntry>>,
+    /// A link or special file in the repository of an account that may only add.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planted: Option<HostPath>,
     /// Whether there is no such account yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_account: bool,
@@ -205,6 +208,7 @@ impl Kind for AuthorizedKeys {
             unsafe_way,
             place: Box::default(),
             strange_entry: None,
+            planted: None,
             no_account: false,
             no_rclone: false,
         };
@@ -222,6 +226,10 @@ impl Kind for AuthorizedKeys {
             strange_entry(look.host, &self.directory.join("repo")?, &self.user)?.map(Box::new);
         seen.unsafe_way = self.unsafe_way(look.host)?;
         if self.access == Access::AppendOnly {
+            // The whole tree is looked through only before the account may do no more than add.
+            let is_in_force = self.file.diff(&seen.file) == Diff::Same;
+            let depth = if is_in_force { 2 } else { u32::MAX };
+            seen.planted = planted_entry(look.host.lenient().as_ref(), &self.directory.join("repo")?, depth);
             seen.no_rclone = matches!(look.host.entry(&HostPath::fixed(RCLONE))?, Entry::Absent);
         }
         Ok(seen)
@@ -242,6 +250,13 @@ impl Kind for AuthorizedKeys {
         let is_held = seen.file != FileSeen::Absent;
         found.extend(seen.others.iter().filter_map(|other| self.in_home(other, is_held)));
         found.extend(seen.strange_entry.as_deref().map(|entry| self.not_its_own(entry, seen.no_account)));
+        found.extend(seen.planted.as_ref().map(|path| {
+            let message = format!(
+                "{path} is a symbolic link or a special file: through it {user} could delete backups or reach files \
+                 outside its repository"
+            );
+            Finding::new(Severity::Error, self.address(), message).remedy(format!("rm {}", quote(path.as_str())))
+        }));
         if seen.no_rclone {
             // R31
             let message = format!("{user} is served by {RCLONE}, and no such program is there");
@@ -321,6 +336,7 @@ mod tests {
             unsafe_way: Vec::new(),
             place: Box::default(),
             strange_entry: None,
+            planted: None,
             no_account: false,
             no_rclone: false,
         }

@@ -16,6 +16,7 @@ mod finding;
 mod identity;
 mod job_flags;
 mod known_hosts;
+mod leftover_access;
 mod logrotate;
 mod look;
 mod managed_block;
@@ -53,6 +54,7 @@ pub use finding::{Finding, Severity};
 pub use identity::{Identity, Overlap};
 pub use job_flags::JobFlags;
 pub use known_hosts::{Known, KnownHosts};
+pub use leftover_access::LeftoverAccess;
 pub use logrotate::{Frequency, LogrotateFile, LogrotateSeen, LogrotateSpec, NewFile, Su};
 pub use look::{Cost, Look, Looks, NotSeen};
 pub use managed_block::ManagedBlock;
@@ -430,6 +432,7 @@ kinds! {
     SshdConfig,
     Quota,
     JobFlags,
+    LeftoverAccess,
     Crontab,
     Writable,
     Undeclared,

@@ -162,6 +162,16 @@ fn a_client_is_locked_out_after_a_ledger_was_lost_too() {
     lab.expect(0, &["apply", "--yes", "--allow-mass-removal"]);
     assert!(!gets_in(&lab, "files") && read(&lab, PART).is_none());
     assert!(read(&lab, &format!("/etc/ssh/rlvm/keys/{FILES}")).is_none());
+    // Lost while all accounts leave: nothing knows them, and that is said.
+    usual(&lab);
+    lab.expect(0, &["apply", "--yes", "--adopt"]);
+    lab.ok(&["rm", "-r", "/var/lib/rlvm"]);
+    lab.state("ssh: {}");
+    let told = lab.expect(1, &["plan"]).stdout;
+    assert!(
+        told.contains(&format!("{PART} is there, and neither the state nor the ledger knows an account")),
+        "{told}"
+    );
 }
 
 #[test]

@@ -107,6 +107,43 @@ fn a_link_in_place_of_a_repository_is_refused() {
     }
 }
 
+#[test]
+fn links_that_an_account_planted_before_it_may_only_add_are_an_error() {
+    let lab = machine();
+    let key = |access: &str| {
+        let key = super::entry(&lab, "worm", None);
+        lab.state(&format!(
+            "ssh: {{ users: {{ {WORM}: {{ directory: /srv/clients/worm, access: {access}, authorized_keys: [{key}] }} }} }}"
+        ));
+    };
+    key("sftp");
+    lab.apply();
+    let repo = "/srv/clients/worm/repo";
+    lab.ok(&["mkdir", "-p", &format!("{repo}/data/00"), &format!("{repo}/snapshots")]);
+    lab.ok(&["touch", &format!("{repo}/data/00/pack")]);
+    lab.ok(&["chown", "-R", &format!("{WORM}:{WORM}"), repo]);
+    key("append_only");
+    for (make, at) in [
+        ("ln -s . AT", "snapshots/locks"),
+        ("ln -s / AT", "x"),
+        ("ln -s / AT", "data/00/x"),
+        ("mkfifo AT", "data/fifo"),
+    ] {
+        let path = format!("{repo}/{at}");
+        let make = make.replace("AT", &path);
+        lab.ok(&["setpriv", "--reuid", WORM, "--regid", WORM, "--init-groups", "sh", "-c", &make]);
+        let ran = lab.expect(7, &["apply", "--yes"]);
+        assert!(ran.stdout.contains(&format!("{path} is a symbolic link or a special file")), "{ran:?}");
+        assert!(!lab.read(&format!("/etc/ssh/rlvm/keys/{WORM}")).contains("append-only"));
+        lab.ok(&["rm", &path]);
+    }
+    lab.apply();
+    lab.plan_is_empty();
+    // Later it is still looked for at the top.
+    lab.ok(&["ln", "-s", ".", &format!("{repo}/snapshots/locks")]);
+    lab.expect(1, &["plan"]);
+}
+
 /// What somebody else's configuration opens, for everybody and for some connections.
 const OPEN: &str = "AcceptEnv *\nPermitUserEnvironment yes\nAllowTcpForwarding yes\nPermitTunnel yes\nGatewayPorts yes\n\
     Match Address 127.0.0.2\nChrootDirectory none\nForceCommand none\nPermitTTY yes\nAllowTcpForwarding yes\n\
