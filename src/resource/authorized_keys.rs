@@ -226,10 +226,7 @@ impl Kind for AuthorizedKeys {
             strange_entry(look.host, &self.directory.join("repo")?, &self.user)?.map(Box::new);
         seen.unsafe_way = self.unsafe_way(look.host)?;
         if self.access == Access::AppendOnly {
-            // The whole tree is looked through only before the account may do no more than add.
-            let is_in_force = self.file.diff(&seen.file) == Diff::Same;
-            let depth = if is_in_force { 2 } else { u32::MAX };
-            seen.planted = planted_entry(look.host.lenient().as_ref(), &self.directory.join("repo")?, depth);
+            seen.planted = planted_entry(look.host.lenient().as_ref(), &self.directory.join("repo")?);
             seen.no_rclone = matches!(look.host.entry(&HostPath::fixed(RCLONE))?, Entry::Absent);
         }
         Ok(seen)

@@ -123,8 +123,7 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
         false
     }
 
-    /// Looks at the host. `last` is what [`Kind::remember`] kept at the last apply; `leaving` says that it is no
-    /// longer declared.
+    /// Looks at the host. `last`: what [`Kind::remember`] kept at the last apply; `leaving`: it is no longer declared.
     ///
     /// # Errors
     ///
@@ -165,8 +164,7 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
         false
     }
 
-    /// Says whether it decides who is let in, and how far: then neither its end nor its change waits for a resource that
-    /// has an error.
+    /// Says whether it decides who is let in, and how far: then no error elsewhere delays its change or its end.
     fn lets_in(&self) -> bool {
         false
     }

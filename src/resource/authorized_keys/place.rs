@@ -139,24 +139,20 @@ pub(super) fn strange_entry(
     Ok(of_root)
 }
 
-/// Finds the first entry of a repository that is neither a regular file nor a directory, so many levels deep.
+/// Finds the first entry of a repository that is neither a regular file nor a directory.
 ///
 /// rclone follows a link: through `snapshots/locks`, a link to `.`, an append-only client deletes snapshots, and a link to `/`
 /// shows it the host. It makes no links itself, but the account may have been allowed more before.
-pub(super) fn planted_entry(host: &dyn Observe, repository: &HostPath, depth: u32) -> Option<HostPath> {
-    let mut left = vec![(repository.clone(), 1)];
-    while let Some((dir, level)) = left.pop() {
+pub(super) fn planted_entry(host: &dyn Observe, repository: &HostPath) -> Option<HostPath> {
+    let mut left = vec![repository.clone()];
+    while let Some(dir) = left.pop() {
         // What cannot be listed or looked at moves under a client's hands: the next plan looks again.
         for name in host.names(&dir).unwrap_or_default() {
             let Ok(path) = dir.join(&name) else { continue };
             let Ok(entry) = host.entry(&path) else { continue };
             match entry {
                 Entry::File(_) | Entry::Absent => {}
-                Entry::Directory(_) if host.link(&path).is_ok_and(|link| link.is_none()) => {
-                    if level < depth {
-                        left.push((path, level + 1));
-                    }
-                }
+                Entry::Directory(_) if host.link(&path).is_ok_and(|link| link.is_none()) => left.push(path),
                 _ => return Some(path),
             }
         }
