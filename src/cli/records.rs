@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::context::Context;
 use crate::{
     host::{Busy, Held, Real, Store},
-    job::{Record, StoreRecord},
+    job::{Record, Status, StoreRecord},
     model::{HostPath, Name, mask_passwords},
     state::State,
     verify::Checked,
@@ -91,7 +91,8 @@ pub(super) fn all(context: &Context<'_>, host: &Real) -> Result<Records> {
     Ok(all)
 }
 
-/// Finds the last backup of a job at a destination that a record tells of; by any name that they have or had.
+/// Finds what the last run came to that reached a destination with a job; by any name that they have or had. One that failed
+/// says that what is there may lack a source.
 pub(super) fn last_stored(
     context: &Context<'_>,
     host: &Real,
@@ -105,7 +106,7 @@ pub(super) fn last_stored(
         let mut stores =
             record.jobs.into_iter().filter(|it| jobs.contains(&it.job)).flat_map(|it| it.destinations);
         stores.find(|it| {
-            it.summary.is_some() && (it.destination == *destination || were.contains(&it.destination))
+            it.status != Status::Skipped && (it.destination == *destination || were.contains(&it.destination))
         })
     };
     // Without a record nothing is known to be missing.

@@ -8,6 +8,7 @@ mod decide;
 mod guide;
 mod nodes;
 mod places;
+mod same;
 mod stage;
 mod tell;
 mod wish;
@@ -24,6 +25,7 @@ use clap::Args;
 use self::{
     attempt::{Goal, version},
     places::{Candidate, Candidates, Has, ask, candidates, order, when},
+    same::{newer_elsewhere, only_newest},
     tell::Teller,
     wish::{Wish, WishParser},
 };
@@ -36,11 +38,13 @@ use super::{
     context::Context,
     exit::{Exit, Failure},
     kept::applied,
+    records,
     run::named,
 };
 use crate::{
     effect::{Op, Owner},
     host::Host as _,
+    job::Record,
     model::{BadText, HostPath, Mode, Name, UserName},
     restic::{Restore, Wanted},
     source::Source,
@@ -166,11 +170,12 @@ impl RestoreVerb {
         self.tell_unsupported(declared, &teller);
         let places = self.places(&world, &job, declared)?;
         let has = ask(&world, places, (&job, declared), self.any_host);
+        let runs = records::all(context, &host)?.runs;
         let Some(asked) = self.asked(&world, &job, declared, &has, guided)? else {
-            let found = self.candidates(&world, (&job, declared), &has, &Wanted::Latest)?;
+            let found = self.candidates(&world, (&job, declared), &has, &Wanted::Latest, &runs)?;
             bail!(none(&job, &found));
         };
-        let found = self.candidates(&world, (&job, declared), &has, &asked.wanted)?;
+        let found = self.candidates(&world, (&job, declared), &has, &asked.wanted, &runs)?;
         let all: Vec<&Candidate<'_>> = found
             .all
             .iter()
@@ -180,10 +185,33 @@ impl RestoreVerb {
             bail!(none(&job, &found));
         }
         found.said.iter().for_each(|why| teller.warn(why));
+        let (all, others) = only_newest(&runs, all, &|it| when(&world, it));
+        for why in &others {
+            teller.warn(why);
+        }
+        if asked.wanted == Wanted::Latest && asked.from.is_none() && !self.any_host {
+            self.is_newest(&runs, &declared.names(&job), all[0], &teller)?;
+        }
         if self.printed {
             return show(&world, all[0], &asked);
         }
         self.carry_out(&world, &all, &asked, &teller)
+    }
+
+    /// Checks that no record tells of a newer backup than the one that was found. In place an older one would undo changes that
+    /// are in the newer one: that is refused, unless the place is named.
+    fn is_newest(&self, runs: &[Record], job: &[Name], found: &Candidate<'_>, teller: &Teller) -> Result<()> {
+        let Some((place, time)) = newer_elsewhere(runs, job, found.snapshot) else { return Ok(()) };
+        let name = &found.place.name;
+        let message = format!("{name} has an older backup than {place}, which stored one at {time}");
+        if self.in_place {
+            let help = format!("make {place} reachable, or take the older backup: --from {name}");
+            return Err(Failure::new(Exit::Failed, format!("{message}, and it cannot be read now"))
+                .help(help)
+                .into());
+        }
+        teller.warn(&message);
+        Ok(())
     }
 
     /// Says whether a person is asked for what is left out; refuses to guess where nobody can be asked.
@@ -235,11 +263,12 @@ impl RestoreVerb {
         job: (&Name, &Job),
         has: &'a [Has],
         wanted: &Wanted,
+        runs: &[Record],
     ) -> Result<Candidates<'a>> {
         if self.any_host && !matches!(wanted, Wanted::Id(_)) {
             bail!(Failure::new(Exit::Usage, "--any-host needs an id: --snapshot ID"));
         }
-        candidates(world, job, has, wanted, self.any_host)
+        candidates(world, job, has, (wanted, self.any_host), runs)
     }
 
     /// Puts together what is to be done, asking for what was left out; nothing if there is no snapshot to choose.
@@ -269,7 +298,8 @@ impl RestoreVerb {
             paths.extend(listed(world, file)?);
         }
         if guided {
-            let found = self.candidates(world, (job, declared), has, &wanted)?;
+            let runs = records::all(world.context, world.host)?.runs;
+            let found = self.candidates(world, (job, declared), has, &wanted, &runs)?;
             let chosen = found.all.iter().find(|it| from.as_ref().is_none_or(|from| it.place.name == *from));
             let Some(chosen) = chosen else { return Ok(None) };
             if paths.is_empty() {

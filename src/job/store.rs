@@ -72,23 +72,24 @@ fn origin(runner: &Runner<'_>, job: &JobRun, from: &Name) -> Result<StoreRecord,
         going.destinations.iter().find(|it| it.destination == *from).cloned()
     });
     let not_copied = |why: &str, skips| Refused { why: format!("not copied: {why}"), skips };
-    match stored {
-        Some(it) => match it.status {
-            Status::Success | Status::Incomplete => Ok(it),
-            Status::Skipped => Err(not_copied(&format!("{from} is away"), true)),
-            Status::Failed | Status::Interrupted => {
-                Err(not_copied(&format!("nothing was stored at {from}"), false))
-            }
-        },
+    let it = match stored {
+        Some(it) => it,
         // `--to` asks for the copy alone: what was stored there before is copied.
         None => match (runner.night.refuses)(from) {
-            Some(Refused { why, skips }) => Err(not_copied(&format!("{from}: {why}"), skips)),
+            Some(Refused { why, skips }) => return Err(not_copied(&format!("{from}: {why}"), skips)),
             // restic copies nothing and is content with it.
             None => (runner.night.stored_last)(&job.name, from).ok_or_else(|| {
                 let why = "no run has stored this job at";
                 not_copied(&format!("{why} {from} yet: run the job without --to first"), false)
-            }),
+            })?,
         },
+    };
+    match it.status {
+        Status::Success | Status::Incomplete => Ok(it),
+        Status::Skipped => Err(not_copied(&format!("{from} is away"), true)),
+        Status::Failed | Status::Interrupted => {
+            Err(not_copied(&format!("nothing was stored at {from}"), false))
+        }
     }
 }
 

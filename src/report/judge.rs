@@ -198,7 +198,7 @@ impl<'a> Case<'a> {
         let stored = |went: &&history::Went<'_>| {
             went.status <= job::Status::Incomplete && went.summary.is_some() && went.ended < self.asked.now
         };
-        let Some(last) = self.history.0.iter().rev().find(stored) else { return false };
+        let Some(last) = self.history.runs.iter().rev().find(stored) else { return false };
         if line.snapshots != Some(0) {
             return false;
         }
@@ -381,7 +381,7 @@ impl<'a> Case<'a> {
             self.say(Verdict::Failing, Level::Critical, message);
         }
         // Of one that is away the records know how fresh it was.
-        let fresh = self.history.0.iter().rev().find(|went| went.status <= job::Status::Incomplete);
+        let fresh = self.history.runs.iter().rev().find(|went| went.status <= job::Status::Incomplete);
         if let (Found::Unreachable(_), Some(limit), true) = (found, self.may_be_absent(), self.job.enabled) {
             let stored = fresh.map(|went| went.started);
             self.young(stored, limit, line);

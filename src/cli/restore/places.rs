@@ -1,9 +1,9 @@
 //! Where a job's backups are, the nearest place first, and which of them has what was asked for.
 
 use anyhow::Result;
-use jiff::{Timestamp, Zoned};
+use jiff::Zoned;
 
-use super::world::World;
+use super::{same::has_failed, world::World};
 use crate::{
     cli::{
         cache::with_cache,
@@ -12,6 +12,7 @@ use crate::{
     destination::Kind,
     expand::{expand, repository_of},
     host::{Host as _, is_root},
+    job::Record,
     model::{HostName, Name, UserName},
     resource::{Location, Repository},
     restic::{Access, Listed, Printed, SILENT, Wanted, listed},
@@ -23,8 +24,6 @@ use crate::{
 const LISTING: u64 = 60;
 /// How many repositories are asked at once.
 const AT_ONCE: usize = 8;
-/// How much newer a snapshot elsewhere must be to be told of: a run's own are some minutes apart.
-const NEWER: i64 = 3600;
 
 /// A place that backups of a job are in.
 pub(in crate::cli) struct Place {
@@ -142,8 +141,8 @@ pub(super) fn candidates<'a>(
     world: &World<'_>,
     (name, job): (&Name, &Job),
     has: &'a [Has],
-    wanted: &Wanted,
-    any_host: bool,
+    (wanted, any_host): (&Wanted, bool),
+    runs: &[Record],
 ) -> Result<Candidates<'a>> {
     let (hosts, jobs) = (world.hosts(), World::jobs(name, job));
     let mut found = Candidates::default();
@@ -155,16 +154,23 @@ pub(super) fn candidates<'a>(
                 continue;
             }
         };
-        let ours: Vec<&Listed> = all.iter().filter(|it| any_host || it.is_of(&hosts, &jobs)).collect();
+        let ours = all.iter().filter(|it| any_host || it.is_of(&hosts, &jobs));
+        // An id takes it all the same.
+        let (failed, ours): (Vec<&Listed>, Vec<&Listed>) =
+            ours.partition(|it| !matches!(wanted, Wanted::Id(_)) && has_failed(runs, it));
+        found.said.extend(failed.last().map(|it| {
+            let (id, time) = (it.id.get(..8).unwrap_or_default(), when(world, it));
+            format!(
+                "{}: snapshot {id} of {time} is left out: its backup failed; --snapshot {id} takes it",
+                place.name
+            )
+        }));
         let picked =
             wanted.pick(&ours).map_err(|why| Failure::new(Exit::Usage, format!("{}: {why}", place.name)))?;
         match picked {
             Some(snapshot) => found.all.push(Candidate { place, snapshot }),
             None => found.without.push(why_not(place, &ours, wanted, world)),
         }
-    }
-    if *wanted == Wanted::Latest {
-        found.said.extend(newer(world, &found.all));
     }
     Ok(found)
 }
@@ -191,19 +197,6 @@ fn why_not(place: &Place, ours: &[&Listed], wanted: &Wanted, world: &World<'_>) 
         ),
         _ => format!("{name}: has none of this host and job"),
     }
-}
-
-/// Warns of what is newer than what the nearest place has.
-fn newer(world: &World<'_>, all: &[Candidate<'_>]) -> Option<String> {
-    let seconds = |it: &Candidate<'_>| it.snapshot.time().map_or(0, Timestamp::as_second);
-    let first = all.first()?;
-    let newest = all.iter().max_by_key(|it| seconds(it))?;
-    let is_newer = seconds(newest) - seconds(first) > NEWER;
-    is_newer.then(|| {
-        let (here, there) = (&first.place.name, &newest.place.name);
-        let time = when(world, newest.snapshot);
-        format!("{there} has a newer one than {here}, of {time}: --from {there} takes it")
-    })
 }
 
 /// Writes of when a snapshot is, in the host's zone.

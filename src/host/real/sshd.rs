@@ -63,7 +63,9 @@ impl Real {
             return Err(why.context(format!("{path} is as it was before")));
         }
         self.settle()?;
-        self.tell().context("sshd has not read its new configuration")?;
+        let narrows =
+            has_changed_blocks(before.as_deref().unwrap_or_default(), after.as_deref().unwrap_or_default());
+        self.tell(narrows).context("sshd has not read its new configuration")?;
         unmark().with_context(|| format!("cannot remove {name}"))
     }
 
@@ -133,11 +135,12 @@ impl Real {
     }
 
     /// Has each running sshd read its configuration again, also one with a file of its own, which may include rlvm's.
-    /// Sessions live on, and its process stays the same; logins that have not ended yet are cut off.
+    /// Sessions live on, and its process stays the same. Logins that have not ended yet are cut off if what an account may do
+    /// has changed (`cut`): they would go on by the former rules.
     ///
     /// Processes are looked for, and no pid file is read: with `PidFile none`, or with a second sshd, it would name none or
     /// the wrong one, and an account that was shut could still log in.
-    fn tell(&self) -> Result<()> {
+    fn tell(&self, cut: bool) -> Result<()> {
         let mut told = Vec::new();
         if matches!(Cursor::default().go(self, &SYSTEMD.parse()?)?, Way::There(_)) {
             for unit in UNITS {
@@ -164,7 +167,7 @@ impl Real {
             }
         }
         // A connection that was accepted before has the former configuration, and may still log in with it.
-        for wait in FORKED {
+        for wait in FORKED.into_iter().filter(|_| cut) {
             thread::sleep(wait);
             end_logins_in_progress()?;
         }
@@ -174,5 +177,33 @@ impl Real {
             not_told.join("; ")
         );
         Ok(())
+    }
+}
+
+/// Says whether the block of an account is another one afterwards, or none. An account that had no block is new here: nobody
+/// who logs in to it meanwhile is cut off.
+fn has_changed_blocks(before: &str, after: &str) -> bool {
+    let after: Vec<&str> = after.split("Match ").collect();
+    before.split("Match ").skip(1).any(|block| !after.contains(&block))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_changed_blocks;
+
+    #[test]
+    fn logins_are_cut_off_only_where_rules_of_an_account_change() {
+        let of = |blocks: &[&str]| format!("# head\n{}Match all\n", blocks.concat());
+        let (a, b, other) = ("Match User a\n  X no\n", "Match User b\n  X no\n", "Match User a\n  X yes\n");
+        for (before, after, expected) in [
+            ("", of(&[a]).as_str(), false),
+            (&of(&[a]), &of(&[a]), false),
+            (&of(&[a]), &of(&[a, b]), false),
+            (&of(&[a, b]), &of(&[a]), true),
+            (&of(&[a]), &of(&[other]), true),
+            (&of(&[a]), "", true),
+        ] {
+            assert_eq!(has_changed_blocks(before, after), expected, "{before:?} {after:?}");
+        }
     }
 }

@@ -29,8 +29,13 @@ pub(super) struct Went<'a> {
     pub(super) seconds: Option<f64>,
 }
 
-/// All runs, the oldest first.
-pub(super) struct History<'a>(pub(super) Vec<Went<'a>>);
+/// What the records tell.
+pub(super) struct History<'a> {
+    /// All runs, the oldest first.
+    pub(super) runs: Vec<Went<'a>>,
+    /// The snapshots of backups that failed, at any destination: a copy of one is no backup either.
+    failed: Vec<&'a str>,
+}
 
 /// Runs that failed one after the other.
 pub(super) struct Failing<'a> {
@@ -44,17 +49,19 @@ impl<'a> History<'a> {
     pub(super) fn of(runs: &'a [Record], jobs: &[Name], destinations: &[Name]) -> Self {
         let mut all: Vec<Went<'a>> = runs.iter().filter_map(|run| went(run, jobs, destinations)).collect();
         all.sort_by_key(|went| went.ended);
-        Self(all)
+        let stores = runs.iter().flat_map(|run| &run.jobs).filter(|job| jobs.contains(&job.job));
+        let stores = stores.flat_map(|job| job.destinations.iter().chain(&job.copies));
+        let failed = stores.filter(|it| it.status > Status::Incomplete).filter_map(|it| it.summary.as_ref());
+        Self { runs: all, failed: failed.map(|it| it.snapshot_id.as_str()).collect() }
     }
 
     pub(super) fn last(&self) -> Option<&Went<'a>> {
-        self.0.last()
+        self.runs.last()
     }
 
-    /// Says whether the run that made a snapshot failed there: it is no backup.
+    /// Says whether the run that made a snapshot, or the one that it was copied from, failed: it is no backup.
     pub(super) fn has_failed(&self, snapshot: &Listed) -> bool {
-        let failed = self.0.iter().filter(|went| went.status > Status::Incomplete);
-        failed.filter_map(|went| went.summary).any(|summary| snapshot.is_called(&summary.snapshot_id))
+        self.failed.iter().any(|id| snapshot.is_called(id))
     }
 
     /// Says since when each run failed, if the last one did and nothing was stored since.
@@ -64,7 +71,7 @@ impl<'a> History<'a> {
         if !failed(&last) || newest.is_some_and(|newest| newest > last.ended) {
             return None;
         }
-        let streak: Vec<&Went<'a>> = self.0.iter().rev().take_while(failed).collect();
+        let streak: Vec<&Went<'a>> = self.runs.iter().rev().take_while(failed).collect();
         let why = last.error.unwrap_or(last.status.word());
         Some(Failing { since: streak.last()?.started, runs: streak.len(), why })
     }
@@ -72,7 +79,7 @@ impl<'a> History<'a> {
     /// Says how much later than its time a run may have stored, in seconds: its jitter, and twice what the longest of the
     /// last ones took; of one that is not known, its time limit.
     pub(super) fn grace(&self, jitter: Option<i64>, timeout: Option<i64>) -> i64 {
-        let stored = self.0.iter().rev().filter(|went| went.status <= Status::Incomplete).take(RUNS);
+        let stored = self.runs.iter().rev().filter(|went| went.status <= Status::Incomplete).take(RUNS);
         let longest = stored.map(|went| went.ended.as_second() - went.started.as_second()).max();
         let allowed = match (longest, timeout) {
             (Some(longest), None) => LEAST.max(longest.saturating_mul(2)),

@@ -49,7 +49,7 @@ impl<'a> Case<'a> {
     fn verified_in_time(&mut self, line: &Line, well: Option<Timestamp>, checks: &[(Timestamp, &Checked)]) {
         let Some(schedule) = self.job.verify.schedule.as_ref().filter(|_| self.job.enabled) else { return };
         let oldest = line.oldest.as_ref().and_then(|it| it.parse().ok());
-        let first = self.history.0.first().map(|went| went.started);
+        let first = self.history.runs.first().map(|went| went.started);
         // The oldest snapshot is never old where little is kept.
         let Some(since) = well.or_else(|| [oldest, first].into_iter().flatten().min()) else { return };
         let longest = checks.iter().filter_map(|(ended, check)| {

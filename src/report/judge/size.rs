@@ -50,7 +50,7 @@ impl Case<'_> {
     /// Says how large a snapshot's files are: as it keeps it itself since restic 0.17, else as its run's record has it.
     fn bytes(&self, it: &Listed) -> Option<u64> {
         let own = it.summary.map(|counts| counts.total_bytes_processed);
-        let summaries = || self.history.0.iter().rev().filter_map(|went| went.summary);
+        let summaries = || self.history.runs.iter().rev().filter_map(|went| went.summary);
         own.or_else(|| {
             Some(summaries().find(|summary| it.is_called(&summary.snapshot_id))?.counts.total_bytes_processed)
         })

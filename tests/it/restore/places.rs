@@ -122,6 +122,65 @@ fn a_snapshot_of_a_time_of_an_id_and_only_ones_own() {
 }
 
 #[test]
+fn another_place_gives_no_other_backup() {
+    let lab = stored(large());
+    lab.file_of("/srv/www/index.html", "new\n", BACKUP, 0o644);
+    lab.expect(0, &["run", "web", "--to", "near"]);
+    damage(&lab, NEAR);
+    lab.ok(&["sh", "-c", "echo live > /srv/www/large; rm /srv/www/index.html"]);
+    // Far has all of it, as it was before.
+    let ran = lab.expect(8, &["restore", "web", "--in-place", "--yes"]);
+    assert!(
+        ran.stderr.contains("far has an older backup") && ran.stderr.contains("--from far takes it"),
+        "{ran:?}"
+    );
+    assert_eq!(
+        (lab.read("/srv/www/index.html"), lab.read("/srv/www/large")),
+        ("new\n".into(), "live\n".into())
+    );
+    // Near cannot be asked: the records know that it has a newer one.
+    lab.ok(&["mv", NEAR, "/srv/away"]);
+    let ran = lab.expect(1, &["restore", "web", "--in-place", "--yes"]);
+    assert!(
+        ran.stderr.contains("far has an older backup than near") && ran.stderr.contains("--from far"),
+        "{ran:?}"
+    );
+    assert_eq!(
+        (lab.read("/srv/www/index.html"), lab.read("/srv/www/large")),
+        ("new\n".into(), "live\n".into())
+    );
+    let ran = lab.expect(0, &["restore", "web", "--target", "/srv/out"]);
+    assert!(ran.stderr.contains("warning: far has an older backup than near"), "{ran:?}");
+    lab.expect(0, &["restore", "web", "--in-place", "--yes", "--from", "far"]);
+    assert_eq!(lab.read("/srv/www/index.html"), "hello\n");
+}
+
+#[test]
+fn a_failed_backup_is_not_the_latest_and_not_copied() {
+    let lab = Lab::new();
+    for dir in ["/srv/www", "/srv/closed"] {
+        lab.file_of(&format!("{dir}/file"), "first\n", BACKUP, 0o644);
+        lab.own(dir, BACKUP, 0o755);
+    }
+    lab.state(&format!(
+        "destinations:\n  \
+           near: {{ local: {{ path: {NEAR} }}, password_file: /etc/rlvm/near.pass, generate_password: true }}\n  \
+           far: {{ local: {{ path: {FAR} }}, password_file: /etc/rlvm/far.pass, generate_password: true }}\n\
+         jobs:\n  web: {{ user: backup, sources: [{{ path: /srv/www }}, {{ path: /srv/closed }}], to: [near], \
+         copy: {{ far: {{ from: near }} }} }}\n"
+    ));
+    lab.apply();
+    lab.expect(0, &["run", "web"]);
+    lab.own("/srv/closed", 0, 0o700);
+    lab.expect(8, &["run", "web", "--to", "near"]);
+    let ran = lab.expect(8, &["run", "web", "--to", "far"]);
+    assert!(ran.stderr.contains("not copied: nothing was stored at near"), "{ran:?}");
+    let ran = lab.expect(0, &["restore", "web", "--target", "/srv/out"]);
+    assert!(ran.stderr.contains("is left out: its backup failed"), "{ran:?}");
+    assert_eq!(lab.read("/srv/out/srv/closed/file"), "first\n");
+}
+
+#[test]
 fn as_another_user_owners_are_given_back_by_root_alone() {
     // What is on this host root reads itself; over the network restic stays the job's user.
     let lab = Lab::new();

@@ -1,0 +1,104 @@
+//! Says whether two snapshots are one backup, stored at two places: a restore that goes on at another place must not mix in
+//! files of another time.
+
+use jiff::Timestamp;
+
+use super::places::Candidate;
+use crate::{
+    job::{Record, Status},
+    model::Name,
+    restic::Listed,
+};
+
+/// How far apart two places of one backup may be, in seconds, where no record tells.
+const APART: i64 = 3600;
+
+/// Says whether a snapshot is a copy of the other, both are copies of one, or one run stored both. Where no record knows
+/// either of them, as on a new host, their times decide.
+pub(super) fn is_same_backup(runs: &[Record], one: &Listed, other: &Listed) -> bool {
+    let ids = |it: &Listed| [Some(it.id.clone()), it.original.clone()];
+    let shared = ids(one).into_iter().flatten().any(|id| ids(other).into_iter().flatten().any(|it| it == id));
+    let mut known = false;
+    let by_one_run = runs.iter().flat_map(|run| &run.jobs).any(|job| {
+        let stored = job.destinations.iter().chain(&job.copies).filter_map(|it| it.summary.as_ref());
+        let has = |it: &Listed| stored.clone().any(|summary| it.is_called(&summary.snapshot_id));
+        let (has_one, has_other) = (has(one), has(other));
+        known |= has_one || has_other;
+        has_one && has_other
+    });
+    let seconds = |it: &Listed| it.time().map(Timestamp::as_second);
+    let near = seconds(one).zip(seconds(other)).is_some_and(|(one, other)| (one - other).abs() <= APART);
+    shared || by_one_run || !known && near
+}
+
+/// Says whether the run that made a snapshot, or the one that it was copied from, failed: it is no backup.
+pub(super) fn has_failed(runs: &[Record], snapshot: &Listed) -> bool {
+    let stores =
+        runs.iter().flat_map(|run| &run.jobs).flat_map(|job| job.destinations.iter().chain(&job.copies));
+    let mut failed = stores.filter(|it| it.status > Status::Incomplete).filter_map(|it| it.summary.as_ref());
+    failed.any(|it| snapshot.is_called(&it.snapshot_id))
+}
+
+/// Keeps the candidates that are the newest backup, the nearest first. Returns what is to be said of the others.
+pub(super) fn only_newest<'a>(
+    runs: &[Record],
+    all: Vec<&'a Candidate<'a>>,
+    when: &dyn Fn(&Listed) -> String,
+) -> (Vec<&'a Candidate<'a>>, Vec<String>) {
+    let Some(newest) = all.iter().copied().max_by_key(|it| it.snapshot.time()) else {
+        return (all, Vec::new());
+    };
+    let (same, others): (Vec<&Candidate<'_>>, Vec<&Candidate<'_>>) =
+        all.into_iter().partition(|it| is_same_backup(runs, newest.snapshot, it.snapshot));
+    let say = |it: &&Candidate<'_>| {
+        let (name, time) = (&it.place.name, when(it.snapshot));
+        format!("{name} has an older backup, of {time}, which is left out: --from {name} takes it")
+    };
+    let said = others.iter().map(say).collect();
+    (same, said)
+}
+
+/// Returns the time of a backup that a record tells of and that is newer than what was found, with where it is: that place
+/// cannot be asked, or has lost it.
+pub(super) fn newer_elsewhere(runs: &[Record], job: &[Name], found: &Listed) -> Option<(String, String)> {
+    let time = found.time()?;
+    let job_of = |run: &'_ Record| run.jobs.iter().find(|it| job.contains(&it.job)).cloned();
+    for run in runs.iter().rev() {
+        let Some(of) = job_of(run) else { continue };
+        let stored = of.destinations.iter().chain(&of.copies);
+        let mut stored = stored.filter(|it| it.status <= Status::Incomplete && it.summary.is_some());
+        let Some(first) = stored.next() else { continue };
+        let all = std::iter::once(first).chain(stored);
+        let is_found =
+            all.clone().filter_map(|it| it.summary.as_ref()).any(|it| found.is_called(&it.snapshot_id));
+        if is_found {
+            return None;
+        }
+        let started: Timestamp = run.started.parse().ok()?;
+        return (started > time).then(|| (first.destination.to_string(), run.started.clone()));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(id: &str, time: &str, original: Option<&str>) -> Listed {
+        let original = original.map(|it| it.repeat(32));
+        Listed { id: id.repeat(32), time: time.into(), original, ..Listed::default() }
+    }
+
+    #[test]
+    fn one_backup_at_two_places_is_known_by_its_copy_or_its_time() {
+        let first = listed("ab", "2026-11-20T01:30:00Z", None);
+        for (other, expected) in [
+            (listed("cd", "2026-11-20T01:30:00Z", Some("ab")), true),
+            (listed("cd", "2026-11-20T02:29:00Z", None), true),
+            (listed("cd", "2026-11-20T02:31:00Z", None), false),
+            (listed("cd", "2026-11-19T01:30:00Z", Some("ef")), false),
+        ] {
+            assert_eq!(is_same_backup(&[], &first, &other), expected, "{other:?}");
+        }
+    }
+}
