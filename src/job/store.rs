@@ -313,8 +313,12 @@ fn once(
         _ if record.status <= Status::Incomplete && !fill::is_whole(runner, job) => Some(NOT_WHOLE),
         _ => None,
     };
+    // A disk may have been unmounted while restic read: the rest was read from the directory below.
+    let moved = || (runner.night.away)(Some(&job.name), destination).map(|refused| refused.why);
+    let is_stored = !is_copy && record.status <= Status::Incomplete;
+    let bad = bad.map(ToOwned::to_owned).or_else(|| is_stored.then(moved).flatten());
     if let Some(why) = bad.filter(|_| !is_copy) {
-        record.error = Some(taken_back(runner, job, store, record.summary.as_ref(), why));
+        record.error = Some(taken_back(runner, job, store, record.summary.as_ref(), &why));
         record.status = Status::Failed;
     }
     (record, trouble)

@@ -70,6 +70,25 @@ fn run_stores_nothing_from_or_to_a_missing_mount() {
     assert!(says(&ran, "/srv/mnt/usb must be mounted and is not") && !says(&ran, "rlvm apply"), "{ran:?}");
 }
 
+/// Stands in restic's place, and unmounts a source when a backup begins.
+const UNMOUNTER: &str = "#!/bin/sh
+[ \"$1\" != backup ] || umount /srv/data/disk
+exec /srv/restic \"$@\"
+";
+
+#[test]
+fn a_source_that_is_unmounted_during_a_backup_is_no_success() {
+    let lab = mounted();
+    lab.expect(0, &["run", "above"]);
+    let restic = lab.ok(&["sh", "-c", "readlink -f $(command -v restic)"]);
+    lab.ok(&["cp", restic.trim(), "/srv/restic"]);
+    lab.file_of("/srv/unmounter", UNMOUNTER, 0, 0o755);
+    lab.ok(&["mount", "--bind", "/srv/unmounter", restic.trim()]);
+    let ran = lab.expect(8, &["run", "above"]);
+    assert!(says(&ran, "/srv/data/disk must be mounted and is not") && says(&ran, "is removed"), "{ran:?}");
+    assert_eq!(snapshots(&lab, "above"), 1);
+}
+
 #[test]
 fn apply_does_the_rest_while_a_disk_is_away() {
     let lab = mounted();
