@@ -60,6 +60,14 @@ pub fn in_force(applied: Option<&State>, declared: &State, failed: &BTreeSet<Add
         now.state.jobs.insert(name.clone(), kept);
         now.waits.push((Address::new("job", name.as_str()), address(needed)));
     }
+    // A new destination that nothing in force uses is new at the next apply too: the job goes on waiting for it.
+    for name in bad.into_iter().filter(|name| !applied.destinations.contains_key(*name)) {
+        let uses = |job: &Job| job.to.contains(name) || job.copy.contains_key(name);
+        if !now.state.jobs.values().any(uses) {
+            now.state.destinations.remove(name);
+            now.waits.push((Address::new("destination", name.as_str()), address(name)));
+        }
+    }
     now
 }
 
@@ -100,7 +108,7 @@ mod tests {
             let own = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
             (own(to), own(waits))
         };
-        let waits = kept(&["near"], &["job:web < repository:far"]);
+        let waits = kept(&["near"], &["job:web < repository:far", "destination:far < repository:far"]);
         for (declared, bad, expected) in [
             (state(&[near, far], &job("near, far", "")), "far", waits.clone()),
             // It moves, and the former place leaves the state.
@@ -118,6 +126,9 @@ mod tests {
         ] {
             let now = in_force(Some(&before), &declared, &failed(bad));
             assert_eq!(of(&now), expected, "{declared:?}");
+            let again = in_force(Some(&now.state), &declared, &failed(bad));
+            let same = if expected.1.is_empty() { of(&now) } else { expected };
+            assert_eq!(of(&again), same, "the next apply, {declared:?}");
             for to in &now.state.jobs.values().next().unwrap().to {
                 let place = now.state.destinations.get(to).map(crate::destination::Destination::repository);
                 let is_former = !now.waits.is_empty() && to.as_str() == "near";

@@ -120,6 +120,9 @@ fn a_job_keeps_its_destination_until_the_new_one_is_there() {
     let said = "skipped job:web: it needs repository:far, which is not there; the definition that was applied before \
                 stays in force";
     assert!(applied.stderr.contains(said), "{applied:?}");
+    // However often apply tries.
+    let applied = lab.expect(7, &["apply", "--yes"]);
+    assert!(applied.stderr.contains(said), "{applied:?}");
     // As the schedule would start it.
     let ran = lab.run(&["rlvm", "run", "web"]);
     assert!(ran.code == Some(0) && ran.stdout.contains("web: stored at near"), "{ran:?}");
