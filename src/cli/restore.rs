@@ -65,7 +65,8 @@ const MOST: (usize, usize) = (10_000, 1 << 20);
 ///
 /// In place, rlvm removes nothing and leaves unchanged files alone. It shows first what it would overwrite, and overwrites
 /// that after a `yes` or with --yes; --json names all of it. These stay as they are and are listed with exit code 8: a file
-/// that changed after it was shown, a directory in place of a file, a symbolic link in place of a directory, a mount point.
+/// that changed after it was shown, a directory in place of a file, a symbolic link in place of a directory. A file system
+/// that is mounted in the way is refused with exit code 6.
 /// Existing directories get their stored owner, mode, time, extended attributes and ACLs back.
 ///
 /// Without a job, or without a word where to, it asks on a terminal.

@@ -60,7 +60,7 @@ Hooks find in their environment:
 
 Exit codes:
   0  all is stored                 4  the job runs already
-  1  failed: nothing is stored     8  a destination failed, or a file could not be read
+  1  failed: nothing is stored     8  a destination failed, or a backup lacks something
   130, 143  ended by a signal, after cleaning up")]
 pub(super) struct RunVerb {
     /// The jobs

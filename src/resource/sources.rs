@@ -274,8 +274,7 @@ impl Sources {
 }
 
 /// What to do where a backup would hold nothing of a source.
-const NOTHING: &str =
-    "mount what belongs there, take the pattern out of `exclude`, or set `may_be_empty: true` for the job";
+const NOTHING: &str = "mount what belongs there, take the pattern out of `exclude`, or, if the source is empty on purpose, set `may_be_empty: true` for the job";
 
 fn no_volumes(message: String) -> Unsound {
     Unsound { job: None, message, remedy: "as root, with lvm2: apt-get install lvm2".into(), passes: true }
