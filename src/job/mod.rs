@@ -26,7 +26,7 @@ pub use hook::{Hooked, Outcome, environment};
 pub use journal::{Journal, Left};
 pub use night::{Event, Machine, Night, Refused};
 pub use patience::Waits;
-pub use record::{JobRecord, Record, Status, StoreRecord, VERSION, together};
+pub use record::{JobRecord, Record, Status, StoreRecord, VERSION, failed_snapshots, together};
 pub use run::{Went, run};
 pub use script::script;
 pub use steps::{Facts, JobRun, Run, Store, tag_of};

@@ -74,6 +74,14 @@ pub struct Record {
     pub left: Vec<String>,
 }
 
+/// Lists the ids of restic's snapshots whose backups failed: nothing takes such a snapshot, or a copy of it, for a backup.
+pub fn failed_snapshots(runs: &[Record]) -> impl Iterator<Item = &str> {
+    let stores =
+        runs.iter().flat_map(|run| &run.jobs).flat_map(|job| job.destinations.iter().chain(&job.copies));
+    let failed = stores.filter(|it| it.status > Status::Incomplete);
+    failed.filter_map(|it| Some(it.summary.as_ref()?.snapshot_id.as_str()))
+}
+
 /// A job of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobRecord {

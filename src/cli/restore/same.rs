@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::places::Candidate;
 use crate::{
-    job::{Record, Status},
+    job::{Record, Status, failed_snapshots},
     model::Name,
     restic::Listed,
 };
@@ -33,10 +33,7 @@ pub(super) fn is_same_backup(runs: &[Record], one: &Listed, other: &Listed) -> b
 
 /// Says whether the run that made a snapshot, or the one that it was copied from, failed: it is no backup.
 pub(super) fn has_failed(runs: &[Record], snapshot: &Listed) -> bool {
-    let stores =
-        runs.iter().flat_map(|run| &run.jobs).flat_map(|job| job.destinations.iter().chain(&job.copies));
-    let mut failed = stores.filter(|it| it.status > Status::Incomplete).filter_map(|it| it.summary.as_ref());
-    failed.any(|it| snapshot.is_called(&it.snapshot_id))
+    failed_snapshots(runs).any(|id| snapshot.is_called(id))
 }
 
 /// Keeps the candidates that are the newest backup, the nearest first. Returns what is to be said of the others.

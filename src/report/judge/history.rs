@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    job::{Record, Status},
+    job::{Record, Status, failed_snapshots},
     model::Name,
     restic::{Listed, Summary},
 };
@@ -49,10 +49,7 @@ impl<'a> History<'a> {
     pub(super) fn of(runs: &'a [Record], jobs: &[Name], destinations: &[Name]) -> Self {
         let mut all: Vec<Went<'a>> = runs.iter().filter_map(|run| went(run, jobs, destinations)).collect();
         all.sort_by_key(|went| went.ended);
-        let stores = runs.iter().flat_map(|run| &run.jobs).filter(|job| jobs.contains(&job.job));
-        let stores = stores.flat_map(|job| job.destinations.iter().chain(&job.copies));
-        let failed = stores.filter(|it| it.status > Status::Incomplete).filter_map(|it| it.summary.as_ref());
-        Self { runs: all, failed: failed.map(|it| it.snapshot_id.as_str()).collect() }
+        Self { runs: all, failed: failed_snapshots(runs).collect() }
     }
 
     pub(super) fn last(&self) -> Option<&Went<'a>> {
