@@ -309,8 +309,9 @@ fn once(
     record.status = status;
     record.error = why;
     let bad = match &record.summary {
-        Some(summary) if holds_nothing(job, summary) => Some(NOTHING),
+        // A full snapshot may show no file at all: that is why there is none.
         _ if record.status <= Status::Incomplete && !fill::is_whole(runner, job) => Some(NOT_WHOLE),
+        Some(summary) if holds_nothing(job, summary) => Some(NOTHING),
         _ => None,
     };
     // A disk may have been unmounted while restic read: the rest was read from the directory below.
