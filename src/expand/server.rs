@@ -198,7 +198,10 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!((owners("/srv/a"), owners("/srv/a/repo")), ("root:root 0755".into(), "a:a 0700".into()));
-        assert!(expanded("ssh: {}").resources.is_empty());
+        // Without accounts, what may be left of some is looked for.
+        let none = expanded("ssh: {}");
+        let addresses: Vec<&str> = none.resources.keys().map(Address::as_str).collect();
+        assert_eq!(addresses, ["leftover_access:/etc/ssh/sshd_config.d/00-rlvm.conf"]);
     }
 
     #[test]

@@ -294,8 +294,17 @@ mod tests {
         let sample = include_bytes!("../../tests/samples/ledger-1.json");
         let (ledger, _) = read("/l", Some(sample), None).unwrap().unwrap();
         let kinds: std::collections::BTreeSet<&str> = ledger.entries.keys().map(Address::kind).collect();
-        let looked_at =
-            ["other_backups", "program", "quota", "scheduler", "sources", "undeclared", "writable"];
+        let looked_at = [
+            "job_flags",
+            "leftover_access",
+            "other_backups",
+            "program",
+            "quota",
+            "scheduler",
+            "sources",
+            "undeclared",
+            "writable",
+        ];
         let managed = crate::resource::KINDS.iter().copied().filter(|kind| !looked_at.contains(kind));
         assert_eq!(kinds, managed.collect(), "each managed kind is in the sample");
     }
