@@ -6,6 +6,7 @@ use anyhow::Result;
 use super::context::Context;
 use crate::{
     host::{Entry, Host as _, Real},
+    job::cache_of,
     model::Scope,
     resource::{Location, Repository},
 };
@@ -21,11 +22,8 @@ pub(super) fn with_cache(context: &Context<'_>, host: &Real, repository: &Reposi
     if matches!(repository.location, Location::Local(_)) {
         return Ok(repository);
     }
-    let caches = context.cache()?;
-    let cache = match context.scope()? {
-        Scope::Host => caches.join(repository.user.as_str())?,
-        Scope::User(_) => caches,
-    };
+    let is_own = context.scope()? != Scope::Host;
+    let cache = cache_of(&context.cache()?, is_own, &repository.user);
     if let Entry::Directory(meta) = host.looker().entry(&cache)?
         && meta.owner == repository.user.as_str()
     {

@@ -29,6 +29,6 @@ pub use patience::Waits;
 pub use record::{JobRecord, Record, Status, StoreRecord, VERSION, failed_snapshots, together};
 pub use run::{Went, run};
 pub use script::script;
-pub use steps::{Facts, JobRun, Run, Store, tag_of};
+pub use steps::{Facts, JobRun, Run, Store, cache_of, tag_of};
 pub use sweep::{Swept, sweep};
 pub use view::View;

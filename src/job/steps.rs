@@ -43,11 +43,14 @@ pub struct Facts {
 impl Facts {
     /// Says where a user's cache is.
     pub fn cache_of(&self, user: &UserName) -> HostPath {
-        match &self.own {
-            Some(_) => self.cache.clone(),
-            None => self.cache.join(user.as_str()).unwrap_or_else(|_| self.cache.clone()),
-        }
+        cache_of(&self.cache, self.own.is_some(), user)
     }
+}
+
+/// Returns where a user's cache is, given where caches are. `is_own`: they are the caller's own, and so there is one.
+pub fn cache_of(caches: &HostPath, is_own: bool, user: &UserName) -> HostPath {
+    let of_user = caches.join(user.as_str()).ok().filter(|_| !is_own);
+    of_user.unwrap_or_else(|| caches.clone())
 }
 
 /// A run.
