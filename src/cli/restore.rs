@@ -24,7 +24,7 @@ use clap::Args;
 
 use self::{
     attempt::{Goal, version},
-    places::{Candidate, Candidates, Has, ask, candidates, order, when},
+    places::{Candidate, Candidates, Has, ask, at, candidates, order, when},
     same::{newer_elsewhere, only_newest},
     tell::Teller,
     wish::{Wish, WishParser},
@@ -191,7 +191,7 @@ impl RestoreVerb {
             teller.warn(why);
         }
         if asked.wanted == Wanted::Latest && asked.from.is_none() && !self.any_host {
-            self.is_newest(&runs, &declared.names(&job), all[0], &teller)?;
+            self.is_newest(&world, (&runs, &declared.names(&job)), all[0], &teller)?;
         }
         if self.printed {
             return show(&world, all[0], &asked);
@@ -201,15 +201,20 @@ impl RestoreVerb {
 
     /// Checks that no record tells of a newer backup than the one that was found. In place an older one would undo changes that
     /// are in the newer one: that is refused, unless the place is named.
-    fn is_newest(&self, runs: &[Record], job: &[Name], found: &Candidate<'_>, teller: &Teller) -> Result<()> {
-        let Some((place, time)) = newer_elsewhere(runs, job, found.snapshot) else { return Ok(()) };
-        let name = &found.place.name;
-        let message = format!("{name} has an older backup than {place}, which stored one at {time}");
+    fn is_newest(
+        &self,
+        world: &World<'_>,
+        (runs, job): (&[Record], &[Name]),
+        found: &Candidate<'_>,
+        teller: &Teller,
+    ) -> Result<()> {
+        let Some((place, began)) = newer_elsewhere(runs, job, found.snapshot) else { return Ok(()) };
+        let (name, time) = (&found.place.name, at(world, began));
+        let message = format!("{name} has an older backup than {place}: a run of {time} stored one there");
         if self.in_place {
             let help = format!("make {place} reachable, or take the older backup: --from {name}");
-            return Err(Failure::new(Exit::Failed, format!("{message}, and it cannot be read now"))
-                .help(help)
-                .into());
+            let message = format!("{message}, and it cannot be read now");
+            return Err(Failure::new(Exit::Refused, message).help(help).into());
         }
         teller.warn(&message);
         Ok(())

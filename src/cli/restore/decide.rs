@@ -227,7 +227,10 @@ impl Decided {
             vec![name]
         };
         let key = |name: &[u8]| [path.as_slice(), b"/", name].concat();
-        if let ([only], false) = (meant.as_slice(), many) {
+        // Another name that reads the same may be meant, until the file is fetched. A directory is entered: what is restored
+        // below another name is said to be left.
+        let is_guess = !root && text.contains(char::REPLACEMENT_CHARACTER) && node.sort != Sort::Directory;
+        if let ([only], false) = (meant.as_slice(), many || is_guess) {
             let raw = key(only);
             let mounted = !root && place.mounts.contains(&node.path);
             let names = full(only);
@@ -281,7 +284,9 @@ impl Decided {
             };
             self.fates.insert((*key).clone(), fate);
         }
-        self.comparison.add(node, &Verdict::Differs, manner.only_missing);
+        // It is fetched in any case: only then its bytes are known.
+        let verdict = if manner.only_missing { Verdict::New } else { Verdict::Differs };
+        self.comparison.add(node, &verdict, manner.only_missing);
         Kind::New
     }
 }

@@ -1,7 +1,7 @@
 //! Where a job's backups are, the nearest place first, and which of them has what was asked for.
 
 use anyhow::Result;
-use jiff::Zoned;
+use jiff::{Timestamp, Zoned};
 
 use super::{same::has_failed, world::World};
 use crate::{
@@ -201,10 +201,14 @@ fn why_not(place: &Place, ours: &[&Listed], wanted: &Wanted, world: &World<'_>) 
 
 /// Writes of when a snapshot is, in the host's zone.
 pub(super) fn when(world: &World<'_>, snapshot: &Listed) -> String {
-    let zone = &world.context.environment.zone;
+    snapshot.time().map_or_else(|| snapshot.time.clone(), |time| at(world, time))
+}
+
+/// Writes a time in the host's zone.
+pub(super) fn at(world: &World<'_>, time: Timestamp) -> String {
     // Cut off, not rounded: `--snapshot` takes a second to its end.
-    let time = snapshot.time().map(|time| Zoned::new(time, zone.clone()));
-    time.map_or_else(|| snapshot.time.clone(), |time| time.strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string())
+    let time = Zoned::new(time, world.context.environment.zone.clone());
+    time.strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
 #[cfg(test)]

@@ -55,24 +55,24 @@ pub(super) fn only_newest<'a>(
     (same, said)
 }
 
-/// Returns the time of a backup that a record tells of and that is newer than what was found, with where it is: that place
-/// cannot be asked, or has lost it.
-pub(super) fn newer_elsewhere(runs: &[Record], job: &[Name], found: &Listed) -> Option<(String, String)> {
+/// Returns the place of a backup that a record tells of and that is newer than what was found, and when its run began: the
+/// place cannot be asked, or has lost the backup.
+pub(super) fn newer_elsewhere<'a>(
+    runs: &'a [Record],
+    job: &[Name],
+    found: &Listed,
+) -> Option<(&'a Name, Timestamp)> {
     let time = found.time()?;
-    let job_of = |run: &'_ Record| run.jobs.iter().find(|it| job.contains(&it.job)).cloned();
     for run in runs.iter().rev() {
-        let Some(of) = job_of(run) else { continue };
-        let stored = of.destinations.iter().chain(&of.copies);
-        let mut stored = stored.filter(|it| it.status <= Status::Incomplete && it.summary.is_some());
-        let Some(first) = stored.next() else { continue };
-        let all = std::iter::once(first).chain(stored);
-        let is_found =
-            all.clone().filter_map(|it| it.summary.as_ref()).any(|it| found.is_called(&it.snapshot_id));
-        if is_found {
+        let Some(of) = run.jobs.iter().find(|it| job.contains(&it.job)) else { continue };
+        let stored = of.destinations.iter().chain(&of.copies).filter(|it| it.status <= Status::Incomplete);
+        let mut stored = stored.filter_map(|it| Some((&it.destination, it.summary.as_ref()?))).peekable();
+        let Some((first, _)) = stored.peek().copied() else { continue };
+        if stored.any(|(_, summary)| found.is_called(&summary.snapshot_id)) {
             return None;
         }
-        let started: Timestamp = run.started.parse().ok()?;
-        return (started > time).then(|| (first.destination.to_string(), run.started.clone()));
+        let began: Timestamp = run.started.parse().ok()?;
+        return (began > time).then_some((first, began));
     }
     None
 }

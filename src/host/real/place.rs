@@ -54,6 +54,8 @@ pub struct Placing<'a> {
     pub left: Vec<Left>,
     /// Which of the paths that were asked for were restored.
     met: HashSet<Vec<u8>>,
+    /// How other names that are no UTF-8 and were restored read.
+    alike: HashSet<String>,
 }
 
 /// A name in the restored directory and in the live one.
@@ -79,8 +81,8 @@ impl<'a> Placing<'a> {
     ) -> Self {
         let asked: HashSet<&[u8]> = asked.collect();
         let above = asked.iter().flat_map(|path| upwards(path).skip(1)).collect();
-        let (met, left) = (HashSet::new(), Vec::new());
-        Self { fate, asked, above, broken, stop, placed: 0, same: 0, left, met }
+        let (met, alike, left) = (HashSet::new(), HashSet::new(), Vec::new());
+        Self { fate, asked, above, broken, stop, placed: 0, same: 0, left, met, alike }
     }
 
     /// Puts what is in the private directory of a restore in place below a directory.
@@ -117,6 +119,8 @@ impl<'a> Placing<'a> {
             }
             if self.asked.contains(path.as_slice()) {
                 self.met.insert(path.clone());
+            } else if std::str::from_utf8(&path).is_err() {
+                self.alike.insert(lossy(&path));
             }
             if (self.broken)(&lossy(&path)) {
                 continue;
@@ -132,7 +136,9 @@ impl<'a> Placing<'a> {
     fn without(&mut self) {
         for path in &self.asked {
             let wanted = matches!((self.fate)(path), Some(Fate::Create | Fate::Replace(_)));
-            if wanted && !self.met.contains(*path) {
+            // A directory, or a file that looks unchanged, may be another one than the snapshot's.
+            let is_another = self.alike.contains(&lossy(path));
+            if (wanted || is_another) && !self.met.contains(*path) {
                 self.left.push(Left {
                     path: lossy(path),
                     why: "the snapshot has no name with these bytes".into(),

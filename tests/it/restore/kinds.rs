@@ -223,6 +223,20 @@ fn names_of_any_bytes_are_asked_for_and_given_back() {
         lab.ok(&["python3", "-c", "open('/root/paths', 'wb').write(b'/srv/www/lat\\xe7\\0')"]);
         let ran = lab.expect(8, &["restore", "web", "--in-place", "--yes", "--path-from", "/root/paths"]);
         assert!(ran.stderr.contains("the snapshot has no name with these bytes"), "{ran:?}");
+        // Nor is one that looks like it: each is fetched, and what is not the same name stays.
+        for manner in [&[][..], &["--only-missing"]] {
+            lab.ok(&["python3", "-c", "import os; os.rename(b'/srv/www/lat\\xe9', b'/srv/www/lat\\xe7')"]);
+            let all = [&["restore", "web", "--in-place", "--yes", "--path", "/srv/www"], manner].concat();
+            let ran = lab.expect(0, &all);
+            assert_eq!(told("[b'lat\\xe9', b'lat\\xe7']"), "stored\n".repeat(2), "{ran:?}");
+            lab.ok(&["python3", "-c", "import os; os.remove(b'/srv/www/lat\\xe7')"]);
+        }
+        let other =
+            "import os; os.mkdir(b'/srv/www/d\\xe8'); open('/root/paths', 'wb').write(b'/srv/www/d\\xe8\\0')";
+        lab.ok(&["python3", "-c", other]);
+        lab.ok(&["python3", "-c", "import shutil; shutil.rmtree(b'/srv/www/d\\xe9')"]);
+        let ran = lab.expect(8, &["restore", "web", "--in-place", "--yes", "--path-from", "/root/paths"]);
+        assert!(ran.stderr.contains("the snapshot has no name with these bytes"), "{ran:?}");
         lab.ok(&["sh", "-c", "printf '' > /root/paths"]);
         lab.expect(64, &["restore", "web", "--in-place", "--yes", "--path-from", "/root/paths"]);
     }

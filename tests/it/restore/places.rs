@@ -140,7 +140,7 @@ fn another_place_gives_no_other_backup() {
     );
     // Near cannot be asked: the records know that it has a newer one.
     lab.ok(&["mv", NEAR, "/srv/away"]);
-    let ran = lab.expect(1, &["restore", "web", "--in-place", "--yes"]);
+    let ran = lab.expect(6, &["restore", "web", "--in-place", "--yes"]);
     assert!(
         ran.stderr.contains("far has an older backup than near") && ran.stderr.contains("--from far"),
         "{ran:?}"
