@@ -265,7 +265,7 @@ fn refuse_if_moved(moved: &[String]) -> Result<()> {
 
 /// Asks.
 fn confirmed(context: &Context<'_>) -> Result<bool> {
-    context.printer.note("\nApply these changes? Only `yes` is taken for yes: ");
+    context.printer.note("\nApply these changes? Type `yes` to confirm: ");
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(answer.trim() == "yes")

@@ -1,4 +1,4 @@
-//! `rlvm restore`: gives back what a job stored.
+//! `rlvm restore`: restores files of a job from a backup.
 
 mod ask;
 mod attempt;
@@ -54,85 +54,96 @@ use crate::{
 /// How many paths restic is given, and how long they may be together, in bytes: the kernel sets a limit (execve(2)).
 const MOST: (usize, usize) = (10_000, 1 << 20);
 
-/// Restore: give back what a job stored, into a directory or in place
+/// Restore files of a job from a backup, into a directory or in place
 ///
-/// From the nearest place that has the snapshot: one on this host, else in the job's order, copies last; if it fails, or
-/// not all of it can be read there, from the next one. Only snapshots of this host and this job are taken. What was stored
-/// stands below the target as it stood: /srv/www in TARGET/srv/www, with owners, modes, times, ACLs, extended attributes,
-/// hard links of regular files (hard-linked symbolic links and FIFOs come back as separate files), and holes. restic works
-/// in a private directory, where nobody else can write; what it has restored is checked there and then renamed into place,
-/// so nothing is half there if it is stopped. What was not restored is listed.
+/// rlvm restores the newest backup of this host and this job, unless --snapshot chooses another one. It reads the nearest
+/// destination that has this backup: one on this host first, then the job's destinations in their order, then copies. If a
+/// destination fails, or some files cannot be read there, rlvm tries the next destination that has the same backup.
 ///
-/// In place, rlvm removes nothing and leaves unchanged files alone. It shows first what it would overwrite, and overwrites
-/// that after a `yes` or with --yes; --json names all of it. These stay as they are and are listed with exit code 8: a file
-/// that changed after it was shown, a directory in place of a file, a symbolic link in place of a directory. A file system
-/// that is mounted in the way is refused with exit code 6.
-/// Existing directories get their stored owner, mode, time, extended attributes and ACLs back.
+/// Restored are contents, owners, modes, times, ACLs, extended attributes, holes, and hard links between regular files.
+/// Symbolic links and FIFOs with several names come back as separate files.
 ///
-/// Without a job, or without a word where to, it asks on a terminal.
+/// restic restores into a private directory. rlvm compares the result with the file list of the backup, and then moves the
+/// files to their place. An interrupted restore leaves no incomplete files there. Files that were not restored are listed,
+/// and the exit code is 8.
+///
+/// --target DIR restores /srv/www as DIR/srv/www. DIR must be empty or new; rlvm overwrites nothing in it.
+///
+/// --in-place restores to the original paths. rlvm first shows which files it would overwrite, and asks. It removes nothing,
+/// and leaves unchanged files alone. Existing directories get their stored owner, mode, time, extended attributes and ACLs
+/// back. If another file system is mounted below a path, rlvm refuses with exit code 6.
+///
+/// rlvm does not replace a file that changed after the comparison, a directory that stands where a file was, or a symbolic
+/// link that stands where a directory was. Such names are listed, and the exit code is 8.
+///
+/// If no job or no target is given, rlvm asks for it on a terminal.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(after_help = "\
 Examples:
-  rlvm restore                                      ask: which job, snapshot, path, and where to
-  rlvm restore web --target /var/tmp/web            all of the newest snapshot
+  rlvm restore                                      ask for job, snapshot, path and target
+  rlvm restore web --target /var/tmp/web            restore all of the newest snapshot
   rlvm restore web --path /srv/www/shop --target /var/tmp/shop
   rlvm restore web --snapshot '2026-11-20 14:00' --target /var/tmp/web
-                                                    the newest not after that minute, in the host's zone
-  rlvm restore web --in-place --only-missing        put back what was deleted
-  rlvm restore web --from vault --in-place          show what differs, ask, overwrite it
-  rlvm restore web --target /x --dry-run            print the command, ready to paste
+                                                    the newest until that minute ends (host's zone)
+  rlvm restore web --in-place --only-missing        restore deleted files, overwrite nothing
+  rlvm restore web --from vault --in-place          show differing files, ask, and overwrite them
+  rlvm restore web --target /x --dry-run            print the restic command, ready to paste
 
 Exit codes:
-  0  all that was asked for stands there     6  refused: no room, not empty, not safe
-  1  failed: nothing is restored             8  some of it was not restored: it is listed
-  64  wrong usage; no terminal and no --yes  130, 143  ended by a signal, after cleaning up")]
+  0         all files are restored
+  1         failed, or the answer was not `yes`: nothing was restored
+  6         refused: too little room, the target is not empty or not safe, a declared mount is
+            missing, or a newer backup exists at a destination that cannot be read
+  8         some files were not restored, and are listed
+  64        wrong usage, or no terminal and no --yes
+  130, 143  ended by a signal, after cleaning up")]
 pub(super) struct RestoreVerb {
-    /// The job
+    /// Job whose files are restored
     #[arg(value_name = "JOB")]
     job: Option<Name>,
-    /// Which: `latest`, an id or how it begins, a day, minute or second (the newest not after its end)
+    /// Snapshot: `latest`, an id, the first digits of an id, or a time (the newest backup until its end) [default: latest]
     #[arg(long, value_name = "SNAPSHOT")]
     snapshot: Option<String>,
-    /// From this destination alone
+    /// Restore from this destination only
     #[arg(long, value_name = "DESTINATION")]
     from: Option<Name>,
-    /// Only this file or directory, as it stood when it was stored (more than once for several)
+    /// Restore only this file or directory, written as it was stored (can be repeated)
     #[arg(long = "path", value_name = "PATH", value_parser = WishParser)]
     paths: Vec<Wish>,
-    /// Only the paths that this file lists, each ended by NUL (`find -print0`); `-` is standard input
+    /// Restore only the paths in this file, each ended by NUL (`find -print0`); `-` is standard input
     #[arg(long, value_name = "FILE0")]
     path_from: Option<PathBuf>,
-    /// Below this directory, which is made if it is not there
+    /// Restore below this directory, which is created if it does not exist
     #[arg(long, value_name = "DIR", conflicts_with = "in_place", value_parser = target)]
     target: Option<HostPath>,
-    /// Back to where it was
+    /// Restore to the original paths
     #[arg(long)]
     in_place: bool,
-    /// Only what is not there: overwrite nothing
+    /// Restore only missing files; overwrite nothing
     #[arg(long, conflicts_with = "target")]
     only_missing: bool,
-    /// Also into a target that is not empty; what is there is not overwritten
+    /// Restore into a target that is not empty; existing files are not overwritten
     #[arg(long, conflicts_with = "in_place")]
     into_existing: bool,
-    /// Take the snapshot with this very id whatever host and job it is of
+    /// Allow a snapshot of any host and job; needs an id in --snapshot
     #[arg(long, requires = "snapshot")]
     any_host: bool,
-    /// Try it even where there seems to be too little room
+    /// Skip the check for free space
     #[arg(long)]
     ignore_space: bool,
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// Print the command, and run none
+    /// Print the restic command and do not run it
     #[arg(long = "dry-run")]
     printed: bool,
-    /// Print JSON: one event a line, the record last
+    /// Print JSON: one event per line, the record last
     #[arg(long)]
     json: bool,
 }
 
-/// What is to be done, whoever said it.
+/// A restore that is fully described: by options, or by answers on a terminal.
 struct Asked {
     job: Name,
     wanted: Wanted,
@@ -155,8 +166,7 @@ impl RestoreVerb {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
         let host = context.host()?;
         if host.looker().is_tree() {
-            let message =
-                "backups are restored by the running system, not below --root; --target names another place";
+            let message = "rlvm restores on the running system, not below --root; --target restores into another directory";
             return Err(Failure::new(Exit::Usage, message).into());
         }
         let guided = self.is_guided(context)?;
@@ -210,13 +220,14 @@ impl RestoreVerb {
     ) -> Result<()> {
         let Some((place, began)) = newer_elsewhere(runs, job, found.snapshot) else { return Ok(()) };
         let (name, time) = (&found.place.name, at(world, began));
-        let message = format!("{name} has an older backup than {place}: a run of {time} stored one there");
         if self.in_place {
-            let help = format!("make {place} reachable, or take the older backup: --from {name}");
-            let message = format!("{message}, and it cannot be read now");
+            let message = format!(
+                "cannot restore in place from {name}: {place} stored a newer backup at {time} and cannot be read now"
+            );
+            let help = format!("make {place} reachable, or restore the older backup: --from {name}");
             return Err(Failure::new(Exit::Refused, message).help(help).into());
         }
-        teller.warn(&message);
+        teller.warn(&format!("the backup at {name} is older than the one that {place} stored at {time}"));
         Ok(())
     }
 
@@ -231,11 +242,11 @@ impl RestoreVerb {
             return Ok(true);
         }
         let message = if self.job.is_none() {
-            "which job? there is no terminal to ask on"
+            "no job is named, and there is no terminal to ask on"
         } else {
-            "where to? exactly one of --target DIR and --in-place is needed"
+            "no target is named: give either --target DIR or --in-place"
         };
-        let help = "rlvm restore JOB --target DIR (below which paths stand as they were), or --in-place (back to where they were)";
+        let help = "rlvm restore JOB --target DIR (into a directory), or rlvm restore JOB --in-place (to the original paths)";
         Err(Failure::new(Exit::Usage, message).help(help).into())
     }
 
@@ -245,7 +256,7 @@ impl RestoreVerb {
         if !kinds.is_empty() {
             let kinds = kinds.join(", ");
             teller.warn(&format!(
-                "this rlvm stores files alone: nothing of the job's {kinds} sources can be restored"
+                "this version of rlvm stores only files: it cannot restore the job's {kinds} sources"
             ));
         }
     }
@@ -256,7 +267,10 @@ impl RestoreVerb {
             if !names.contains(from) {
                 let all: Vec<&str> = names.iter().map(Name::as_str).collect();
                 let message = format!("job {job} stores nothing at {from}");
-                bail!(Failure::new(Exit::Usage, message).help(format!("there are: {}", all.join(", "))));
+                bail!(
+                    Failure::new(Exit::Usage, message)
+                        .help(format!("destinations of this job: {}", all.join(", ")))
+                );
             }
             names.retain(|name| name == from);
         }
@@ -317,8 +331,14 @@ impl RestoreVerb {
         }
         let length: usize = paths.iter().map(|it| it.raw.len()).sum();
         if paths.len() > MOST.0 || length > MOST.1 {
-            let message = format!("{} paths are more than a command line holds", paths.len());
-            bail!(Failure::new(Exit::Usage, message).help("name directories, or restore part after part"));
+            let message = format!(
+                "{} paths cannot be restored at once: the limit is 10,000 paths or 1 MiB of names",
+                paths.len()
+            );
+            bail!(
+                Failure::new(Exit::Usage, message)
+                    .help("name directories instead of files, or restore in several steps")
+            );
         }
         let goal = Goal {
             in_place: target.is_none(),
@@ -349,8 +369,8 @@ fn listed(world: &World<'_>, file: &Path) -> Result<Vec<Wish>> {
     let paths =
         Wish::list(&bytes).map_err(|why| Failure::new(Exit::Usage, format!("{}: {why}", file.display())))?;
     if paths.is_empty() {
-        let message = format!("{} lists no path: nothing was restored", file.display());
-        bail!(Failure::new(Exit::Usage, message).help("write each path with a NUL behind it: find -print0"));
+        let message = format!("{} lists no paths: nothing was restored", file.display());
+        bail!(Failure::new(Exit::Usage, message).help("end each path with NUL, as `find -print0` does"));
     }
     Ok(paths)
 }
@@ -358,8 +378,8 @@ fn listed(world: &World<'_>, file: &Path) -> Result<Vec<Wish>> {
 /// Says that no place has what was asked for.
 fn none(job: &Name, found: &Candidates<'_>) -> Failure {
     let all: Vec<&str> = found.said.iter().chain(&found.without).map(String::as_str).collect();
-    let message = format!("job {job}: no place has what was asked for\n  {}", all.join("\n  "));
-    Failure::new(Exit::Failed, message).help("rlvm snapshots shows what there is")
+    let message = format!("job {job}: no destination has the requested backup\n  {}", all.join("\n  "));
+    Failure::new(Exit::Failed, message).help("`rlvm snapshots` lists the backups")
 }
 
 /// Prints what would be run.
@@ -386,7 +406,7 @@ fn show(world: &World<'_>, from: &Candidate<'_>, asked: &Asked) -> Result<Exit> 
         access.restore(&restore)
     );
     if goal.in_place {
-        text.push_str("# then what is in there is renamed to where it was, name by name\n");
+        text.push_str("# then rlvm moves each restored name to its original path\n");
     }
     world.context.printer.print(&text)?;
     Ok(Exit::Ok)

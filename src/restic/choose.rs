@@ -43,7 +43,7 @@ impl Wanted {
         }
         until(text, zone).map(Self::Until).ok_or_else(|| {
             format!(
-                "`{text}` is no snapshot: write `latest`, at least {FEWEST} digits of an id, `2026-11-20` or `2026-11-20 14:00`"
+                "cannot read `{text}` as a snapshot: write `latest`, at least {FEWEST} digits of an id, `2026-11-20` or `2026-11-20 14:00`"
             )
         })
     }
@@ -70,7 +70,7 @@ impl Wanted {
                     several => {
                         let ids: Vec<&str> =
                             several.iter().map(|it| it.id.get(..12).unwrap_or(&it.id)).collect();
-                        Err(format!("several snapshots are called {id}: {}", ids.join(", ")))
+                        Err(format!("several snapshots have an id that begins with {id}: {}", ids.join(", ")))
                     }
                 }
             }

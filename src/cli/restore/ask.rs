@@ -1,4 +1,4 @@
-//! Asks on a terminal, line by line, so that it works anywhere: a number, a path, a word. Nothing is begun before the end.
+//! Asks questions on a terminal. Each answer is one line, so any terminal will do. A restore starts after the last answer.
 
 use std::io::BufRead;
 
@@ -19,7 +19,7 @@ pub(super) fn line(context: &Context<'_>, question: &str, proposed: Option<&str>
     context.printer.note(&format!("{question}{hint}: "));
     let mut answer = String::new();
     if std::io::stdin().lock().read_line(&mut answer)? == 0 {
-        bail!(Failure::new(Exit::Usage, "no answer came: nothing was restored"));
+        bail!(Failure::new(Exit::Usage, "no answer on the terminal: nothing was restored"));
     }
     let answer = answer.trim();
     Ok(if answer.is_empty() { proposed.unwrap_or_default().to_owned() } else { answer.to_owned() })
@@ -42,7 +42,7 @@ pub(super) fn choice(context: &Context<'_>, question: &str, all: &[String]) -> R
         match number(&answer, all.len()) {
             Some(index) => return Ok(index),
             None if answer == "m" && shown < all.len() => {}
-            None => context.printer.note(&format!("  a number from 1 to {} is needed\n", all.len())),
+            None => context.printer.note(&format!("  type a number from 1 to {}\n", all.len())),
         }
     }
 }
@@ -55,7 +55,7 @@ fn number(answer: &str, count: usize) -> Option<usize> {
 
 /// Asks for a yes. Only the whole word is one.
 pub(super) fn confirmed(context: &Context<'_>, question: &str) -> Result<bool> {
-    Ok(line(context, &format!("{question} Only `yes` is taken for yes"), None)? == "yes")
+    Ok(line(context, &format!("{question} Type `yes` to confirm"), None)? == "yes")
 }
 
 #[cfg(test)]

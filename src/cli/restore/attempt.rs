@@ -76,8 +76,8 @@ pub(super) fn prepare(
     if !held.without.is_empty() {
         let all: Vec<String> = held.without.iter().map(|it| super::safe(it)).collect();
         let holds: Vec<String> = from.snapshot.paths.iter().map(|it| super::safe(it)).collect();
-        let message = format!("the snapshot has no {}", all.join(", no "));
-        let help = format!("it is of {}; write paths as they stood when they were stored", holds.join(", "));
+        let message = format!("the backup does not contain {}", all.join(", "));
+        let help = format!("write each path as it was stored; the backup contains {}", holds.join(", "));
         bail!(Failure::new(Exit::Failed, message).help(help));
     }
     let manner = Manner { only_missing: goal.only_missing || !goal.in_place, dress: goal.in_place };
@@ -100,8 +100,8 @@ fn stored(from: &Candidate<'_>) -> Result<Vec<Wish>> {
         _ => {
             let paths: Vec<String> = paths.iter().map(|it| super::safe(it)).collect();
             let message =
-                format!("cannot tell where this snapshot's files stood: it is of {}", paths.join(", "));
-            let help = "name what is to be restored: --path, or --path-from";
+                format!("cannot tell the exact paths that this snapshot stored: {}", paths.join(", "));
+            let help = "name the paths to restore: --path or --path-from";
             bail!(Failure::new(Exit::Failed, message).help(help))
         }
     }
@@ -159,7 +159,7 @@ pub(super) fn is_mounted(world: &World<'_>, goal: &Goal, wishes: &[Wish]) -> Res
     match places.iter().find_map(|path| looker.missing_mount(path, &points)) {
         None => Ok(()),
         Some(why) => {
-            bail!(Failure::new(Exit::Refused, why).help("mount it, or restore to a --target elsewhere"))
+            bail!(Failure::new(Exit::Refused, why).help("mount it, or choose a --target elsewhere"))
         }
     }
 }
@@ -170,9 +170,10 @@ pub(super) fn places_to_work(world: &World<'_>, goal: &Goal, wishes: &[Wish]) ->
         return match world.host.guarded(&goal.base)? {
             Ok(dir) => Ok(vec![dir]),
             Err(why) => {
-                let help = "name a directory below one that is root's alone: --target /var/tmp/restored";
+                let help = "choose a directory that no other user can redirect: --target /var/tmp/restored";
                 bail!(
-                    Failure::new(Exit::Refused, format!("not restored into {}: {why}", goal.base)).help(help)
+                    Failure::new(Exit::Refused, format!("cannot restore into {}: {why}", goal.base))
+                        .help(help)
                 )
             }
         };
@@ -184,22 +185,24 @@ pub(super) fn places_to_work(world: &World<'_>, goal: &Goal, wishes: &[Wish]) ->
         let (path, whole) = wish.path().map_or_else(|| (wish.split().0, false), |path| (path, true));
         let lies = lies(world, &path);
         let Some(dir) = world.host.private_place(&lies, &mounts)? else {
-            let message = format!("{path} is on a file system where others can write everywhere");
-            let help = "restore to a --target, look at it, and copy";
+            let message = format!(
+                "cannot restore {path} in place: its file system has no directory that only root can write"
+            );
+            let help = "restore to a --target, check the files, and copy them";
             bail!(Failure::new(Exit::Refused, message).help(help));
         };
         if let Some(below) = mounts.below(&lies).find(|it| whole && !it.is_pseudo()) {
-            let message = format!("{} is another file system, in {path}", below.at);
-            let help =
-                "restore each by a --path of its own that has no other file system in it, or to a --target";
+            let message =
+                format!("cannot restore {path} in place: another file system is mounted at {}", below.at);
+            let help = "restore each file system with a --path of its own, or restore to a --target";
             bail!(Failure::new(Exit::Refused, message).help(help));
         }
         dirs.insert(dir);
     }
     if dirs.len() > 1 {
         let dirs: Vec<&str> = dirs.iter().map(HostPath::as_str).collect();
-        let message = format!("what was asked for is on several file systems: {}", dirs.join(", "));
-        bail!(Failure::new(Exit::Refused, message).help("restore one --path after the other"));
+        let message = format!("cannot restore paths on several file systems at once: {}", dirs.join(", "));
+        bail!(Failure::new(Exit::Refused, message).help("restore one --path at a time"));
     }
     Ok(dirs.into_iter().collect())
 }
@@ -212,16 +215,18 @@ pub(super) fn has_room(world: &World<'_>, dir: &HostPath, needed: u64, goal: &Go
     }
     let bytes = |bytes| indicatif::HumanBytes(bytes).to_string();
     let (short, needed, room) = (bytes(needed - room), bytes(needed), bytes(room));
-    let message =
-        format!("{needed} are to be restored, and where {dir} is are {room} free: {short} too little");
-    let help = "make room, name another --target, or fewer paths; sparse files need less: --ignore-space";
+    let message = format!(
+        "the restore needs {needed}, but the file system of {dir} has only {room} free: {short} too little"
+    );
+    let help = "free some space, choose another --target, or restore fewer paths; sparse files need less than is counted here: \
+                --ignore-space skips this check";
     Err(Failure::new(Exit::Refused, message).help(help).into())
 }
 
 /// Asks which restic it is.
 pub(super) fn version(world: &World<'_>, access: &Access<'_>) -> Result<Version> {
     let output = world.host.looker().query(&ask_version(access.means.engine.as_ref())?)?;
-    Version::read(&output.stdout).context("restic does not say which version it is")
+    Version::read(&output.stdout).context("cannot read the version that restic prints")
 }
 
 /// Restores into a private directory, and checks what stands there.
@@ -247,12 +252,12 @@ pub(super) fn fetch(
     let version = version(world, &access)?;
     if version < SPARSE && what.nodes.iter().any(|node| node.size >= LARGE) {
         teller.warn(&format!(
-            "restic {version} knows of no holes: sparse files will take as much room as they are long"
+            "restic {version} fills the holes of sparse files: they will take up their full length on the disk"
         ));
     }
     if version < RAW_TARGETS && what.nodes.iter().any(|node| node.sort == Sort::Link) {
         teller.warn(&format!(
-            "restic {version} alters symbolic links whose targets are no UTF-8: such links are listed, and not put back"
+            "restic {version} alters link targets that are not UTF-8: rlvm lists such links as not restored"
         ));
     }
     let snapshot = &from.snapshot.id;
@@ -275,7 +280,7 @@ pub(super) fn fetch(
         bail!("stopped by a signal");
     }
     let came = if ended.timed_out {
-        Came::Failed("it took too long and was ended".into())
+        Came::Failed("restic took longer than two weeks, and rlvm ended it".into())
     } else {
         said.came(ended.code)
     };
@@ -303,23 +308,25 @@ fn owner(world: &World<'_>, from: &Candidate<'_>) -> Result<Owner> {
 /// What was put in place.
 pub(super) struct Put {
     pub(super) placed: u64,
+    pub(super) files_placed: u64,
     pub(super) unchanged: u64,
     pub(super) unrestored: Vec<Unrestored>,
 }
 
-/// Puts what was restored in place. In place, what is not whole takes nothing's place; elsewhere it is better than nothing.
+/// Moves the restored files to their place. In place an incomplete file replaces nothing; into a target it is moved too,
+/// since some of it is better than nothing.
 pub(super) fn put(world: &World<'_>, what: &Prepared, fetched: Fetched, goal: &Goal) -> Result<Put> {
     let failed: BTreeSet<&str> = fetched.unrestored.iter().map(|it| it.path.as_str()).collect();
     // 0.14 does not say where a name that holds `: ` ends.
     let broken = |path: &str| {
         let begins = |it: &&str| path.strip_prefix(*it).is_some_and(|rest| rest.starts_with(": "));
-        goal.in_place && (failed.contains(path) || (path.contains(": ") && failed.iter().any(begins)))
+        failed.contains(path) || (path.contains(": ") && failed.iter().any(begins))
     };
     let asked = what.wishes.iter().map(|it| it.raw.as_slice());
     let (fate, stop) = (|path: &[u8]| what.decided.fate(path), || interrupted().is_some());
-    let mut placing = Placing::new(asked, &fate, &broken, &stop);
+    let mut placing = Placing::new(asked, &fate, (&broken, !goal.in_place), &stop);
     placing.place(world.host, &fetched.staging, &goal.base)?;
-    let Placing { placed, same, left, .. } = placing;
+    let Placing { placed, files_placed, same, left, .. } = placing;
     let comparison = &what.decided.comparison;
     // What restic was not asked for is as it was.
     let few = comparison.few(goal.only_missing).is_some();
@@ -330,5 +337,5 @@ pub(super) fn put(world: &World<'_>, what: &Prepared, fetched: Fetched, goal: &G
     unrestored.extend(left.map(|Left { path, why }| Unrestored { path, why }));
     let known: BTreeSet<String> = unrestored.iter().map(|it| it.path.clone()).collect();
     unrestored.extend(comparison.blocked.iter().filter(|it| !known.contains(&it.path)).cloned());
-    Ok(Put { placed, unchanged, unrestored })
+    Ok(Put { placed, files_placed, unchanged, unrestored })
 }

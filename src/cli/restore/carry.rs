@@ -1,4 +1,4 @@
-//! Carries a restore out: one place after the other, until one has all of it.
+//! Carries out a restore: tries one destination after the other, until one has restored all files.
 
 use std::time::{Duration, Instant};
 
@@ -21,9 +21,10 @@ use crate::{
         queue::{Queue, Use},
         sweep,
     },
+    destination::Kind,
     effect::{Op, Owner},
     host::{Act as _, Host as _, Sort, Standing, interrupted, watch_signals},
-    model::{Mode, UserName},
+    model::{HostPath, Mode, UserName},
     source::Source,
 };
 
@@ -62,14 +63,17 @@ impl RestoreVerb {
     ) -> Result<Exit> {
         // What a dead restore has left may fill what is needed now; that it stays is no reason not to restore.
         if let Err(err) = sweep::sweep_all(world.context, world.host, !self.json) {
-            teller.warn(&format!("what dead runs have left cannot be swept: {err:#}"));
+            teller.warn(&format!("cannot remove what interrupted runs have left: {err:#}"));
         }
         let since = Instant::now();
         let goal = &asked.goal;
         self.is_free(world, goal)?;
         let sources = world.state.jobs.values().flat_map(|job| &job.sources).flat_map(Source::paths);
         if !goal.in_place && sources.into_iter().any(|path| goal.base.is_within(path)) {
-            teller.warn(&format!("{} is in what is backed up: the next backup stores it again", goal.base));
+            teller.warn(&format!(
+                "{} is inside a source: the next backup stores the restored files too",
+                goal.base
+            ));
         }
         let stage = Stage::begin(world)?;
         let best = self.best(world, &stage, all, asked, teller);
@@ -86,7 +90,8 @@ impl RestoreVerb {
                 let (from, what) = *blocked;
                 let comparison = &what.decided.comparison;
                 let unchanged = comparison.same + comparison.differing;
-                let put = Put { placed: 0, unchanged, unrestored: comparison.blocked.clone() };
+                let put =
+                    Put { placed: 0, files_placed: 0, unchanged, unrestored: comparison.blocked.clone() };
                 Ok(Some(record(asked, from, &what, put, since)))
             }
             Ok(Best::Nothing | Best::Declined) => Ok(None),
@@ -156,17 +161,18 @@ impl RestoreVerb {
                         break;
                     }
                     teller.warn(&format!(
-                        "{name}: {lacking} of what was asked for cannot be restored from there"
+                        "{name}: {} cannot be restored from this destination",
+                        files(lacking as u64, "name")
                     ));
                 }
                 Err(err) if interrupted().is_some() || is_final(&err) && best.is_none() => return Err(err),
                 Err(err) => {
-                    teller.warn(&format!("{name}: not restored from there: {err:#}"));
+                    teller.warn(&format!("cannot restore from {name}: {err:#}"));
                     last = Some(err);
                 }
             }
             if let Some(next) = all.get(number + 1) {
-                teller.line(&format!("going on with {}", next.place.name));
+                teller.line(&format!("continuing with {}", next.place.name));
             }
         }
         match (best, last) {
@@ -191,14 +197,14 @@ impl RestoreVerb {
         let comparison = &what.decided.comparison;
         if goal.in_place {
             let of = files(comparison.files, "file");
-            let head = format!("{of} of {} in the snapshot:\n", indicatif::HumanBytes(comparison.bytes));
+            let head = format!("{of} ({}) in the backup:\n", indicatif::HumanBytes(comparison.bytes));
             teller.compared(comparison, &format!("{head}{}", comparison.text(goal.only_missing)))?;
             if comparison.is_empty(goal.only_missing) {
                 if !comparison.blocked.is_empty() {
                     places_to_work(world, goal, &what.wishes)?;
                     return Ok(Turn::Blocked(Box::new(what)));
                 }
-                teller.line("All of it is there as it was.");
+                teller.line("All files are there and unchanged.");
                 return Ok(Turn::Nothing);
             }
             self.may_be_overwritten(world, from, &what)?;
@@ -208,15 +214,15 @@ impl RestoreVerb {
         } else if let Some(user) = gives_to_nobody(world, from, &what)? {
             let name = &from.place.name;
             teller.warn(&format!(
-                "{name} is reached as {user}, who can give no file to others: all will be {user}'s"
+                "restic reads {name} as user {user}, who cannot set file owners: all restored files will belong to {user}"
             ));
         }
         if !goal.in_place && comparison.same + comparison.differing > 0 {
             let count = comparison.same + comparison.differing;
-            let message = format!("{count} of the files are in {} already", goal.base);
+            let message = format!("{} of the backup exist in {} already", files(count, "file"), goal.base);
             bail!(
                 Failure::new(Exit::Refused, message)
-                    .help("nothing in a target is overwritten: name another one")
+                    .help("rlvm overwrites nothing in a target: choose another one")
             );
         }
         // From here on a signal ends it in order.
@@ -225,7 +231,7 @@ impl RestoreVerb {
             self.make_target(world, stage, from, goal)?;
         }
         let dirs = places_to_work(world, goal, &what.wishes)?;
-        let Some(dir) = dirs.first() else { bail!("there is nowhere to work") };
+        let Some(dir) = dirs.first() else { bail!("there is no directory to work in") };
         has_room(world, dir, comparison.needed(goal.only_missing), goal)?;
         // A restore waits for nobody; but what removes data begins after it.
         let queue = Queue::new(world.context, world.host, "rlvm restore")?;
@@ -243,9 +249,14 @@ impl RestoreVerb {
     /// Refuses in place what would give files to somebody else.
     fn may_be_overwritten(&self, world: &World<'_>, from: &Candidate<'_>, what: &Prepared) -> Result<()> {
         let Some(user) = gives_to_nobody(world, from, what)? else { return Ok(()) };
-        let message =
-            format!("{} is reached as {user}, who can give no file to others: not in place", from.place.name);
-        bail!(Failure::new(Exit::Refused, message).help("restore to a --target, set the owners, and copy"));
+        let message = format!(
+            "cannot restore in place from {}: restic reads it as user {user}, who cannot set file owners",
+            from.place.name
+        );
+        bail!(
+            Failure::new(Exit::Refused, message)
+                .help("restore to a --target, set the owners, and copy the files")
+        );
     }
 
     fn confirmed(&self, context: &Context<'_>, goal: &Goal, comparison: &Comparison) -> Result<bool> {
@@ -254,14 +265,14 @@ impl RestoreVerb {
         }
         let environment = context.environment;
         if !environment.in_terminal || !environment.err_terminal || self.json {
-            let message = "files would be put in place, and there is no terminal to ask on";
-            bail!(Failure::new(Exit::Usage, message).help("look at what was said, and add --yes"));
+            let message = "a restore in place needs a confirmation, and there is no terminal to ask on";
+            bail!(Failure::new(Exit::Usage, message).help("check what rlvm printed, then add --yes"));
         }
         let question = match comparison.differing {
             count if count > 0 && !goal.only_missing => {
                 format!("Overwrite {}?", files(count, "file"))
             }
-            _ => "Put it back?".into(),
+            _ => "Restore in place?".into(),
         };
         confirmed(context, &question)
     }
@@ -272,20 +283,24 @@ impl RestoreVerb {
             return Ok(());
         }
         let base = &goal.base;
+        is_outside_repositories(world, base)?;
         match world.host.standing(base)? {
             Standing::Absent => Ok(()),
             Standing::Blocked(why) => {
-                bail!(Failure::new(Exit::Refused, format!("not restored into {base}: {why}")))
+                bail!(Failure::new(Exit::Refused, format!("cannot restore into {base}: {why}")))
             }
             Standing::There(there, _) if there.sort != Sort::Directory => {
-                bail!(Failure::new(Exit::Refused, format!("{base} is there, and is no directory")))
+                bail!(Failure::new(
+                    Exit::Refused,
+                    format!("cannot restore into {base}: it is not a directory")
+                ))
             }
             Standing::There(..) if self.into_existing => Ok(()),
             Standing::There(..) => match world.host.looker().names(base)?.len() {
                 0 => Ok(()),
                 count => {
                     let message = format!("{base} is not empty: {}", files(count as u64, "name"));
-                    let help = "name another directory; --into-existing adds to it, and overwrites nothing";
+                    let help = "choose another directory; or --into-existing, which adds files and overwrites nothing";
                     bail!(Failure::new(Exit::Refused, message).help(help))
                 }
             },
@@ -311,6 +326,25 @@ impl RestoreVerb {
         let make = Op::MakeDir { path: path.clone(), owner, mode };
         stage.open(Some(&make), &Op::RemoveDir { path: path.clone() })
     }
+}
+
+/// Refuses a target inside a repository of this host: restic and others would meet foreign files there.
+fn is_outside_repositories(world: &World<'_>, base: &HostPath) -> Result<()> {
+    let looker = world.host.looker();
+    let leads = |path: &HostPath| looker.leads(path).unwrap_or_else(|| path.clone());
+    let real = leads(base);
+    for (name, destination) in &world.state.destinations {
+        let Kind::Local(local) = &destination.kind else { continue };
+        if base.is_within(&local.path) || real.is_within(&leads(&local.path)) {
+            let message = format!(
+                "cannot restore into {base}: destination {name} keeps its repository at {}",
+                local.path
+            );
+            let help = "choose a directory outside the repository: --target /var/tmp/restored";
+            bail!(Failure::new(Exit::Refused, message).help(help));
+        }
+    }
+    Ok(())
 }
 
 /// Names who restic works as, if not all of it can be given back to its owners by that user.
@@ -348,6 +382,7 @@ fn record(asked: &Asked, from: &Candidate<'_>, what: &Prepared, put: Put, since:
         files: what.decided.comparison.files,
         bytes: what.decided.comparison.bytes,
         placed: put.placed,
+        files_placed: put.files_placed,
         unchanged: put.unchanged,
         unrestored: put.unrestored,
         seconds: since.elapsed().as_secs_f64(),

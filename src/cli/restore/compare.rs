@@ -1,4 +1,4 @@
-//! What a restore would change: the snapshot's files held against what stands there. Pure.
+//! Counts and describes what a restore would change: the files of the snapshot compared with the files on the host.
 
 use std::fmt::Write;
 
@@ -10,8 +10,8 @@ use crate::{
     restic::Unrestored,
 };
 
-/// How many are named.
-const NAMED: usize = 10;
+/// How many files the preview names.
+const NAMED: usize = 200;
 /// How many names restic is given in place of the paths that were asked for, and how long they may be together.
 const MOST: (usize, usize) = (500, 60_000);
 
@@ -139,15 +139,17 @@ impl Comparison {
     pub(super) fn text(&self, only_missing: bool) -> String {
         let bytes = |bytes| indicatif::HumanBytes(bytes).to_string();
         let mut text = match self.new {
-            0 => "  no file is missing\n".to_owned(),
-            new => format!("  {} of {}, to be made\n", files(new, "new file"), bytes(self.new_bytes)),
+            0 => "  no missing files\n".to_owned(),
+            new => {
+                format!("  {} ({}) will be created\n", files(new, "missing file"), bytes(self.new_bytes))
+            }
         };
-        let fate = if only_missing { "left as they are (--only-missing)" } else { "TO BE OVERWRITTEN" };
+        let fate = if only_missing { "stay as they are (--only-missing)" } else { "will be OVERWRITTEN" };
         let differing = files(self.differing, "file");
         // Writing into a String cannot fail.
         let _ = match self.differing {
-            0 => writeln!(text, "  no file differs"),
-            _ => writeln!(text, "  {differing} of {} that differ, {fate}:", bytes(self.differing_bytes)),
+            0 => writeln!(text, "  no files with differences"),
+            _ => writeln!(text, "  {differing} ({}) with differences {fate}:", bytes(self.differing_bytes)),
         };
         // What is of another kind now is named, each: somebody made it on purpose.
         let (kinds, alike): (Vec<_>, Vec<_>) = self.overwritten.iter().partition(|it| it.now.is_some());
@@ -157,25 +159,25 @@ impl Comparison {
             let _ = writeln!(text, "      {}{kind}", super::safe(path));
         }
         if alike.len() > NAMED {
-            let _ = writeln!(text, "      and {} more: --json names all", alike.len() - NAMED);
+            let _ = writeln!(text, "      and {} more: --json lists all", alike.len() - NAMED);
         }
-        let _ = writeln!(text, "  {} as they were, left alone", files(self.same, "file"));
+        let _ = writeln!(text, "  {} unchanged", files(self.same, "file"));
         if self.directories_differing > 0 && !only_missing {
             let count = self.directories_differing;
-            let _ = writeln!(text, "  {count} with another owner or mode, set back: directories");
+            let _ = writeln!(text, "  directories that get their stored owner or mode back: {count}");
             for path in self.directories_set_back.iter().take(NAMED) {
                 let _ = writeln!(text, "      {}", super::safe(path));
             }
             if self.directories_set_back.len() > NAMED {
                 let more = self.directories_set_back.len() - NAMED;
-                let _ = writeln!(text, "      and {more} more: --json names all");
+                let _ = writeln!(text, "      and {more} more: --json lists all");
             }
         }
         if let Some(first) = self.blocked.first() {
             let count = self.blocked.len();
             let _ = writeln!(
                 text,
-                "  {count} that cannot be put back: {}: {}",
+                "  names that cannot be restored: {count}, the first is {}: {}",
                 super::safe(&first.path),
                 super::safe(&first.why)
             );
@@ -220,7 +222,7 @@ pub(super) fn lacking<'a>(
         let all = there.get_mut(node.path.as_str());
         let fits = |it: &&Staged| it.sort == node.sort && it.size == node.size && !it.altered;
         let why = match all {
-            None => "it is not there, and restic does not say why".into(),
+            None => "restic did not restore it and gave no reason".into(),
             Some(all) => match all.iter().position(fits) {
                 Some(at) => {
                     all.remove(at);
@@ -228,13 +230,12 @@ pub(super) fn lacking<'a>(
                 }
                 None => match all.first() {
                     Some(it) if it.sort == node.sort && it.altered => {
-                        "its target is not what it was: restic before 0.16 alters targets that are no UTF-8"
-                            .into()
+                        "its link target is not UTF-8, and restic before 0.16 alters such a target".into()
                     }
                     Some(it) if it.sort == node.sort => {
-                        format!("it has {} bytes, and had {}", it.size, node.size)
+                        format!("it has {} bytes instead of {}", it.size, node.size)
                     }
-                    _ => "it is not what it was".into(),
+                    _ => "restic restored it as another type of file".into(),
                 },
             },
         };
@@ -280,15 +281,15 @@ mod tests {
     #[test]
     fn what_is_of_another_kind_is_named_each() {
         let mut all = Comparison::default();
-        for number in 0..30 {
+        for number in 0..430 {
             let verdict = if number % 2 == 0 { Verdict::Differs } else { Verdict::Replaces(Sort::Link) };
             all.add(&node(&format!("/s/{number}"), Sort::File, 1), &verdict, false);
         }
         let text = all.text(false);
-        assert_eq!(text.matches("(a symbolic link now, was a file)").count(), 15, "{text}");
-        assert!(text.contains("30 files of 30 B that differ, TO BE OVERWRITTEN"), "{text}");
-        assert!(text.contains("and 5 more: --json names all"), "{text}");
-        assert_eq!(all.overwritten.len(), 30);
+        assert_eq!(text.matches("(a symbolic link now, was a file)").count(), 215, "{text}");
+        assert!(text.contains("430 files (430 B) with differences will be OVERWRITTEN:"), "{text}");
+        assert!(text.contains("and 15 more: --json lists all"), "{text}");
+        assert_eq!(all.overwritten.len(), 430);
     }
 
     #[test]
@@ -317,9 +318,9 @@ mod tests {
         assert_eq!(
             said,
             [
-                "/b: it has 2 bytes, and had 3",
-                "/d: it is not there, and restic does not say why",
-                "/alt: its target is not what it was: restic before 0.16 alters targets that are no UTF-8"
+                "/b: it has 2 bytes instead of 3",
+                "/d: restic did not restore it and gave no reason",
+                "/alt: its link target is not UTF-8, and restic before 0.16 alters such a target"
             ]
         );
     }

@@ -55,16 +55,16 @@ pub(super) fn decide(node: &Node, standing: &Standing, manner: Manner) -> (Verdi
             let fate = Fate::Enter { stamp, dress: manner.dress && !manner.only_missing };
             (if same { Verdict::Same } else { Verdict::Differs }, Some(fate))
         }
-        (_, Sort::Directory) => blocked("a directory is there now, and is not replaced".into()),
+        (_, Sort::Directory) => blocked("a directory exists there, and rlvm replaces no directory".into()),
         // Somebody has moved the directory elsewhere, or leads there.
         (Sort::Directory, Sort::Link) => {
-            blocked("a symbolic link is there now, where a directory was, and is not replaced".into())
+            blocked("a symbolic link stands where a directory was, and rlvm does not replace it".into())
         }
         (_, _) if same => (Verdict::Same, Some(Fate::Keep)),
         (stored, now) if stored == now && manner.only_missing => (Verdict::Differs, Some(Fate::Keep)),
         (stored, now) if stored == now => (Verdict::Differs, Some(Fate::Replace(stamp))),
         (stored, now) if manner.only_missing => blocked(format!(
-            "{} is there now, where {} was, and --only-missing replaces nothing",
+            "{} stands where {} was, and --only-missing replaces nothing",
             now.noun(),
             stored.noun()
         )),
@@ -270,7 +270,8 @@ impl Decided {
         }
         let is_plain = |it: &Standing| matches!(it, Standing::There(there, _) if there.sort == node.sort);
         if node.sort == Sort::Directory || !found.iter().all(|(_, it)| is_plain(it)) {
-            let why = "several names read like it, since they are no UTF-8: restore to a --target".to_owned();
+            let why = "several names here look the same, because they are not UTF-8: restore to a --target"
+                .to_owned();
             self.fates.insert(by_text, Fate::Refuse);
             self.fates.extend(found.iter().map(|(key, _)| ((*key).clone(), Fate::Refuse)));
             self.comparison.add(node, &Verdict::Blocked(why.clone()), manner.only_missing);
@@ -298,7 +299,7 @@ fn at_mount(node: &Node, standing: &Standing) -> (Verdict, Option<Fate>) {
             (Verdict::Same, Some(Fate::Keep))
         }
         Standing::There(there, _) if is_same(node, there) => (Verdict::Same, Some(Fate::Keep)),
-        _ => (Verdict::Blocked("something is mounted there now".into()), Some(Fate::Refuse)),
+        _ => (Verdict::Blocked("another file system is mounted there".into()), Some(Fate::Refuse)),
     }
 }
 

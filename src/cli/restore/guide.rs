@@ -91,7 +91,7 @@ pub(super) fn path(world: &World<'_>, from: &Candidate<'_>) -> Result<Vec<Wish>>
         show(world, &nodes, at.as_deref(), &entries);
         let answer = line(
             world.context,
-            "A number to go on, `..` to go up, a path, or `.` to take all of it",
+            "A number to open it, `..` to go up, a path, or `.` to restore all of it",
             Some("."),
         )?;
         match answer.as_str() {
@@ -108,9 +108,12 @@ pub(super) fn path(world: &World<'_>, from: &Candidate<'_>) -> Result<Vec<Wish>>
                     Some(node) if node.sort == Sort::Directory => at = Some(node.path.clone()),
                     Some(node) if node.is_plain() => return Ok(vec![wish(&node.path)?]),
                     Some(_) => {
-                        world.context.printer.note("  its name cannot be written here: take its directory\n");
+                        world
+                            .context
+                            .printer
+                            .note("  this name cannot be typed here: choose its directory\n");
                     }
-                    None => world.context.printer.note("  that is not in the snapshot\n"),
+                    None => world.context.printer.note("  the snapshot has no such path\n"),
                 }
             }
         }
@@ -138,7 +141,7 @@ fn show(world: &World<'_>, nodes: &[Node], at: Option<&str>, entries: &[&Node]) 
         let _ = writeln!(text, "  {:>3}  {:>10}  {}{slash}", number + 1, human(size(&node.path)), safe(name));
     }
     if entries.len() > SHOWN {
-        let _ = writeln!(text, "       and {} more: write the path", entries.len() - SHOWN);
+        let _ = writeln!(text, "       and {} more: type the path", entries.len() - SHOWN);
     }
     world.context.printer.note(&text);
 }
@@ -157,7 +160,7 @@ pub(super) fn target(world: &World<'_>, job: &Name, snapshot: &Listed) -> Result
     loop {
         let answer = line(
             world.context,
-            "Into which directory (`in place` puts files back to where they were)",
+            "Target directory, or `in place` to overwrite the original files",
             Some(&proposed),
         )?;
         if matches!(answer.as_str(), "in place" | "in-place") {

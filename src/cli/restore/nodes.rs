@@ -69,10 +69,10 @@ pub(super) fn proven(world: &World<'_>, access: &Access<'_>, snapshot: &str, pat
     match counted {
         Some(count) if count == held.listed => Ok(held),
         Some(count) => bail!(
-            "the list of what snapshot {snapshot} holds is cut short: restic listed {} files and directories, and counts {count}",
+            "the file list of snapshot {snapshot} is cut short: restic listed {} files and directories, but counted {count}",
             held.listed
         ),
-        None => bail!("restic does not say how much snapshot {snapshot} holds: {}", output.stderr.trim()),
+        None => bail!("restic cannot count the files of snapshot {snapshot}: {}", output.stderr.trim()),
     }
 }
 
@@ -97,11 +97,11 @@ pub(super) fn held(world: &World<'_>, access: &Access<'_>, snapshot: &str, paths
     let ended =
         world.host.work(cmd, &mut Task { started: &mut |_, _| {}, heard: &mut heard, stop: &stop })?;
     if ended.timed_out {
-        bail!("listing it took longer than {} s", cmd.time_limit());
+        bail!("listing the files of snapshot {snapshot} took longer than {} s", cmd.time_limit());
     }
     match said.came(ended.code) {
         Came::Whole => {}
-        Came::Incomplete => bail!("not all of what it holds can be listed"),
+        Came::Incomplete => bail!("restic could not list all files of snapshot {snapshot}"),
         Came::Failed(why) => bail!("{why}"),
     }
     let there: HashSet<&str> =

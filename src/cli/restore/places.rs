@@ -161,7 +161,7 @@ pub(super) fn candidates<'a>(
         found.said.extend(failed.last().map(|it| {
             let (id, time) = (it.id.get(..8).unwrap_or_default(), when(world, it));
             format!(
-                "{}: snapshot {id} of {time} is left out: its backup failed; --snapshot {id} takes it",
+                "{}: skipped snapshot {id} of {time}, because its backup failed; to restore it: --snapshot {id}",
                 place.name
             )
         }));
@@ -186,7 +186,7 @@ fn why_not(place: &Place, ours: &[&Listed], wanted: &Wanted, world: &World<'_>) 
     if let Ok(Some(other)) = wanted.pick(&all.iter().collect::<Vec<_>>()) {
         let host = super::safe(&other.hostname);
         let job = other.job().map_or_else(|| "no job".into(), |job| format!("job {job}"));
-        return format!("{name}: that one is of host {host} and {job}: --any-host takes it all the same");
+        return format!("{name}: this snapshot is of host {host} and {job}; to restore it: --any-host");
     }
     match (ours.first(), ours.last()) {
         (Some(first), Some(last)) => format!(
@@ -195,7 +195,7 @@ fn why_not(place: &Place, ours: &[&Listed], wanted: &Wanted, world: &World<'_>) 
             when(world, first),
             when(world, last)
         ),
-        _ => format!("{name}: has none of this host and job"),
+        _ => format!("{name}: has no snapshot of this host and job"),
     }
 }
 

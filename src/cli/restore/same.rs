@@ -49,7 +49,7 @@ pub(super) fn only_newest<'a>(
         all.into_iter().partition(|it| is_same_backup(runs, newest.snapshot, it.snapshot));
     let say = |it: &&Candidate<'_>| {
         let (name, time) = (&it.place.name, when(it.snapshot));
-        format!("{name} has an older backup, of {time}, which is left out: --from {name} takes it")
+        format!("skipped the older backup at {name}, of {time}; to restore it: --from {name}")
     };
     let said = others.iter().map(say).collect();
     (same, said)

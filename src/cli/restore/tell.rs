@@ -1,4 +1,4 @@
-//! Tells how a restore goes: a bar on a terminal, lines elsewhere, JSON for machines.
+//! Prints the progress and the result of a restore: a progress bar on a terminal, lines elsewhere, JSON with `--json`.
 
 use std::{cell::RefCell, time::Duration};
 
@@ -45,6 +45,8 @@ pub(super) struct Record {
     pub(super) bytes: u64,
     /// How many files and directories were put in place.
     pub(super) placed: u64,
+    /// How many files were put in place in full: of any kind, directories apart.
+    pub(super) files_placed: u64,
     /// How many were left as they are.
     pub(super) unchanged: u64,
     /// What was not restored, or not in full.
@@ -175,20 +177,33 @@ fn last(record: &Record) -> String {
     let Record { files, bytes, seconds, below, destination, .. } = record;
     let whole = format!("{} of {}", super::compare::files(*files, "file"), indicatif::HumanBytes(*bytes));
     let place = if below.as_str() == "/" { "put back in place".into() } else { format!("below {below}") };
+    if record.status == "success" {
+        let unchanged = match record.unchanged {
+            0 => String::new(),
+            count => format!(", {count} of them unchanged"),
+        };
+        return format!(
+            "Restore complete: {whole} from {destination}{unchanged}, {place}, in {seconds:.1} s.\n"
+        );
+    }
+    // Into a target an incomplete file is restored too: some of it is better than nothing.
+    let (done, in_full) = if below.as_str() == "/" {
+        ("put back in place".into(), "")
+    } else {
+        (format!("restored below {below}"), " in full")
+    };
     let unchanged = match record.unchanged {
         0 => String::new(),
-        count => format!(", {count} of them left as they are"),
+        count => format!(", {count} unchanged"),
     };
-    let tail = format!("{whole} from {destination}{unchanged}, {place}, in {seconds:.1} s");
-    match (record.status, record.unrestored.len()) {
-        ("success", _) => format!("Restore complete: {tail}.\n"),
-        ("interrupted", _) => format!("RESTORE INTERRUPTED: {} of {tail}.\n", record.placed),
-        (_, lacking) => {
-            // In place, what is not whole takes nothing's place.
-            let half = if below.as_str() == "/" { "" } else { ", and not whole where it stands" };
-            format!("RESTORE INCOMPLETE: {lacking} not restored in full{half}; {tail}.\n")
-        }
+    let of = super::compare::files(*files, "file");
+    let placed =
+        format!("{} of {of} {done} from {destination}{unchanged}, in {seconds:.1} s", record.files_placed);
+    if record.status == "interrupted" {
+        return format!("RESTORE INTERRUPTED: {placed}.\n");
     }
+    let lacking = super::compare::files(record.unrestored.len() as u64, "name");
+    format!("RESTORE INCOMPLETE: {lacking} not restored{in_full}; {placed}.\n")
 }
 
 #[cfg(test)]
@@ -210,6 +225,7 @@ mod tests {
             files: 2,
             bytes: 2048,
             placed: 2,
+            files_placed: 1,
             unchanged: 0,
             unrestored: vec![Unrestored { path: "/a".into(), why: "x".into() }; unrestored],
             seconds: 1.0,
@@ -218,6 +234,14 @@ mod tests {
             last(&record("success", 0)),
             "Restore complete: 2 files of 2.00 KiB from near, below /x, in 1.0 s.\n"
         );
-        assert!(last(&record("incomplete", 1)).starts_with("RESTORE INCOMPLETE: 1 not restored in full"));
+        assert_eq!(
+            last(&record("incomplete", 1)),
+            "RESTORE INCOMPLETE: 1 name not restored in full; 1 of 2 files restored below /x from near, in 1.0 s.\n"
+        );
+        let in_place = Record { below: "/".parse().unwrap(), unchanged: 1, ..record("incomplete", 2) };
+        assert_eq!(
+            last(&in_place),
+            "RESTORE INCOMPLETE: 2 names not restored; 1 of 2 files put back in place from near, 1 unchanged, in 1.0 s.\n"
+        );
     }
 }

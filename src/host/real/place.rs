@@ -42,12 +42,16 @@ pub struct Placing<'a> {
     asked: HashSet<&'a [u8]>,
     /// These.
     above: HashSet<&'a [u8]>,
-    /// Says whether something, by its path as [`lossy`] has it, is not to be put in place: it was not restored in full.
-    pub broken: &'a dyn Fn(&str) -> bool,
+    /// Says whether a file was not restored in full, by its path as [`lossy`] has it.
+    broken: &'a dyn Fn(&str) -> bool,
+    /// Whether such a file is put in place all the same.
+    keep_broken: bool,
     /// Is asked between two whether to stop.
     pub stop: &'a dyn Fn() -> bool,
-    /// How many were put in place.
+    /// How many files and directories were put in place.
     pub placed: u64,
+    /// How many files were put in place in full.
+    pub files_placed: u64,
     /// How many were there already, and as they should be.
     pub same: u64,
     /// What could not be, and why.
@@ -69,20 +73,21 @@ struct At<'a> {
     base: &'a str,
 }
 
-const CHANGED: &str = "it has changed since it was looked at, and is left as it is";
+const CHANGED: &str = "it changed after the comparison, and rlvm left it as it is";
 
 impl<'a> Placing<'a> {
     /// Makes one for the paths that were asked for.
     pub fn new(
         asked: impl Iterator<Item = &'a [u8]>,
         fate: &'a dyn Fn(&[u8]) -> Option<Fate>,
-        broken: &'a dyn Fn(&str) -> bool,
+        (broken, keep_broken): (&'a dyn Fn(&str) -> bool, bool),
         stop: &'a dyn Fn() -> bool,
     ) -> Self {
         let asked: HashSet<&[u8]> = asked.collect();
         let above = asked.iter().flat_map(|path| upwards(path).skip(1)).collect();
         let (met, alike, left) = (HashSet::new(), HashSet::new(), Vec::new());
-        Self { fate, asked, above, broken, stop, placed: 0, same: 0, left, met, alike }
+        let (placed, files_placed, same) = (0, 0, 0);
+        Self { fate, asked, above, broken, keep_broken, stop, placed, files_placed, same, left, met, alike }
     }
 
     /// Puts what is in the private directory of a restore in place below a directory.
@@ -122,7 +127,7 @@ impl<'a> Placing<'a> {
             } else if std::str::from_utf8(&path).is_err() {
                 self.alike.insert(lossy(&path));
             }
-            if (self.broken)(&lossy(&path)) {
+            if self.is_withheld(&path) {
                 continue;
             }
             if let Err(why) = self.one(real, &At { staged, live, name: &name, path: &path, base }) {
@@ -141,7 +146,7 @@ impl<'a> Placing<'a> {
             if (wanted || is_another) && !self.met.contains(*path) {
                 self.left.push(Left {
                     path: lossy(path),
-                    why: "the snapshot has no name with these bytes".into(),
+                    why: "the backup has no file with exactly this name".into(),
                 });
             }
         }
@@ -149,6 +154,15 @@ impl<'a> Placing<'a> {
 
     fn leave(&mut self, path: &[u8], why: String) {
         self.left.push(Left { path: lossy(path), why });
+    }
+
+    fn is_withheld(&self, path: &[u8]) -> bool {
+        !self.keep_broken && (self.broken)(&lossy(path))
+    }
+
+    fn count(&mut self, path: &[u8], is_dir: bool) {
+        self.placed += 1;
+        self.files_placed += u64::from(!is_dir && !(self.broken)(&lossy(path)));
     }
 
     fn is_asked(&self, path: &[u8]) -> bool {
@@ -170,7 +184,7 @@ impl<'a> Placing<'a> {
             };
         }
         match (self.fate)(at.path) {
-            None => Err("it was not in the list of what the snapshot holds".into()),
+            None => Err("restic restored it, but its file list does not have it".into()),
             Some(Fate::Refuse) => Ok(()),
             Some(Fate::Keep) => {
                 self.same += u64::from(new.sort != Sort::Directory);
@@ -192,7 +206,7 @@ impl<'a> Placing<'a> {
         let below = match there(&old).sort {
             Sort::Link => through(real, at)?,
             Sort::Directory => own(real, at, there(&look(at.staged, at.name).map_err(said)?).uid)?,
-            other => return Err(format!("{} is there now, where a directory was", other.noun())),
+            other => return Err(format!("{} stands where a directory was", other.noun())),
         };
         self.merge(real, &open_dir(at.staged, at.name).map_err(said)?, &below, at.path, at.base);
         Ok(())
@@ -206,11 +220,11 @@ impl<'a> Placing<'a> {
         match rename_new((at.staged.as_fd(), at.name), (at.live.as_fd(), at.name)) {
             Ok(()) => {}
             Err(Errno::EEXIST) => {
-                return Err("something has come there since it was looked at, and is left as it is".into());
+                return Err("it appeared after the comparison, and rlvm left it as it is".into());
             }
             Err(errno) => return Err(said(errno)),
         }
-        self.placed += 1;
+        self.count(at.path, new.sort == Sort::Directory);
         Ok(())
     }
 
@@ -238,7 +252,7 @@ impl<'a> Placing<'a> {
         // A rename alone moves the time of its last change.
         let same = Stamp { ctime: 0, ..stamp(&out) } == Stamp { ctime: 0, ..*shown } && there(&out) == is;
         if same {
-            self.placed += 1;
+            self.count(at.path, new.sort == Sort::Directory);
             return Ok(());
         }
         match exchange(ours, theirs) {
@@ -246,9 +260,9 @@ impl<'a> Placing<'a> {
             Err(_) => {
                 let aside = [at.name, b".rlvm-kept"].concat();
                 rename_new(ours, (at.live.as_fd(), &aside)).map_err(said)?;
-                self.placed += 1;
+                self.count(at.path, new.sort == Sort::Directory);
                 Err(format!(
-                    "another file had come there since it was looked at: it is {} now",
+                    "another file appeared there after the comparison: rlvm kept it as {}",
                     lossy(&aside)
                 ))
             }
@@ -276,13 +290,13 @@ impl<'a> Placing<'a> {
             return Ok(());
         }
         self::dress(at.live, &below, new)
-            .map_err(|errno| format!("its owner, mode and time cannot be set: {}", errno.desc()))?;
+            .map_err(|errno| format!("cannot set its owner, mode and time: {}", errno.desc()))?;
         let failed = xattr::copy(&inner, &below);
         // An ACL sets permission bits too.
         let done = timed(&below, new).map_err(said);
         match failed.as_slice() {
             [] => done,
-            all => Err(format!("extended attributes and ACLs cannot be set: {}", all.join(", "))),
+            all => Err(format!("cannot set its extended attributes and ACLs: {}", all.join(", "))),
         }
     }
 
@@ -299,14 +313,14 @@ impl<'a> Placing<'a> {
             if is_dir {
                 self.weed(&open_dir(dir, &name)?, &path)?;
                 if wanted {
-                    self.placed += 1;
+                    self.count(&path, true);
                 } else {
                     unlinkat(dir, name.as_slice(), UnlinkatFlags::RemoveDir)?;
                 }
-            } else if !wanted || (self.broken)(&lossy(&path)) {
+            } else if !wanted || self.is_withheld(&path) {
                 unlinkat(dir, name.as_slice(), UnlinkatFlags::NoRemoveDir)?;
             } else {
-                self.placed += 1;
+                self.count(&path, false);
             }
         }
         Ok(())
@@ -333,12 +347,13 @@ fn is_it(stat: &FileStat, shown: &Stamp) -> bool {
 
 /// Opens the directory that a link above what was asked for leads to: the walk knows which links are root's own.
 fn through(real: &Real, at: &At<'_>) -> Result<OwnedFd, String> {
-    let path: HostPath =
-        format!("{}{}", at.base, lossy(at.path)).parse().map_err(|_| "a link is there now".to_owned())?;
+    let path: HostPath = format!("{}{}", at.base, lossy(at.path))
+        .parse()
+        .map_err(|_| "a symbolic link stands where a directory was".to_owned())?;
     let mut cursor = Cursor::default();
     match cursor.go(real, &path) {
         Ok(Way::There(fd)) => open_dir(fd, b".").map_err(said),
-        Ok(Way::Absent) => Err("a symbolic link to nothing is there now".into()),
+        Ok(Way::Absent) => Err("a symbolic link that leads nowhere stands where a directory was".into()),
         Ok(Way::Blocked(why)) => Err(why),
         Err(err) => Err(format!("{err:#}")),
     }

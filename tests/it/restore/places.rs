@@ -32,23 +32,22 @@ fn what_one_place_cannot_give_the_next_one_does() {
         let before = tell(&lab, "/srv/www");
         damage(&lab, NEAR);
         let ran = lab.expect(0, &["restore", "web", "--target", "/srv/out"]);
-        assert!(
-            ran.stderr.contains("near: 1 of what was asked for cannot be restored from there"),
-            "{ran:?}"
-        );
+        assert!(ran.stderr.contains("near: 1 name cannot be restored from this destination"), "{ran:?}");
         assert!(ran.stdout.contains("from far"), "{ran:?}");
         assert_eq!(tell(&lab, "/srv/out/srv/www"), before, "{}", version.dir);
 
         // Both: what is not whole is listed, and takes nothing's place.
         damage(&lab, FAR);
         let ran = lab.expect(8, &["restore", "web", "--target", "/srv/both", "--json"]);
-        let lacking = &record(&ran.stdout)["unrestored"];
+        let ended = record(&ran.stdout);
+        assert_eq!((&ended["files"], &ended["files_placed"]), (&4.into(), &3.into()), "{ended}");
+        let lacking = &ended["unrestored"];
         assert_eq!((&lacking[0]["path"], lacking.as_array().unwrap().len()), (&"/srv/www/large".into(), 1));
         assert!(lacking[0]["why"].as_str().unwrap().contains("ciphertext verification failed"), "{lacking}");
         lab.ok(&["sh", "-c", "echo live > /srv/www/large; rm /srv/www/index.html"]);
         let ran = lab.expect(8, &["restore", "web", "--in-place", "--yes"]);
         assert!(
-            ran.stderr.contains("RESTORE INCOMPLETE: 1 not restored")
+            ran.stderr.contains("RESTORE INCOMPLETE: 1 name not restored; 1 of 4 files put back in place from near, 2 unchanged, in ")
                 && ran.stderr.contains("/srv/www/large"),
             "{ran:?}"
         );
@@ -67,20 +66,20 @@ fn a_place_that_is_down_is_said() {
     let ran = lab.expect(0, &["restore", "web", "--target", "/srv/out"]);
     assert!(ran.stderr.contains("warning: near: ") && ran.stdout.contains("from far"), "{ran:?}");
     let ran = lab.expect(1, &["restore", "web", "--target", "/srv/out2", "--from", "near"]);
-    assert!(ran.stderr.contains("no place has what was asked for"), "{ran:?}");
+    assert!(ran.stderr.contains("no destination has the requested backup"), "{ran:?}");
     lab.ok(&["mv", "/srv/elsewhere", NEAR]);
     lab.ok(&["sh", "-c", "cp -p /etc/rlvm/near.pass /root; echo wrong > /etc/rlvm/near.pass"]);
     let ran = lab.expect(0, &["restore", "web", "--target", "/srv/out3"]);
     assert!(ran.stderr.contains("near: wrong password"), "{ran:?}");
     let ran = lab.expect(64, &["restore", "web", "--target", "/srv/x", "--from", "nowhere"]);
-    assert!(ran.stderr.contains("there are: near, far"), "{ran:?}");
+    assert!(ran.stderr.contains("destinations of this job: near, far"), "{ran:?}");
     // What is in no backup yet is said, and the files come back.
     lab.ok(&["cp", "-p", "/root/near.pass", "/etc/rlvm/near.pass"]);
     let state = std::fs::read_to_string(lab.beside("state/hosts/web01.yaml")).unwrap();
     lab.state_text(&state.replace("sources: [", "sources: [{ sqlite: /srv/shop.db }, "));
     lab.apply();
     let ran = lab.expect(0, &["restore", "web", "--target", "/srv/out4"]);
-    assert!(ran.stderr.contains("nothing of the job's sqlite sources can be restored"), "{ran:?}");
+    assert!(ran.stderr.contains("cannot restore the job's sqlite sources"), "{ran:?}");
 }
 
 #[test]
@@ -114,7 +113,7 @@ fn a_snapshot_of_a_time_of_an_id_and_only_ones_own() {
     assert_eq!(restored("latest", &[]), "hello\n");
     assert_eq!(restored(foreign, &["--any-host"]), "of another host\n");
     let ran = lab.expect(1, &["restore", "web", "--snapshot", &foreign[..8], "--target", "/srv/x"]);
-    assert!(ran.stderr.contains("of host web02 and job web: --any-host"), "{ran:?}");
+    assert!(ran.stderr.contains("of host web02 and job web; to restore it: --any-host"), "{ran:?}");
     let ran = lab.expect(1, &["restore", "web", "--snapshot", "2026-01-01", "--target", "/srv/x"]);
     assert!(ran.stderr.contains("near: has 3 snapshots, from Fri 2026-01-02"), "{ran:?}");
     lab.expect(64, &["restore", "web", "--snapshot", "yesterday", "--target", "/srv/x"]);
@@ -131,7 +130,8 @@ fn another_place_gives_no_other_backup() {
     // Far has all of it, as it was before.
     let ran = lab.expect(8, &["restore", "web", "--in-place", "--yes"]);
     assert!(
-        ran.stderr.contains("far has an older backup") && ran.stderr.contains("--from far takes it"),
+        ran.stderr.contains("skipped the older backup at far, of")
+            && ran.stderr.contains("; to restore it: --from far"),
         "{ran:?}"
     );
     assert_eq!(
@@ -142,7 +142,9 @@ fn another_place_gives_no_other_backup() {
     lab.ok(&["mv", NEAR, "/srv/away"]);
     let ran = lab.expect(6, &["restore", "web", "--in-place", "--yes"]);
     assert!(
-        ran.stderr.contains("far has an older backup than near") && ran.stderr.contains("--from far"),
+        ran.stderr.contains("cannot restore in place from far: near stored a newer backup at ")
+            && ran.stderr.contains(" and cannot be read now\nhelp: ")
+            && ran.stderr.contains("--from far"),
         "{ran:?}"
     );
     assert_eq!(
@@ -150,7 +152,10 @@ fn another_place_gives_no_other_backup() {
         ("new\n".into(), "live\n".into())
     );
     let ran = lab.expect(0, &["restore", "web", "--target", "/srv/out"]);
-    assert!(ran.stderr.contains("warning: far has an older backup than near"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("warning: the backup at far is older than the one that near stored at "),
+        "{ran:?}"
+    );
     lab.expect(0, &["restore", "web", "--in-place", "--yes", "--from", "far"]);
     assert_eq!(lab.read("/srv/www/index.html"), "hello\n");
 }
@@ -176,7 +181,7 @@ fn a_failed_backup_is_not_the_latest_and_not_copied() {
     let ran = lab.expect(8, &["run", "web", "--to", "far"]);
     assert!(ran.stderr.contains("not copied: nothing was stored at near"), "{ran:?}");
     let ran = lab.expect(0, &["restore", "web", "--target", "/srv/out"]);
-    assert!(ran.stderr.contains("is left out: its backup failed"), "{ran:?}");
+    assert!(ran.stderr.contains(", because its backup failed; to restore it: --snapshot "), "{ran:?}");
     assert_eq!(lab.read("/srv/out/srv/closed/file"), "first\n");
 }
 
@@ -208,14 +213,14 @@ fn as_another_user_owners_are_given_back_by_root_alone() {
     assert_eq!(lab.ok(&["find", NEAR, "-not", "-user", "backup"]), "");
     let ran = lab.expect(0, &["restore", "web", "--target", "/srv/theirs", "--from", "far"]);
     assert!(
-        ran.stderr.contains("warning: far is reached as backup, who can give no file to others"),
+        ran.stderr.contains("warning: restic reads far as user backup, who cannot set file owners"),
         "{ran:?}"
     );
     assert_eq!(owners("/srv/theirs/srv/www"), before.replace("33 ", "4000 "));
     assert_eq!(lab.ok(&["stat", "-c", "%u %a", "/srv/theirs"]), "0 700\n");
     lab.ok(&["rm", "/srv/www/own"]);
     let ran = lab.expect(6, &["restore", "web", "--in-place", "--yes", "--from", "far"]);
-    assert!(ran.stderr.contains("not in place"), "{ran:?}");
+    assert!(ran.stderr.contains("cannot restore in place from far"), "{ran:?}");
     lab.expect(0, &["restore", "web", "--in-place", "--yes", "--from", "far", "--path", "/srv/www/own"]);
     assert_eq!(owners("/srv/www"), before);
     drop(rest);

@@ -2,7 +2,7 @@
 
 use std::{process::Stdio, time::Duration};
 
-use super::{left, site, tell};
+use super::{NEAR, left, site, tell};
 use crate::{
     lab::Lab,
     support::{BACKUP, require},
@@ -20,16 +20,24 @@ fn a_target_is_always_named_and_never_written_over() {
     lab.ok(&["ln", "-s", "/srv", "/srv/led/link"]);
     lab.ok(&["chown", "-h", "4000", "/srv/led/link"]);
     for (words, code, said) in [
-        (&["restore", "web"][..], 64, "exactly one of --target DIR and --in-place"),
-        (&["restore", "--target", "/srv/x"], 64, "which job?"),
+        (&["restore", "web"][..], 64, "give either --target DIR or --in-place"),
+        (&["restore", "--target", "/srv/x"], 64, "no job is named"),
         (&["restore", "web", "--target", "/srv/x", "--in-place"], 64, "cannot be used with"),
         (&["restore", "web", "--target", "x"], 64, "must be an absolute path"),
         (&["restore", "web", "--target", "/srv/x", "--path", "www"], 64, "must be an absolute path"),
         (&["restore", "web", "--target", "/srv/x", "--only-missing"], 64, "cannot be used with"),
         (&["restore", "shop", "--target", "/srv/x"], 1, "there is no job shop"),
-        (&["restore", "web", "--target", "/srv/x", "--path", "/srv/ww"], 1, "the snapshot has no /srv/ww"),
+        (
+            &["restore", "web", "--target", "/srv/x", "--path", "/srv/ww"],
+            1,
+            "the backup does not contain /srv/ww",
+        ),
         (&["restore", "web", "--target", "/srv/full"], 6, "/srv/full is not empty: 1 name"),
-        (&["restore", "web", "--target", "/srv/file"], 6, "is no directory"),
+        (
+            &["restore", "web", "--target", "/srv/file"],
+            6,
+            "cannot restore into /srv/file: it is not a directory",
+        ),
         (&["restore", "web", "--target", "/srv/theirs"], 6, "/srv/theirs belongs to backup"),
         (&["restore", "web", "--target", "/srv/led/link/x"], 6, "symbolic link"),
         (&["restore", "web", "--target", "/srv/open/x"], 6, "others can write /srv/open"),
@@ -41,7 +49,29 @@ fn a_target_is_always_named_and_never_written_over() {
     lab.expect(0, &["restore", "web", "--target", "/srv/full", "--into-existing"]);
     assert_eq!(lab.read("/srv/full/srv/www/index.html"), "hello\n");
     let ran = lab.expect(6, &["restore", "web", "--target", "/srv/full", "--into-existing"]);
-    assert!(ran.stderr.contains("3 of the files are in /srv/full already"), "{ran:?}");
+    assert!(ran.stderr.contains("3 files of the backup exist in /srv/full already"), "{ran:?}");
+    assert_eq!(left(&lab), "");
+}
+
+#[test]
+fn a_target_inside_a_repository_is_refused() {
+    let lab = site();
+    lab.ok(&["ln", "-s", "/srv/backup", "/srv/link"]);
+    let before = lab.tree_hash();
+    for target in
+        [NEAR, "/srv/backup/near/", "/srv/backup/near/data/00", "/srv/backup/far/x", "/srv/link/near/x"]
+    {
+        let ran = lab.expect(6, &["restore", "web", "--target", target, "--into-existing"]);
+        let place = if target.contains("far") { ("far", "/srv/backup/far") } else { ("near", NEAR) };
+        let said = format!("destination {} keeps its repository at {}", place.0, place.1);
+        assert!(ran.stderr.contains(&said) && ran.stderr.contains("\nhelp: "), "{target}: {ran:?}");
+    }
+    assert_eq!(lab.tree_hash(), before);
+    // A name that only begins like a repository's is another directory.
+    for target in ["/srv/backup/near2", "/srv/backup/near-restored/x"] {
+        lab.expect(0, &["restore", "web", "--target", target]);
+        assert_eq!(lab.read(&format!("{target}/srv/www/index.html")), "hello\n");
+    }
     assert_eq!(left(&lab), "");
 }
 
@@ -61,10 +91,7 @@ fn too_little_room_is_said_before_and_a_full_target_lists_what_is_not_there() {
     ]);
     let words = ["restore", "web", "--target", "/srv/small/in"];
     let ran = lab.expect(6, &words);
-    assert!(
-        ran.stderr.contains("are to be restored, and where /srv/small/in is are 500.00 KiB free"),
-        "{ran:?}"
-    );
+    assert!(ran.stderr.contains("but the file system of /srv/small/in has only 500.00 KiB free"), "{ran:?}");
     let ran = lab.expect(8, &[&words[..], &["--ignore-space"]].concat());
     assert!(
         ran.stderr.contains("/srv/www/large: ") && ran.stderr.contains("no space left on device"),
@@ -185,7 +212,11 @@ fn in_place_on_a_file_system_of_its_own() {
     // Another one in it.
     lab.ok(&["sh", "-c", "rm -r /srv/www/shop/*; mkdir /srv/other; mount --bind /srv/other /srv/www/shop"]);
     let ran = lab.expect(6, &["restore", "web", "--in-place", "--yes"]);
-    assert!(ran.stderr.contains("/srv/www/shop is another file system, in /srv/www"), "{ran:?}");
+    assert!(
+        ran.stderr
+            .contains("cannot restore /srv/www in place: another file system is mounted at /srv/www/shop"),
+        "{ran:?}"
+    );
     lab.expect(0, &["restore", "web", "--in-place", "--yes", "--path", "/srv/www/shop"]);
     assert_eq!(lab.ok(&["ls", "/srv/other"]), "a b\nlogo\n");
     assert_eq!(left(&lab), "");

@@ -143,7 +143,7 @@ fn what_lies_in_what_is_refused_is_refused() {
     let blocked: Vec<&str> = found.comparison.blocked.iter().map(|it| it.path.as_str()).collect();
     assert_eq!(blocked, ["/s/d", "/s/d/f"]);
     let why = &found.comparison.blocked[1].why;
-    assert!(why.starts_with("/s/d: a symbolic link is there now"), "{why}");
+    assert!(why.starts_with("/s/d: a symbolic link stands where a directory was"), "{why}");
     // A file where a directory was is named, and what the directory brings along is new.
     let live: &[(&[u8], Sort)] = &[(b"s", Sort::Directory), (b"s/d", Sort::File)];
     let found = decided(b"/s", live, &stored, ALL, &[]);
