@@ -100,7 +100,7 @@ const FIRST: u32 = 100;
 const NOBODY: u32 = 65534;
 /// What becomes of a client's account that stays.
 const SHUT: &str =
-    "the account stays, shut, and so do its files; sessions that are open go on (`loginctl terminate-user`)";
+    "the account stays, closed, and its files stay too; open sessions go on until `loginctl terminate-user`";
 
 impl Account {
     fn noun(&self) -> (&'static str, &str, &'static str) {
@@ -199,7 +199,10 @@ impl Kind for Account {
                 let (noun, name, tool) = self.noun();
                 let message = format!("there is no {noun} {name}");
                 let finding = Finding::new(Severity::Error, self.address(), message);
-                vec![finding.remedy(format!("make it (`{tool} --system {name}`), or name another"))]
+                vec![
+                    finding
+                        .remedy(format!("create it (`{tool} --system {name}`), or declare another {noun}")),
+                ]
             }
             _ => Vec::new(),
         }
@@ -313,10 +316,13 @@ impl NewUser {
     fn diff(&self, now: &UserEntry) -> Diff {
         let Self { name, group, home, shell, .. } = self;
         if now.uid == 0 {
-            return Diff::Refuse(format!("{name} has root's number 0: no client is let in as root"));
+            return Diff::Refuse(format!("{name} has the number 0 of root: no client may log in as root"));
         }
         if now.uid < FIRST || now.uid == NOBODY {
-            return Diff::Refuse(format!("{name} has the number {}: that account is the system's", now.uid));
+            return Diff::Refuse(format!(
+                "{name} has the number {}: it is an account of the system",
+                now.uid
+            ));
         }
         if let Some(other) = &now.same_uid {
             return Diff::Refuse(format!(
@@ -362,7 +368,7 @@ impl NewUser {
         let nowhere = ["", "/", "/nonexistent", "/dev/null"];
         if now.home != home.as_str() && !nowhere.contains(&now.home.as_str()) {
             let message = format!(
-                "its home becomes {home}; what is in {} stays there, and a client that stores there finds {home}/repo instead",
+                "its home becomes {home}; the files in {} stay there, and its client will find {home}/repo instead",
                 now.home
             );
             let remedy = format!(
@@ -375,10 +381,13 @@ impl NewUser {
             now.groups.iter().map(String::as_str).filter(|it| MIGHTY.contains(it)).collect();
         if !mighty.is_empty() {
             let mighty = mighty.join(", ");
-            let message = format!("it is in {mighty}: more than a client that stores backups should be");
+            let message =
+                format!("it is in {mighty}: a client that stores backups should not have these rights");
             warn(
                 message,
-                format!("take it out (`gpasswd -d {name} GROUP`), or give the client an account of its own"),
+                format!(
+                    "remove it from the group (`gpasswd -d {name} GROUP`), or give the client another account"
+                ),
             );
         }
         findings

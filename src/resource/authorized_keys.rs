@@ -108,8 +108,8 @@ impl AuthorizedKeys {
         };
         let is_safe = no_account || owner == "root";
         let severity = if is_safe { Severity::Warning } else { Severity::Error };
-        let message = format!("{path} belongs to {owner}: {user} cannot use all that its repository holds");
-        let first = if no_account { "once the account is there: " } else { "" };
+        let message = format!("{path} belongs to {owner}: {user} cannot use its whole repository");
+        let first = if no_account { "when the account exists: " } else { "" };
         let repository = self.directory.join("repo").unwrap_or_else(|_| self.directory.clone());
         Finding::new(severity, self.address(), message)
             .remedy(format!("{first}{}", give(user, &repository, entry.mount.as_ref())))
@@ -121,15 +121,16 @@ impl AuthorizedKeys {
         let say = |severity, message: String| Finding::new(severity, self.address(), message);
         Some(match entry {
             HomeEntry::Unread(why) => say(Severity::Warning, why.clone()).remedy(
-                "sshd does not read it for this account any more: declare what is to go on getting in",
+                "sshd no longer reads it for this account: declare the keys that must still be accepted",
             ),
             HomeEntry::Key(_, key) if self.keys.contains(key.identity()) => return None,
             HomeEntry::Key(place, key) => {
                 let comment = key.as_str().strip_prefix(key.identity()).unwrap_or_default();
                 let still = if is_held { "is not" } else { "would no longer be" };
-                let message = format!("{}{comment} in {place} {still} let in", key.fingerprint());
-                say(Severity::Warning, message)
-                    .remedy(format!("declare it in ssh.users.{user}.authorized_keys, or take it out there"))
+                let message = format!("{}{comment} in {place} {still} accepted", key.fingerprint());
+                say(Severity::Warning, message).remedy(format!(
+                    "declare it in ssh.users.{user}.authorized_keys, or remove it from that file"
+                ))
             }
             HomeEntry::Environment(path) => {
                 let severity = if self.access == Access::Shell { Severity::Warning } else { Severity::Error };
@@ -256,7 +257,7 @@ impl Kind for AuthorizedKeys {
         }));
         if seen.no_rclone {
             // R31
-            let message = format!("{user} is served by {RCLONE}, and no such program is there");
+            let message = format!("{user} needs {RCLONE}, which is not installed");
             found.push(warn(message).remedy("apt install rclone"));
         }
         found
@@ -266,9 +267,12 @@ impl Kind for AuthorizedKeys {
         let user = &self.user;
         let say = |what: &String| {
             let (severity, message) = match self.access {
-                Access::Sftp => {
-                    (Severity::Error, format!("sshd lets nobody in: {what}, on the way to {user}'s chroot"))
-                }
+                Access::Sftp => (
+                    Severity::Error,
+                    format!(
+                        "sshd refuses every login of {user}: {what}, and is part of the path of its chroot"
+                    ),
+                ),
                 // sshd does not look at the way. Whoever can write there can put another repository in this one's place.
                 Access::AppendOnly | Access::Shell => {
                     let message =
@@ -277,7 +281,7 @@ impl Kind for AuthorizedKeys {
                 }
             };
             let remedy =
-                "make it root's and nobody else's to write (chown root, chmod go-w), or declare it so";
+                "let only root own and write it (chown root, chmod go-w), or declare it so in the state";
             Finding::new(severity, self.address(), message).remedy(remedy)
         };
         seen.unsafe_way.iter().map(say).collect()
@@ -380,14 +384,14 @@ mod tests {
         let said: Vec<String> = it.checks(&now, None).into_iter().map(|it| it.message).collect();
         let print = TWO.parse::<PublicKey>().unwrap().fingerprint();
         let expected = [
-            format!("{print} her laptop in {path}:4 would no longer be let in"),
-            format!("{path}:5 holds no key of a type that rlvm knows"),
+            format!("{print} her laptop in {path}:4 would no longer be accepted"),
+            format!("{path}:5 has no key of a type that rlvm knows"),
         ];
         assert_eq!(said, expected);
         let (root, mode) = ("root".to_owned(), Mode::new(0o644));
         let file = FileSeen::File { owner: root.clone(), group: root, mode, text: it.file.text.clone() };
         let later = it.checks(&AuthorizedKeysSeen { file, ..now }, None);
-        assert!(later[0].message.ends_with(" is not let in"), "{later:?}");
+        assert!(later[0].message.ends_with(" is not accepted"), "{later:?}");
     }
 
     #[test]
@@ -414,7 +418,7 @@ mod tests {
             ("999", None, false, Severity::Error, give.to_owned()),
             ("999", Some("/srv/a b/repo/x"), false, Severity::Error, mounted),
             ("root", None, false, Severity::Warning, give.to_owned()),
-            ("web00", None, true, Severity::Warning, format!("once the account is there: {give}")),
+            ("web00", None, true, Severity::Warning, format!("when the account exists: {give}")),
         ] {
             let path = "/srv/a b/repo/data".parse().unwrap();
             let (owner, mount) = (owner.to_owned(), mount.map(|it: &str| it.parse().unwrap()));

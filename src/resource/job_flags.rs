@@ -62,7 +62,7 @@ fn unreadable(host: &dyn Observe, flag: &str, value: &str) -> Result<Option<Stri
     };
     Ok(match host.entry(&path)? {
         Entry::File(_) => None,
-        Entry::Absent => Some(format!("`{flag}` names {path}, and no such file is there")),
+        Entry::Absent => Some(format!("`{flag}` names {path}, which does not exist")),
         Entry::Blocked(why) => Some(format!("`{flag}` names {path}: {why}")),
         other => Some(format!("`{flag}` names {path}, which is {}", other.noun())),
     })
@@ -113,8 +113,9 @@ impl Kind for JobFlags {
 
     fn checks(&self, seen: &Vec<BadFlag>, _: Option<&Vec<BadFlag>>) -> Vec<Finding> {
         let say = |BadFlag { job, why }: &BadFlag| {
-            let message =
-                format!("job `{job}`: every run would fail, since restic does not take its options: {why}");
+            let message = format!(
+                "job `{job}`: every run would fail, because restic does not accept its options: {why}"
+            );
             let remedy =
                 format!("correct jobs.{job}.options: `restic backup --help` lists the flags of this version");
             Finding::new(Severity::Error, Address::new(Self::NAME, &self.key()), message).remedy(remedy)

@@ -1,5 +1,7 @@
-//! rlvm's part of sshd's configuration where neither the state nor the ledger knows an account: after the ledger was lost,
-//! accounts that left the state at the same time could still get in.
+//! Reports rlvm's file in sshd's configuration on a host where neither the state nor the ledger has an account.
+//!
+//! This happens if the ledger is lost and the accounts leave the state before the next apply. rlvm then no longer knows which
+//! accounts it must close, and their clients can still log in.
 
 use std::borrow::Cow;
 
@@ -12,7 +14,7 @@ use crate::{
     model::{Address, HostPath},
 };
 
-/// That part, on a host whose state has no accounts of clients. What the ledger knows of it is removed by its own kind.
+/// The file, on a host whose state has no client accounts. If the ledger has an entry for the file, [`SshdConfig`] removes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftoverAccess {
     /// Where it would be.
@@ -57,11 +59,11 @@ impl Kind for LeftoverAccess {
 
     fn checks(&self, seen: &bool, _: Option<&bool>) -> Vec<Finding> {
         let message = format!(
-            "{} is there, and neither the state nor the ledger knows an account: clients may still get in",
+            "{} exists, but neither the state nor the ledger has an account: clients may still be able to log in",
             self.file
         );
-        let remedy = "declare the accounts again in `ssh: users:` and apply, then take them out and apply; a restored \
-                      ledger (/var/lib/rlvm) does it too";
+        let remedy = "declare the accounts again in `ssh: users:` and run rlvm apply, then remove them from the state and \
+                      run rlvm apply again";
         let finding = Finding::new(Severity::Error, Address::new(Self::NAME, &self.key()), message);
         seen.then(|| finding.remedy(remedy)).into_iter().collect()
     }

@@ -206,16 +206,18 @@ impl SshdConfig {
         let other = login.differences(&says.lines).into_iter().next().filter(|_| in_force);
         found.extend(other.map(|(word, meant, now)| {
             let message = format!(
-                "sshd holds `{word} {now}` and not `{meant}` for {user}: another file of its configuration \
-                 comes first"
+                "sshd uses `{word} {now}` instead of `{meant}` for {user}: another file of its configuration \
+                 takes precedence"
             );
-            let remedy = format!("take {user} out of it: grep -ri {word} {MAIN} {MAIN}.d");
+            let remedy =
+                format!("exclude {user} from that setting; to find it: grep -ri {word} {MAIN} {MAIN}.d");
             Finding::new(Severity::Error, SshdConfig::address(), message).remedy(remedy)
         }));
         let groups = groups.get(user).map_or(&[][..], Vec::as_slice);
         found.extend(shut_out(user, &says.lines, groups).map(|why| {
-            let message = format!("sshd lets {user} in from nowhere: {why}");
-            let remedy = format!("name {user} there, or its group; rlvm changes no line of yours");
+            let message = format!("sshd refuses every login of {user}: {why}");
+            let remedy =
+                format!("change that line in sshd's configuration so that it allows {user} or its group");
             Finding::new(Severity::Warning, SshdConfig::address(), message).remedy(remedy)
         }));
         found.extend(refusals(self.keys_of(user), &says.lines).into_iter().map(|(why, remedy)| {
@@ -319,7 +321,8 @@ impl Kind for SshdConfig {
         let say = |severity, message: String| Finding::new(severity, SshdConfig::address(), message);
         let mut found = Vec::new();
         if !seen.included {
-            let message = format!("{MAIN} does not include {PART}: nothing in it would hold");
+            let message =
+                format!("{MAIN} does not include {PART}: sshd would not restrict the accounts of clients");
             found.push(say(Severity::Error, message).remedy(format!("add as its first line: {INCLUDE}")));
         }
         let address = SshdConfig::address();
@@ -347,7 +350,7 @@ impl Kind for SshdConfig {
             }
             Sshd::Refuses(why) => {
                 let message = format!("sshd refuses its configuration: {why}");
-                let remedy = "put it right, until `sshd -t` is silent";
+                let remedy = "correct it until `sshd -t` prints nothing";
                 found.push(say(Severity::Warning, message).remedy(remedy));
             }
             Sshd::Says(says) => {

@@ -99,7 +99,7 @@ fn one_that_is_there_is_taken_over_only_when_told_so() {
     assert!(refused.stdout.contains("account:user/client1"), "{}", refused.stdout);
     assert!(refused.stdout.contains("/home/client1 → /srv/clients/one"), "{}", refused.stdout);
     assert!(refused.stdout.contains("it is in adm"), "{}", refused.stdout);
-    assert!(refused.stdout.contains("what is in /home/client1 stays there"), "{}", refused.stdout);
+    assert!(refused.stdout.contains("the files in /home/client1 stay there"), "{}", refused.stdout);
     assert_eq!(scratch.contents(), before);
     scratch.expect(0, &["apply", "--yes", "--adopt"]);
     let entry = line(&scratch.read("/etc/passwd"), "client1").unwrap();
@@ -118,7 +118,7 @@ fn root_is_nobodys_client() {
     scratch.file("/etc/passwd", &passwd);
     scratch.state(&client(""));
     let refused = scratch.expect(7, &["apply", "--yes", "--adopt"]);
-    assert!(refused.stdout.contains("has root's number 0"), "{}", refused.stdout);
+    assert!(refused.stdout.contains("has the number 0 of root"), "{}", refused.stdout);
     assert_eq!(scratch.read("/etc/passwd"), passwd);
 }
 
@@ -202,7 +202,7 @@ fn an_account_that_is_forgotten_is_shut() {
     scratch.apply();
     scratch.state("directories:\n  /srv/clients: { mode: \"0755\" }\n");
     let applied = scratch.expect(0, &["apply", "--yes", "--allow-mass-removal"]);
-    assert!(applied.stdout.contains("the account stays, shut"), "{}", applied.stdout);
+    assert!(applied.stdout.contains("the account stays, closed"), "{}", applied.stdout);
     assert_eq!(line(&scratch.read("/etc/shadow"), "client1").unwrap().split(':').nth(7), Some("1"));
     scratch.plan_is_empty();
 }

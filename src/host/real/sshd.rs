@@ -44,7 +44,7 @@ impl Real {
             return self.set_part(cursor, path, after.as_deref());
         }
         if let Some(text) = after {
-            self.try_beside(text).context("nothing was put in place")?;
+            self.try_beside(text).context("cannot use the new configuration, so nothing was changed")?;
         }
         let before = self.content_of(path)?;
         let (name, above) = (sshd_mark(), sshd_mark().parent().context("the mark lies in a directory")?);
@@ -56,16 +56,16 @@ impl Real {
         let agreed = self.set_part(cursor, path, after.as_deref()).and_then(|()| self.agree(new));
         if let Err(why) = agreed {
             let undone = self.set_part(&mut Cursor::default(), path, before.as_deref());
-            undone.with_context(|| format!("{why:#}; and {path} could not be put back"))?;
+            undone.with_context(|| format!("{why:#}; and rlvm cannot restore {path}"))?;
             if !was_marked {
                 unmark().with_context(|| format!("cannot remove {name}"))?;
             }
-            return Err(why.context(format!("{path} is as it was before")));
+            return Err(why.context(format!("rlvm restored the previous {path}")));
         }
         self.settle()?;
         let narrows =
             has_changed_blocks(before.as_deref().unwrap_or_default(), after.as_deref().unwrap_or_default());
-        self.tell(narrows).context("sshd has not read its new configuration")?;
+        self.tell(narrows).context("cannot have sshd read its new configuration")?;
         unmark().with_context(|| format!("cannot remove {name}"))
     }
 
@@ -111,8 +111,8 @@ impl Real {
             let said = self.sshd(&Login::ask(&login.user))?.stdout;
             if let Some((word, meant, now)) = login.differences(&said).first() {
                 bail!(
-                    "sshd would hold `{word} {now}` for {}, where `{word} {meant}` is meant: another file of its \
-                     configuration comes first\nhelp: grep -ri {word} {MAIN} {MAIN}.d",
+                    "sshd would use `{word} {now}` instead of `{meant}` for {}: another file of its configuration takes \
+                     precedence\nhelp: grep -ri {word} {MAIN} {MAIN}.d",
                     login.user
                 );
             }
@@ -173,7 +173,7 @@ impl Real {
         }
         ensure!(
             not_told.is_empty(),
-            "an sshd goes on with its former configuration: {}",
+            "an sshd still uses its old configuration: {}\nhelp: correct its configuration, then run rlvm apply again",
             not_told.join("; ")
         );
         Ok(())

@@ -60,7 +60,7 @@ fn the_systems_own_tools_make_it() {
     case(
         &user,
         &seen(entry(0, "/srv/c", "/usr/sbin/nologin")),
-        "refuse: bk has root's number 0: no client is let in as root",
+        "refuse: bk has the number 0 of root: no client may log in as root",
     );
     let password = UserEntry { password: true, ..entry(999, "/srv/c", "/usr/sbin/nologin") };
     case(&user, &seen(password), "usermod --password '*' bk");
@@ -83,10 +83,10 @@ fn what_a_person_should_know_of_one_that_is_taken_over() {
         let findings = user.checks(&seen, None);
         findings.into_iter().map(|it| it.message).collect::<Vec<_>>()
     };
-    let mighty = "it is in adm: more than a client that stores backups should be";
+    let mighty = "it is in adm: a client that stores backups should not have these rights";
     assert_eq!(said("/srv/c"), [mighty]);
     assert_eq!(said("/nonexistent"), [mighty]);
-    assert!(said("/home/bk")[0].starts_with("its home becomes /srv/c; what is in /home/bk stays"));
+    assert!(said("/home/bk")[0].starts_with("its home becomes /srv/c; the files in /home/bk stay"));
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn it_stays_shut_unless_its_end_was_asked_for_and_it_is_rlvms() {
     assert!(why.contains("chown -R --no-dereference root:root '/mnt/a b'"), "{why}");
     let closed = UserEntry { closed: true, ..entry(999, "/srv/c", "/usr/sbin/nologin") };
     case(&user(false), &AccountSeen::User(closed), "usermod --expiredate '' bk");
-    let system = "refuse: bk has the number 1: that account is the system's";
+    let system = "refuse: bk has the number 1: it is an account of the system";
     case(&user(false), &AccountSeen::User(entry(1, "/srv/c", "/bin/sh")), system);
 }
 

@@ -111,7 +111,7 @@ pub(super) fn of_lines(path: &HostPath, text: &str) -> Vec<HomeEntry> {
         let mut starts = std::iter::once(0).chain(line.match_indices([' ', '\t']).map(|(at, _)| at + 1));
         match starts.find_map(|at| line[at..].replace('\t', " ").parse().ok()) {
             Some(key) => HomeEntry::Key(place, key),
-            None => HomeEntry::Unread(format!("{place} holds no key of a type that rlvm knows")),
+            None => HomeEntry::Unread(format!("{place} has no key of a type that rlvm knows")),
         }
     };
     lines.map(of_line).collect()

@@ -1,4 +1,4 @@
-//! Looks at every other sshd that runs here with a configuration of its own: there too an account must be shut in, or out.
+//! Checks every sshd that runs with a configuration file of its own (`sshd -f`): it must restrict each account, or refuse it.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -14,21 +14,21 @@ use crate::{
     model::UserName,
 };
 
-/// An account that another sshd lets in without the settings of rlvm's file.
+/// An account that another sshd accepts without the restrictions of rlvm's file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FreedElsewhere {
     /// The configuration that this sshd was started with (`sshd -f`).
     pub config: String,
     /// The account.
     pub user: UserName,
-    /// Which setting differs, and how; or why this sshd does not say.
+    /// The first setting that differs, or why the sshd could not be asked.
     pub why: String,
 }
 
 impl FreedElsewhere {
     pub(super) fn finding(&self) -> Finding {
         let Self { config, user, why } = self;
-        let message = format!("the sshd that runs with `-f {config}` does not restrict {user}: {why}");
+        let message = format!("`sshd -f {config}`, which runs here, might not restrict {user}: {why}");
         let remedy = format!(
             "add `{INCLUDE}` as the first line of {config}, or `DenyUsers {user}`; then run apply again"
         );
@@ -51,12 +51,12 @@ pub(super) fn freed_elsewhere(host: &dyn Observe, logins: &[Login]) -> Result<Ve
                 let named = named.find_map(|name| differences.iter().find(|(word, ..)| word == name));
                 match named.or(differences.first()) {
                     Some((word, meant, now)) if shut_out(&user, &asked.stdout, &groups).is_none() => {
-                        format!("it holds `{word} {now}` and not `{meant}`")
+                        format!("`{word}` is `{now}` instead of `{meant}`")
                     }
                     _ => continue,
                 }
             } else {
-                format!("it refuses its configuration: {}", asked.stderr.trim())
+                format!("it cannot be asked, since it refuses its configuration: {}", asked.stderr.trim())
             };
             found.push(FreedElsewhere { config: config.clone(), user, why });
         }

@@ -107,8 +107,8 @@ impl Reader<'_> {
         let mut blocks = around.to_vec();
         for (number, line) in text.lines().enumerate() {
             if is_odd(line) {
-                let why = "is written in a way that rlvm does not read as sshd does";
-                self.not_read(format!("{path}:{} {why}", number + 1));
+                let why = "rlvm cannot tell how sshd reads this line";
+                self.not_read(format!("{path}:{}: {why}", number + 1));
                 continue;
             }
             let Some((keyword, rest)) = keyword_of(line) else { continue };
@@ -276,7 +276,9 @@ impl Files for OfHost<'_> {
             let (entry, text) = self.0.text(&path)?;
             match (entry, text) {
                 (Entry::File(_), Some(text)) => return Ok(Ok(Some(String::from_utf8_lossy(&text).into()))),
-                (Entry::File(_), None) => return Ok(Err("it is too large, or has several names".into())),
+                (Entry::File(_), None) => {
+                    return Ok(Err("it is too large, or has several hard links".into()));
+                }
                 // sshd passes over what it cannot open.
                 (Entry::Absent | Entry::Directory(_), _) => return Ok(Ok(None)),
                 (Entry::Blocked(why), _) => return Ok(Err(why)),

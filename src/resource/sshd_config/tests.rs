@@ -109,8 +109,8 @@ fn what_sshd_would_do_else_is_told() {
     let right = seen(&it, says(&it));
     assert_eq!(said(&right), [""; 0]);
     let none = Says { lines: says(&it).lines.replace("/srv/a", "none"), revoked: None };
-    let other = "Error: sshd holds `chrootdirectory none` and not `/srv/a` for web01: another file of its \
-        configuration comes first";
+    let other = "Error: sshd uses `chrootdirectory none` instead of `/srv/a` for web01: another file of its \
+        configuration takes precedence";
     assert_eq!(said(&seen(&it, none.clone())), [other]);
     // As long as it is about to change, only who gets in at all is told.
     assert_eq!(said(&SshdSeen { file: FileSeen::Absent, ..seen(&it, none) }), [""; 0]);
@@ -136,9 +136,9 @@ fn host_names_in_from_are_reported_where_sshd_looks_up_none() {
         (
             "*.lan,10.0.0.12,web01",
             "no",
-            Some((Severity::Warning, "`from` with *.lan, web01 matches no client")),
+            Some((Severity::Warning, "*.lan, web01 in `from` matches no client")),
         ),
-        ("*,!guest.lan", "no", Some((Severity::Error, "!guest.lan in `from` keeps nobody out"))),
+        ("*,!guest.lan", "no", Some((Severity::Error, "`!guest.lan` in `from` excludes nobody"))),
     ] {
         let spec = SshUserSpec {
             directory: "/srv/a".parse().unwrap(),

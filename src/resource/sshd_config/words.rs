@@ -92,19 +92,19 @@ pub(super) fn shut_out(user: &UserName, lines: &str, groups: &[String]) -> Optio
     let is_user = |pattern: &str| matches(pattern.split('@').next().unwrap_or_default(), user.as_str());
     let in_group = |pattern: &str| groups.iter().any(|group| matches(pattern, group));
     if let Some(pattern) = listed("denyusers").iter().find(|it| !it.contains('@') && is_user(it)) {
-        return Some(format!("DenyUsers {pattern}"));
+        return Some(format!("`DenyUsers {pattern}` includes the account"));
     }
     let allowed = listed("allowusers");
     let not = |pattern: &&str| pattern.strip_prefix('!').is_some_and(is_user);
     if !allowed.is_empty() && (allowed.iter().any(not) || !allowed.iter().any(|it| is_user(it))) {
-        return Some(format!("AllowUsers {} leaves it out", allowed.join(" ")));
+        return Some(format!("`AllowUsers {}` does not include the account", allowed.join(" ")));
     }
     if let Some(pattern) = listed("denygroups").iter().find(|it| in_group(it)) {
-        return Some(format!("DenyGroups {pattern}"));
+        return Some(format!("`DenyGroups {pattern}` includes the account"));
     }
     let allowed = listed("allowgroups");
     let none = !allowed.is_empty() && !allowed.iter().any(|it| in_group(it));
-    none.then(|| format!("AllowGroups {} leaves it out", allowed.join(" ")))
+    none.then(|| format!("`AllowGroups {}` does not include the account", allowed.join(" ")))
 }
 
 /// Says what becomes of host names in the `from` of a user's keys, and how bad that is, if sshd compares no names: it does so
@@ -114,11 +114,11 @@ pub(super) fn unresolved(names: &[String], lines: &str) -> Option<(Severity, Str
         return None;
     }
     let excluded: Vec<&str> = names.iter().map(String::as_str).filter(|it| it.starts_with('!')).collect();
-    let said = |what: String| format!("`UseDNS no`: sshd looks up no host names, so {what}");
+    let said = |what: String| format!("with `UseDNS no`, sshd looks up no host names: {what}");
     Some(if excluded.is_empty() {
-        (Severity::Warning, said(format!("`from` with {} matches no client", names.join(", "))))
+        (Severity::Warning, said(format!("{} in `from` matches no client", names.join(", "))))
     } else {
-        (Severity::Error, said(format!("{} in `from` keeps nobody out", excluded.join(", "))))
+        (Severity::Error, said(format!("`{}` in `from` excludes nobody", excluded.join("`, `"))))
     })
 }
 
@@ -138,7 +138,7 @@ pub(super) fn refusals(keys: &[String], lines: &str) -> Vec<(String, &'static st
     if value("refuseconnection") == Some("yes") {
         found.push((
             "`RefuseConnection yes` ends each connection".to_owned(),
-            "limit the block with that word to other users (`Match User`)",
+            "limit that block to other users (`Match User`)",
         ));
     }
     let types: BTreeSet<&str> = keys.iter().filter_map(|key| key.split(' ').next()).collect();
@@ -169,13 +169,16 @@ mod tests {
             ("", None),
             ("allowusers root\nallowusers web*\n", None),
             ("allowusers web01@10.0.0.*\n", None),
-            ("allowusers root\nallowusers me\n", Some("AllowUsers root me leaves it out")),
-            ("allowusers !web01\nallowusers *\n", Some("AllowUsers !web01 * leaves it out")),
-            ("denyusers web0?\n", Some("DenyUsers web0?")),
+            ("allowusers root\nallowusers me\n", Some("`AllowUsers root me` does not include the account")),
+            ("allowusers !web01\nallowusers *\n", Some("`AllowUsers !web01 *` does not include the account")),
+            ("denyusers web0?\n", Some("`DenyUsers web0?` includes the account")),
             ("denyusers web01@10.0.0.1\n", None),
             ("allowgroups clients\n", None),
-            ("allowgroups ssh\nallowgroups adm\n", Some("AllowGroups ssh adm leaves it out")),
-            ("denygroups clients\n", Some("DenyGroups clients")),
+            (
+                "allowgroups ssh\nallowgroups adm\n",
+                Some("`AllowGroups ssh adm` does not include the account"),
+            ),
+            ("denygroups clients\n", Some("`DenyGroups clients` includes the account")),
         ] {
             let groups = ["web01".to_owned(), "clients".to_owned()];
             assert_eq!(shut_out(&user, lines, &groups).as_deref(), why, "{lines}");

@@ -239,7 +239,7 @@ fn flags_that_the_restic_of_a_run_refuses_are_an_error() {
             ("nonsense: \"1\"", Some("unknown flag: --nonsense")),
             ("exclude-caches: maybe", Some("invalid argument \"maybe\" for \"--exclude-caches\"")),
             ("exclude-file: /etc/hosts", None),
-            ("exclude-file: /etc/none", Some("`exclude-file` names /etc/none, and no such file is there")),
+            ("exclude-file: /etc/none", Some("`exclude-file` names /etc/none, which does not exist")),
             ("iexclude-file: none", Some("`iexclude-file: none` must be an absolute path")),
         ] {
             lab.state(&format!(

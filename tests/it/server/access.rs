@@ -59,7 +59,7 @@ fn an_account_for_files_is_shut_in_and_can_do_nothing_else() {
     assert!(!gets_in(&lab, "other"));
     let plan = lab.expect(0, &["plan"]).stdout;
     assert!(
-        plan.contains("/root/other in /srv/clients/files/.ssh/authorized_keys:1 is not let in"),
+        plan.contains("/root/other in /srv/clients/files/.ssh/authorized_keys:1 is not accepted"),
         "{plan}"
     );
 }

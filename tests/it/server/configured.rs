@@ -90,8 +90,11 @@ fn an_sshd_with_its_own_configuration_is_told_and_asked() {
     lab.plan_is_empty();
     // One that does not include rlvm's file is an error, and so is one that cannot read its own.
     for (text, said) in [
-        (main.replace("Include", "#"), "restrict backup-web01: it holds `chrootdirectory none`"),
-        (main.clone() + "NoSuchWord\n", "it refuses its configuration"),
+        (
+            main.replace("Include", "#"),
+            "might not restrict backup-web01: `chrootdirectory` is `none` instead of",
+        ),
+        (main.clone() + "NoSuchWord\n", "it cannot be asked, since it refuses its configuration"),
     ] {
         lab.file("/etc/ssh/lan", &text);
         let plan = lab.expect(1, &["plan"]).stdout;
@@ -143,7 +146,7 @@ fn host_names_in_from_are_reported_unless_sshd_looks_them_up() {
         assert_eq!(gets_in(&lab, "files"), gets_in_by_name, "{word}");
         sshd.stop();
         let plan = lab.expect(0, &["plan"]).stdout;
-        assert_eq!(plan.contains("`from` with localhost matches no client"), !gets_in_by_name, "{plan}");
+        assert_eq!(plan.contains("localhost in `from` matches no client"), !gets_in_by_name, "{plan}");
     }
 }
 
@@ -169,7 +172,7 @@ fn a_client_is_locked_out_after_a_ledger_was_lost_too() {
     lab.state("ssh: {}");
     let told = lab.expect(1, &["plan"]).stdout;
     assert!(
-        told.contains(&format!("{PART} is there, and neither the state nor the ledger knows an account")),
+        told.contains(&format!("{PART} exists, but neither the state nor the ledger has an account")),
         "{told}"
     );
 }
@@ -201,7 +204,7 @@ fn what_sshd_refuses_is_never_in_force() {
     assert!(!lab.at("/run/rlvm/sshd-reload").exists());
     usual(&lab);
     let plan = lab.rlvm(&["plan"]);
-    assert!(plan.stdout.contains("sshd holds `passwordauthentication yes` and not `no`"), "{plan:?}");
+    assert!(plan.stdout.contains("sshd uses `passwordauthentication yes` instead of `no`"), "{plan:?}");
     lab.ok(&["rm", earlier]);
     // The account that left was shut: opening it is a person's word.
     lab.expect(0, &["apply", "--yes", "--adopt"]);
@@ -244,7 +247,12 @@ fn what_would_keep_clients_out_is_said() {
     // Only who is listed gets in.
     lab.file("/etc/ssh/sshd_config.d/10-who.conf", "AllowUsers root\n");
     let plan = lab.expect(0, &["plan"]).stdout;
-    assert!(plan.contains("sshd lets backup-web01 in from nowhere: AllowUsers root leaves it out"), "{plan}");
+    assert!(
+        plan.contains(
+            "sshd refuses every login of backup-web01: `AllowUsers root` does not include the account"
+        ),
+        "{plan}"
+    );
     lab.file("/etc/ssh/sshd_config.d/10-who.conf", "AllowGroups backup-web01 backup-web01-worm\n");
     lab.apply();
     let ran = lab.expect(0, &["plan"]);
@@ -255,7 +263,8 @@ fn what_would_keep_clients_out_is_said() {
     lab.own("/srv/clients", 0, 0o775);
     assert!(!gets_in_at_all(&lab));
     let ran = lab.rlvm(&["plan"]);
-    let said = "/srv/clients belongs to root and has mode 0775, on the way to backup-web01's chroot";
+    let said =
+        "backup-web01: /srv/clients belongs to root and has mode 0775, and is part of the path of its chroot";
     assert!(ran.code == Some(1) && ran.stdout.contains(said), "{ran:?}");
     // Declared, the same plan puts it right.
     state(

@@ -33,7 +33,7 @@ fn a_key_in_its_own_home_does_not_let_it_in_again() {
     lab.file("/srv/clients/worm/.ssh/authorized_keys", &(public(&lab, "worm") + "\n"));
     lab.dir("/srv/clients/worm/.ssh", 0, 0o755);
     let told = leave(&lab, 0);
-    assert!(told.contains("the account stays, shut"), "{told}");
+    assert!(told.contains("the account stays, closed"), "{told}");
     assert!(!worm_gets_in(&lab, &["id"]) && !gets_in(&lab, "files"));
     assert!(lab.ok(&["getent", "passwd", WORM]).contains("/srv/clients/worm"));
     lab.plan_is_empty();
