@@ -234,9 +234,9 @@ impl Runner<'_> {
             return "stopped by a signal".into();
         }
         match (job.timeout, job.snapshot_max_age) {
-            (_, Some(limit)) if self.is_too_old(job) => format!(
-                "ended: its snapshots are as old as `snapshot_max_age` allows ({limit}), and are removed"
-            ),
+            (_, Some(limit)) if self.is_too_old(job) => {
+                format!("stopped: its snapshots reached `snapshot_max_age` ({limit}), and are removed")
+            }
             (Some(limit), _) => format!("took longer than its `timeout` of {limit} and was ended"),
             (None, _) => String::new(),
         }

@@ -297,11 +297,9 @@ fn once(
                 let (status, why) = complete(job, missing, count, ended.code);
                 (status, why, Trouble::Stays)
             }
-            Some(0) => (
-                Status::Failed,
-                Some("restic says that all is well, and names no snapshot".into()),
-                Trouble::Stays,
-            ),
+            Some(0) => {
+                (Status::Failed, Some("restic exited with 0 and named no snapshot".into()), Trouble::Stays)
+            }
             None => (Status::Failed, Some("restic was ended by a signal".into()), Trouble::Stays),
             code => why(code, &words.join("\n")),
         },
@@ -327,8 +325,8 @@ fn once(
 
 /// Why a backup is taken back.
 const NOT_WHOLE: &str = "read from an LVM snapshot that was full, so this backup is not complete";
-const NOTHING: &str = "restic found no file in the sources: mount what belongs there, look at `exclude`, or set \
-                       `may_be_empty: true` for the job";
+const NOTHING: &str =
+    "the backup has no file: mount the sources, check `exclude`, or set `may_be_empty: true` for the job";
 
 /// Says whether a backup holds no file, and no one has said that it may.
 fn holds_nothing(job: &JobRun, summary: &Summary) -> bool {

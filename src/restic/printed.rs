@@ -44,7 +44,7 @@ impl<T: DeserializeOwned> Printed<T> {
     /// Says what makes no sense.
     pub(super) fn value(self) -> Result<Option<T>, String> {
         match self.0 {
-            Answer::Empty => Err("restic ended well and printed no list".into()),
+            Answer::Empty => Err("restic exited with 0 and printed no list".into()),
             answer => Self(answer).value_if_any(),
         }
     }
@@ -94,7 +94,7 @@ mod tests {
         for none in ["null", "null\n"] {
             assert_eq!(read(none), Ok(None), "{none:?}");
         }
-        let none = Err("restic ended well and printed no list".to_owned());
+        let none = Err("restic exited with 0 and printed no list".to_owned());
         for empty in ["", " \n"] {
             assert_eq!(read(empty), none, "{empty:?}");
             let mut printed = Printed::<Vec<u32>>::default();

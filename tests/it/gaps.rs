@@ -73,8 +73,8 @@ fn a_source_of_which_nothing_is_stored_is_said_everywhere() {
         };
         assert_eq!((verdict.as_str(), level.as_str()), expected, "{message}");
         if !stored {
-            assert!(ran.stderr.contains("restic found no file in the sources"), "{ran:?}");
-            assert!(message.contains("restic found no file in the sources"), "{message}");
+            assert!(ran.stderr.contains("the backup has no file: mount the sources"), "{ran:?}");
+            assert!(message.contains("the backup has no file: mount the sources"), "{message}");
         }
     }
 }

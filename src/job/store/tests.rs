@@ -155,7 +155,7 @@ fn a_snapshot_that_is_too_old_is_removed_before_other_jobs_are_stored() {
     let records = ran_with(vec![frozen], vec![live, slow]);
     assert_eq!(records[0].destinations[0].status, Status::Success, "{records:?}");
     let slow = &records[1].destinations[0];
-    let why = "ended: its snapshots are as old as `snapshot_max_age` allows (1s), and are removed";
+    let why = "stopped: its snapshots reached `snapshot_max_age` (1s), and are removed";
     assert_eq!((slow.status, slow.error.as_deref()), (Status::Failed, Some(why)));
 }
 
@@ -166,7 +166,7 @@ fn a_backup_without_a_source_or_without_a_file_is_none() {
     let empty = SUMMARY.replace(":1,", ":0,");
     let gap = || vec!["source /srv/b is an empty directory".to_owned()];
     let missing = "source /srv/www is missing from the backup: ";
-    let no_file = "restic found no file in the sources";
+    let no_file = "the backup has no file: mount the sources";
     let (failed, incomplete) = (Status::Failed, Status::Incomplete);
     for (script, change, expected, said) in [
         (
