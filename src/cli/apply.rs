@@ -1,4 +1,4 @@
-//! `rlvm apply`: makes the host as declared.
+//! `rlvm apply`: makes the host match the state.
 
 mod stream;
 
@@ -33,7 +33,7 @@ use crate::{
 ///
 /// Prints the plan and asks on a terminal; elsewhere it needs --yes. A saved plan does not ask: it is applied as it was
 /// shown, or not at all. If a change fails, apply skips and names what depends on it, and goes on with the rest. A job whose
-/// new repository cannot be made keeps the definition that was applied before.
+/// new repository cannot be created keeps its previous definition.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -38,29 +38,32 @@ use crate::{
 
 /// Back up: freeze the sources once, and store them at every destination
 ///
-/// Locks each job, runs its hooks, stops what is to be stopped, freezes all volumes before the first byte is read, starts
-/// again what was stopped, stores at all destinations side by side, and undoes all of it, whatever happens. The state is
-/// the one that was applied last, unless --state names another. What a run came to is kept (rlvm why JOB), and what
-/// programs said is in the job's log.
+/// A run locks each job, runs its hooks, stops its services, freezes all volumes before it reads the first byte, starts the
+/// services again, and stores at all destinations in parallel. At the end it undoes every step, whatever happens. It uses the
+/// state that was applied last, unless --state names another one. `rlvm why JOB` shows the result of the last run. The
+/// output of all programs is in the job's log.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(after_help = "\
 Examples:
-  rlvm run system                 one job
-  rlvm run --all                  all that are enabled, frozen at one point in time
-  rlvm run system --to vault      at one of its destinations alone
-  rlvm run system --to offsite    only the copy at offsite, of what is stored already
-  rlvm run system --dry-run       print each command, undo included, ready to paste
-  rlvm --state new.yaml run web   from a file, with nothing applied
+  rlvm run system                 run one job
+  rlvm run --all                  run all enabled jobs, frozen at one point in time
+  rlvm run system --to vault      store only at this destination
+  rlvm run system --to offsite    only copy the stored backup to offsite
+  rlvm run system --dry-run       print each command and its undo, ready to paste
+  rlvm --state new.yaml run web   use a state file that was not applied
 
 Hooks find in their environment:
-  RLVM_JOB     the job              RLVM_RUN     the run
-  RLVM_STATUS  success, incomplete, failed or interrupted: `after`, `failed` and `finally` alone
-  RLVM_FAILED  the destinations that failed, blanks between: these alone
+  RLVM_JOB     the name of the job
+  RLVM_RUN     the id of the run
+  RLVM_STATUS  success, incomplete, failed or interrupted (only in `after`, `failed`, `finally`)
+  RLVM_FAILED  the destinations that failed, separated by blanks (only in these hooks)
 
 Exit codes:
-  0  all is stored                 4  the job runs already
-  1  failed: nothing is stored     8  a destination failed, or a backup lacks something
+  0         every backup is complete
+  1         a source or a hook failed, a snapshot could not be removed, or rlvm could not begin
+  4         another rlvm runs the job
+  8         a destination failed or was left out, or a backup is incomplete (counts before 1)
   130, 143  ended by a signal, after cleaning up")]
 pub(super) struct RunVerb {
     /// The jobs

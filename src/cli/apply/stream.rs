@@ -1,4 +1,4 @@
-//! What apply tells while it works: text, JSON lines, or both.
+//! Prints what apply does while it works: text, JSON lines, or both.
 
 use std::io::Write;
 
@@ -139,7 +139,7 @@ impl<'a> Stream<'a> {
         for Change { address, actions, .. } in &plan.definitions {
             if let Some((_, needed)) = waits.iter().find(|(what, _)| what == address) {
                 let reason = format!(
-                    "it needs {needed}, which is not there; the definition that was applied before stays in force"
+                    "it needs {needed}, which could not be created; the previous definition stays active"
                 );
                 self.event(&Event::ApplySkipped { address, reason }, &bar);
                 waiting.push(address.clone());

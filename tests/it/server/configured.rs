@@ -98,7 +98,7 @@ fn an_sshd_with_its_own_configuration_is_told_and_asked() {
     ] {
         lab.file("/etc/ssh/lan", &text);
         let plan = lab.expect(1, &["plan"]).stdout;
-        assert!(plan.contains("`-f /etc/ssh/lan`") && plan.contains(said), "{plan}");
+        assert!(plan.contains("`sshd -f /etc/ssh/lan`") && plan.contains(said), "{plan}");
     }
     lab.file("/etc/ssh/lan", &(main.replace("Include", "#") + "DenyUsers backup-*\n"));
     lab.plan_is_empty();
