@@ -1,4 +1,4 @@
-//! What is said of a thing that does not fit the schema.
+//! Explains why a value does not fit the schema, and what to write instead.
 
 use serde_json::Value;
 
@@ -137,7 +137,14 @@ pub(super) fn not_listed(name: Option<&str>, value: &Value, options: &Value) -> 
 }
 
 /// Says what is there instead of what is wanted, and how it is written.
-pub(super) fn wrong_type(name: Option<&str>, node: &Node, value: &Value, schema: &Value) -> Said {
+///
+/// `item` is the schema of an item, if a list is wanted.
+pub(super) fn wrong_type(
+    name: Option<&str>,
+    node: &Node,
+    value: &Value,
+    (schema, item): (&Value, &Value),
+) -> Said {
     let subject = subject(name);
     let raw = node.text().unwrap_or_default();
     if value.is_null() {
@@ -175,10 +182,7 @@ pub(super) fn wrong_type(name: Option<&str>, node: &Node, value: &Value, schema:
             format!("write {text}"),
         ),
         ("integer", _) => Said::new(format!("{subject} must be a whole number"), about(schema)),
-        ("array", Value::String(_) | Value::Number(_) | Value::Bool(_)) => {
-            Said::new(format!("{subject} must be a list"), format!("write [{}]", raw.escape_debug()))
-        }
-        ("array", _) => Said::new(format!("{subject} must be a list"), "start each item with `- `"),
+        ("array", _) => Said::new(format!("{subject} must be a list"), list_hint(raw, value, item)),
         _ => {
             let keys = keys(schema);
             let remedy = if keys.is_empty() {
@@ -188,6 +192,18 @@ pub(super) fn wrong_type(name: Option<&str>, node: &Node, value: &Value, schema:
             };
             Said::new(format!("{subject} must be a map of keys and values"), remedy)
         }
+    }
+}
+
+/// Says how to write a list: with the given word as its only item if its items are words, else what an item is.
+fn list_hint(raw: &str, value: &Value, item: &Value) -> String {
+    if item.get("type").and_then(Value::as_str) == Some("object") {
+        return format!("start each item with `- `: {}", about(item));
+    }
+    match value {
+        // JSON's quoted text is YAML's too.
+        Value::String(_) | Value::Number(_) | Value::Bool(_) => format!("write [{}]", Value::from(raw)),
+        _ => "start each item with `- `".into(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Holds a state against the schema, and says in plain words what does not fit.
+//! Validates a state against the schema, and explains each problem.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -199,7 +199,11 @@ impl Shape<'_> {
                 return vec![(at, Some(said), cut)];
             }
             Kind::MinProperties { .. } => explain::none_of(name, &explain::keys(schema)),
-            Kind::Type { .. } => explain::wrong_type(name, found.node, error.instance(), schema),
+            Kind::Type { .. } => {
+                let inside: Vec<String> = path.iter().cloned().chain(["0".to_owned()]).collect();
+                let item = explain::schema_at(self.schema, &inside);
+                explain::wrong_type(name, found.node, error.instance(), (schema, item))
+            }
             // A type that does not fit is reported as that.
             Kind::Enum { .. } if !error.instance().is_string() && !error.instance().is_number() => {
                 return vec![(found.at(), None, cut)];

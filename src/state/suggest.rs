@@ -1,8 +1,18 @@
-//! "Did you mean": the nearest of some names.
+//! Finds the known name that a misspelt name probably means, for "did you mean" hints.
 
 /// Finds the name that was probably meant.
 pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let name = name.to_lowercase();
+    let name = name.to_lowercase().replace('-', "_");
+    let names: Vec<&str> = names.into_iter().collect();
+    // restic's name of a rule is `keep-daily`, borgmatic's `keep_daily`.
+    let plain = |known: &&str| {
+        name == *known
+            || name.strip_prefix("keep_") == Some(*known)
+            || known.strip_prefix("keep_") == Some(name.as_str())
+    };
+    if let Some(known) = names.iter().find(|known| plain(known)) {
+        return Some(known);
+    }
     names
         .into_iter()
         .map(|known| (strsim::jaro_winkler(&name, known), known))
@@ -38,6 +48,30 @@ pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>, and: &str) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rules_of_restic_and_borgmatic_are_known() {
+        let keys = ["daily", "hourly", "keep_within", "last", "monthly", "weekly", "yearly"];
+        for (written, meant) in [
+            ("keep_daily", "daily"),
+            ("keep_hourly", "hourly"),
+            ("keep_weekly", "weekly"),
+            ("keep_monthly", "monthly"),
+            ("keep_yearly", "yearly"),
+            ("keep_last", "last"),
+            ("keep-daily", "daily"),
+            ("keep-hourly", "hourly"),
+            ("keep-weekly", "weekly"),
+            ("keep-monthly", "monthly"),
+            ("keep-yearly", "yearly"),
+            ("keep-last", "last"),
+            ("keep-within", "keep_within"),
+            ("within", "keep_within"),
+            ("dayly", "daily"),
+        ] {
+            assert_eq!(nearest(written, keys), Some(meant), "{written}");
+        }
+    }
 
     #[test]
     fn near_and_far() {
