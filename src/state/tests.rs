@@ -27,6 +27,27 @@ fn problems(text: &str) -> String {
     read(text).map_or_else(|problems| problems.to_string(), |loaded| loaded.warnings.to_string())
 }
 
+#[test]
+fn an_exclude_in_a_home_directory_says_what_to_write() {
+    let of = |pattern: &str| {
+        problems(&format!(
+            "version: 1\nhost: web01\ndestinations: {{ a: {{ local: {{ path: /srv/a }}, password_file: /p }} }}\n\
+             jobs: {{ j: {{ sources: [{{ path: /home }}], to: [a], exclude: [\"{pattern}\"] }} }}\n"
+        ))
+    };
+    for (pattern, rest) in [("~/.cache", "/.cache"), ("$HOME/tmp", "/tmp"), ("!~/keep", "/keep"), ("~", "")] {
+        let said = of(pattern);
+        assert!(said.contains(&format!("the pattern `{pattern}` excludes nothing")), "{pattern}: {said}");
+        assert!(
+            said.contains(&format!("write the path: `/root{rest}`, or `/home/*{rest}`")),
+            "{pattern}: {said}"
+        );
+    }
+    for pattern in ["/home/*/.cache", "*~", "~backup", "$HOMES", ".cache"] {
+        assert_eq!(of(pattern), "", "{pattern}");
+    }
+}
+
 /// A state with these words in it.
 fn with(text: &str) -> State {
     state(&format!("version: 1\nhost: web01\n{text}"))

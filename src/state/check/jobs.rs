@@ -1,4 +1,4 @@
-//! Jobs: that they store something somewhere, once, and keep it.
+//! Checks jobs: that each stores something, at some destination, without repetition, and keeps it.
 
 use std::collections::BTreeMap;
 
@@ -31,6 +31,13 @@ const REFUSED: [(&str, &str); 14] = [
     ("cache-dir", "rlvm's cache is in /var/cache/rlvm"),
 ];
 
+/// Returns the rest of a pattern that means to begin with a user's home directory, as a shell would read it.
+fn in_home(pattern: &str) -> Option<&str> {
+    let pattern = pattern.strip_prefix('!').unwrap_or(pattern);
+    let rest = pattern.strip_prefix('~').or_else(|| pattern.strip_prefix("$HOME"))?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+}
+
 impl Check<'_> {
     pub(super) fn jobs(&mut self) {
         for (name, job) in &self.state.jobs {
@@ -45,6 +52,12 @@ impl Check<'_> {
                 if let Some(why) = malformed_exclude(pattern.as_str()) {
                     let message = format!("restic refuses the pattern `{pattern}`: {why}");
                     let remedy = r"write `\[` for a bracket that means itself";
+                    self.error(&["jobs", name.as_str(), "exclude", &place.to_string()], message, remedy);
+                } else if let Some(rest) = in_home(pattern.as_str()) {
+                    let message = format!(
+                        "the pattern `{pattern}` excludes nothing: restic does not replace `~` or `$HOME` by a home directory"
+                    );
+                    let remedy = format!("write the path: `/root{rest}`, or `/home/*{rest}` for all users");
                     self.error(&["jobs", name.as_str(), "exclude", &place.to_string()], message, remedy);
                 }
             }
