@@ -1,4 +1,4 @@
-//! What was declared, applied and seen becomes changes. Pure.
+//! Turns the declared, applied and observed resources into changes. Pure.
 
 use std::collections::{BTreeMap, HashSet};
 

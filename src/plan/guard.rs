@@ -1,4 +1,4 @@
-//! Guards over a whole plan.
+//! Checks a whole plan against the guards, which refuse dangerous plans.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

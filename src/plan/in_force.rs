@@ -1,5 +1,5 @@
-//! Decides which definitions an apply puts in force. A job that would store at a destination whose repository could not be
-//! made keeps what was applied before, so that the next run stores where the last one did. Pure.
+//! Decides which definitions an apply puts in force. If the repository of a job could not be created, the job keeps
+//! the definition that was applied before, so that the next run stores where the last one did. Pure.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! A plan for programs. A minor version adds fields; looking for `delete` in `actions` finds every removal.
+//! Writes a plan as JSON. A minor version adds fields only. Every removal has `delete` in its `actions`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -1,8 +1,7 @@
-//! Declared and seen in, what to do out. Changes nothing.
+//! Plans: compares declared with observed resources and decides the changes. It changes nothing.
 //!
-//! `survey` says what there is to look at, `observe` looks, `decide` is pure: what kinds say of a difference,
-//! who made the thing, and the guards become changes in order. `show` and `json` are two faces of that one value;
-//! `saved` carries it to a later apply.
+//! `survey` lists what to observe, and `observe` observes it. `decide` is pure: it turns differences, ownership and
+//! guards into changes in order. `show` and `json` print this value, and `saved` stores it for a later apply.
 
 mod blocked;
 mod decide;
@@ -22,7 +21,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use decide::{Options, decide};
-pub use definitions::changed_definitions;
+pub use definitions::{changed_definitions, renamed_without_was};
 pub use in_force::{InForce, in_force};
 pub use observe::{Looking, Progress, look, observe};
 pub use survey::{Item, Survey};

@@ -1,5 +1,5 @@
-//! Looking at all items, side by side: slow ones first, so that no core waits for the last of them; what only waits
-//! for the network has threads of its own, so that nothing else waits with it.
+//! Observes all resources in parallel. Slow ones start first, so that no core waits at the end. Resources that only
+//! wait for the network have threads of their own.
 
 use std::sync::{
     Mutex, PoisonError,

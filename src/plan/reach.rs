@@ -1,4 +1,4 @@
-//! What cannot be got at: an error, unless the same plan puts right what is in the way.
+//! Reports resources that cannot be reached: as an error, unless the same plan repairs the cause.
 
 use std::collections::{BTreeMap, HashSet};
 

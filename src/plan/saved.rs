@@ -1,7 +1,8 @@
-//! A plan in a file, to be applied later: on the same host, from the same ledger, while nothing has moved.
+//! Saves a plan to a file for a later apply, which works only on the same host, with the same ledger, and while
+//! nothing has changed.
 //!
-//! It carries the state, not only the ops: apply decides again from that state and what it then sees, and both
-//! must come to the same. A plan file is no way to have somebody's commands run as root.
+//! The file contains the state, not only the ops. Apply decides again from that state and from what it observes, and
+//! both decisions must be equal. So a plan file cannot make root run somebody else's commands.
 
 use std::collections::BTreeMap;
 

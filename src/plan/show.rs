@@ -1,4 +1,4 @@
-//! A plan for people.
+//! Prints a plan as text.
 
 use std::fmt::Write;
 

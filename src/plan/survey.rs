@@ -1,4 +1,4 @@
-//! What there is to look at and decide: all that is declared, and all that the ledger knows beside.
+//! Lists what to observe and decide: all declared resources, and all others that the ledger knows.
 
 use std::{
     cmp::Reverse,
