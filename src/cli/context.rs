@@ -1,4 +1,4 @@
-//! What verbs have in common: the host, its files, the state, the ledger.
+//! Provides what several verbs need: the host, its files, the state, the ledger.
 
 use std::{
     path::{Path, PathBuf},
@@ -22,7 +22,7 @@ use crate::{
     host::{CallersFiles, Host as _, Real, Store, caller, host_name, is_root, lexical},
     ledger::{self, LOG, Ledger, SNAPSHOT},
     model::{HostName, HostPath, Scope},
-    plan::{Looking, Options, Plan, Survey, changed_definitions, decide, observe},
+    plan::{Looking, Options, Plan, Survey, changed_definitions, decide, observe, renamed_without_was},
     resource::{Looks, Seen},
     state::{self, Defaults, Loaded, Problem, Problems, State},
 };
@@ -220,6 +220,9 @@ impl<'a> Context<'a> {
             None if search == Search::EtcOnly => vec![kept()?],
             None => vec!["state".into(), kept()?],
         };
+        let short = name.as_str().split('.').next().unwrap_or_default();
+        let of_host =
+            |dir: &Path| [name.as_str(), short].map(|it| dir.join("hosts").join(format!("{it}.yaml")));
         for candidate in &candidates {
             if !self.files.is_dir(candidate) {
                 if named.is_some() || self.files.is_file(candidate) {
@@ -227,24 +230,26 @@ impl<'a> Context<'a> {
                 }
                 continue;
             }
-            let short = name.as_str().split('.').next().unwrap_or_default();
-            let of_host = |name: &str| candidate.join("hosts").join(format!("{name}.yaml"));
-            let tried = [of_host(name.as_str()), of_host(short)];
+            let tried = of_host(candidate);
             if let Some(found) = tried.iter().find(|path| self.files.is_file(path)) {
                 return Ok(found.clone());
             }
+            let other = if named.is_none() { kept()? } else { candidate.clone() };
             let hint = match self.files.yaml_names(&candidate.join("hosts")).as_slice() {
+                _ if of_host(&other).iter().any(|path| self.files.is_file(path)) => {
+                    let dir = other.display();
+                    format!("rlvm reads ./state before {dir}: leave this directory, or pass --state {dir}")
+                }
                 [] => "name the state's file itself".to_owned(),
                 names => format!("name the file itself, or the host with --host: {}", names.join(", ")),
             };
-            let message = format!("no state for host {name}: {} is not there", tried[0].display());
+            let message = format!("no state for host {name}: {} does not exist", tried[0].display());
             return Err(Failure::new(Exit::Failed, message).help(hint).into());
         }
         let tried: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
         let message = format!("no state: there is no {}", tried.join(", nor "));
-        let hosts = Path::new(ETC);
-        let help = if !candidates.iter().any(|it| it == hosts) && self.files.is_dir(hosts) {
-            "name it: --state PATH; that in /etc/rlvm/state is the host's, and root's to apply: sudo rlvm …"
+        let help = if !candidates.iter().any(|it| it == Path::new(ETC)) && self.files.is_dir(Path::new(ETC)) {
+            "name it: --state PATH; /etc/rlvm/state belongs to the host, and only root can apply it: sudo rlvm …"
         } else {
             "name it: --state PATH"
         };
@@ -413,6 +418,7 @@ impl<'a> Context<'a> {
         let ledger = of.known.then_some(&of.ledger);
         let mut plan = decide(&of.state.host, ledger, &survey, &seen, &of.expanded.findings, options);
         plan.definitions = changed_definitions(applied.as_ref(), &of.state, options)?;
+        plan.findings.extend(renamed_without_was(applied.as_ref(), &of.state, options));
         Ok(Planned { survey, seen, applied, plan })
     }
 

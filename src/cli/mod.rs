@@ -1,4 +1,4 @@
-//! The command line: one file a verb, thin; all printing, progress and exit codes.
+//! Defines the command line. Each verb has one small file. All printing, progress and exit codes are here.
 
 mod after;
 mod apply;
@@ -9,6 +9,7 @@ mod context;
 mod exit;
 mod extras;
 mod free;
+mod hints;
 mod journaled;
 mod kept;
 mod ledger;
@@ -200,7 +201,8 @@ enum Verb {
 pub fn main(args: impl Iterator<Item = OsString>, environment: &Environment) -> u8 {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        Err(err) => {
+        Err(mut err) => {
+            hints::add(&mut err);
             let exit = match err.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Ok,
                 _ => Exit::Usage,

@@ -1,4 +1,4 @@
-//! `rlvm plan`: what differs, and what would be done.
+//! `rlvm plan`: shows the differences and the changes that apply would make.
 
 use std::path::PathBuf;
 
@@ -17,6 +17,7 @@ use crate::{
     plan::{
         Options, Plan, Survey, changed_definitions, decide,
         json::PlanJson,
+        renamed_without_was,
         saved::{RestsOn, Saved},
         show,
     },
@@ -170,6 +171,7 @@ impl PlanVerb {
         let ledger = basis.known.then_some(&basis.ledger);
         let mut plan = decide(&basis.state.host, ledger, &survey, &all, &basis.expanded.findings, &options);
         plan.definitions = changed_definitions(observation.applied.as_ref(), &basis.state, &options)?;
+        plan.findings.extend(renamed_without_was(observation.applied.as_ref(), &basis.state, &options));
         self.print(context, &plan)?;
         Ok(exit_of(&plan, self.detailed_exitcode))
     }

@@ -1,4 +1,4 @@
-//! A restic repository: made where there is none, recognised by its id ever after, never removed.
+//! A restic repository: created if there is none, recognised by its id afterwards, and never removed.
 
 mod locks;
 mod look;
@@ -175,9 +175,10 @@ impl Kind for Repository {
     fn reach(&self, seen: &RepositorySeen) -> Vec<Finding> {
         let (message, remedy) = match (&seen.denied, &seen.state) {
             // R20
-            (Some(denied), _) => {
-                (denied.clone(), "give the user the way there, or name another `user:` for the job")
-            }
+            (Some(denied), _) => (
+                denied.clone(),
+                "give the user access to that directory, or name another `user:` for the job",
+            ),
             // What is missing is said where it is missing.
             (None, RepositoryState::NotSeen(NotSeen::Waits(why)))
                 if seen.tool.is_none() && seen.other_host_key.is_none() && seen.password =>

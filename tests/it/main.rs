@@ -19,6 +19,7 @@ mod lab;
 mod locks;
 mod monitoring;
 mod mounts;
+mod newcomers;
 mod notify;
 mod personal;
 mod prompt;

@@ -1,4 +1,4 @@
-//! Locks that were left behind in a repository.
+//! Finds stale locks in a repository.
 
 use anyhow::Result;
 

@@ -1,4 +1,5 @@
-//! Looking at a repository: what its directory is, whether the user can work there, which restic there is.
+//! Observes a local repository: what its directory is, whether the user can work there, and which restic is
+//! installed.
 
 use anyhow::{Context, Result};
 
@@ -38,7 +39,7 @@ impl Repository {
         Ok(RepositorySeen {
             locked: names.iter().any(|name| name == "locks") && has_locks(&*inside, path)?,
             lent: host.lent(path)?,
-            denied: self.denied(host, path, &state)?,
+            denied: self.denied(host, path, &state)?.or(self.kept_out(host, &state)?),
             tool: if asked { None } else { tool(host, &self.means, making)?.map(Box::new) },
             password: host.entry(&self.password.0)?.file().is_some(),
             marks: marks.map(Box::new),
@@ -207,6 +208,31 @@ impl Repository {
             format!(" ({place} is {}:{} {})", meta.owner, meta.group, meta.mode)
         });
         Ok(Some(format!("{user} cannot {verb} {place}{shown}")))
+    }
+}
+
+impl Repository {
+    /// Says that the user cannot reach the password file of a repository that does not exist yet. An existing repository is
+    /// opened with its password, which shows the same.
+    fn kept_out(&self, host: &dyn Observe, state: &RepositoryState) -> Result<Option<String>> {
+        let (user, password) = (&self.user, &self.password.0);
+        let is_new = matches!(state, RepositoryState::Absent | RepositoryState::Unfinished(_));
+        if !is_new || *user == UserName::root() || !host.has_user(user)? {
+            return Ok(None);
+        }
+        let mut above = password.ancestors();
+        let Some(dir) = above.find(|dir| matches!(host.entry(dir), Ok(Entry::Directory(_)))) else {
+            return Ok(None);
+        };
+        let test = self.means.run_as(Cmd::new("test").arg("-x").path(&dir), user).ok(&[0, 1]).timeout(10);
+        if host.query(&Query::new(test)?)?.code == Some(0) {
+            return Ok(None);
+        }
+        let entry = host.entry(&dir)?;
+        let shown = entry.directory().map_or_else(String::new, |meta| {
+            format!(" ({dir} is {}:{} {})", meta.owner, meta.group, meta.mode)
+        });
+        Ok(Some(format!("{user} cannot reach the password file {password}{shown}")))
     }
 }
 

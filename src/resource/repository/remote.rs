@@ -1,4 +1,4 @@
-//! Looking at a repository over a network: by restic alone, with a time limit.
+//! Observes a remote repository, through restic only, with a time limit.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! What a repository is seen to be, and what is said of it.
+//! The observed state of a repository, and the findings about it.
 
 use serde::{Deserialize, Serialize};
 
