@@ -1,9 +1,8 @@
-//! Does what a plan says: ops through the one interpreter, the ledger before and after, events for whoever
-//! watches.
+//! Carries out a plan: runs its ops through [`crate::host::Act`], keeps the ledger, and reports events to the caller.
 //!
-//! What is about to be made is in the ledger, durably, before anything is made; each result is in it as soon as
-//! it is there. So a crash at any point leaves a ledger that knows of everything, and applying again ends the
-//! same. What depends on something that failed is skipped and named; the rest goes on.
+//! The ledger records durably what apply is about to create before apply creates it, and each result as soon as it
+//! exists. So after a crash at any point the ledger knows every resource, and another apply ends in the same state.
+//! Changes that depend on a failed change are skipped and named; the others go on.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -417,7 +416,7 @@ fn find(change: &Change, told: &[Finding], host: &dyn Observe) -> Result<Option<
             let new = findings.into_iter().find(|it| it.severity == Severity::Warning && !told.contains(it));
             match new {
                 Some(Finding { message, .. }) => {
-                    bail!("{message}\n  help: plan again, where that stands; then apply")
+                    bail!("{message}\n  help: plan again, and apply that plan")
                 }
                 None => Ok(None),
             }

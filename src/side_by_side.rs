@@ -1,4 +1,4 @@
-//! The same done with many things at once, up to a limit.
+//! Does the same work on many items in parallel, up to a limit.
 
 use std::{
     sync::{

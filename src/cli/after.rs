@@ -1,7 +1,7 @@
-//! Telling whoever is to know: after a run, a prune, a verification, a look.
+//! Sends notifications after a run, a prune, a verification or a `notify watch`.
 //!
-//! Nothing here fails a run, or changes how it ends: a notifier that cannot be told anything is a warning, and is kept for
-//! `status` to say.
+//! A notifier that fails never changes the result of a run. It causes a warning, and rlvm keeps the failure for
+//! `status`.
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -77,7 +77,7 @@ pub(super) fn after(context: &Context<'_>, host: &Real, state: &State, what: Wha
     }
     let problems = match tell(context, host, state, what) {
         Ok(problems) => problems,
-        Err(err) => vec![format!("whoever is to be told may not have been: {err:#}")],
+        Err(err) => vec![format!("some notifications may not have been sent: {err:#}")],
     };
     for problem in &problems {
         let word = context.printer.err_style().paint(Paint::Changed, "warning");
@@ -109,12 +109,13 @@ fn tell(context: &Context<'_>, host: &Real, state: &State, what: What<'_>) -> Re
     let mut problems = Vec::new();
     let now = now(context, ended(what));
     let earlier = earlier(context, host, what).unwrap_or_else(|err| {
-        problems.push(format!("since when something is wrong, nobody knows: {err:#}"));
+        problems.push(format!("cannot read run records; the start of the failure is unknown: {err:#}"));
         Vec::new()
     });
     // What is not known is told once more.
     let known = told(context, host).unwrap_or_else(|err| {
-        problems.push(format!("what was told before, nobody knows: {err:#}"));
+        problems
+            .push(format!("cannot read the notification history; some notifications may repeat: {err:#}"));
         Told::default()
     });
     let (id, scope) = (random_id()?, context.scope()?);
@@ -145,7 +146,8 @@ fn tell(context: &Context<'_>, host: &Real, state: &State, what: What<'_>) -> Re
         noted.push((parcel.notifier, parcel.marks, result.map(drop)));
     }
     if let Err(err) = keep_all(context, host, state, &noted, unsent, &now.to_string()) {
-        problems.push(format!("what was told could not be kept, and will be told again: {err:#}"));
+        problems
+            .push(format!("cannot write the notification history; some notifications will repeat: {err:#}"));
     }
     Ok(problems)
 }

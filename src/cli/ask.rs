@@ -1,5 +1,5 @@
-//! Asks repositories for their snapshots, side by side: each opens with a key derivation, which is work for a core;
-//! those elsewhere mostly wait.
+//! Asks several repositories for their snapshots in parallel. Opening a repository needs a core for its key
+//! derivation; remote repositories mostly wait for the network.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,8 +1,8 @@
-//! Prints on a thread of its own, so that nobody has to wait for a reader.
+//! Prints on a thread of its own, so that a slow reader does not delay a run.
 //!
 //! A run holds snapshots and stopped services. If a program that reads `--json` stops reading, or somebody stops the
-//! terminal (Ctrl-S), the run must go on. So its output waits in a queue. Once that is full, output is left out and
-//! counted; the run says so at the end. Other verbs print directly.
+//! terminal (Ctrl-S), the run must go on. So its output waits in a queue. When the queue is full, the run drops
+//! output, counts the lines, and reports the number at the end. Other verbs print directly.
 
 use std::{
     io::{self, Write},
@@ -117,9 +117,9 @@ pub(super) fn left_out() -> Option<String> {
     let behind = BEHIND.get()?;
     match behind.lost.load(Ordering::Relaxed) {
         0 if !behind.stuck.load(Ordering::Relaxed) => None,
-        0 => Some("the end of the output was left out: nobody read it in time".into()),
-        1 => Some("1 line of output was left out: nobody read it in time".into()),
-        lost => Some(format!("{lost} lines of output were left out: nobody read them in time")),
+        0 => Some("the end of the output was dropped: its reader was too slow".into()),
+        1 => Some("1 line of output was dropped: its reader was too slow".into()),
+        lost => Some(format!("{lost} lines of output were dropped: their reader was too slow")),
     }
 }
 

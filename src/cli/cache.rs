@@ -1,5 +1,5 @@
-//! Finds restic's caches that runs have made. Verbs use them and make none. `verify` uses none: it proves what the repository
-//! itself holds.
+//! Finds the restic caches that runs have created. Other verbs use them and create none. `verify` does not use them,
+//! because it checks the data in the repository itself.
 
 use anyhow::Result;
 

@@ -1,4 +1,4 @@
-//! How rlvm ends: the one list of exit codes, and errors that know theirs.
+//! Defines the exit codes, and errors that carry an exit code.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What editors and packages want: the schema, completions, the manual.
+//! Verbs for editors and packages: the schema, completions, the manual page.
 
 use anyhow::Result;
 use clap::{Args, CommandFactory};

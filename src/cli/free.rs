@@ -1,4 +1,4 @@
-//! Work that needs a repository for itself: locks that were left behind are removed, others are waited for.
+//! Prepares work that needs a repository for itself: removes stale locks and waits for the others.
 
 use std::{thread, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Programs that work with repositories, written down in a journal: if rlvm is killed, a sweep ends them and removes their
-//! locks.
+//! Runs programs that work with repositories, and records them in a journal. If rlvm is killed, a sweep ends these
+//! programs and removes their locks.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,4 +1,5 @@
-//! The state as it was last applied, kept beside the ledger: what the night shall run by.
+//! Reads and writes the applied state: the state as it was applied last, which runs use. It is stored beside the
+//! ledger.
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! `rlvm ledger`: what is managed, and how to stop managing something.
+//! `rlvm ledger`: lists what rlvm manages, and stops managing a resource.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! `rlvm list`: the jobs, and when they come next.
+//! `rlvm list`: lists the jobs and their next start times.
 
 use anyhow::{Context as _, Result};
 use clap::Args;

@@ -1,7 +1,8 @@
-//! Removes locks that were left behind in repositories, by the one rule of [`LockJudge`]; no other code removes a lock.
+//! Removes stale locks from repositories by the rule of [`LockJudge`]. No other code removes a lock.
 //!
-//! What this host knows is kept below its home, a file a destination: which restics of dead runs have worked with it, and
-//! since when each lock in it was seen. Times are those since boot, which nobody sets.
+//! This host's knowledge about locks is kept below its home, in one file per destination: which restic processes of
+//! dead runs have worked with the destination, and when each lock was first seen. Times are counted since boot,
+//! because nobody can set that clock.
 
 use std::{
     collections::BTreeMap,

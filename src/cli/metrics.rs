@@ -1,4 +1,4 @@
-//! Metrics for Prometheus: the status as a file that node-exporter's textfile collector reads.
+//! Writes the status as a file for the textfile collector of Prometheus' node-exporter.
 
 use std::path::Path;
 

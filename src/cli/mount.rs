@@ -1,4 +1,4 @@
-//! `rlvm mount`: lets one look around in this host's backups, as a file system that can only be read.
+//! `rlvm mount`: mounts this host's backups as a read-only file system.
 
 use anyhow::{Result, bail};
 use clap::Args;

@@ -1,4 +1,4 @@
-//! `rlvm notify`: tries notifiers, and tells what has not run.
+//! `rlvm notify`: tries notifiers, and reports jobs that have not run.
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
@@ -93,7 +93,7 @@ struct Tested {
 
 impl NotifyVerb {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
-        let host = context.running("it is told")?;
+        let host = context.running("notifications are sent")?;
         let state = applied(context, &host)?;
         match self {
             Self::Test(verb) => verb.run(context, &host, &state),

@@ -1,4 +1,4 @@
-//! `rlvm observe`: what plan would look at, for a plan made elsewhere.
+//! `rlvm observe`: prints everything that plan looks at, so that another machine can plan for this host.
 
 use std::{collections::BTreeMap, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! Printing: to standard output what was asked for, to standard error what is said about it.
+//! Prints results to standard output, and messages to standard error.
 
 use std::io::{self, ErrorKind, Write};
 

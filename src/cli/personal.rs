@@ -1,5 +1,5 @@
-//! Whose set-up it is, and where rlvm's own things then are: the host's, or by the XDG Base Directory Specification 0.8
-//! those of a caller who is not root.
+//! Decides whether rlvm manages the host or one user's own set-up, and where its files are. A user's files follow the
+//! XDG Base Directory Specification 0.8.
 
 use anyhow::Result;
 

@@ -1,4 +1,4 @@
-//! Progress of what takes long, on a terminal only; elsewhere nothing is drawn.
+//! Draws progress bars on a terminal, and nothing elsewhere.
 
 use std::time::Duration;
 

@@ -1,8 +1,9 @@
-//! One queue a destination on this host: backups, copies, drills and restores work beside each other, a prune and a check
-//! alone. Without it rlvm's own verify or prune makes rlvm's own backup fail, since restic gives up where a lock is.
+//! Coordinates work at one destination on this host. Backups, copies, drills and restores run beside each other; a
+//! prune or a check runs alone. Otherwise rlvm's own verify or prune would make rlvm's own backup fail, because
+//! restic gives up when it finds a lock.
 //!
-//! A place in the queue is a lock of the kernel's on a file below rlvm's run directory, which a crash frees. Other hosts
-//! and other homes have queues of their own; restic's locks keep those apart.
+//! A place in the queue is a kernel lock on a file below rlvm's run directory, which a crash frees. Other hosts and
+//! other homes have queues of their own; between them restic's locks apply.
 
 use std::{
     thread,

@@ -1,4 +1,4 @@
-//! What is kept of runs and verifications: records, a JSON object a line, in a file a month.
+//! Stores and reads the records of runs and verifications: one JSON object per line, one file per month.
 
 use std::{
     thread,

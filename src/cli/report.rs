@@ -1,4 +1,4 @@
-//! `rlvm report`: one page of HTML about this host's backups, or several hosts'.
+//! `rlvm report`: writes an HTML page about the backups of this host or of several hosts.
 
 use std::path::{Path, PathBuf};
 

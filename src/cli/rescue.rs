@@ -1,4 +1,4 @@
-//! `rlvm rescue-kit`: what is needed to restore this host when it is gone, as one text to print.
+//! `rlvm rescue-kit`: prints a text with everything that restoring this host needs when the host is lost.
 
 use std::{collections::BTreeMap, path::PathBuf};
 

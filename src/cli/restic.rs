@@ -1,4 +1,4 @@
-//! `rlvm restic`: which restic is used, which ones are installed, and installing the pinned one.
+//! `rlvm restic`: shows which restic is used and which versions are installed, and installs the pinned one.
 
 use std::fmt::Write;
 

@@ -1,5 +1,4 @@
-//! Puts into a state what the host and the call decide about schedules where the state does not: what starts them, and
-//! where rlvm's own files are then.
+//! Fills in the scheduler and the paths of rlvm's own files where the state does not set them.
 
 use anyhow::Result;
 

@@ -1,4 +1,4 @@
-//! `rlvm secret show`: a generated password, to be put away.
+//! `rlvm secret show`: prints a generated password, so that a person can save it elsewhere.
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};

@@ -1,4 +1,4 @@
-//! `rlvm show`: the state as it is understood.
+//! `rlvm show`: prints the state after includes, variables, defaults and profiles.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! `rlvm snapshots`: what is stored, of which job, host and time, at each destination.
+//! `rlvm snapshots`: lists the backups at each destination with job, host and time.
 
 use std::collections::{BTreeMap, BTreeSet};
 

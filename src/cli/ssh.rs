@@ -1,4 +1,4 @@
-//! `rlvm ssh scan`: another machine's keys, to be checked and pasted into the state.
+//! `rlvm ssh scan`: prints the host keys of another machine, to be checked and pasted into the state.
 
 use std::fmt::Write;
 

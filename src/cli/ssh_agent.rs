@@ -1,4 +1,4 @@
-//! `rlvm ssh-agent`: root's agent, which holds the keys with a passphrase from one boot to the next.
+//! `rlvm ssh-agent`: manages root's agent, which holds keys with a passphrase until the next boot.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! `rlvm status`: how the backups are, by what is in the repositories.
+//! `rlvm status`: judges the backups by the snapshots in the repositories.
 
 mod beside;
 

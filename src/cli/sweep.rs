@@ -1,4 +1,4 @@
-//! `rlvm sweep`: ends what dead runs have left.
+//! `rlvm sweep`: cleans up after runs that died.
 
 use std::collections::BTreeSet;
 

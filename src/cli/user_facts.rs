@@ -1,4 +1,4 @@
-//! Looks up the users that a state names, so that what is declared for them can be worked out.
+//! Looks up the users that a state names. Expanding the state needs their homes and groups.
 
 use anyhow::Result;
 

@@ -1,4 +1,4 @@
-//! `rlvm validate`: all problems of a state at once.
+//! `rlvm validate`: prints all problems of a state at once.
 
 use std::path::PathBuf;
 

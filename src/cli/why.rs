@@ -1,4 +1,4 @@
-//! `rlvm why`: what a job does, from where to where, and how its last run went.
+//! `rlvm why`: explains what a job does, and how its last run ended.
 
 mod show;
 

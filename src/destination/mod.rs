@@ -1,7 +1,7 @@
-//! Where backups go: restic repositories, one file a kind. Pure.
+//! Defines destinations: restic repositories, one file per kind. Pure.
 //!
-//! What is passed to restic is byte for byte what the state says ([`Destination::repository`]). Whether two
-//! destinations mean one repository is asked of [`Destination::identity`], which follows restic's own rules.
+//! restic receives the location byte for byte as the state has it ([`Destination::repository`]).
+//! [`Destination::identity`] decides by restic's own rules whether two destinations are one repository.
 
 mod b2;
 mod local;

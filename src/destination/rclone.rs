@@ -1,4 +1,4 @@
-//! Whatever rclone reaches, here or on another machine.
+//! A remote of rclone, here or on another machine.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,5 @@
-//! How restic gets at a destination: its words on the command line, and what it needs beside them.
+//! Describes how restic reaches a destination: the location on its command line, and the files and variables that it
+//! needs.
 
 use crate::{
     effect::{Arg, Private, QUIET_SSH},

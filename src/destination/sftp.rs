@@ -1,4 +1,4 @@
-//! A directory of another machine, over SSH's file transfer.
+//! A directory on another machine, over SFTP.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! A program call as data.
+//! A call of a program, as data.
 
 #[cfg(test)]
 mod tests;

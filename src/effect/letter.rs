@@ -1,4 +1,4 @@
-//! What is sent to somebody outside, as data: a call of an address, or a mail.
+//! A message to a notifier, as data: an HTTP request or a mail.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

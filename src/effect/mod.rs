@@ -1,7 +1,8 @@
-//! What rlvm can do to a host, as data. Nothing here does it.
+//! Defines what rlvm can do to a host, as data. Nothing here does it.
 //!
-//! A plan holds these values, the text a person reads is their `Display`, and `host` carries the same values
-//! out: what is shown is what is done. Deliberately small: a new op is a new way to change a host.
+//! A plan holds these values. Their `Display` is the text that a person reads, and `host` carries out the same
+//! values, so what is shown is what is done. The list is deliberately small: each new op is a new way to change a
+//! host.
 
 mod cmd;
 mod crontab;

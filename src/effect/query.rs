@@ -1,4 +1,4 @@
-//! Which commands only read. Looking may run these and no others.
+//! Lists the commands that only read. Observing may run these commands and no others.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! What sshd is to hold for whom, as data: the part of its configuration that is rlvm's, and what each login comes to.
+//! A change of rlvm's file in sshd's configuration, as data, with the settings that sshd must then report for each
+//! account.
 
 use std::{collections::BTreeMap, fmt};
 

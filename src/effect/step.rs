@@ -1,4 +1,4 @@
-//! What a run does, one thing at a time, each with how it is undone.
+//! A step of a run, as data, with the op that undoes it.
 
 use std::fmt;
 

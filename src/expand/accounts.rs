@@ -1,4 +1,5 @@
-//! Users and groups: those that clients log in as, which are made, and those that something else belongs to.
+//! Expands users and groups: accounts of clients, which rlvm creates, and owners of other resources, which must
+//! exist.
 
 use super::{Declared, Expanded};
 use crate::{

@@ -1,4 +1,4 @@
-//! What is started when it is time, without root: a block in the user's own crontab.
+//! Expands schedules without root: a block in the user's own crontab.
 
 use super::{
     Declared, Expanded,

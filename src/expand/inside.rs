@@ -1,4 +1,5 @@
-//! Says which repositories lie inside a source: runs leave them out. Two of them would store each other, and grow each night.
+//! Finds repositories that lie inside a source. Runs leave them out: two repositories inside each other's sources
+//! would grow with every run.
 
 use super::Expanded;
 use crate::{

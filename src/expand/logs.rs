@@ -1,4 +1,4 @@
-//! Logrotate rules: the user's own, and the one for rlvm's logs, which nobody has to ask for (R44).
+//! Expands logrotate rules: those of the state, and the rule for rlvm's own logs (R44).
 
 use super::{
     Declared, Expanded,

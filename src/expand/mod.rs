@@ -1,7 +1,7 @@
-//! State to resources: a job makes its cron entry or timer, its logs their rule, a destination its password file and
-//! repository, and everything the directories that it lies in. Pure.
+//! Expands a state to resources. A job becomes its cron entry or timer and a rule for its logs; a destination becomes
+//! its password file and repository; everything becomes the directories that it lies in. Pure.
 //!
-//! What the state may say and this rlvm does not do yet is named by `unsupported`, never passed over in silence.
+//! `unsupported` reports every key of the state that this version of rlvm does not implement yet.
 
 mod accounts;
 mod crontab;

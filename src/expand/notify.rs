@@ -1,5 +1,5 @@
-//! Who is told: the files that hold addresses and passwords, the program that mails, and when it is looked for what is
-//! overdue.
+//! Expands notifiers: the files with addresses and passwords, the program that sends mails, and the entry that looks
+//! for overdue backups.
 
 use super::{
     Declared, Expanded,

@@ -1,4 +1,4 @@
-//! What only root can do, of a user's own set-up: each is refused in a sentence, before anything is done.
+//! Refuses resources of a user's own set-up that only root could create, each with an explanation.
 
 use super::{Declared, Expanded};
 use crate::{
@@ -18,7 +18,7 @@ pub(super) fn refuse(state: &State, personal: &Personal, expanded: &mut Expanded
         );
     };
     for user in state.ssh.users.keys() {
-        say(format!("ssh.users.{user}"), "an account for clients is made by root alone".into());
+        say(format!("ssh.users.{user}"), "only root can create accounts for clients".into());
     }
     if state.ssh.agent.is_some() {
         say("ssh.agent".into(), "the agent that rlvm starts is root's, for keys of root's".into());
@@ -30,7 +30,7 @@ pub(super) fn refuse(state: &State, personal: &Personal, expanded: &mut Expanded
         for (index, source) in job.sources.iter().enumerate() {
             if matches!(source, Source::Lvm(_) | Source::Btrfs(_) | Source::Vm(_)) {
                 let place = format!("jobs.{name}.sources.{index}.{}", source.key());
-                say(place, "freezing what it names is root's alone".into());
+                say(place, "only root can freeze volumes".into());
             }
         }
     }

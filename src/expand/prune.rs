@@ -1,5 +1,5 @@
-//! Old backups. Of jobs: when they are removed. Of clients that can only add: the password that it takes, when, and the
-//! command.
+//! Expands the removal of old backups: the schedules of jobs, and for append-only clients the password file, the
+//! schedule and the command.
 
 use super::{
     Declared, Expanded,

@@ -222,8 +222,10 @@ fn machine(state: &State, name: &Name, of: &Destination, expanded: &mut Expanded
     let peer = of.peer()?;
     let declared = declared(state, peer.host);
     if declared.is_none() {
-        let message =
-            format!("{} is not declared in `ssh: hosts:`: nobody sees to its key and ours", peer.host);
+        let message = format!(
+            "{} is not declared in `ssh: hosts:`: rlvm manages neither its host key nor the key for it",
+            peer.host
+        );
         let remedy = format!("declare it; `rlvm ssh scan {}` shows its keys", peer.host);
         let finding = Finding::new(Severity::Warning, format!("destinations.{name}"), message);
         expanded.findings.push(finding.remedy(remedy));

@@ -1,4 +1,4 @@
-//! Resources as they are declared, each once.
+//! Collects the declared resources, each one once.
 
 use std::collections::{BTreeMap, HashMap, btree_map::Entry};
 

@@ -1,4 +1,4 @@
-//! What is started when it is time: the jobs, and the user's own entries. Each scheduler writes them its own way.
+//! Expands everything that starts at a time: jobs, and the entries of `cron:`. Each scheduler has its own form.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The server's side of SSH: the directories, keys and rules of the accounts through which clients store here.
+//! Expands the server side of SSH: directories, keys and sshd rules of the accounts through which clients store here.
 
 use std::collections::BTreeMap;
 
@@ -96,7 +96,7 @@ fn directory(
     {
         if there.owner.user != owner.user || there.mode.bits() & 0o022 != 0 {
             let message = format!(
-                "{path} is declared as {}'s with mode {}, and must be {}'s and nobody else's to write",
+                "{path} is declared with owner {} and mode {}, but only {} may own and write it",
                 there.owner.user, there.mode, owner.user
             );
             let Owner { user: of, group } = &owner;
@@ -219,8 +219,8 @@ mod tests {
         for (directories, word) in [
             ("/srv/a: { mode: \"0711\" }, /srv/a/repo: { owner: a, group: a }", None),
             ("/srv/a: { mode: \"0775\" }", Some("mode: \"0755\" }")),
-            ("/srv/a: { owner: a }", Some("must be root's")),
-            ("/srv/a/repo: { mode: \"0700\" }", Some("must be a's")),
+            ("/srv/a: { owner: a }", Some("only root may own and write it")),
+            ("/srv/a/repo: { mode: \"0700\" }", Some("only a may own and write it")),
         ] {
             let user = "ssh: { users: { a: { directory: /srv/a, KEYS } } }";
             let expected: Vec<(&str, &str)> = word.map(|word| ("ssh.users.a", word)).into_iter().collect();

@@ -1,6 +1,6 @@
-//! SSH: key pairs, and for each user that reaches other machines its configuration and its known hosts.
+//! Expands SSH: key pairs, and for each user that connects to other machines its configuration and its known hosts.
 //!
-//! Whose files these are is told by the jobs: ssh reads those of the user that restic runs as.
+//! The jobs decide whose files these are: ssh reads the files of the user that restic runs as.
 
 use std::collections::{BTreeMap, BTreeSet};
 

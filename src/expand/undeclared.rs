@@ -1,4 +1,5 @@
-//! Where to look for what is not declared: in the directories that declared repositories and clients' directories are in.
+//! Decides where to look for repositories and accounts that are not declared: in the directories that contain
+//! declared ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 

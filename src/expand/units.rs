@@ -1,4 +1,4 @@
-//! What is started when it is time, by systemd: a timer and a service each.
+//! Expands schedules for systemd: a timer and a service each.
 
 use std::fmt::Write;
 

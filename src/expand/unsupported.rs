@@ -1,4 +1,4 @@
-//! What a state may say and this rlvm does not do yet. The list shrinks with each version, to nothing.
+//! Reports keys of the state that this version of rlvm does not implement yet.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! When repositories are verified.
+//! Expands the schedules of verifications.
 
 use super::schedules::{Starts, Timed};
 use crate::{effect::quote, model::UserName, state::State};

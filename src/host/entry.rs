@@ -1,4 +1,4 @@
-//! What can be at a path.
+//! Describes what exists at a path.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! One apply at a time: a kernel lock, which a crash frees.
+//! Ensures that one apply runs at a time, with a kernel lock that a crash frees.
 
 use std::{
     fmt,

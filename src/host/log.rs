@@ -1,4 +1,4 @@
-//! Logs: appended to, never followed elsewhere.
+//! Appends to log files, without following links.
 
 use std::{
     fs::File,

@@ -1,9 +1,9 @@
 //! The only code that touches a machine.
 //!
-//! Looking ([`Observe`]) and acting ([`Act`]) are two traits: what plans gets the first and can change nothing.
-//! [`Real`] is the machine itself or a tree below a directory. There is no machine in memory: a fake that is
-//! kinder than the kernel hides mistakes, so tests use a tree in a temporary directory, and what must be tried
-//! without any machine (`diff`) is a function of values.
+//! Looking ([`Observe`]) and acting ([`Act`]) are two traits: planning gets only the first, and can change nothing.
+//! [`Real`] is the machine itself or a tree below a directory. There is no simulated machine, because a simulation
+//! hides mistakes that occur on a real kernel. Tests use a tree in a temporary directory. Code that needs no machine
+//! (`diff`) consists of functions of values.
 
 mod entry;
 mod lock;

@@ -1,4 +1,4 @@
-//! What is mounted where, as a value.
+//! A table of mounts, as a value.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! rlvm's own directories: private, and nobody else's.
+//! Creates and checks rlvm's own private directories.
 
 use std::{
     fs::File,

@@ -1,5 +1,5 @@
-//! What stands at a path, as far as a restore asks, and what a restore may do there: of any kind, with numbers in place of
-//! names.
+//! Describes what exists at a path, as far as a restore needs it, and what a restore may do there. Owners are
+//! numbers, not names.
 
 use super::Stamp;
 

@@ -1,5 +1,5 @@
-//! What the caller brings: state files, includes, saved plans. As root, only those that nobody else could have
-//! written are read.
+//! Reads files of the caller: state files, includes, saved plans. As root, rlvm reads only files that no other user
+//! could have written.
 
 use std::{
     io::Read,
@@ -226,7 +226,7 @@ pub fn is_denied(error: &(dyn std::error::Error + 'static)) -> bool {
 pub fn host_name() -> Result<HostName> {
     let name = nix::unistd::gethostname().context("cannot find out this machine's name")?;
     let name = name.to_string_lossy().parse::<HostName>();
-    name.context("this machine's name is no host name: say --host NAME")
+    name.context("this machine's name is not a valid host name: use --host NAME")
 }
 
 /// Draws a name that no other thing has.

@@ -1,4 +1,4 @@
-//! Work that takes long: what a program prints is heard as it comes, and it can be stopped.
+//! Runs a program that takes long: its output is read while it runs, and it can be stopped.
 
 use anyhow::Result;
 

@@ -1,4 +1,4 @@
-//! The time zone of a host, by which cron and systemd start what has a schedule.
+//! Reads the time zone of a host, which cron and systemd use for schedules.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,5 @@
-//! What is not stored although it lies in a source: repositories, rlvm's cache, what the kernel makes up.
+//! Lists paths inside sources that are not stored: repositories, rlvm's cache, and file systems that the kernel
+//! generates.
 
 use super::Facts;
 use crate::{

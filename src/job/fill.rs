@@ -1,5 +1,5 @@
-//! Watches how full snapshots are while they are read (R67): one that is full is worth nothing, and nothing may be taken
-//! for stored from it.
+//! Watches how full snapshots are while they are read (R67). A full snapshot is invalid, so a backup that was read
+//! from it must not count.
 
 use std::{
     collections::BTreeSet,

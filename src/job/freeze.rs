@@ -1,4 +1,4 @@
-//! Freezes all that a run needs, before the first byte is read (R50).
+//! Freezes everything that a run needs, before the first byte is read (R50).
 
 use std::cell::RefCell;
 

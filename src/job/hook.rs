@@ -1,4 +1,4 @@
-//! Commands of the user's own around a run.
+//! Runs the hooks of a job.
 
 use super::Facts;
 use crate::{

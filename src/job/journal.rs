@@ -1,7 +1,7 @@
-//! What a run has open, written down before it is opened: after a crash it is what has to be closed.
+//! Records what a run is about to open, so that it can be closed after a crash.
 //!
-//! One file a run, held by the process as long as it lives; so a file that nobody holds is a dead run's. Each line is
-//! whole or was never acted on.
+//! Each run has one file, which its process keeps locked. A file that nobody has locked belongs to a dead run. A line
+//! that is incomplete was never acted on.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
-//! Running jobs: the steps of a run as data (`steps`), and what carries them out (`run`).
+//! Runs jobs: `steps` describes a run as data, and `run` carries it out.
 //!
-//! Whatever a run opens it closes, in reverse: what undoes a step is written into a journal before the step is begun, so
-//! that after a crash the next start of anything, or `rlvm sweep`, ends what was left.
+//! A run closes everything that it opens, in reverse order. It writes the undo of each step into a journal before the
+//! step begins. So after a crash the next start of rlvm, or `rlvm sweep`, can undo the rest.
 
 mod exclude;
 mod fill;

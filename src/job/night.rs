@@ -1,4 +1,4 @@
-//! What a run works with, and whom it tells.
+//! Provides what a run works with, and where it reports.
 
 use std::{collections::VecDeque, sync::Mutex, time::Duration};
 

@@ -1,7 +1,7 @@
-//! Decides how long a store goes on trying where a destination does not answer. Pure: the time is an argument.
+//! Decides how long a store keeps trying if a destination does not answer. Pure: the time is an argument.
 //!
-//! restic has no option for it: a refused connection makes 0.18 and 0.19 try again for 15 minutes, 0.14 for 45 s or not at
-//! all (tried). So rlvm ends a restic that gets nothing done, and starts it again after a restic that gave up early.
+//! restic has no option for this. If a connection is refused, 0.18 and 0.19 try for 15 minutes, and 0.14 for 45 s or
+//! not at all (tried). So rlvm ends a restic that transfers nothing, and starts restic again if it gave up early.
 
 use std::time::Duration;
 

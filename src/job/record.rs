@@ -1,4 +1,4 @@
-//! What is kept of a run: one JSON object a line.
+//! The record of a run: one JSON object per line.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
-//! Carries a run out: whatever it opens it closes, in reverse, on success, failure, time-out and signal.
+//! Carries out a run, and closes everything that it opened, in reverse order: on success, failure, timeout and
+//! signal.
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,5 @@
-//! A run as a shell script: what a dry run prints. Pasted, it does what the run would do, undo included.
+//! Prints a run as a shell script, for `--dry-run`. Pasted into a shell, it does what the run would do, undo
+//! included.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! What a run does, as data: pure, so that a dry run is printing it.
+//! Describes the steps of a run as data. Pure, so that a dry run only has to print them.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
-//! What is stopped while sources are frozen, and put back as it was found: what is down is neither stopped nor started
-//! (R57).
+//! Stops services while sources are frozen, and restores their former state. A service that is down is neither
+//! stopped nor started (R57).
 //!
-//! Each kind is looked at, and then, pure, said what stops it and what starts it again. What could not be started again
-//! is not stopped.
+//! Each kind is observed first. Then pure code decides how to stop and restart it. rlvm does not stop a service that
+//! it could not start again.
 
 mod compose;
 mod container;

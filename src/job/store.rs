@@ -1,4 +1,5 @@
-//! Stores a job at its destinations, side by side up to a limit; one that fails does not stop the others (R54).
+//! Stores a job at its destinations, in parallel up to a limit. A destination that fails does not stop the others
+//! (R54).
 
 use std::{cell::RefCell, collections::VecDeque, sync::Mutex, thread, time::Duration};
 

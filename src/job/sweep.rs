@@ -1,4 +1,5 @@
-//! Ends what a dead run has left: its programs, what it held still, what it had open; nothing of anybody else.
+//! Cleans up after a dead run: ends its programs, thaws what it froze, and closes what it opened. It touches nothing
+//! else.
 
 use super::{
     Left, Machine,

@@ -1,4 +1,4 @@
-//! What a run has open, and how it is closed: in reverse, whatever happened.
+//! Keeps the open steps of a run, and undoes them in reverse order.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},

@@ -1,8 +1,10 @@
-//! The view of a run: a tree in which what is frozen stands where the live one stands, and all else is as it is.
+//! Builds the view of a run: a tree in which frozen snapshots stand in the place of the live files, and everything
+//! else is as on the host.
 //!
-//! It is built below a directory of the run's own, in mounts that nobody else sees, and restic works in it by chroot(8):
-//! so stored paths are the real ones, `/` too (R51), and tools, sockets, credentials and mounts of the host are where they
-//! always are (R26). What restic writes to (its cache, local repositories) is bound over what is frozen (R68).
+//! The view is built below a private directory, from mounts that no other process sees, and restic works in it by
+//! chroot(8). So stored paths are the real ones, also for `/` (R51), and tools, sockets, credentials and mounts of
+//! the host are at their usual paths (R26). Directories that restic writes (its cache, local repositories) are
+//! bind-mounted over the frozen ones (R68).
 
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,8 @@
-//! How the ledger is written down: one JSON object, and a log with one JSON object a line.
+//! Defines the format of the ledger: a JSON object, and a log with one JSON object per line.
 //!
-//! The log's records are numbered without a gap. Those that the snapshot has already are passed over, since a
-//! crash may come between writing the snapshot and emptying the log. A last line without its newline was cut
-//! short while it was written, so what it records was never begun.
+//! The records of the log are numbered without gaps. Records that the snapshot contains already are skipped, because
+//! a crash may come between writing the snapshot and emptying the log. A last line without its newline was cut short
+//! while it was written, so its change was never begun.
 
 use std::{collections::BTreeMap, fmt};
 

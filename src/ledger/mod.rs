@@ -1,8 +1,8 @@
-//! rlvm's memory on the host: what it made, adopted and last applied.
+//! rlvm's memory on the host: what it created, adopted and last applied.
 //!
-//! A snapshot, and a log of what came since (`format`). Before anything is done, what is about to be made is
-//! written down; a record that was cut short is one that nothing was done for. Whatever cannot be read is an
-//! error with a way out, never an empty ledger: an empty one would make orphans of all that was made.
+//! It consists of a snapshot and a log of later changes (`format`). The ledger records a change before apply begins
+//! it; if a record was cut short, the change was not begun. A ledger that cannot be read is an error with a way out,
+//! never an empty ledger: with an empty one, rlvm would no longer manage anything that it created.
 
 mod format;
 mod writer;

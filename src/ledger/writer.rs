@@ -1,4 +1,4 @@
-//! Keeping the ledger true while the host changes.
+//! Keeps the ledger correct while the host changes.
 
 use anyhow::{Context, Result};
 

@@ -1,4 +1,4 @@
-//! What names a resource.
+//! The address of a resource: kind and key.
 
 use std::{fmt, str::FromStr};
 

@@ -1,4 +1,4 @@
-//! Cron's words in systemd's: the `OnCalendar=` lines that mean the same minutes (systemd.time(7)).
+//! Converts cron schedules to `OnCalendar=` lines of systemd that mean the same minutes (systemd.time(7)).
 
 use super::{
     Schedule,

@@ -1,4 +1,4 @@
-//! What serde is told of fields that may be left out.
+//! Helpers for optional fields in serde.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 

@@ -1,4 +1,4 @@
-//! From where a key may be used, as sshd's `from=` reads it.
+//! The `from=` patterns that say from where a key may be used, as sshd reads them.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -58,7 +58,7 @@ impl FromStr for FromPatterns {
             }
         }
         if text.split(',').all(|pattern| pattern.starts_with('!')) {
-            return Err(bad("lets nobody in: it only says who may not"));
+            return Err(bad("accepts nobody: it only excludes clients"));
         }
         Ok(Self(text.into()))
     }

@@ -1,4 +1,4 @@
-//! Which kinds of SSH keys rlvm makes.
+//! The types of SSH keys that rlvm creates.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Free text: of one line, or of several.
+//! Free text of one line, or of several lines.
 
 use serde::{Deserialize, Serialize};
 

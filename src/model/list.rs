@@ -1,4 +1,4 @@
-//! Lists that must hold something.
+//! Lists that must not be empty.
 
 use std::{borrow::Cow, ops::Deref};
 

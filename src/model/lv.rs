@@ -1,4 +1,4 @@
-//! Logical volumes.
+//! Names of logical volumes.
 
 use std::{fmt, str::FromStr};
 

@@ -1,4 +1,4 @@
-//! Masks passwords in addresses: programs repeat the addresses that they were given in what they print.
+//! Masks passwords in URLs, because programs repeat the URLs that they were given in their output.
 
 use std::borrow::Cow;
 

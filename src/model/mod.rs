@@ -1,8 +1,8 @@
-//! Checked words: what a path, a mode, a name, a size, a schedule is. No I/O.
+//! Defines checked types: a path, a mode, a name, a size, a schedule. No I/O.
 //!
-//! Each type parses from the text a person writes and says in one sentence what is wrong with it; inside the
-//! program no plain `String` stands for one of them. Each is known to the schema by a `format` of its own
-//! ([`FORMATS`]), so that the check a person's editor cannot do is done by the very same parser.
+//! Each type parses the text that a person writes, and explains in one sentence what is wrong with it. Inside the
+//! program no plain `String` stands for one of them. The schema knows each type by a `format` of its own
+//! ([`FORMATS`]), so that the same parser also does the checks that an editor cannot do.
 
 mod address;
 mod calendar;

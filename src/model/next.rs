@@ -1,7 +1,7 @@
-//! When a schedule comes next, by cron's rules (crontab(5)), in the host's own time of day.
+//! Computes the next time of a schedule, by cron's rules (crontab(5)), in the host's civil time.
 //!
-//! Civil time alone: what a clock that is put forward or back makes of it is the scheduler's. Debian's cron runs an entry
-//! with a fixed hour once on such a night (cron(8)), systemd the hour that is skipped right after it.
+//! The scheduler decides what happens when the clock is put forward or back. On such a night, Debian's cron runs an
+//! entry with a fixed hour once (cron(8)), and systemd runs an hour that is skipped right after it.
 
 use jiff::civil::DateTime;
 

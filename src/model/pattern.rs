@@ -1,4 +1,4 @@
-//! Paths that stand for several.
+//! Patterns that match several paths.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What pins a program: its version and its digest.
+//! The version and digest that pin a program.
 
 use std::{fmt, str::FromStr};
 

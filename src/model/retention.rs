@@ -1,4 +1,4 @@
-//! How many backups are kept.
+//! How many backups a retention keeps.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

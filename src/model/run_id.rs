@@ -1,4 +1,4 @@
-//! What tells one run from every other.
+//! The id of a run.
 
 use std::{fmt, str::FromStr};
 

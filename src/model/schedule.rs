@@ -1,4 +1,4 @@
-//! When something is to be done, in cron's words.
+//! A schedule, as cron writes it.
 
 use std::{fmt, str::FromStr};
 

@@ -1,4 +1,4 @@
-//! Whose set-up it is: the host's, kept by root, or one user's own.
+//! Whether rlvm manages the host as root, or one user's own set-up.
 
 use serde::{Deserialize, Serialize};
 

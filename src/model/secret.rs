@@ -1,4 +1,4 @@
-//! Secrets, which are files.
+//! Paths of files that contain secrets.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Amounts of data: so many bytes, or a share of what they are taken from.
+//! Amounts of data: a number of bytes, or a share of a volume.
 
 use std::{fmt, str::FromStr};
 

@@ -1,4 +1,4 @@
-//! What all checked words share: an error that says what is wrong, and a list by which the schema knows them.
+//! Defines the error of all checked types, and the list by which the schema knows these types.
 
 use std::fmt;
 

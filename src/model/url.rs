@@ -1,4 +1,4 @@
-//! Addresses on the network.
+//! URLs and server names.
 
 use std::{fmt, net::Ipv6Addr, str::FromStr};
 

@@ -366,7 +366,7 @@ impl<'a> Case<'a> {
         let over = kept::not_kept(&then, retention, zone);
         if over > SPARE {
             let message = format!(
-                "{over} snapshots are there still that were to go on {}: it is not pruned",
+                "{over} snapshots that retention should have removed on {} still exist: the job is not pruned",
                 self.at(pruned)
             );
             self.say(Verdict::RetentionUnmet, Level::Warning, message);

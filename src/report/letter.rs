@@ -1,4 +1,4 @@
-//! A message as a notifier's service takes it.
+//! Formats a message for each kind of notifier.
 
 use jiff::Timestamp;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! What is told, in words.
+//! Writes the text of notifications.
 
 use std::fmt::Write;
 
@@ -64,7 +64,7 @@ impl Message {
         Self {
             occasion: Occasion::Success,
             subject: format!("{host}: a test of the notifier {notifier}"),
-            text: "Whoever reads this is told when backups fail.\n".into(),
+            text: "Messages like this one will say when backups fail.\n".into(),
             log: String::new(),
         }
     }

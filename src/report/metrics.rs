@@ -1,7 +1,7 @@
-//! The status as Prometheus' text format has it, for node-exporter's textfile collector.
+//! Writes the status in Prometheus' text format, for node-exporter's textfile collector.
 //!
-//! All are gauges: each file says how it is now. Times are Unix times, sizes bytes, lengths seconds. What is not known has
-//! no sample.
+//! All metrics are gauges: each file describes the present. Times are Unix times, sizes are in bytes, durations in
+//! seconds. Unknown values have no sample.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! A mail as it travels: ASCII, whatever is in it (RFC 5322, 2045, 2047).
+//! Encodes a mail in ASCII, whatever it contains (RFC 5322, 2045, 2047).
 
 use std::fmt::Write;
 

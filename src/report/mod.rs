@@ -1,5 +1,4 @@
-//! How the backups are: judged from what is declared, what the repositories hold, and the records; and who is told what of
-//! it. Pure.
+//! Judges the backups by the state, the repositories and the records, and decides who is notified. Pure.
 
 pub mod judge;
 pub mod letter;

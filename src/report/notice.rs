@@ -1,4 +1,4 @@
-//! Who is told what: by what notifiers ask for, what happened, and what they were told before.
+//! Decides which notifications must be sent: by what each notifier asks for, what happened, and what was sent before.
 
 mod sight;
 

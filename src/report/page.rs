@@ -1,4 +1,5 @@
-//! One page of HTML about the backups of one host or many: nothing is fetched, nothing runs, nothing else is needed. Pure.
+//! Writes one HTML page about the backups of one or more hosts. The page loads nothing, runs no scripts and needs no
+//! other file. Pure.
 
 mod cards;
 mod matrix;

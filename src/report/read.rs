@@ -1,4 +1,4 @@
-//! Reading what `rlvm status --json` has printed, on this host or another one, by this rlvm or a newer one.
+//! Reads the output of `rlvm status --json`, of this or another host, and of this or a newer rlvm.
 
 use std::fmt;
 

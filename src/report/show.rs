@@ -1,4 +1,4 @@
-//! How the backups are, for people.
+//! Prints the status as text.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! How each job's backups at each destination are (R76).
+//! The status of each job at each destination (R76).
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
-//! What notifiers were told, and what keeps them from being told: kept between runs, so that a reboot forgets nothing.
+//! The notification history: which notifications were sent, and which problems prevent sending. It is kept between
+//! runs and survives a reboot.
 
 use std::collections::BTreeMap;
 

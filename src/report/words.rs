@@ -1,4 +1,4 @@
-//! Times, lengths and sizes as a person reads them.
+//! Formats times, durations and sizes for people.
 
 use std::fmt::Write;
 

@@ -1,5 +1,5 @@
-//! A user or group: one that something declared belongs to, which is looked at; or one that a client logs in as, which
-//! is made, by the system's own tools (useradd, usermod, groupadd), never by writing its files.
+//! A user or group. The owner of another resource must exist. The account of a client is created with the system's
+//! own tools (useradd, usermod, groupadd), never by writing their files.
 
 #[cfg(test)]
 mod tests;

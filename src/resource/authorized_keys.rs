@@ -1,7 +1,7 @@
-//! The keys by which a client gets into its account here, and what each may do.
+//! The keys with which a client logs in to its account here, and the restrictions of each key.
 //!
-//! They lie in a place of root's and not in the account's home: there the account could add to them. What stands in its
-//! home is left alone, and is told, since sshd no longer reads it.
+//! The keys are in a directory of root, because the account could add keys to its own home. rlvm leaves keys in the
+//! home alone and reports them, since sshd no longer reads them.
 
 mod home;
 mod place;

@@ -202,7 +202,7 @@ impl Kind for Crontab {
             CrontabSeen::Missing => ("there is no crontab on PATH".into(), "apt-get install cron"),
             CrontabSeen::Not(why) => (
                 format!("the crontab of {} cannot be read: {why}", self.user),
-                "who may have one is told by /etc/cron.allow and /etc/cron.deny (crontab(1)); else: `scheduler: systemd`",
+                "/etc/cron.allow and /etc/cron.deny decide who may have a crontab (crontab(1)); or set `scheduler: systemd`",
             ),
             CrontabSeen::Listed { .. } | CrontabSeen::Wrong(_) => return Vec::new(),
         };

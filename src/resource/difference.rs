@@ -1,4 +1,4 @@
-//! How declared and seen differ, and what ends that.
+//! Describes how declared and observed differ, and which ops remove the difference.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

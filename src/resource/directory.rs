@@ -1,4 +1,4 @@
-//! A directory with its owner, group and mode; one that must be a mount point, if said.
+//! A directory with owner, group and mode. It can be declared as a mount point.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,6 @@
-//! The pinned restic: fetched, checked and installed beside other versions, never over the system's own.
+//! The pinned restic: downloaded, checked and installed beside other versions, never over the system's own.
 //!
-//! What was installed is told from what somebody changed, or put there, by the receipt that stands beside it: see
-//! [`Receipt`].
+//! The receipt beside an installed program tells whether rlvm installed it or somebody changed it: see [`Receipt`].
 
 mod trust;
 

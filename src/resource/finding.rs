@@ -1,4 +1,4 @@
-//! What a person should know before the night.
+//! A finding: a message of plan for a person.
 
 use serde::{Deserialize, Serialize};
 

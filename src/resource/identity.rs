@@ -1,4 +1,4 @@
-//! What a resource is on the host, however the state names it: two names may lead to one thing.
+//! Identifies a resource on the host, whatever the state calls it, because two names may lead to one thing.
 
 /// What a resource is on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]

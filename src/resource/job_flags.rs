@@ -1,4 +1,5 @@
-//! The flags that jobs pass to `restic backup`. The restic that will run is asked whether it takes them: versions differ.
+//! The flags that jobs pass to `restic backup`. rlvm asks the restic that will run whether it accepts them, since
+//! versions differ.
 
 use std::{borrow::Cow, collections::BTreeMap};
 

@@ -1,4 +1,4 @@
-//! How resources are looked at, and what that takes.
+//! Defines what observing a resource needs.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,8 @@
-//! What kinds that are a block of lines in a user's own file have in common: ssh's configuration, its known hosts.
+//! Shared code of the kinds that are a block of lines in a user's own file: ssh's configuration, its known hosts.
 //!
-//! The block stands first in the file, between two lines that say so. What stands around it is the user's, and is
-//! kept byte for byte; so are the file's owner and mode, as long as ssh would read it and nobody else could write it.
+//! The block is at the top of the file, between two marker lines. The other lines belong to the user and are kept
+//! byte for byte. The file's owner and mode are kept too, as long as ssh would read the file and nobody else could
+//! write it.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! What kinds that are a text file of root's have in common: the look, the diff and the way it goes.
+//! Shared code of the kinds that are a text file of root: observe, diff and removal.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};

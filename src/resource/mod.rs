@@ -1,9 +1,9 @@
-//! What rlvm keeps as the state says. One kind a file; a new kind is its file and one line in the list below.
+//! Defines the kinds of resources, one file per kind. A new kind is its file and one line in the list below.
 //!
-//! For each kind: what is declared of it, how it is looked at ([`Kind::observe`]), and, pure, what to do so that
-//! the host is as declared ([`Kind::diff`]), what is worth saying ([`Kind::checks`]) and how it goes
-//! ([`Kind::removal`]). Whether something may be touched at all (who made it, was it adopted, is it protected)
-//! is the same for all kinds and is decided in `plan`.
+//! Each kind says what is declared, how it is observed ([`Kind::observe`]), and, pure, which changes make the host
+//! match ([`Kind::diff`]), which findings to report ([`Kind::checks`]) and how it is removed ([`Kind::removal`]).
+//! `plan` decides for all kinds alike whether a resource may be touched at all: who created it, whether it was
+//! adopted, whether it is protected.
 
 mod account;
 mod authorized_keys;

@@ -1,7 +1,7 @@
-//! Backups that something else than this rlvm runs here (R30). They are looked for, and never touched.
+//! Finds scheduled backups of other tools (R30), and never touches them.
 //!
-//! Two tools that both freeze the same volumes, or prune the same repository, are found out at night, so they are
-//! said by day. What a line holds beside the tool's name is not kept: people write passwords into crontabs.
+//! Two tools that freeze the same volumes, or prune the same repository, disturb each other at night, so plan reports
+//! them by day. rlvm keeps only the name of the tool, because people write passwords into crontabs.
 
 use std::borrow::Cow;
 

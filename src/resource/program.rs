@@ -1,4 +1,4 @@
-//! A program that the night calls. It is looked at, not installed.
+//! A program that scheduled jobs call. rlvm checks that it exists, and does not install it.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! How much of its file system a client's account may fill. It is looked at, not set.
+//! How much of its file system a client's account may fill. rlvm reads the quota, and does not set it.
 
 use std::borrow::Cow;
 

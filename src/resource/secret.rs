@@ -1,4 +1,5 @@
-//! A file that holds a secret: a repository's password, an environment file. Its content is never looked at.
+//! A file that contains a secret: a repository's password, an environment file. rlvm never reads its content while it
+//! plans.
 
 use std::borrow::Cow;
 

@@ -1,8 +1,7 @@
-//! What the jobs back up: whether it is there, lies where it is said to, and could be frozen (R27, R28, R59). It is looked
-//! at, before the night would find it out.
+//! Checks the sources of all jobs: whether they exist, lie on the declared volume, and can be frozen (R27, R28, R59).
 //!
-//! A host may be set up before its data is there. So what is missing is a warning, and the run refuses it; what cannot
-//! come right by itself is an error. All jobs are one resource, so that volumes are asked for once.
+//! A host may be set up before its data exists. So a missing source is a warning, and the run refuses it. A problem
+//! that cannot resolve itself is an error. All jobs are one resource, so that rlvm lists the volumes once.
 
 use std::{borrow::Cow, collections::BTreeMap};
 

@@ -1,5 +1,5 @@
-//! The agent that holds root's keys with a passphrase: whether it is ready. It is no resource: rlvm neither starts it
-//! with apply nor takes it away, and it matters only to the keys that need it, which say so.
+//! The agent that holds root's keys with a passphrase: whether it is ready. It is not a resource: apply neither
+//! starts nor removes it. Keys that need the agent report if it is not ready.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -62,7 +62,7 @@ impl AgentSeen {
             // It answers, and has none.
             Some(1) => Self::Holds(Vec::new()),
             None if answer.timed_out => Self::Silent(format!("the agent at {socket} takes too long")),
-            _ => Self::Silent(format!("nobody answers at {socket}")),
+            _ => Self::Silent(format!("no agent answers at {socket}")),
         })
     }
 

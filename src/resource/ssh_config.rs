@@ -1,7 +1,7 @@
-//! How a user's ssh reaches the machines that are declared: a block in the user's configuration.
+//! A block in a user's ssh configuration that says how to reach the declared machines.
 //!
-//! ssh takes the first value that it finds, so the block stands at the top and says everything that matters: what a
-//! person wrote below for all hosts does not weaken it. It ends in `Match all`, so that what follows it is read as if
+//! ssh takes the first value that it finds. So the block is at the top and sets every relevant option, and a user's
+//! own options for all hosts cannot weaken it. It ends in `Match all`, so that ssh reads the following lines as if
 //! the block were not there.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write};

@@ -1,4 +1,4 @@
-//! An SSH key pair: made where there is none, and never written over; or a person's own, that is only looked at.
+//! An SSH key pair, created if there is none and never overwritten; or a user's own key, which rlvm only looks at.
 
 use std::borrow::Cow;
 
@@ -191,7 +191,7 @@ impl SshKey {
         };
         if self.owner.user.as_str() != "root" {
             let user = &self.owner.user;
-            let finding = say(Severity::Error, format!("{why}, and the agent is root's alone, not {user}'s"));
+            let finding = say(Severity::Error, format!("{why}, and only root can use the agent, not {user}"));
             return Some(finding.remedy(without));
         }
         if *agent == AgentSeen::Deferred {
@@ -200,7 +200,7 @@ impl SshKey {
         }
         let ((Some(known), _) | (None, PublicSeen::Key(known))) = (&head.public, public) else {
             let message =
-                format!("{why}, and without its public half nobody can tell whether the agent holds it");
+                format!("{why}, and without its public half rlvm cannot tell whether the agent holds it");
             let remedy = format!("ssh-keygen -y -f {path} > {path}.pub");
             return Some(say(Severity::Error, message).remedy(remedy));
         };

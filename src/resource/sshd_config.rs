@@ -1,8 +1,8 @@
-//! What sshd lets clients do: a file of its configuration, with a block for each account.
+//! rlvm's file in sshd's configuration, with a block for each client account.
 //!
-//! sshd takes the first value that it finds for a user, and what is said for a user comes before what is said for all
-//! (`sshd_config(5)`), so the file is read first and says everything that lets somebody in or lets them do more than
-//! they should. Each word is one that OpenSSH 8.4 knows in such a block.
+//! sshd takes the first value that it finds for a user, and settings for one user come before settings for all
+//! (`sshd_config(5)`). So sshd reads this file first, and the file sets every option that lets a client in or gives
+//! it more rights. OpenSSH 8.4 knows each of these options in such a block.
 
 mod beside;
 mod foreign;

@@ -1,5 +1,5 @@
-//! What stands beside that which is declared, and is not: repositories, and accounts of clients. On a host that was set up
-//! by hand it is what a state has still to be told of, or what may go. It is looked for, and never touched.
+//! Finds repositories and client accounts that are not declared but lie beside declared ones. On a host that was set
+//! up by hand they may have to be added to the state, or removed. rlvm reports them and never touches them.
 
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -111,12 +111,13 @@ impl Kind for Undeclared {
             Finding::new(Severity::Notice, self.address(), message).remedy(remedy)
         };
         let repositories = seen.repositories.iter().map(|path| {
-            let message = format!("unknown: {path} is a repository, and not declared; it is left alone");
+            let message =
+                format!("unknown: {path} is a repository that is not declared; rlvm leaves it alone");
             say(message, "declare it in `destinations`, or its client in `ssh: users:`")
         });
         let accounts = seen.accounts.iter().map(|(name, home)| {
             let message = format!(
-                "unknown: the account {name} is at home in {home}, and not declared; it is left alone"
+                "unknown: the account {name} with the home {home} is not declared; rlvm leaves it alone"
             );
             say(message, "declare it in `ssh: users:`, or delete it")
         });
@@ -157,8 +158,8 @@ mod tests {
         assert_eq!(
             said,
             [
-                "unknown: /srv/clients/old/repo is a repository, and not declared; it is left alone",
-                "unknown: the account old is at home in /srv/clients/old, and not declared; it is left alone",
+                "unknown: /srv/clients/old/repo is a repository that is not declared; rlvm leaves it alone",
+                "unknown: the account old with the home /srv/clients/old is not declared; rlvm leaves it alone",
             ]
         );
         assert!(it.checks(&UndeclaredSeen::default(), None).is_empty() && it.diff(&seen) == Diff::Same);

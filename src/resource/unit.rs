@@ -1,8 +1,8 @@
-//! A systemd unit of rlvm's: a timer, or the service that a timer or the boot starts.
+//! A systemd unit of rlvm: a timer, or a service that a timer or the boot starts.
 //!
-//! The file is rlvm's to write, the link that enables it systemctl's, and a timer that runs is the manager's. Each of
-//! the three is looked at by itself, so that an apply that was killed between any two is finished by the next (R48).
-//! No service is ever started or stopped: that would be a run at noon, or the end of one at night.
+//! rlvm writes the file, systemctl makes the link that enables it, and the manager runs the timer. Each of the three
+//! is observed separately, so that the next apply finishes one that was killed in between (R48). rlvm never starts or
+//! stops a service: that would begin or end a run at the wrong time.
 
 mod look;
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Whether a user who is not root can make and keep something where it is declared. It is looked at, before apply would
-//! find it out half-way.
+//! Checks whether a user other than root can create and keep something at the declared path, before apply fails
+//! half-way.
 
 use std::borrow::Cow;
 

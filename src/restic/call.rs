@@ -1,4 +1,4 @@
-//! How restic is called: its command lines, for a place with all that belongs to it.
+//! Builds restic's command lines for a repository.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
-//! How a repository is checked, and what came of it: damage told from all that says nothing of what it holds (R77).
+//! Checks a repository and classifies the result: damage, or a problem that says nothing about the data (R77).
 //!
-//! By the exit code: 0 is well, whatever else is printed, and nothing else is. All damage is 1, as is all else before
-//! 0.17; so the words tell which. They were tried with 0.14.0, 0.18.0 and 0.19.1, see `tests/it/verify/`.
+//! Exit code 0 means success, whatever else is printed; no other code does. Damage is code 1, and so is everything
+//! else before 0.17, so the messages decide. They were tried with 0.14.0, 0.18.0 and 0.19.1, see `tests/it/verify/`.
 
 use super::{Access, Found, found, reason};
 use crate::{effect::Cmd, host::Output, model::HostPath};

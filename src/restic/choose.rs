@@ -1,4 +1,4 @@
-//! Which snapshot is meant: by its id, by a time, or the latest.
+//! Chooses a snapshot by its id, by a time, or as the latest.
 
 use jiff::{
     SignedDuration, Timestamp,

@@ -1,6 +1,7 @@
-//! Old backups of a job: which ones go, whether the clock can be trusted with it, and restic's calls.
+//! Removes old backups of a job: which ones go, whether the clock can be trusted, and restic's calls.
 //!
-//! What goes is asked first, of restic itself (`forget --dry-run`): the same list says afterwards whether it is gone.
+//! rlvm first asks restic which snapshots would go (`forget --dry-run`). Afterwards it checks the same list against
+//! the repository.
 
 use std::collections::BTreeSet;
 

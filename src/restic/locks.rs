@@ -1,8 +1,8 @@
-//! Locks in a repository, and the one rule by which rlvm removes some of them.
+//! Reads locks in a repository, and decides by one rule which of them rlvm may remove.
 //!
-//! restic's own `unlock` is no rule to rely on: it takes a lock of this host's name for dead if no process here has its
-//! number (a container or a clone has the same name), also if it may not signal that process, and sends SIGHUP to whatever
-//! process has that number by now (tried with 0.14.0, 0.18.0 and 0.19.1).
+//! restic's own `unlock` is not safe: it considers a lock of this host's name dead if no process here has its number
+//! (a container or a clone has the same name), or if it may not signal that process. It sends SIGHUP to whatever
+//! process has that number now (tried with 0.14.0, 0.18.0 and 0.19.1).
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};

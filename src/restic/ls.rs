@@ -1,4 +1,4 @@
-//! The list of what a snapshot holds.
+//! Reads the file list of a snapshot.
 
 use jiff::Timestamp;
 use serde::Deserialize;

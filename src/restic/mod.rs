@@ -1,8 +1,8 @@
-//! restic as a tool: how it is called, and what its exit codes and words mean. Pure.
+//! restic as a tool: how rlvm calls it, and what its exit codes and messages mean. Pure.
 //!
-//! Exit codes 10 (absent), 11 (locked) and 12 (wrong password) came with 0.17; before, all are 1 and the text
-//! tells. `tests/it/lab/table.rs` has what 0.14.0, 0.18.0 and 0.19.1 say of repositories in any state, anywhere. A
-//! code that is not listed is a failure, says restic's manual.
+//! The exit codes 10 (absent), 11 (locked) and 12 (wrong password) came with 0.17; before, all are 1 and the text
+//! decides. `tests/it/lab/table.rs` has the messages of 0.14.0, 0.18.0 and 0.19.1 about repositories in every state.
+//! restic's manual says that a code that is not listed is a failure.
 
 mod call;
 mod check;

@@ -1,4 +1,4 @@
-//! JSON that restic prints, read while it is printed: a list may be of any length.
+//! Reads JSON from restic while restic prints it, so that a list may have any length.
 
 use std::io::{BufRead, BufReader, Read};
 

@@ -1,7 +1,8 @@
-//! Restoring: how restic is called, what it says meanwhile, and what it came to.
+//! Restores: how restic is called, what it prints, and what the result is.
 //!
-//! All versions (tried with 0.14.0, 0.18.0 and 0.19.1) end with 1 if only one file failed, and leave what they have of it at
-//! its full length; and all end with 0 if nothing is there to be restored. So neither the code nor the size alone tells.
+//! All versions (tried with 0.14.0, 0.18.0 and 0.19.1) exit with 1 if only one file failed, and leave a partial file
+//! at its full length. All versions exit with 0 if there was nothing to restore. So neither the exit code nor the
+//! size alone is enough.
 
 use serde::{Deserialize, Serialize};
 

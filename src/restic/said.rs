@@ -1,4 +1,4 @@
-//! What `restic backup --json` prints: one JSON object a line (restic's manual, "Scripting").
+//! Reads the output of `restic backup --json`: one JSON object per line (restic's manual, "Scripting").
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Which restic it is.
+//! Versions of restic.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! What of sources no backup holds although nothing fails: what an exclude leaves out as a whole, directories that are
-//! empty, and file systems below a source that restic does not enter. Pure.
+//! Finds data in sources that no backup would contain although nothing fails: sources that an exclude leaves out,
+//! empty directories, and file systems below a source that restic does not enter. Pure.
 
 use super::{Ground, Source};
 use crate::model::HostPath;

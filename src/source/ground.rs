@@ -1,4 +1,4 @@
-//! What sources stand on: the mounts and volumes of the host, and how those that can be are frozen.
+//! Describes the mounts and volumes below sources, and how they are frozen.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,5 @@
-//! What is backed up, one file a kind: what the YAML says of each, what it stands on, and how it is frozen. Pure, but for
-//! what [`Ground`] looks at.
+//! Defines sources, one file per kind: the keys in the YAML, the volume below, and how it is frozen. Pure, except for
+//! what [`Ground`] observes.
 
 mod btrfs;
 mod cover;

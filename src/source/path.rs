@@ -1,4 +1,4 @@
-//! Files as they are.
+//! Files that are read without freezing them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

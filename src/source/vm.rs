@@ -1,4 +1,4 @@
-//! A virtual machine's disks.
+//! Disks of a virtual machine.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

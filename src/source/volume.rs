@@ -1,4 +1,4 @@
-//! A container engine's volume.
+//! A volume of a container engine.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
-//! What counts where a user's own state says nothing: the types say what counts for a host's.
+//! Fills in the defaults of a user's own state. The types have the defaults of a host.
 //!
-//! It is put into the text before types are made of it, so that what is shown, kept and planned is one and the same.
+//! The defaults are added to the YAML before the types are read, so that show, plan and the applied state agree.
 
 use serde_json::{Map, Value, json};
 

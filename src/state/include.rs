@@ -1,4 +1,4 @@
-//! Reads a state's files and lays them over one another.
+//! Reads a state's files and merges them.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 

@@ -1,4 +1,4 @@
-//! A job: what is backed up, where to, when, and what goes with it.
+//! A job: what is backed up, where to, when, and with which options.
 
 use std::collections::BTreeMap;
 

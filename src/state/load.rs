@@ -1,4 +1,4 @@
-//! From YAML texts to a state, or to everything that is wrong with them.
+//! Turns YAML texts into a state, or into a list of all problems.
 
 use std::{collections::BTreeSet, sync::LazyLock, thread};
 

@@ -1,7 +1,7 @@
-//! What a host is declared to be.
+//! Defines the state of a host.
 //!
-//! [`State`] is what is left when includes, variables, defaults and profiles have been applied: nothing in it has to
-//! be looked up any more. No I/O: files are read through a callback.
+//! [`State`] is the result after includes, variables, defaults and profiles have been applied: nothing in it has to
+//! be looked up. No I/O: files are read through a callback.
 
 mod check;
 mod defaults;
@@ -194,7 +194,7 @@ pub struct Log {
     pub directory: HostPath,
     /// How many old logs are kept, one a day. Default: 14.
     pub keep: u32,
-    /// How long run records are kept, in whole months: `400d`. Default: 400d.
+    /// How long records of runs and verifications are kept. rlvm deletes whole months. Default: 400d.
     pub records: Span,
 }
 

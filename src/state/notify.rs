@@ -1,4 +1,4 @@
-//! Who is told, and how.
+//! Notifiers, and what they are notified of.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! What is wrong with a state: a value first, text last.
+//! A problem of a state, as a value and as text.
 
 use std::fmt::{self, Write};
 

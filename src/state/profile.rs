@@ -1,4 +1,4 @@
-//! Lays defaults and profiles under the jobs.
+//! Merges defaults and profiles into the jobs.
 
 use super::{
     problem::Problem,

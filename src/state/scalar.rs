@@ -1,4 +1,4 @@
-//! What a plain word means, by the core schema of YAML 1.2: `no` is text, `0750` is the number 750.
+//! Reads plain words by the core schema of YAML 1.2: `no` is text, `0750` is the number 750.
 
 use serde_json::{Number, Value};
 

@@ -1,4 +1,4 @@
-//! The JSON Schema of a state file: what an editor completes and checks, and what rlvm itself checks by.
+//! The JSON Schema of a state file. Editors and rlvm itself use it.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! A YAML text as a tree that knows where each word stands.
+//! A YAML text as a tree that knows the place of each word.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
-//! Replaces `${name}` by what `vars` says.
+//! Replaces `${name}` by the variable of `vars`.
 //!
-//! `$${name}` is the text `${name}`. In shell (a hook's `run`, a cron entry's `command`) a name that is not declared
-//! is left to the shell; anywhere else it is an error.
+//! `$${name}` is the text `${name}`. In shell text (a hook's `run`, a cron entry's `command`) an undeclared name is
+//! left to the shell. Anywhere else it is an error.
 
 use std::collections::BTreeMap;
 

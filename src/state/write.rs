@@ -1,4 +1,4 @@
-//! From a state back to YAML.
+//! Writes a state as YAML.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Reads one YAML text into a tree. What YAML would do in silence is refused here: duplicate keys, merge keys, tags.
+//! Reads one YAML text into a tree. Features of YAML that hide mistakes are refused: duplicate keys, merge keys,
+//! tags.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Whether what was restored is what the snapshot says, and what the live file still holds.
+//! Compares a restored file with the snapshot's list and with the live file.
 
 use crate::{
     model::Sha256,

@@ -1,7 +1,7 @@
-//! What proves that a backup can be restored: checks of repositories, and drills.
+//! Decides what a verification does: checks of repositories, and drills.
 //!
-//! Pure: how much is read and which part of it, which files a drill restores, and whether they are what they should be.
-//! `cli/verify` looks, and acts. Not here yet: dumps of databases, which would be loaded into a scratch server.
+//! Pure: how much is read and which part, which files a drill restores, and whether they are right. `cli/verify`
+//! carries it out. Dumps of databases are not covered yet.
 
 mod compare;
 mod part;

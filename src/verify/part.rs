@@ -1,4 +1,4 @@
-//! How much of a repository's data is read this time, and which part of it.
+//! Decides which part of a repository's data is read this time.
 
 use std::cmp::Reverse;
 

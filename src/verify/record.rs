@@ -1,4 +1,4 @@
-//! What is kept of a verification, among the records of runs: one JSON object a line.
+//! The record of a verification, stored with the records of runs: one JSON object per line.
 
 use serde::{Deserialize, Serialize};
 

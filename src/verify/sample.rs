@@ -1,7 +1,7 @@
-//! Which files of a backup a drill restores: drawn by chance, each could come up.
+//! Chooses at random which files of a backup a drill restores. Every file can be chosen.
 //!
-//! Each file has a number that follows from its path and a seed, and the lowest are taken. So a listing of any length is
-//! gone through once, and nothing is kept of it but what may be taken.
+//! Each file gets a number from its path and a seed, and the files with the lowest numbers are chosen. So rlvm reads
+//! a list of any length once, and keeps only the candidates.
 
 use std::{
     collections::{BTreeMap, BTreeSet, hash_map::DefaultHasher},

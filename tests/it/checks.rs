@@ -151,9 +151,9 @@ fn what_stands_beside_what_is_declared_is_named() {
         plan.lines().filter(|line| line.contains("unknown: ")).map(ToOwned::to_owned).collect()
     };
     let all = [
-        "note: undeclared:/srv/backup: unknown: /srv/backup/old is a repository, and not declared; it is left alone",
-        "note: undeclared:/srv/clients: unknown: /srv/clients/gone/repo is a repository, and not declared; it is left alone",
-        "note: undeclared:/srv/clients: unknown: the account gone is at home in /srv/clients/gone, and not declared; it is left alone",
+        "note: undeclared:/srv/backup: unknown: /srv/backup/old is a repository that is not declared; rlvm leaves it alone",
+        "note: undeclared:/srv/clients: unknown: /srv/clients/gone/repo is a repository that is not declared; rlvm leaves it alone",
+        "note: undeclared:/srv/clients: unknown: the account gone with the home /srv/clients/gone is not declared; rlvm leaves it alone",
     ];
     assert_eq!(said(&on.expect(0, &["plan"]).stdout), all);
     on.apply();

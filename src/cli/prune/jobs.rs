@@ -1,4 +1,5 @@
-//! Old backups of this host's own jobs, at one destination after the other's work: look, judge, forget, look again.
+//! Removes old backups of this host's own jobs: lists the snapshots, decides, removes, and lists them again. The work
+//! at one destination does not overlap.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! `rlvm prune`: removes old backups, of this host's jobs where they are stored, and of clients that can only add, here,
-//! where they are kept.
+//! `rlvm prune`: removes old backups of this host's jobs at their destinations, and old backups of append-only
+//! clients that this host stores.
 
 mod jobs;
 mod tasks;

@@ -1,4 +1,4 @@
-//! What there is to prune, side by side, and what is told of it.
+//! Runs the prune tasks in parallel and reports their results.
 
 use std::{
     sync::{Mutex, PoisonError, mpsc},

@@ -1,4 +1,4 @@
-//! What a run looks at before it decides.
+//! Collects the facts about the host from which a run is decided.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! What programs said in a run: the logs of its jobs.
+//! Writes the output of programs into the logs of the jobs.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! Tells what happens in a run: bars on a terminal, lines elsewhere, JSON for machines.
+//! Prints the progress of a run: progress bars on a terminal, lines elsewhere, JSON with `--json`.
 
 use std::{
     collections::BTreeMap,

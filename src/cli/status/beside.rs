@@ -1,4 +1,4 @@
-//! What else is to be said of a host, beside its backups: whether it is as applied, and what was left behind.
+//! Collects the remarks of `status` about the host itself: drift, and leftovers of dead runs.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! A drill: a sample of the newest backup, restored to a private directory and compared.
+//! Runs a drill: restores a sample of the newest backup into a private directory and compares it.
 
 use anyhow::Context as _;
 

@@ -1,4 +1,4 @@
-//! `rlvm verify`: proves that backups can be restored, by what is in the repositories themselves.
+//! `rlvm verify`: checks that backups can be restored, with the data in the repositories themselves.
 
 mod drill;
 mod place;

@@ -1,4 +1,5 @@
-//! A destination, verified: can it be got at, is its repository whole, does a sample come back.
+//! Verifies one destination: whether it can be reached, whether its repository is intact, and whether a sample can be
+//! restored.
 
 use anyhow::Context as _;
 

@@ -1,4 +1,4 @@
-//! What people are told of a verification.
+//! Prints the progress and the results of a verification.
 
 use anyhow::{Context as _, Result};
 

@@ -1,4 +1,5 @@
-//! What it takes to verify: programs that are heard and can be stopped, and private directories that go in any case.
+//! Provides what a verification needs: programs whose output is read and that can be stopped, and private directories
+//! that are always removed.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},

@@ -1,4 +1,4 @@
-//! All about a job, for people.
+//! Prints everything about a job as text.
 
 use std::fmt::Write as _;
 

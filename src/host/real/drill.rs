@@ -1,4 +1,4 @@
-//! What stands in the private directory of a restore, looked at file by file.
+//! Examines the restored files in a private directory one by one.
 
 use std::fs::File;
 

@@ -1,4 +1,4 @@
-//! File systems that are held still for a moment, and never longer.
+//! Holds file systems still for a moment, with a time limit.
 
 use std::{
     fs::File,

@@ -1,8 +1,7 @@
-//! Installing a program: fetched, held against its digest before anything else is done with it, unpacked, tried, put
-//! in place.
+//! Installs a program: downloads it, checks its digest, unpacks it, tries it, and moves it into place.
 //!
-//! Until its digest is known to be the declared one, what was fetched is in memory alone: nothing that could be run
-//! or mistaken for the program ever stands on the disk.
+//! Until the digest matches the declared one, the download exists only in memory. So no unchecked file that could be
+//! run or mistaken for the program is ever on the disk.
 
 use std::{io::Read, thread, time::Duration};
 

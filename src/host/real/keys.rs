@@ -1,4 +1,4 @@
-//! SSH keys: what a private one shows of itself, and how a pair is made.
+//! Reads public properties of private SSH keys, and creates key pairs.
 
 use std::{fs::File, io::Read};
 

@@ -1,4 +1,4 @@
-//! What is mounted where.
+//! Reads the table of mounts.
 
 use std::{
     collections::BTreeSet,

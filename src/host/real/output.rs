@@ -1,4 +1,4 @@
-//! What programs print: how much of it is kept, and whether that is all.
+//! Collects the output of programs up to a limit, and knows whether the output is complete.
 
 use std::{
     io::{self, Read, Write},

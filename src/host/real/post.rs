@@ -1,4 +1,4 @@
-//! Calling an address.
+//! Sends an HTTP request to a notifier.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ impl OpenPost {
         if let Some(file) = &post.token {
             let token = secrets::line(real, file)?;
             let plain = token.bytes().all(|byte| byte.is_ascii_graphic());
-            ensure!(plain, "what {} holds is no token (it is not shown)", file.0);
+            ensure!(plain, "{} does not contain a valid token (it is not shown)", file.0);
             headers.push(("Authorization", format!("Bearer {token}")));
         }
         let https = url.starts_with("https://");
@@ -121,9 +121,11 @@ fn judge<T>(answer: &Response<T>) -> Tried {
     let said = format!("answered {code}");
     match code {
         200..=299 => Tried::Taken(said),
-        300..=399 => Tried::Fails(format!("{said}: it sends elsewhere, where nothing is told")),
+        300..=399 => {
+            Tried::Fails(format!("{said}: it redirects to another address, which rlvm does not follow"))
+        }
         404 | 410 => Tried::Fails(format!("{said}: the address is not, or no longer, known there")),
-        401 | 403 => Tried::Fails(format!("{said}: it does not let in whoever calls so")),
+        401 | 403 => Tried::Fails(format!("{said}: it refuses this login")),
         408 | 425 | 429 | 500..=599 => {
             let after =
                 answer.headers().get("retry-after").and_then(|it| it.to_str().ok()?.trim().parse().ok());
@@ -138,7 +140,7 @@ fn failed(err: &Error) -> Tried {
     let passes = |why: &str| Tried::Passes(why.into(), None);
     match err {
         Error::Timeout(_) => passes("no answer in time"),
-        Error::HostNotFound => passes("nobody knows where its host is"),
+        Error::HostNotFound => passes("its host name cannot be resolved"),
         Error::ConnectionFailed => passes("no connection"),
         Error::Io(err) => match err.get_ref() {
             Some(why) => Tried::Fails(match why.downcast_ref() {

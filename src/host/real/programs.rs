@@ -1,4 +1,4 @@
-//! Programs by their names: where `PATH` leads to, and those without which no other can be started.
+//! Finds programs by name in `PATH`, and names the programs without which no other can be started.
 
 use std::{
     os::unix::fs::MetadataExt,

@@ -1,4 +1,4 @@
-//! How much of a file system a user may fill, as the kernel has it.
+//! Reads from the kernel how much of a file system a user may fill.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Secrets for a child's environment: read from where they are when the child is started, and held nowhere else.
+//! Reads secrets for the environment of a program when the program is started, and keeps them nowhere else.
 
 use std::{
     ffi::OsString,

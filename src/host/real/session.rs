@@ -1,5 +1,5 @@
-//! Sessions: what a program has started, as long as that has not made a session of its own. A process group is less:
-//! restic 0.19 gives its ssh one of its own.
+//! Ends all processes of a session: everything that a program has started, unless a process has made a session of its
+//! own. A process group is not enough: restic 0.19 gives its ssh a group of its own.
 
 use anyhow::{Context, Result};
 use nix::{

@@ -1,5 +1,6 @@
-//! A part of sshd's configuration: tried beside its place, put there, tried again, and made known to sshd. A mistake
-//! there could lock everybody out, so whatever sshd objects to is undone.
+//! Changes rlvm's file in sshd's configuration: has sshd check a copy first, writes the file, has sshd check it
+//! again, and makes sshd read it. A mistake could lock everybody out, so rlvm restores the old file if sshd reports
+//! an error.
 
 use std::{io::Write, thread, time::Duration};
 

@@ -1,8 +1,8 @@
-//! Telling somebody outside: addresses that are called (`post`), mails that are sent (`mail`).
+//! Sends notifications: HTTP requests (`post`) and mails (`mail`).
 //!
-//! Each goes in a thread of its own, so that one that does not answer holds up neither the others nor whoever waits.
-//! Addresses and passwords are read when they are needed, and never said: of an address no more than scheme and host, of
-//! an answer no more than its code, since servers repeat what they were asked.
+//! Each one is sent in a thread of its own, so that a service that does not answer delays neither the others nor the
+//! caller. Addresses and passwords are read when they are needed and never printed. Messages name only scheme and
+//! host of an address, and only the code of an answer, because servers repeat what they were sent.
 
 use std::{
     process::{Command, Stdio},

@@ -1,8 +1,8 @@
-//! Gives a whole directory to somebody else.
+//! Gives a whole directory tree to another owner.
 //!
-//! chown(1) does it: it follows no link, also not one that is put in its way meanwhile, and it can be left behind should
-//! the file system hang. What is mounted in the directory is not the account's: chown(1) would go on there, so that is
-//! refused.
+//! chown(1) does it. It follows no links, also none that appear meanwhile, and rlvm can leave it behind if the file
+//! system hangs. rlvm refuses if something is mounted in the directory: chown(1) would continue there, and the
+//! mounted files do not belong to the account.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Work that takes long, and mounts that nobody else sees.
+//! Runs programs that take long, and makes mounts that only they can see.
 
 use std::{
     io::{BufRead, BufReader, Read},

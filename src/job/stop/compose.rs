@@ -1,4 +1,4 @@
-//! Projects of compose.
+//! Stops and starts compose projects.
 
 use anyhow::{Result, bail};
 

@@ -1,4 +1,4 @@
-//! Containers of docker and podman.
+//! Stops and starts containers of docker and podman.
 
 use anyhow::{Context, Result, bail};
 

@@ -1,4 +1,4 @@
-//! Units of systemd.
+//! Stops and starts systemd units.
 
 use anyhow::{Result, bail};
 

@@ -1,4 +1,4 @@
-//! What the records tell of a job at a destination.
+//! Reads from the records what happened to a job at a destination.
 
 use jiff::Timestamp;
 

@@ -1,5 +1,5 @@
-//! What a retention keeps, by restic's rules (restic's manual, "Removing snapshots according to a policy"): to tell that
-//! nobody prunes. What goes is for restic to say.
+//! Computes what a retention keeps, by restic's rules (restic's manual, "Removing snapshots according to a policy"),
+//! to notice that nobody prunes. Only restic decides what is removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 

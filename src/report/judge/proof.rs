@@ -1,4 +1,4 @@
-//! Whether it is verified as often as the state asks for, and what came of it.
+//! Judges whether a job is verified as often as the state demands, and with which result.
 
 use jiff::Timestamp;
 

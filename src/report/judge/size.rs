@@ -1,4 +1,5 @@
-//! Whether a backup is much smaller or larger than those before: files that were lost, or that should not be there.
+//! Judges whether a backup is much smaller or larger than the backups before. Then files may have been lost or added
+//! by mistake.
 
 use jiff::Timestamp;
 

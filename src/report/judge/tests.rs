@@ -367,7 +367,7 @@ fn how_well_kept() {
     let by_hand = format!("{DAILY}, retention: {{ daily: 7 }}");
     let fresh = "Ok fresh: stored 10h 29m ago";
     // On Sunday the 15th 15 were there.
-    let said = "Warning retention_unmet: 8 snapshots are there still that were to go on Sun 2026-11-15 05:00: it is not pruned; ";
+    let said = "Warning retention_unmet: 8 snapshots that retention should have removed on Sun 2026-11-15 05:00 still exist: the job is not pruned; ";
     assert_eq!(World::of(&days).judged(&weekly(7), NOW), format!("{said}{fresh}"));
     assert_eq!(World::of(&days[8..]).judged(&weekly(7), NOW), fresh, "pruned then");
     assert_eq!(World::of(&days).judged(&weekly(14), NOW), fresh);

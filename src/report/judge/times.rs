@@ -1,4 +1,4 @@
-//! When a schedule has its times, as moments: its words are of the host's own clock, which is put forward and back.
+//! Computes the times of a schedule as moments. Schedules use the host's own clock, which is put forward and back.
 
 use jiff::{
     Timestamp, ToSpan,

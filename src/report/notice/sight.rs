@@ -1,4 +1,4 @@
-//! What there is to see in what happened, well or not.
+//! Finds the troubles and successes in an event that notifiers may ask for.
 
 use std::collections::BTreeSet;
 

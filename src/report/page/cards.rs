@@ -1,4 +1,4 @@
-//! What is to be done, and all about each backup.
+//! Writes the cards of the page: open problems, and details of each backup.
 
 use jiff::Timestamp;
 

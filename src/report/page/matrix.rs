@@ -1,4 +1,4 @@
-//! The matrix of a host: its jobs down, its destinations across.
+//! Writes the matrix of a host: one row per job, one column per destination.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Sizes over time, as a small picture that says in words what it shows.
+//! Draws sizes over time as a small picture, with a text that describes it.
 
 use std::fmt::Write as _;
 

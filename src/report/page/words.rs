@@ -1,4 +1,4 @@
-//! Times and verdicts in words, and text as HTML has it.
+//! Writes times and verdicts as text, and escapes text for HTML.
 
 use jiff::Timestamp;
 

@@ -1,4 +1,4 @@
-//! What disks and accounts were like, for whoever lays them out again.
+//! Describes disks and accounts in the rescue kit, so that a person can create them again.
 
 use std::collections::BTreeSet;
 

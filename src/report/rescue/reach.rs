@@ -1,4 +1,5 @@
-//! How each place is got at: a function of sh for each, which calls restic with all that belongs to it.
+//! Writes how each destination is reached: one sh function per destination, which calls restic with all that it
+//! needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 

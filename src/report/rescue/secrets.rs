@@ -1,4 +1,5 @@
-//! Which secrets are needed, by name, with what each opens, and whether a copy is known to be anywhere else.
+//! Lists the secrets that a restore needs by name, what each one opens, and whether a copy is known to exist
+//! elsewhere.
 
 use super::{Kit, paper::Paper, reach::Places};
 use crate::{

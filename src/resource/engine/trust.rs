@@ -1,4 +1,4 @@
-//! Whether an installed program may be run by a look: `plan` runs as root, also on the tree of another system.
+//! Decides whether observing may run an installed program: `plan` runs as root, also on the tree of another system.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};

@@ -144,8 +144,8 @@ fn a_passphrase_needs_a_ready_agent() {
             "rlvm ssh-agent start",
         ),
         (
-            AgentSeen::Silent("nobody answers at /a".into()),
-            "Error /k has a passphrase, and nobody answers at /a",
+            AgentSeen::Silent("no agent answers at /a".into()),
+            "Error /k has a passphrase, and no agent answers at /a",
             "rlvm ssh-agent start",
         ),
         (
@@ -168,7 +168,7 @@ fn a_passphrase_needs_a_ready_agent() {
     }
     let backup = Owner { user: "backup".parse().unwrap(), ..Owner::root() };
     let theirs = SshKey { owner: backup, ..key };
-    assert!(said(&theirs, &with(AgentSeen::Absent)).contains("the agent is root's alone, not backup's"));
+    assert!(said(&theirs, &with(AgentSeen::Absent)).contains("only root can use the agent, not backup"));
 }
 
 #[test]

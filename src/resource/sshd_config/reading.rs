@@ -107,8 +107,7 @@ impl Reader<'_> {
         let mut blocks = around.to_vec();
         for (number, line) in text.lines().enumerate() {
             if is_odd(line) {
-                let why = "rlvm cannot tell how sshd reads this line";
-                self.not_read(format!("{path}:{}: {why}", number + 1));
+                self.not_read(format!("{path}:{}: rlvm cannot tell how sshd reads this line", number + 1));
                 continue;
             }
             let Some((keyword, rest)) = keyword_of(line) else { continue };

@@ -1,4 +1,5 @@
-//! The words of sshd's configuration: those that are written for an account, and those of others that matter to it.
+//! The options of sshd's configuration that rlvm writes for an account, and the foreign options that affect an
+//! account.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Looking at a unit: its file, the link that enables it, what the manager says.
+//! Observes a unit: its file, the link that enables it, and its state in the manager.
 
 use anyhow::{Result, bail};
 

@@ -1,4 +1,4 @@
-//! Accounts of clients.
+//! Checks accounts of clients.
 
 use super::Check;
 use crate::{

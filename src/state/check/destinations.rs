@@ -1,4 +1,4 @@
-//! Destinations: two that are one repository, and places that are given in two ways.
+//! Checks destinations: two that are one repository, and locations that are given twice.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! What the schema cannot know: names that name nothing, two destinations that are one, dates that never come.
+//! Checks what the schema cannot check: references to undeclared names, two destinations that are one repository,
+//! dates that never come.
 
 mod clients;
 mod destinations;

@@ -1,4 +1,4 @@
-//! Who is told: addresses that are none, passwords that everybody could read on their way.
+//! Checks notifiers: invalid addresses, and passwords that would travel unencrypted.
 
 use super::Check;
 use crate::{
@@ -50,7 +50,7 @@ impl Check<'_> {
         }
         let Some(smtp) = &email.smtp else { return };
         if email.from.is_none() {
-            let message = "a server is told whom a mail is from, and `from` does not say it";
+            let message = "a mail server needs the address of the sender, and `from` is missing";
             self.error(&at("smtp"), message, "write `from: backup@example.org`");
         }
         let path = ["notify", name, "email", "smtp"];
@@ -132,7 +132,7 @@ mod tests {
             (server(", tls: none, user: u, password_file: /p"), "the password would be sent in clear"),
             (
                 "{ email: { to: a@b.c, smtp: { host: m.lan } } }".into(),
-                "a server is told whom a mail is from, and `from` does not say it",
+                "a mail server needs the address of the sender, and `from` is missing",
             ),
             (
                 "{ webhook: { url: 'http://a.lan/x', token_file: /t } }".into(),

@@ -39,7 +39,7 @@ cron:
             "jobs.b.user: it needs root: it is backup's",
             "cron.c.user: it needs root: it is root's",
             "ssh.users.backup-a: it needs root: ",
-            "jobs.a.sources.0.lvm: it needs root: freezing what it names is root's alone",
+            "jobs.a.sources.0.lvm: it needs root: only root can freeze volumes",
             "directory:/srv/shared: it needs root: /srv belongs to root, and me cannot make /srv/shared there",
             "directory:/srv/vault: it needs root: ",
             "secret:/etc/rlvm/v: it needs root: ",

@@ -114,7 +114,7 @@ fn a_dead_ones_socket_is_removed_and_a_live_one_is_left_alone() {
     // Nobody listens any more.
     drop(UnixListener::bind(on.at(SOCKET)).unwrap());
     on.own(SOCKET, 0, 0o600);
-    said(&rlvm(&on, &["plan"]), 1, &["has a passphrase, and nobody answers at /root/.ssh/agent.sock"]);
+    said(&rlvm(&on, &["plan"]), 1, &["has a passphrase, and no agent answers at /root/.ssh/agent.sock"]);
     said(&rlvm(&on, &["ssh-agent", "start"]), 0, &["process"]);
     let agent: serde_json::Value = serde_json::from_str(&on.read("/run/rlvm/ssh-agent.json")).unwrap();
     // Another process of that number is none of ours.
