@@ -1,4 +1,4 @@
-//! One restore from one place: into a private directory, checked there, and then put in place.
+//! Restores from one destination: into a private directory, where the result is checked, and then to its place.
 
 use std::collections::{BTreeSet, HashSet};
 

@@ -1,7 +1,8 @@
-//! Decides what becomes of each name that a restore would touch: from the snapshot's list and from what stands there.
+//! Decides what happens to each name that a restore would touch, from the snapshot's file list and the files on the
+//! host.
 //!
-//! What is decided is shown ([`super::compare`]), asked about, and carried out ([`crate::host::Placing`]): one value, which
-//! nothing changes in between.
+//! The decision is one value: it is shown ([`super::compare`]), asked about, and carried out
+//! ([`crate::host::Placing`]). Nothing changes it in between.
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Guides a person on a terminal to what is to be restored, and where to.
+//! Asks a person on a terminal which job, snapshot and paths to restore, and where to.
 
 use std::fmt::Write;
 

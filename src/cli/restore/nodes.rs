@@ -1,4 +1,4 @@
-//! What a snapshot holds, of what was asked for.
+//! Reads the files of a snapshot that a restore was asked for.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! Where a job's backups are, the nearest place first, and which of them has what was asked for.
+//! Lists the destinations of a job, the nearest first, and finds the requested backup at each of them.
 
 use anyhow::Result;
 use jiff::{Timestamp, Zoned};

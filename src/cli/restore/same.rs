@@ -1,5 +1,5 @@
-//! Says whether two snapshots are one backup, stored at two places: a restore that goes on at another place must not mix in
-//! files of another time.
+//! Decides whether snapshots at two destinations are the same backup. A restore that continues at another destination
+//! must not mix in files of another time.
 
 use jiff::Timestamp;
 

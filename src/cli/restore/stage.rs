@@ -1,4 +1,5 @@
-//! The private directory that restic works in, written down before it is made: a crash leaves none.
+//! Manages the private directory in which restic restores. The journal records the directory before it is created, so
+//! that a sweep removes it after a crash.
 
 use std::cell::RefCell;
 

@@ -1,4 +1,4 @@
-//! A path that somebody asks for: any bytes that a shell can hand over.
+//! A path that a caller asks to restore. It can have any bytes that a shell can pass.
 
 use std::ffi::OsStr;
 

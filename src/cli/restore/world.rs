@@ -1,4 +1,4 @@
-//! What a restore works with.
+//! Provides what all steps of a restore need: the context, the host and the applied state.
 
 use crate::{
     cli::context::Context,
