@@ -25,7 +25,7 @@ fn a_state_in_the_way_of_the_hosts_own_is_named() {
 }
 
 #[test]
-fn a_user_who_cannot_reach_the_password_file_is_an_error_of_plan() {
+fn a_closed_password_directory_is_an_error_of_plan() {
     let lab = Lab::new();
     lab.dir("/srv/www", BACKUP, 0o755);
     lab.file_of("/srv/www/file", "x\n", BACKUP, 0o644);
