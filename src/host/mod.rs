@@ -59,6 +59,9 @@ pub trait Observe {
     fn lent(&self, path: &HostPath) -> Result<Option<String>>;
     /// Says why a file of this owner is not made at a path, if so.
     fn not_made(&self, path: &HostPath, owner: &Owner) -> Result<Option<String>>;
+    /// Says why one of these changes of owner and mode, made in this order, would be refused, if so. Other operations are
+    /// ignored.
+    fn not_given(&self, ops: &[Op]) -> Result<Option<String>>;
     /// Says what is at a path, and what a regular file holds, up to [`LONGEST_TEXT`] bytes.
     fn text(&self, path: &HostPath) -> Result<(Entry, Option<Vec<u8>>)>;
     /// Says what is at a path, and what a private SSH key shows of itself; nothing if it is none. No private part of

@@ -31,7 +31,7 @@ fn directory(path: &str, mode: u32) -> Directory {
 fn there(mode: u32) -> Seen {
     let mode = Mode::new(mode);
     let there = There::Directory { owner: "root".into(), group: "root".into(), mode };
-    Seen::Directory(DirectorySeen { there, mounted: None, tree: false, names: Some(Vec::new()) })
+    Seen::Directory(DirectorySeen { there, mounted: None, tree: false, kept: None, names: Some(Vec::new()) })
 }
 
 fn absent() -> Seen {
@@ -39,13 +39,14 @@ fn absent() -> Seen {
         there: There::Absent,
         mounted: None,
         tree: false,
+        kept: None,
         names: Some(Vec::new()),
     })
 }
 
 fn other() -> Seen {
     let there = There::Other("a FIFO".into());
-    Seen::Directory(DirectorySeen { there, mounted: None, tree: false, names: None })
+    Seen::Directory(DirectorySeen { there, mounted: None, tree: false, kept: None, names: None })
 }
 
 fn entry(resource: impl Into<Resource>, origin: Origin) -> Entry {
@@ -227,7 +228,7 @@ fn what_is_needed_is_made_first_and_removed_last() {
     // What is in it goes before it, so it will be empty.
     let holding = |name: &str| {
         let Seen::Directory(seen) = there(0o700) else { unreachable!() };
-        Seen::Directory(DirectorySeen { names: Some(vec![name.into()]), ..seen })
+        Seen::Directory(DirectorySeen { kept: None, names: Some(vec![name.into()]), ..seen })
     };
     world.seen.insert("/a", holding("b"));
     world.seen.insert("/a/b", holding("c"));
@@ -257,7 +258,8 @@ fn nothing_is_planned_below_a_mount_that_is_missing() {
     let mount = Directory { mounted: true, ..directory("/m", 0o700) };
     let declared = vec![Declared::plain(mount), Declared::plain(directory("/m/a", 0o700))];
     let missing = |tree| {
-        let seen = DirectorySeen { there: There::Absent, mounted: Some(false), tree, names: None };
+        let seen =
+            DirectorySeen { there: There::Absent, mounted: Some(false), tree, kept: None, names: None };
         BTreeMap::from([("/m", Seen::Directory(seen)), ("/m/a", absent())])
     };
     let world = World { declared, seen: missing(false), ..World::default() };
@@ -323,7 +325,9 @@ fn waits(plan: &Plan) -> Vec<(&str, Vec<&str>)> {
 #[test]
 fn a_removal_waits_for_what_goes_before_it() {
     let holds_b = |seen: Seen| match seen {
-        Seen::Directory(seen) => Seen::Directory(DirectorySeen { names: Some(vec!["b".into()]), ..seen }),
+        Seen::Directory(seen) => {
+            Seen::Directory(DirectorySeen { kept: None, names: Some(vec!["b".into()]), ..seen })
+        }
         other => other,
     };
     let world = World {

@@ -1,9 +1,10 @@
 //! Describes how declared and observed differ, and which ops remove the difference.
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::effect::Op;
+use crate::{effect::Op, host::Observe};
 
 /// How declared and seen differ.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +17,20 @@ pub enum Diff {
     Update(Edit),
     /// Something is there that is never written over, adopted or not.
     Refuse(String),
+}
+
+impl Diff {
+    /// Says why apply would refuse to change owner or mode of what is there, if so.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be looked at.
+    pub(super) fn not_given(&self, host: &dyn Observe) -> Result<Option<String>> {
+        match self {
+            Self::Update(edit) => host.not_given(&edit.ops),
+            Self::Same | Self::Create(_) | Self::Refuse(_) => Ok(None),
+        }
+    }
 }
 
 /// What ends a difference, and how it is shown.

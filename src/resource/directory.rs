@@ -95,6 +95,9 @@ pub struct DirectorySeen {
     /// Whether it lies in a tree that is not the running system.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tree: bool,
+    /// Why apply would leave its owner and mode as they are; looked at only where they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
     /// What is in it; looked at only when it is no longer declared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<Vec<String>>,
@@ -175,7 +178,12 @@ impl Kind for Directory {
                 Err(err) => there = There::Other(format!("{err:#}")),
             }
         }
-        Ok(DirectorySeen { there, mounted, tree: self.mounted && look.host.is_tree(), names })
+        let tree = self.mounted && look.host.is_tree();
+        let mut seen = DirectorySeen { there, mounted, tree, kept: None, names };
+        if !look.leaving {
+            seen.kept = self.diff(&seen).not_given(host)?;
+        }
+        Ok(seen)
     }
 
     fn exists(&self, seen: &DirectorySeen) -> bool {
@@ -234,6 +242,17 @@ impl Kind for Directory {
         // R21
         let finding = Finding::new(Severity::Error, address, format!("{path} must be mounted and is not"));
         vec![finding.remedy(format!("`mount {path}`, then plan again; nothing is made on the disk below it"))]
+    }
+
+    fn reach(&self, seen: &DirectorySeen) -> Vec<Finding> {
+        let address = || Address::new(Self::NAME, self.path.as_str());
+        let finding = |why: &String| {
+            let message = format!("it keeps its owner and mode: {why}");
+            let remedy = "look at what it is; then give it owner and mode by hand (chown, chmod), or take the right to write \
+                          there from others first";
+            Finding::new(Severity::Error, address(), message).remedy(remedy)
+        };
+        seen.kept.iter().map(finding).collect()
     }
 
     fn removal(&self, seen: &DirectorySeen, gone: &dyn Fn(&HostPath) -> bool) -> Removal {
@@ -320,7 +339,7 @@ mod tests {
     }
 
     fn seen(there: There) -> DirectorySeen {
-        DirectorySeen { there, mounted: None, tree: false, names: None }
+        DirectorySeen { there, mounted: None, tree: false, kept: None, names: None }
     }
 
     fn directory(owner: &str, group: &str, mode: u32) -> DirectorySeen {

@@ -117,7 +117,11 @@ impl Kind for Secret {
             }
             Entry::File(meta) => {
                 let (owner, group) = names_of(look.host, &meta, &self.owner)?;
-                SecretSeen::File { owner, group, mode: meta.mode, stamp: meta.stamp }
+                let seen = SecretSeen::File { owner, group, mode: meta.mode, stamp: meta.stamp };
+                match self.diff(&seen).not_given(look.host)? {
+                    Some(why) => SecretSeen::Other(why),
+                    None => seen,
+                }
             }
             Entry::Blocked(why) => SecretSeen::Other(why),
             other => SecretSeen::Other(format!("{path} is {}, no file", other.noun())),

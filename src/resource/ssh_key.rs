@@ -248,7 +248,11 @@ impl Kind for SshKey {
                 let public = self.look_at_public(look.host)?;
                 let (owner, group) = names_of(look.host, &meta, &self.owner)?;
                 let (mode, stamp) = (meta.mode, meta.stamp);
-                SshKeySeen::File { owner, group, mode, stamp, head, public, agent }
+                let seen = SshKeySeen::File { owner, group, mode, stamp, head, public, agent };
+                match self.diff(&seen).not_given(look.host)? {
+                    Some(why) => SshKeySeen::Other(why),
+                    None => seen,
+                }
             }
             (Entry::Blocked(why), _) => SshKeySeen::Other(why),
             (other, _) => SshKeySeen::Other(format!("{path} is {}, no file", other.noun())),

@@ -280,7 +280,7 @@ impl<'a> Leaf<'a> {
     }
 
     /// Says why something that is there must not get another mode or owner, if so.
-    fn not_given(&self, stat: &FileStat, owner: Option<Uid>) -> Option<String> {
+    pub(super) fn not_given(&self, stat: &FileStat, owner: Option<Uid>) -> Option<String> {
         let planter = self.planter();
         let is_file = kind(stat) == SFlag::S_IFREG;
         // Taken from a user who put it there: root's or one's own from now on.

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{OnceCell, RefCell},
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::Read,
     os::unix::fs::FileExt,
@@ -27,7 +27,7 @@ use super::{
     walk::{Cursor, Guard, Way, kind},
 };
 use crate::{
-    effect::{Owner, Query},
+    effect::{Op, Owner, Query},
     host::{Entry, KeyHead, LONGEST_TEXT, Meta, Mounts, Observe, Output, Quota, Stamp, UserEntry},
     model::{GroupName, HostPath, Mode, Sha256, UserName},
 };
@@ -150,6 +150,27 @@ impl Observe for Look<'_> {
             return Ok(None);
         };
         Ok(leaf.not_made(Uid::from_raw(uid)).map(|why| format!("{path} is not made: {why}")))
+    }
+
+    fn not_given(&self, ops: &[Op]) -> Result<Option<String>> {
+        let mut given: BTreeMap<&HostPath, u32> = BTreeMap::new();
+        for op in ops {
+            let (path, owner) = match op {
+                Op::SetOwner { path, owner } => (path, Some(owner)),
+                Op::SetMode { path, .. } => (path, None),
+                _ => continue,
+            };
+            let uid = owner.map(|owner| self.real.accounts.user(&owner.user)).transpose()?.flatten();
+            let mut cursor = self.cursor.borrow_mut();
+            let Way::There(leaf) = Leaf::reach(&mut cursor, self.real, path)? else { return Ok(None) };
+            let Way::There(mut stat) = leaf.stat()? else { return Ok(None) };
+            stat.st_uid = given.get(path).copied().unwrap_or(stat.st_uid);
+            if let Some(why) = leaf.not_given(&stat, uid.map(Uid::from_raw)) {
+                return Ok(Some(why));
+            }
+            given.extend(uid.map(|uid| (path, uid)));
+        }
+        Ok(None)
     }
 
     fn text(&self, path: &HostPath) -> Result<(Entry, Option<Vec<u8>>)> {

@@ -37,7 +37,13 @@ fn what_leaves_and_cannot_be_looked_at_stays_in_the_ledger() {
 fn nothing_is_removed_below_a_mount_that_is_missing() {
     let mount = |mounted| {
         let there = There::Directory { owner: "root".into(), group: "root".into(), mode: Mode::new(0o700) };
-        Seen::Directory(DirectorySeen { there, mounted: Some(mounted), tree: false, names: Some(Vec::new()) })
+        Seen::Directory(DirectorySeen {
+            there,
+            mounted: Some(mounted),
+            tree: false,
+            kept: None,
+            names: Some(Vec::new()),
+        })
     };
     for (declared, mounted, expected) in [
         (true, true, "delete /m/a; note /m"),
@@ -65,6 +71,7 @@ fn missing_mount_guards_resources_after_its_block_is_removed() {
         there: There::Directory { owner: "root".into(), group: "root".into(), mode: Mode::new(0o700) },
         mounted: Some(false),
         tree: false,
+        kept: None,
         names: Some(Vec::new()),
     });
     let world = |declared: Vec<Directory>| World {
@@ -175,7 +182,7 @@ proptest::proptest! {
 fn what_lies_far_below_a_missing_mount_is_held_too() {
     let there = |mounted| {
         let there = There::Directory { owner: "root".into(), group: "root".into(), mode: Mode::new(0o700) };
-        Seen::Directory(DirectorySeen { there, mounted, tree: false, names: Some(Vec::new()) })
+        Seen::Directory(DirectorySeen { there, mounted, tree: false, kept: None, names: Some(Vec::new()) })
     };
     let mount = Directory { mounted: true, ..directory("/m", 0o700) };
     let world = World {

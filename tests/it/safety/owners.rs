@@ -1,6 +1,10 @@
 //! To whom things belong: root's repositories in a user's directory, accounts with two names, homes, groups.
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
+    process::Command,
+};
 
 use super::{VAULT, link, refused, says};
 use crate::support::{BACKUP, Scratch};
@@ -45,9 +49,47 @@ fn a_directory_of_roots_that_a_user_moved_is_not_given_to_that_user() {
     on.state(
         "directories:\n  /srv/bob/mine: { owner: backup, group: backup, mode: \"0755\", adopt: true }\n",
     );
-    says(&on, &["apply", "--yes"], 7, &["/srv/bob/mine is left as it is", "could have put it there"]);
+    let why = ["directory:/srv/bob/mine: it keeps its owner and mode", "could have put it there"];
+    says(&on, &["plan"], 1, &why);
+    says(&on, &["apply", "--yes"], 7, &why);
     let stays = fs::metadata(on.at("/srv/bob/mine")).unwrap();
     assert_eq!((stays.uid(), stays.mode() & 0o7777), (0, 0o700));
+}
+
+#[test]
+fn plan_reports_each_owner_that_apply_would_not_change() {
+    let on = Scratch::new();
+    let key = on.inside("key");
+    let made =
+        Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status().unwrap();
+    assert!(made.success());
+    let users = [(0, "root"), (BACKUP, "backup"), (33, "www-data")];
+    let (mut directories, mut keys) = (String::new(), String::new());
+    let mut above = 0;
+    for (parent, _) in users {
+        for (group, mode) in [(0, 0o755), (0, 0o775), (4, 0o2775), (0, 0o777), (0, 0o1777)] {
+            above += 1;
+            let dir = format!("/srv/p{above}");
+            on.dir(&dir, parent, 0o755);
+            for ((owner, from), (_, to)) in users.iter().flat_map(|one| users.map(|other| (one, other))) {
+                let path = format!("{dir}/{from}-{to}");
+                on.dir(&path, *owner, 0o700);
+                directories +=
+                    &format!("  {path}: {{ owner: {to}, group: root, mode: \"0750\", adopt: true }}\n");
+                on.file_of(&format!("{path}.key"), &fs::read_to_string(&key).unwrap(), *owner, 0o600);
+                keys += &format!("    {path}.key: {{ owner: {to}, adopt: true }}\n");
+            }
+            chown(on.at(&dir), Some(parent), Some(group)).unwrap();
+            fs::set_permissions(on.at(&dir), fs::Permissions::from_mode(mode)).unwrap();
+        }
+    }
+    on.state(&format!("directories:\n{directories}ssh:\n  keys:\n{keys}"));
+    let errors = on.expect(1, &["plan"]).stdout.lines().filter(|line| line.starts_with("error")).count();
+    assert!(errors > 40, "{errors}");
+    let ran = on.expect(7, &["apply", "--yes"]);
+    let failed: Vec<&str> =
+        ran.stdout.lines().chain(ran.stderr.lines()).filter(|line| line.starts_with("failed")).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
 }
 
 #[test]
