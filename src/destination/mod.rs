@@ -27,7 +27,7 @@ pub use sftp::Sftp;
 use crate::{
     effect::{Arg, Private},
     model::{
-        Line, Name, SecretFile, Server, Size, Span, UserName,
+        DataPrune, Line, Name, SecretFile, Server, Size, Span, UserName,
         field::{is_default, keyed},
     },
 };
@@ -76,6 +76,9 @@ pub struct Destination {
     /// or 5m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_for: Option<Span>,
+    /// How `rlvm prune` removes data here that no backup needs any more. Default: as restic does.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub prune: DataPrune,
     /// Takes over what is there already, even where it differs from what is declared. Default: false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub adopt: bool,

@@ -6,6 +6,7 @@
 
 mod address;
 mod calendar;
+mod data_prune;
 pub(crate) mod field;
 mod from_patterns;
 mod key_type;
@@ -33,6 +34,7 @@ mod text;
 mod url;
 
 pub use address::Address;
+pub use data_prune::{DataPrune, UnusedData};
 pub use from_patterns::FromPatterns;
 pub use key_type::KeyType;
 pub use known_host::{KnownHost, Marker, known_name};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     FetchUrl, FromPatterns, GroupName, HostName, HostPath, Line, LvName, Mode, Name, PathPattern, PublicKey,
-    ReadData, Release, Schedule, Script, Server, Sha256, Size, Span, Url, UserName,
+    ReadData, Release, Schedule, Script, Server, Sha256, Size, Span, UnusedData, Url, UserName,
 };
 
 /// Why a text is not the word it should be: the text, what is wrong with it, and what to write instead.
@@ -70,6 +70,7 @@ pub const FORMATS: &[Format] = &[
     format::<Line>(),
     format::<Script>(),
     format::<Size>(),
+    format::<UnusedData>(),
     format::<Span>(),
     format::<Schedule>(),
     format::<Server>(),

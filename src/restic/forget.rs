@@ -12,7 +12,7 @@ use super::{Access, Found, Printed, call::plain, found};
 use crate::{
     effect::{Cmd, NotReadOnly, Query},
     host::Output,
-    model::{HostName, Name, Retention},
+    model::{DataPrune, HostName, Name, Retention},
 };
 
 /// The tag that keeps a snapshot whatever its age (R63).
@@ -120,9 +120,20 @@ impl Access<'_> {
         self.call_cached(&["forget"]).timeout(FORGET).stoppable()
     }
 
-    /// Removes what no snapshot needs any more.
-    pub fn prune(&self) -> Cmd {
-        exclusive(self.call_cached(&["prune"]), PRUNE)
+    /// Removes what no snapshot needs any more, within these limits.
+    pub fn prune(&self, limits: DataPrune) -> Cmd {
+        let mut words = vec!["prune".to_owned()];
+        words.extend(limits.max_unused.map(|most| format!("--max-unused={}", most.for_restic())));
+        // The state refuses a share here, which restic does not take.
+        words.extend(limits.max_repack_size.map(|most| format!("--max-repack-size={}", most.of(0))));
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        exclusive(self.call_cached(&words), PRUNE)
+    }
+
+    /// Removes the packs in which no snapshot needs anything, and repacks none. Repacking needs room for new packs: on a
+    /// full file system only this frees any.
+    pub fn prune_without_repacking(&self) -> Cmd {
+        exclusive(self.call_cached(&["prune", "--max-repack-size=0"]), PRUNE)
     }
 
     fn of_policy(&self, start: &[&str], policy: &Policy) -> Cmd {
@@ -135,6 +146,11 @@ impl Access<'_> {
 /// Makes it a call that takes the repository for itself, and can be asked to end.
 fn exclusive(cmd: Cmd, limit: u64) -> Cmd {
     cmd.ok(&[0, 1, 3, 11]).timeout(limit).stoppable()
+}
+
+/// Says whether a call failed because the repository's file system is full.
+pub fn is_full(why: &str) -> bool {
+    ["no space left on device", "disk quota exceeded"].iter().any(|full| why.contains(full))
 }
 
 /// Reads how a call ended that needs the repository for itself.

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use call::{Access, Backup, Means, Original, PASSWORD, forget_older};
 pub use check::{Complaints, Verdict};
 pub use choose::Wanted;
-pub use forget::{Ended, Foreseen, Group, Policy, Snapshot, ended, foreseen, tag};
+pub use forget::{Ended, Foreseen, Group, Policy, Snapshot, ended, foreseen, is_full, tag};
 pub use locks::{DeadProcess, LockInfo, LockJudge, Removable, SeenLock, lock_ids};
 pub use ls::{Node, NodeSort, counted};
 pub use printed::Printed;

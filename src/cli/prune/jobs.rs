@@ -7,16 +7,18 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::unfinished::Unfinished;
 use crate::{
     cli::{
         free::{Tried, Waiting},
         journaled::Journaled,
         queue::{Queue, Turn, Use},
     },
+    destination::Destination,
     effect::Cmd,
     expand::{Expanded, repository_of},
     host::{Host as _, Real, interrupted},
-    model::{Name, Schedule},
+    model::{DataPrune, Name, Schedule},
     resource::Repository,
     restic::{self, Ended, Foreseen, Policy, Printed, Snapshot},
     state::State,
@@ -26,6 +28,8 @@ use crate::{
 pub(super) struct Place {
     name: Name,
     pub(super) repository: Repository,
+    /// How much unneeded data may stay there.
+    limits: DataPrune,
     jobs: Vec<Part>,
 }
 
@@ -48,6 +52,8 @@ pub(super) struct World<'a> {
     pub(super) queue: Queue<'a>,
     /// Is told for whom it waits.
     pub(super) waits: &'a (dyn Fn(&Name, &str) + Sync),
+    /// Notes the destinations where unneeded data is still to be removed.
+    pub(super) unfinished: Unfinished<'a>,
     /// The time, if it may be doubted.
     pub(super) clock: Option<Timestamp>,
 }
@@ -120,7 +126,7 @@ struct Pruned {
 
 /// Lists the destinations of jobs, copies' too.
 pub(super) fn places(state: &State, expanded: &Expanded, jobs: &[&Name]) -> Vec<Place> {
-    let place = |(name, _): (&Name, _)| {
+    let place = |(name, destination): (&Name, &Destination)| {
         let repository = repository_of(expanded, name)?.clone();
         let parts = state.storing_at(name, jobs).filter_map(|(job, of)| {
             let policy =
@@ -128,7 +134,8 @@ pub(super) fn places(state: &State, expanded: &Expanded, jobs: &[&Name]) -> Vec<
             Some(Part { name: job.clone(), policy, schedule: of.schedule.clone() })
         });
         let parts: Vec<Part> = parts.collect();
-        (!parts.is_empty()).then(|| Place { name: name.clone(), repository, jobs: parts })
+        let limits = destination.prune;
+        (!parts.is_empty()).then(|| Place { name: name.clone(), repository, limits, jobs: parts })
     };
     state.destinations.iter().filter_map(place).collect()
 }
@@ -139,7 +146,7 @@ impl Place {
         PlaceDone {
             name: self.name.clone(),
             jobs: self.jobs.iter().map(|job| self.job(job)).collect(),
-            command: self.repository.access().prune().to_string(),
+            command: self.repository.access().prune(self.limits).to_string(),
             output: None,
             error: None,
             skipped: None,
@@ -160,7 +167,10 @@ impl Place {
             Ok(Err(why)) => return place.failed(&why),
             Err(err) => return place.failed(&format!("{err:#}")),
         };
-        let mut removed = 0;
+        let mut is_begun = match world.unfinished.holds(&self.name) {
+            Ok(is_begun) => is_begun,
+            Err(err) => return place.failed(&format!("{err:#}")),
+        };
         match self.repository.absence(world.host.looker().as_ref()) {
             Ok(None) => {}
             Ok(why) => return PlaceDone { skipped: why, ..place },
@@ -169,7 +179,7 @@ impl Place {
         for (part, done) in self.jobs.iter().zip(&mut place.jobs) {
             match if interrupted().is_some() { Err(stopped()) } else { self.forget(world, part) } {
                 Ok(pruned) => {
-                    removed += pruned.removed;
+                    is_begun |= pruned.removed > 0;
                     (done.kept, done.removed) = (Some(pruned.kept), Some(pruned.removed));
                     done.output = Some(pruned.output);
                 }
@@ -177,14 +187,35 @@ impl Place {
                 Err(Trouble::Failed(why)) => done.error = Some(why),
             }
         }
-        if removed > 0 && interrupted().is_none() {
-            match alone(world, &self.repository, &self.repository.access().prune()) {
+        let is_reached = place.jobs.iter().any(|job| job.removed.is_some());
+        if is_begun && is_reached && interrupted().is_none() {
+            match self.remove_unneeded(world) {
                 Ok(Ok(output)) => place.output = Some(output),
                 Ok(Err(why)) => place.error = Some(why),
                 Err(err) => place.error = Some(format!("{err:#}")),
             }
         }
         place
+    }
+
+    /// Removes data that no backup needs any more. On a full file system it first removes what needs no new packs.
+    fn remove_unneeded(&self, world: &World<'_>) -> Result<Result<String, String>> {
+        let access = self.repository.access();
+        let mut ran = alone(world, &self.repository, &access.prune(self.limits))?;
+        if ran.as_ref().is_err_and(|why| restic::is_full(why)) && interrupted().is_none() {
+            ran = match alone(world, &self.repository, &access.prune_without_repacking())? {
+                Ok(_) => alone(world, &self.repository, &access.prune(self.limits))?,
+                failed @ Err(_) => failed,
+            };
+        }
+        if ran.is_ok() {
+            world.unfinished.done(&self.name)?;
+        }
+        Ok(ran.map_err(|why| {
+            let help = "unneeded data is still there, and the next prune of a job there removes it";
+            let room = "the file system is full, and restic needs some room to begin: make some there, outside the repository; ";
+            format!("{why}\nhelp: {}{help}", if restic::is_full(&why) { room } else { "" })
+        }))
     }
 
     fn forget(&self, world: &World<'_>, part: &Part) -> Result<Pruned, Trouble> {
@@ -205,6 +236,7 @@ impl Place {
                 return Err(Trouble::Refused(why));
             }
         }
+        world.unfinished.begin(&self.name)?;
         let ran = alone(world, &self.repository, &self.repository.access().forget(&part.policy))?;
         // restic 0.18 ends well where a store that only adds has kept all; and what failed may have done half of it.
         let after = self.foresee(world, part)?;

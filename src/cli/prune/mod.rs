@@ -3,6 +3,7 @@
 
 mod jobs;
 mod tasks;
+mod unfinished;
 
 use std::sync::Mutex;
 
@@ -11,6 +12,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub(super) use self::unfinished::Unfinished;
 use self::{
     jobs::{JobDone, PlaceDone, World, places},
     tasks::{Client, Done, Task, side_by_side, tell},
@@ -145,7 +147,8 @@ impl PruneVerb {
                 .printer
                 .remark(&format!("rlvm waits for destination {destination}, which is in use by {by}\n"));
         };
-        let world = World { host, programs, waiting, queue, waits: &waits, clock };
+        let unfinished = Unfinished::new(context, host)?;
+        let world = World { host, programs, waiting, queue, waits: &waits, unfinished, clock };
         let exit = self.carry_out(context, &world, tasks, state);
         locks.remember_own(&journal);
         store.remove(run.as_str())?;
@@ -202,7 +205,7 @@ impl PruneVerb {
         for place in &mut places {
             place.repository = with_cache(context, host, &place.repository)?;
         }
-        Ok(places.into_iter().map(Task::Jobs).collect())
+        Ok(places.into_iter().map(|place| Task::Jobs(Box::new(place))).collect())
     }
 
     /// Takes the clients that are asked for.

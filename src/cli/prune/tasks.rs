@@ -37,7 +37,7 @@ pub(super) struct Client {
 /// Something to do, in any order.
 pub(super) enum Task {
     /// A destination's jobs.
-    Jobs(Place),
+    Jobs(Box<Place>),
     /// A client.
     Client(Box<PrunedClient>),
 }

@@ -38,6 +38,7 @@ impl Check<'_> {
             self.two_ways(name, destination);
             self.credentials(name, destination);
             self.pack_size(name, destination);
+            self.repack_size(name, destination);
             match seen.get(&destination.identity()) {
                 None => drop(seen.insert(destination.identity(), (name, destination))),
                 Some((first, other)) => self.one_repository(first, other, name, destination),
@@ -143,6 +144,18 @@ impl Check<'_> {
         if !((4 << 20)..=(128 << 20)).contains(&bytes) {
             let message = format!("a pack is from 4M to 128M, and not {size}");
             self.error(&["destinations", name.as_str(), "pack_size"], message, "write a size like 64M");
+        }
+    }
+
+    /// restic's `--max-repack-size` takes bytes alone.
+    fn repack_size(&mut self, name: &Name, destination: &Destination) {
+        if let Some(Size::Percent(_)) = destination.prune.max_repack_size {
+            let path = ["destinations", name.as_str(), "prune", "max_repack_size"];
+            self.error(
+                &path,
+                "a share cannot limit how much is repacked".to_owned(),
+                "write a size like 20G",
+            );
         }
     }
 

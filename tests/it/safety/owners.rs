@@ -1,6 +1,7 @@
 //! To whom things belong: root's repositories in a user's directory, accounts with two names, homes, groups.
 
 use std::{
+    fmt::Write,
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
     process::Command,
@@ -74,10 +75,10 @@ fn plan_reports_each_owner_that_apply_would_not_change() {
             for ((owner, from), (_, to)) in users.iter().flat_map(|one| users.map(|other| (one, other))) {
                 let path = format!("{dir}/{from}-{to}");
                 on.dir(&path, *owner, 0o700);
-                directories +=
-                    &format!("  {path}: {{ owner: {to}, group: root, mode: \"0750\", adopt: true }}\n");
+                let mode = "mode: \"0750\", adopt: true";
+                writeln!(directories, "  {path}: {{ owner: {to}, group: root, {mode} }}").unwrap();
                 on.file_of(&format!("{path}.key"), &fs::read_to_string(&key).unwrap(), *owner, 0o600);
-                keys += &format!("    {path}.key: {{ owner: {to}, adopt: true }}\n");
+                writeln!(keys, "    {path}.key: {{ owner: {to}, adopt: true }}").unwrap();
             }
             chown(on.at(&dir), Some(parent), Some(group)).unwrap();
             fs::set_permissions(on.at(&dir), fs::Permissions::from_mode(mode)).unwrap();
