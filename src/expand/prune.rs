@@ -27,6 +27,8 @@ pub struct PrunedClient {
     pub schedule: Option<Schedule>,
     /// Its repository, as the account works with it: root's password reaches restic by its environment.
     pub repository: Repository,
+    /// What its account may do.
+    pub spec: SshUserSpec,
 }
 
 /// Lists the clients that are pruned here.
@@ -49,7 +51,8 @@ pub fn prunes(state: &State) -> Vec<PrunedClient> {
             mounts: Box::default(),
             may_be_absent: false,
         };
-        Some(PrunedClient { account: account.clone(), cmd, schedule: prune.schedule.clone(), repository })
+        let (account, spec) = (account.clone(), spec.clone());
+        Some(PrunedClient { account, cmd, schedule: prune.schedule.clone(), repository, spec })
     };
     clients(state).filter_map(client).collect()
 }

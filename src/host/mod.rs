@@ -27,7 +27,8 @@ pub use lock::{Busy, Lock};
 pub use log::Log;
 pub use mount::{Mount, Mounts};
 pub use real::{
-    Agent, Placing, Real, Revision, Standings, Telling, Told, Tries, Web, interrupted, watch_signals,
+    Agent, Placing, Real, Revision, Shut, ShutOut, Standings, Telling, Told, Tries, Web, interrupted,
+    watch_signals,
 };
 pub use standing::{Fate, Left, Sort, Staged, Standing, There, lossy};
 pub use store::{Appender, Held, NOT_YET, Store};

@@ -134,6 +134,7 @@ fn block(item: &Item, logs: &HostPath) -> String {
         (Kind::Verify | Kind::VerifyDue, _) => {
             writeln!(text, "  more: rlvm status; to try again: rlvm verify")
         }
+        (Kind::Prune, None) => writeln!(text, "  to try again: rlvm prune --client {}", name(&item.about)),
         (_, None) => Ok(()),
     };
     text

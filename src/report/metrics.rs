@@ -87,7 +87,7 @@ const OF_LINES: &[Metric] = &[
 ];
 
 /// What remarks may be about.
-const REMARKS: &[&str] = &["drift", "journal", "metrics", "notify", "records", "secret"];
+const REMARKS: &[&str] = &["drift", "journal", "metrics", "notify", "prune", "records", "secret"];
 
 /// The others.
 const OF_ALL: &[&str] = &[

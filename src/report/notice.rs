@@ -34,12 +34,12 @@ pub enum What<'a> {
     Looked(&'a Status),
 }
 
-/// How it went with a job's old backups at a destination.
+/// How it went with old backups, of a job or of a client of this server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pruned {
-    /// The job.
-    pub job: Name,
-    /// The destination.
+    /// The job; none if it was a client.
+    pub job: Option<Name>,
+    /// The destination, or the client's account.
     pub destination: Name,
     /// Why they are still there.
     pub error: Option<String>,

@@ -162,7 +162,9 @@ impl Told {
         for known in self.notifiers.values_mut() {
             known.troubles.retain(|it| {
                 it.about.job.as_ref().is_none_or(|job| state.jobs.contains_key(job))
-                    && it.about.destination.as_ref().is_none_or(|it| state.destinations.contains_key(it))
+                    && it.about.destination.as_ref().is_none_or(|it| {
+                        state.destinations.contains_key(it) || prunes(state).any(|client| client == *it)
+                    })
             });
         }
     }
@@ -200,6 +202,12 @@ impl Known {
             Mark::Well(_) => {}
         }
     }
+}
+
+/// Lists the clients whose old backups this server removes, as they are named in what is told.
+fn prunes(state: &State) -> impl Iterator<Item = Name> + '_ {
+    let pruned = state.ssh.users.iter().filter(|(_, spec)| spec.prune.is_some());
+    pruned.filter_map(|(account, _)| account.as_str().replace('.', "-").parse().ok())
 }
 
 /// Says whether it is time to tell of a trouble again. One that was told in the future is told now: a clock was wrong.

@@ -346,7 +346,14 @@ mod tests {
     #[test]
     fn each_key_with_what_it_may_do() {
         // R42
-        let rclone = "/usr/bin/env -i HOME=/nonexistent /usr/bin/rclone serve restic --stdio --append-only --config /dev/null";
+        let adds = |repo: &str| {
+            format!(
+                "/usr/bin/flock --shared --no-fork --wait 20 --conflict-exit-code 75 {repo} /usr/bin/env -i \
+                 HOME=/nonexistent /usr/bin/rclone serve restic --stdio --append-only --config /dev/null {repo} || {{ \
+                 CODE=$?; [ $CODE != 75 ] || echo the server prunes this repository now, try again later >&2; exit \
+                 $CODE; }}"
+            )
+        };
         let from = "10.0.0.12,*.lan";
         for (dir, access, from, options) in [
             ("/srv/a", Access::Sftp, None, "restrict,command=\"internal-sftp\"".to_owned()),
@@ -357,12 +364,12 @@ mod tests {
                 format!("restrict,command=\"internal-sftp\",from=\"{from}\""),
             ),
             ("/srv/a", Access::Shell, None, "restrict,pty".into()),
-            ("/srv/a", Access::AppendOnly, None, format!("restrict,command=\"{rclone} /srv/a/repo\"")),
+            ("/srv/a", Access::AppendOnly, None, format!("restrict,command=\"{}\"", adds("/srv/a/repo"))),
             (
                 "/srv/a b'\"c\\",
                 Access::AppendOnly,
                 None,
-                format!(r#"restrict,command="{rclone} '/srv/a b'\''\"c\/repo'""#),
+                format!("restrict,command=\"{}\"", adds(r#"'/srv/a b'\''\"c\/repo'"#)),
             ),
         ] {
             let it = declared(dir, access, from);

@@ -10,6 +10,7 @@ use crate::{
         BadText, FromPatterns, HostPath, KeyType, Line, OneOrMore, PublicKey, Schedule, SecretFile, Server,
         Span, UserName, field::is_default,
     },
+    restic::CLOSED,
 };
 
 /// An account of this host through which a client stores its backups here.
@@ -45,6 +46,8 @@ pub struct SshUserSpec {
 pub(super) const RCLONE: &str = "/usr/bin/rclone";
 /// Starts a program with the environment that is named and no other (coreutils).
 const ENV: &str = "/usr/bin/env";
+/// Takes a kernel lock, and starts a program that keeps it (util-linux).
+const FLOCK: &str = "/usr/bin/flock";
 
 impl SshUserSpec {
     /// Says where the account's own directory is.
@@ -66,10 +69,16 @@ impl SshUserSpec {
             Access::Sftp => Some("internal-sftp".into()),
             // Without a configuration rclone has no remotes, and writes none into the account's home. Each of rclone's
             // options can come from a variable too (`RCLONE_LOG_FILE`, `RCLONE_RC`), so its environment is empty.
-            Access::AppendOnly => Some(format!(
-                "{ENV} -i HOME=/nonexistent {RCLONE} serve restic --stdio --append-only --config /dev/null {}",
-                quote(self.repo()?.as_str())
-            )),
+            // Each session shares a kernel lock on the repository's directory. `rlvm prune` takes the lock for itself, and
+            // no file is added while restic judges what to remove. A crash of rlvm frees the lock.
+            Access::AppendOnly => {
+                let repo = quote(self.repo()?.as_str());
+                Some(format!(
+                    "{FLOCK} --shared --no-fork --wait 20 --conflict-exit-code 75 {repo} \
+                     {ENV} -i HOME=/nonexistent {RCLONE} serve restic --stdio --append-only --config /dev/null {repo} \
+                     || {{ CODE=$?; [ $CODE != 75 ] || echo {CLOSED}, try again later >&2; exit $CODE; }}"
+                ))
+            }
             Access::Shell => None,
         })
     }

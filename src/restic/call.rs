@@ -197,7 +197,7 @@ impl Access<'_> {
 }
 
 /// How long a prune may take, in seconds.
-const PRUNE: u64 = 24 * 3600;
+pub(super) const PRUNE: u64 = 24 * 3600;
 
 /// Forgets the snapshots of a client's repository that are older than so long, and removes what only they held.
 ///

@@ -96,6 +96,30 @@ impl Complaints {
         }
     }
 
+    /// Lists the files of the repository that it complained of, each with its directory: `data/0a1b…` or `index/0a1b…`. An
+    /// id may be cut short.
+    pub fn files(&self) -> Vec<String> {
+        let mut files = Vec::new();
+        for line in self.first.iter().chain(&self.last) {
+            let packs = line.split("pack ").skip(1).map(|rest| ("data", rest));
+            let named = ["data", "index", "snapshots"].map(|of| (of, format!("<{of}/")));
+            let named: Vec<(&str, &str)> = named
+                .iter()
+                .flat_map(|(of, start)| line.split(start.as_str()).skip(1).map(|rest| (*of, rest)))
+                .collect();
+            for (of, rest) in packs.chain(named) {
+                let id: String = rest.chars().take_while(char::is_ascii_hexdigit).take(64).collect();
+                // `<data/…>` also names blobs, which restic cuts shorter than files.
+                let is_file = id.len() == 64 || of != "data" && id.len() >= 8;
+                let file = format!("{of}/{id}");
+                if is_file && !files.contains(&file) {
+                    files.push(file);
+                }
+            }
+        }
+        files
+    }
+
     /// Says what it came to, by its exit code; none if a signal ended it.
     pub fn verdict(&self, code: Option<i32>) -> Verdict {
         let all = || self.first.iter().chain(&self.last);
@@ -238,6 +262,27 @@ mod tests {
             assert_eq!(verdict(code, stderr), expected, "{code} {stderr}");
         }
         assert!(matches!(Complaints::default().verdict(None), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn files_that_were_complained_of_are_listed() {
+        // Words of 0.14.0 and 0.19.1.
+        let (pack, other) = ("5c".repeat(32), "0d".repeat(32));
+        let mut complaints = Complaints::default();
+        for line in [
+            format!(
+                "pack {pack} contains 4 errors: [blob {other}: read blob <data/fdebf7fc> from 817a9a1c: wrong data returned]"
+            ),
+            format!("pack {other}: does not exist"),
+            "error: error loading index 841e1111: load <index/841e111122>: invalid data returned".into(),
+            format!("restic repair packs {pack}"),
+        ] {
+            complaints.line(&line);
+        }
+        assert_eq!(
+            complaints.files(),
+            [format!("data/{pack}"), format!("data/{other}"), "index/841e111122".into()]
+        );
     }
 
     #[test]

@@ -4,12 +4,14 @@
 //! decides. `tests/it/lab/table.rs` has the messages of 0.14.0, 0.18.0 and 0.19.1 about repositories in every state.
 //! restic's manual says that a code that is not listed is a failure.
 
+mod blobs;
 mod call;
 mod check;
 mod choose;
 mod forget;
 mod locks;
 mod ls;
+mod misplaced;
 mod printed;
 mod restore;
 mod said;
@@ -19,12 +21,14 @@ mod version;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+pub use blobs::{Named, NamedBlobs};
 pub use call::{Access, Backup, Means, Original, PASSWORD, forget_older};
 pub use check::{Complaints, Verdict};
 pub use choose::Wanted;
 pub use forget::{Ended, Foreseen, Group, Policy, Snapshot, ended, foreseen, is_full, tag};
 pub use locks::{DeadProcess, LockInfo, LockJudge, Removable, SeenLock, lock_ids};
 pub use ls::{Node, NodeSort, counted};
+pub use misplaced::{NAMED_BY_ID, is_misplaced};
 pub use printed::Printed;
 pub use restore::{Came, Heard as RestoreHeard, RAW_TARGETS, Restore, Restoring, SPARSE, Unrestored};
 pub use said::{Heard, Progress, Retry, Summary};
@@ -41,6 +45,9 @@ use crate::{
 const LOOK: u64 = 10;
 /// The same of one on this very machine, in seconds.
 pub const LOOK_HERE: u64 = 30;
+/// What a server of rlvm's says to a client that comes while its repository is pruned. It stands in a shell command without
+/// quotes.
+pub const CLOSED: &str = "the server prunes this repository now";
 /// How it begins what is said of a place that takes longer.
 pub const SILENT: &str = "no answer within";
 
@@ -172,7 +179,7 @@ pub fn nobody_answers(complaint: &str) -> bool {
 
 /// Says whether what restic complains of may pass by itself: the network, mostly.
 pub fn passes(complaint: &str) -> bool {
-    const PASSING: [&str; 16] = [
+    const PASSING: [&str; 17] = [
         "Broken pipe",
         "Connection closed",
         "Connection refused",
@@ -188,6 +195,7 @@ pub fn passes(complaint: &str) -> bool {
         "i/o timeout",
         "network is unreachable",
         "no such host",
+        CLOSED,
         "unexpected EOF",
     ];
     let busy =

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the machine themselves")]
 
+mod forged;
 mod jobs;
 
 use std::os::unix::fs::MetadataExt;
@@ -195,7 +196,12 @@ fn a_clients_lock_is_waited_for() {
     lab.apply();
     let mut client = locking(&lab);
     let failed = lab.expect(1, &["prune", "--wait", "1s"]);
-    assert!(failed.stderr.contains("backup-web01-worm: the repository is locked "), "{failed:?}");
+    assert!(
+        failed
+            .stderr
+            .contains("backup-web01-worm: the repository is still in use by its client: restic (process "),
+        "{failed:?}"
+    );
     let prune = lab.command(&["prune", "--wait", "60s"]).spawn().unwrap();
     std::thread::sleep(std::time::Duration::from_millis(500));
     lab.ok(&["sh", "-c", "echo x >/srv/go"]);

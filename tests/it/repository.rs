@@ -38,7 +38,7 @@ const CHEAP: [u64; 3] = [2, 1, 1];
 pub(crate) const PASSWORD: &str = "hunter22hunter22hunter22hunter22";
 
 /// A symmetric key as restic uses it: AES-256 in counter mode, authenticated by Poly1305-AES.
-struct Key {
+pub(crate) struct Key {
     encrypt: [u8; 32],
     mac_k: [u8; 16],
     mac_r: [u8; 16],
@@ -65,7 +65,7 @@ impl Key {
     }
 
     /// Encrypts a text: 16 bytes of nonce, the ciphertext, 16 bytes of authentication.
-    fn seal(&self, plain: &[u8]) -> Vec<u8> {
+    pub(crate) fn seal(&self, plain: &[u8]) -> Vec<u8> {
         let nonce = random::<16>();
         let mut cipher = plain.to_vec();
         self.apply_keystream(nonce, &mut cipher);
@@ -74,7 +74,7 @@ impl Key {
     }
 
     /// Decrypts what [`Key::seal`] or restic has encrypted.
-    fn open(&self, sealed: &[u8]) -> Vec<u8> {
+    pub(crate) fn open(&self, sealed: &[u8]) -> Vec<u8> {
         let (nonce, rest) = sealed.split_first_chunk::<16>().unwrap();
         let (cipher, tag) = rest.split_last_chunk::<16>().unwrap();
         assert_eq!(&self.tag(*nonce, cipher), tag, "the password is wrong, or the file is damaged");
@@ -122,7 +122,7 @@ impl Key {
     }
 
     /// Reads the master key out of any key file.
-    fn from_key_file(text: &str, password: &str) -> Self {
+    pub(crate) fn from_key_file(text: &str, password: &str) -> Self {
         let file: Value = serde_json::from_str(text).unwrap();
         let parameters = ["N", "r", "p"].map(|name| file[name].as_u64().unwrap());
         let user = Self::derive(password, &decode(&file["salt"]), parameters);
@@ -134,7 +134,7 @@ fn decode(text: &Value) -> Vec<u8> {
     Base64::decode_vec(text.as_str().unwrap()).unwrap()
 }
 
-fn random<const LENGTH: usize>() -> [u8; LENGTH] {
+pub(crate) fn random<const LENGTH: usize>() -> [u8; LENGTH] {
     let mut bytes = [0; LENGTH];
     fs::File::open("/dev/urandom").unwrap().read_exact(&mut bytes).unwrap();
     bytes
@@ -198,7 +198,7 @@ fn put_key(keys: &Path, master: &Key, password: &str, owner: u32) {
 }
 
 /// Writes a file as restic does: nobody can write it any more.
-fn put(at: &Path, content: &[u8], owner: u32) {
+pub(crate) fn put(at: &Path, content: &[u8], owner: u32) {
     fs::write(at, content).unwrap();
     chown(at, Some(owner), Some(owner)).unwrap();
     fs::set_permissions(at, fs::Permissions::from_mode(0o400)).unwrap();

@@ -102,8 +102,8 @@ pub(super) struct JobDone {
     pub(super) error: Option<String>,
 }
 
-/// Why a job's backups were not pruned.
-enum Trouble {
+/// Why backups were not pruned.
+pub(super) enum Trouble {
     /// A guard said no.
     Refused(String),
     /// It failed.

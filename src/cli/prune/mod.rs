@@ -1,7 +1,9 @@
 //! `rlvm prune`: removes old backups of this host's jobs at their destinations, and old backups of append-only
 //! clients that this host stores.
 
+mod client;
 mod jobs;
+mod last;
 mod tasks;
 mod unfinished;
 
@@ -12,10 +14,10 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub(super) use self::unfinished::Unfinished;
 use self::{
     jobs::{JobDone, PlaceDone, World, places},
     tasks::{Client, Done, Task, side_by_side, tell},
+    unfinished::Unfinished,
 };
 use super::{
     after::after,
@@ -36,7 +38,10 @@ use crate::{
     host::{Real, Store, interrupted, random_id, watch_signals},
     job::Journal,
     model::{Name, RunId, Span, UserName},
-    report::notice::{self, What},
+    report::{
+        notice::{self, What},
+        status::Remark,
+    },
     state::State,
 };
 
@@ -48,7 +53,8 @@ use crate::{
 /// host and stale locks, and waits for other locks.
 ///
 /// A client with `access: append_only` cannot remove its own backups. The server does, as the client's account, and
-/// only by `keep_within`, since a stolen client could forge any number of backups.
+/// only by `keep_within`, since a stolen client could forge any number of backups. The client is shut out meanwhile. The
+/// prune is refused if files in the repository could make restic remove good data.
 ///
 /// Without JOB and --client, prunes all jobs and clients. Uses the state that was applied last, unless --state names
 /// another. Exits 1 if one failed and 6 if one was refused; the others are pruned all the same.
@@ -173,6 +179,7 @@ impl PruneVerb {
             Ok(())
         })?;
         let (done, failed, refused) = (pruned.count(), pruned.failed(), pruned.refused());
+        last::keep(context, world.host, &pruned.clients)?;
         if self.json {
             context.printer.json(&pruned)?;
         }
@@ -243,6 +250,17 @@ impl PruneVerb {
     }
 }
 
+/// Says what of old backups is still to be removed.
+///
+/// # Errors
+///
+/// If what rlvm noted cannot be read.
+pub(super) fn remarks(context: &Context<'_>, host: &Real, state: &State) -> Result<Vec<Remark>> {
+    let mut remarks = last::remarks(context, host, state)?;
+    remarks.extend(unfinished::remarks(context, host)?);
+    Ok(remarks)
+}
+
 /// Refuses a name that is none of those that can be pruned.
 fn is_one_of<T: PartialEq + std::fmt::Display>(
     (what, none): (&str, &str),
@@ -277,13 +295,17 @@ impl Pruned {
     /// Says how each job's backups fared, for whoever is told.
     fn ends(&self) -> Vec<notice::Pruned> {
         let of = |place: &PlaceDone, job: &JobDone| notice::Pruned {
-            job: job.name.clone(),
+            job: Some(job.name.clone()),
             destination: place.name.clone(),
             error: job.refused.clone().or_else(|| job.error.clone()).or_else(|| place.error.clone()),
         };
         let there = self.destinations.iter().filter(|place| place.skipped.is_none());
         let all = there.flat_map(|place| place.jobs.iter().map(move |job| of(place, job)));
-        all.collect()
+        let clients = self.clients.iter().filter_map(|client| {
+            let destination = client.name.as_str().replace('.', "-").parse().ok()?;
+            Some(notice::Pruned { job: None, destination, error: client.trouble().map(ToOwned::to_owned) })
+        });
+        all.chain(clients).collect()
     }
 
     fn count(&self) -> usize {
@@ -297,6 +319,7 @@ impl Pruned {
     }
 
     fn refused(&self) -> usize {
-        self.jobs().filter(|job| job.refused.is_some()).count()
+        let clients = self.clients.iter().filter(|client| client.refused.is_some()).count();
+        self.jobs().filter(|job| job.refused.is_some()).count() + clients
     }
 }

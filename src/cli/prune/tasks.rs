@@ -5,19 +5,15 @@ use std::{
     thread,
 };
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde::Serialize;
 
 use super::{
     super::context::Context,
-    jobs::{Place, PlaceDone, World, alone, turn},
+    client,
+    jobs::{Place, PlaceDone, Trouble, World},
 };
-use crate::{
-    expand::PrunedClient,
-    host::{Host as _, Real, interrupted},
-    model::{HostPath, UserName},
-    resource::{Engine, Kind as _},
-};
+use crate::{expand::PrunedClient, host::interrupted, model::UserName};
 
 /// How it went with a client.
 #[derive(Debug, Serialize)]
@@ -29,9 +25,19 @@ pub(super) struct Client {
     /// What that printed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) output: Option<String>,
+    /// Why nothing was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) refused: Option<String>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<String>,
+}
+
+impl Client {
+    /// Says why its old backups are still there.
+    pub(super) fn trouble(&self) -> Option<&str> {
+        self.refused.as_deref().or(self.error.as_deref())
+    }
 }
 
 /// Something to do, in any order.
@@ -62,7 +68,7 @@ impl Task {
             Self::Jobs(place) => Done::Jobs(place.shown()),
             Self::Client(client) => {
                 let (name, command) = (client.account.clone(), client.cmd.to_string());
-                Done::Client(Client { name, command, output: None, error: None })
+                Done::Client(Client { name, command, output: None, refused: None, error: None })
             }
         }
     }
@@ -70,25 +76,13 @@ impl Task {
     fn run(&self, world: &World<'_>) -> Done {
         match (self, self.shown()) {
             (Self::Jobs(place), _) => Done::Jobs(place.prune(world)),
-            (Self::Client(of), Done::Client(client)) => {
-                let (output, error) = match if_any(world, of) {
-                    Ok(Ok(output)) => (Some(output), None),
-                    Ok(Err(why)) => (None, Some(why)),
-                    Err(err) => (None, Some(format!("{err:#}"))),
-                };
-                Done::Client(Client { output, error, ..client })
-            }
+            (Self::Client(of), Done::Client(client)) => Done::Client(match client::prune(world, of) {
+                Ok(output) => Client { output: Some(output), ..client },
+                Err(Trouble::Refused(why)) => Client { refused: Some(why), ..client },
+                Err(Trouble::Failed(why)) => Client { error: Some(why), ..client },
+            }),
             (_, shown) => shown,
         }
-    }
-}
-
-/// Refuses a pinned restic that others than root can have written.
-fn trusted(host: &Real, engine: Option<&HostPath>) -> Result<()> {
-    let Some(engine) = engine else { return Ok(()) };
-    match Engine::distrust(host.looker().as_ref(), engine)? {
-        Some(why) => bail!("the pinned restic is not run: {why}"),
-        None => Ok(()),
     }
 }
 
@@ -124,27 +118,12 @@ pub(super) fn side_by_side(
     })
 }
 
-/// Prunes a client, if it has stored anything yet, once nobody else works there. Returns what was printed, or why it failed.
-fn if_any(world: &World<'_>, client: &PrunedClient) -> Result<Result<String, String>> {
-    let PrunedClient { cmd, repository, .. } = client;
-    trusted(world.host, repository.means.engine.as_ref())?;
-    if let Some(path) = repository.path()
-        && world.host.looker().names(path).is_ok_and(|names| names.is_empty())
-    {
-        return Ok(Ok("nothing is stored yet".into()));
-    }
-    match turn(world, &repository.name)? {
-        Ok(_turn) => alone(world, repository, cmd),
-        Err(why) => Ok(Err(why)),
-    }
-}
-
 /// Tells how one ended.
 pub(super) fn tell(context: &Context<'_>, done: &Done) -> Result<()> {
     match done {
-        Done::Client(Client { name, output, error, .. }) => {
-            complain(context, name.as_str(), error.as_deref());
-            say(context, name.as_str(), output.as_deref())
+        Done::Client(client) => {
+            complain(context, client.name.as_str(), client.trouble());
+            say(context, client.name.as_str(), client.output.as_deref())
         }
         Done::Jobs(PlaceDone { name, skipped: Some(why), .. }) => {
             context.printer.note(&format!("skipped {name}: {why}\n"));

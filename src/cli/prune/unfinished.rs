@@ -1,18 +1,24 @@
 //! Which destinations hold data of removed backups that is still to be removed: a prune was interrupted, or failed.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use crate::{
-    cli::context::Context,
+    cli::{
+        context::Context,
+        queue::{Queue, Use},
+    },
     host::{Real, Store},
     model::Name,
+    report::status::{Level, Remark},
 };
 
 /// Where this is noted, in rlvm's directory: one empty file for each destination.
 const DIRECTORY: [&str; 2] = ["prune", "unfinished"];
 
 /// The destinations where unneeded data is still to be removed.
-pub(in crate::cli) struct Unfinished<'a>(Store<'a>);
+pub(super) struct Unfinished<'a>(Store<'a>);
 
 impl<'a> Unfinished<'a> {
     /// Names where it is noted.
@@ -20,18 +26,9 @@ impl<'a> Unfinished<'a> {
     /// # Errors
     ///
     /// If rlvm has no directory of its own.
-    pub(in crate::cli) fn new(context: &Context<'_>, host: &'a Real) -> Result<Self> {
+    pub(super) fn new(context: &Context<'_>, host: &'a Real) -> Result<Self> {
         let [above, here] = DIRECTORY;
         Ok(Self(Store::new(host, &context.home()?.join(above)?.join(here)?)))
-    }
-
-    /// Lists the destinations.
-    ///
-    /// # Errors
-    ///
-    /// If the notes cannot be read.
-    pub(in crate::cli) fn names(&self) -> Result<Vec<Name>> {
-        Ok(self.0.names()?.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
     /// Returns whether unneeded data is still to be removed there.
@@ -48,4 +45,24 @@ impl<'a> Unfinished<'a> {
     pub(super) fn done(&self, destination: &Name) -> Result<()> {
         self.0.remove(destination.as_str())
     }
+}
+
+/// Lists the destinations where a prune did not finish. One that runs now is not unfinished.
+///
+/// # Errors
+///
+/// If the notes cannot be read.
+pub(super) fn remarks(context: &Context<'_>, host: &Real) -> Result<Vec<Remark>> {
+    let queue = Queue::new(context, host, "rlvm status")?;
+    let mut remarks = Vec::new();
+    for name in Unfinished::new(context, host)?.0.names()? {
+        let Ok(name) = name.parse::<Name>() else { continue };
+        if queue.take(&name, Use::Beside, Duration::ZERO, &|_| {})?.is_ok() {
+            let message = format!(
+                "a prune at destination {name} did not finish: data of removed backups still takes up space: rlvm prune"
+            );
+            remarks.push(Remark { about: "prune".into(), level: Level::Warning, message });
+        }
+    }
+    Ok(remarks)
 }

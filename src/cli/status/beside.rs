@@ -1,17 +1,11 @@
 //! Collects the remarks of `status` about the host itself: drift, and leftovers of dead runs.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use anyhow::Result;
 
 use crate::{
-    cli::{
-        after::told,
-        context::Context,
-        prune::Unfinished,
-        queue::{Queue, Use},
-        scheduler::settle,
-    },
+    cli::{after::told, context::Context, prune, scheduler::settle},
     host::{Real, Store},
     ledger::{Ledger, Origin},
     model::{Name, RunId},
@@ -61,13 +55,13 @@ pub(super) fn remarks(context: &Context<'_>, host: &Real, state: &State, ledger:
         }
         Err(err) => remarks.push(warning("journal", format!("{err:#}"))),
     }
-    match unfinished_prunes(context, host) {
-        Ok(found) => remarks.extend(found),
-        Err(err) => remarks.push(warning("prune", format!("{err:#}"))),
-    }
     match told(context, host) {
         Ok(told) => remarks.extend(told.remarks(state)),
         Err(err) => remarks.push(warning("notify", format!("{err:#}"))),
+    }
+    match prune::remarks(context, host, state) {
+        Ok(found) => remarks.extend(found),
+        Err(err) => remarks.push(warning("prune", format!("{err:#}"))),
     }
     remarks
 }
@@ -133,22 +127,6 @@ fn drift(context: &Context<'_>, host: &Real, state: &State, ledger: &Ledger) -> 
         warning("drift", format!("{address}: {message}"))
     }));
     Ok(said)
-}
-
-/// Lists the destinations where a prune did not finish. One that runs now is not unfinished.
-fn unfinished_prunes(context: &Context<'_>, host: &Real) -> Result<Vec<Remark>> {
-    let names = Unfinished::new(context, host)?.names()?;
-    let queue = Queue::new(context, host, "rlvm status")?;
-    let mut remarks = Vec::new();
-    for name in names {
-        if queue.take(&name, Use::Beside, Duration::ZERO, &|_| {})?.is_ok() {
-            let message = format!(
-                "a prune at destination {name} did not finish: data of removed backups still takes up space: rlvm prune"
-            );
-            remarks.push(warning("prune", message));
-        }
-    }
-    Ok(remarks)
 }
 
 /// Lists the runs that have died and left a journal.

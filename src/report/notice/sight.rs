@@ -59,7 +59,9 @@ impl Sight {
     /// Says whether a notifier is told of it.
     pub(super) fn concerns(&self, state: &State, notifier: &Name) -> bool {
         let names = |job: &Name| state.jobs.get(job).is_some_and(|job| job.notify.contains(notifier));
-        self.jobs.iter().any(names)
+        // Of a client of this server no job says who is told.
+        let is_of_client = self.about.kind == Kind::Prune && self.about.job.is_none();
+        is_of_client || self.jobs.iter().any(names)
     }
 
     /// Says whether it is too early to tell: nothing is stored yet of a job that is new. Not so once a day and one of its
@@ -181,8 +183,9 @@ fn broken(job: &Name, why: &str, earlier: &[Record]) -> Sight {
 
 fn pruned(done: &Pruned) -> Sight {
     let trouble = done.error.clone().map(|why| (format!("old backups are not removed: {why}"), None));
-    let about = about(Kind::Prune, &done.job, Some(&done.destination));
-    Sight::now(about, std::slice::from_ref(&done.job), trouble)
+    let about =
+        About { kind: Kind::Prune, job: done.job.clone(), destination: Some(done.destination.clone()) };
+    Sight::now(about, done.job.as_slice(), trouble)
 }
 
 fn verified(checked: &Checked) -> Vec<Sight> {

@@ -339,13 +339,26 @@ fn what_a_verification_finds() {
 fn old_backups_that_stay() {
     let mut it = Story::new(URL);
     let mut pruned = |now: &str, error: Option<&str>| {
-        let (job, destination) = ("web".parse().unwrap(), "far".parse().unwrap());
+        let (job, destination) = (Some("web".parse().unwrap()), "far".parse().unwrap());
         it.what(What::Pruned(&[Pruned { job, destination, error: error.map(Into::into) }]), now)
     };
     assert_eq!(pruned("2026-11-01T05:00:00Z", None), "");
     assert_eq!(pruned("2026-11-02T05:00:00Z", Some("refused")), "Failure web far since 02");
     assert_eq!(pruned("2026-11-02T06:00:00Z", Some("refused")), "");
     assert_eq!(pruned("2026-11-03T05:00:00Z", None), "Recovery web far since 02");
+}
+
+#[test]
+fn every_notifier_hears_of_a_clients_prune() {
+    let mut it = Story::new(URL);
+    let mut pruned = |now: &str, error: Option<&str>| {
+        let (job, destination) = (None, "backup-web01".parse().unwrap());
+        it.what(What::Pruned(&[Pruned { job, destination, error: error.map(Into::into) }]), now)
+    };
+    assert_eq!(pruned("2026-11-01T05:00:00Z", None), "");
+    assert_eq!(pruned("2026-11-02T05:00:00Z", Some("refused")), "Failure backup-web01 since 02");
+    assert_eq!(pruned("2026-11-02T06:00:00Z", Some("refused")), "");
+    assert_eq!(pruned("2026-11-03T05:00:00Z", None), "Recovery backup-web01 since 02");
 }
 
 #[test]

@@ -50,8 +50,12 @@ fn seen(it: &SshdConfig, says: Says) -> SshdSeen {
 #[test]
 fn a_block_for_each_way_in() {
     // R42
-    let rclone = "/usr/bin/env -i HOME=/nonexistent /usr/bin/rclone serve restic --stdio --append-only --config /dev/null";
-    let force = format!("{rclone} '/srv/it'\\''s/repo'");
+    let repo = r"'/srv/it'\''s/repo'";
+    let force = format!(
+        "/usr/bin/flock --shared --no-fork --wait 20 --conflict-exit-code 75 {repo} /usr/bin/env -i HOME=/nonexistent \
+         /usr/bin/rclone serve restic --stdio --append-only --config /dev/null {repo} || {{ CODE=$?; [ $CODE != 75 ] || \
+         echo the server prunes this repository now, try again later >&2; exit $CODE; }}"
+    );
     for (directory, access, tty, chroot, printed, command) in [
         ("/srv/a", Access::Sftp, "no", "/srv/a", "/srv/a", "internal-sftp"),
         ("/srv/a b%", Access::Sftp, "no", "\"/srv/a b%%\"", "/srv/a b%%", "internal-sftp"),

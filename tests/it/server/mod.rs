@@ -9,6 +9,7 @@ mod given;
 mod hostile;
 mod overlap;
 mod revoked;
+mod shut;
 
 use std::{fs, process::Command};
 

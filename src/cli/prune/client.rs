@@ -1,0 +1,296 @@
+//! Old backups of a client that can only add: shut it out, look for what it may have forged, and only then remove.
+//!
+//! `restic prune` decides by index files and by names what is still needed. The client writes both, so a stolen client
+//! could make it remove good packs. [`crate::restic::NamedBlobs`] and [`crate::restic::is_misplaced`] say how.
+
+use std::{
+    cmp::Reverse,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use jiff::Timestamp;
+
+use super::{
+    super::free::Tried,
+    jobs::{Trouble, World, alone, turn},
+};
+use crate::{
+    expand::PrunedClient,
+    host::{Entry, Host as _, Observe, Shut, ShutOut, Stream, interrupted},
+    model::HostPath,
+    resource::{Engine, Kind as _, SshdConfig},
+    restic::{Complaints, NAMED_BY_ID, Named, NamedBlobs, Verdict, is_misplaced},
+};
+
+/// How many files a message names.
+const SHOWN: usize = 5;
+/// How long the name of a file is that restic knows.
+const ID: usize = 64;
+/// How many index files are searched for packs that a check complained of, the newest first.
+const MOST_INDEX_FILES: usize = 200;
+/// How long that may take.
+const SEARCH: Duration = Duration::from_secs(600);
+/// How often rlvm looks whether the client has gone.
+const TICK: Duration = Duration::from_millis(500);
+/// How often rlvm tries to shut out a client that comes again and again.
+const TRIES: u32 = 100;
+
+/// Prunes a client, if it has stored anything yet, once nobody else works there. Returns what was printed.
+pub(super) fn prune(world: &World<'_>, client: &PrunedClient) -> Result<String, Trouble> {
+    let PrunedClient { cmd, repository, .. } = client;
+    trusted(world, client)?;
+    let host = world.host.looker();
+    let Some(path) = repository.path() else {
+        return alone(world, repository, cmd)?.map_err(Trouble::Failed);
+    };
+    if host.names(path).is_ok_and(|names| names.is_empty()) {
+        return Ok("nothing is stored yet".into());
+    }
+    if !SshdConfig::is_forced(host.as_ref(), &client.spec)? {
+        let what = "sshd does not keep this client out while its repository is pruned";
+        return Err(Trouble::Failed(format!("{what}\nhelp: rlvm apply")));
+    }
+    let _turn = turn(world, &repository.name)?.map_err(Trouble::Failed)?;
+    let _out = shut_out(world, client, path)?;
+    no_misplaced(host.as_ref(), path)?;
+    match named(world, client, path)? {
+        Named::Once => {}
+        named => read_all(world, client, path, &named)?,
+    }
+    alone(world, repository, cmd)?.map_err(Trouble::Failed)
+}
+
+/// Refuses a pinned restic that others than root can have written.
+fn trusted(world: &World<'_>, client: &PrunedClient) -> Result<()> {
+    let Some(engine) = &client.repository.means.engine else { return Ok(()) };
+    match Engine::distrust(world.host.looker().as_ref(), engine)? {
+        Some(why) => bail!("the pinned restic is not run: {why}"),
+        None => Ok(()),
+    }
+}
+
+/// Waits until the client has ended its sessions, and keeps it out until what is returned is dropped. When the time is up, a
+/// session is ended if no backup is being stored.
+fn shut_out(world: &World<'_>, client: &PrunedClient, path: &HostPath) -> Result<ShutOut, Trouble> {
+    let (since, mut told) = (Instant::now(), false);
+    let who = loop {
+        let who = match world.host.shut_out(&client.account, path, false)? {
+            Shut::Out(out) => return Ok(out),
+            Shut::Working(who) => who.join(", "),
+        };
+        if !told {
+            (world.waits)(&client.repository.name, &format!("its client: {who}"));
+            told = true;
+        }
+        if since.elapsed().as_secs() >= world.waiting.patience || interrupted().is_some() {
+            break who;
+        }
+        thread::sleep(TICK);
+    };
+    // Who stores a backup has a lock. It would be left behind, and be in the way of this prune.
+    let is_idle = world.host.looker().names(&path.join("locks").map_err(anyhow::Error::from)?)?.is_empty();
+    for _ in 0..if is_idle { TRIES } else { 0 } {
+        if interrupted().is_some() {
+            break;
+        }
+        if let Shut::Out(out) = world.host.shut_out(&client.account, path, true)? {
+            return Ok(out);
+        }
+    }
+    let help = format!(
+        "wait until the backup ends, or pass a longer --wait TIME; to end what the client does: loginctl terminate-user {}",
+        client.account
+    );
+    Err(Trouble::Failed(format!("the repository is still in use by its client: {who}\nhelp: {help}")))
+}
+
+/// Refuses a repository with files that restic takes for others.
+fn no_misplaced(host: &dyn Observe, repository: &HostPath) -> Result<(), Trouble> {
+    let misplaced = misplaced(host, repository)?;
+    if misplaced.is_empty() {
+        return Ok(());
+    }
+    let all: Vec<String> = misplaced.iter().take(SHOWN).map(|it| shown(host, it)).collect();
+    let more = misplaced.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    Err(Trouble::Refused(format!(
+        "files in {repository} have names or places that restic never gives, and a prune would remove good packs because \
+         of them: {}{more}\nhelp: the client may have been stolen. Move these files out of the repository, then prune again",
+        all.join("; ")
+    )))
+}
+
+/// Lists the files that restic takes for others, and directories of `data` that rlvm cannot look into.
+fn misplaced(host: &dyn Observe, repository: &HostPath) -> Result<Vec<HostPath>> {
+    let mut found = Vec::new();
+    for kind in NAMED_BY_ID {
+        let mut left = vec![(kind.to_owned(), repository.join(kind)?)];
+        while let Some((directory, path)) = left.pop() {
+            for name in host.names(&path)? {
+                let at = path.join(&name);
+                if is_misplaced(&directory, &name) {
+                    found.push(at?);
+                } else if directory == "data" {
+                    // A name that rlvm cannot write down is still a directory that restic looks into. Nobody else
+                    // works here, so nothing goes away meanwhile.
+                    let Ok(at) = at else {
+                        found.push(path.clone());
+                        continue;
+                    };
+                    match host.entry(&at)? {
+                        Entry::Directory(_) if host.link(&at)?.is_none() => {
+                            left.push((format!("data/{name}"), at));
+                        }
+                        Entry::File(_) => {}
+                        _ => found.push(at),
+                    }
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Asks how often the index names its blobs.
+fn named(world: &World<'_>, client: &PrunedClient, path: &HostPath) -> Result<Named, Trouble> {
+    let (mut blobs, mut complaints) = (NamedBlobs::default(), Complaints::default());
+    let cmd = client.repository.access().blobs();
+    let ended = world.programs.program(&cmd, &mut |stream, line| match stream {
+        Stream::Out => blobs.line(line),
+        Stream::Err => complaints.line(line),
+    })?;
+    if ended.stopped || ended.timed_out {
+        return Err(Trouble::Failed("restic was ended while it listed the index".into()));
+    }
+    match complaints.of_reading(ended.code) {
+        Verdict::Well => blobs.counted().map_err(Trouble::Failed),
+        Verdict::Damaged(why) => {
+            Err(refused(world, client, path, &format!("its index cannot be read: {why}"), &complaints))
+        }
+        Verdict::Unreachable(why) | Verdict::Failed(why) => Err(Trouble::Failed(why)),
+        Verdict::Locked(by) => Err(Trouble::Failed(format!("the repository is locked {by}"))),
+    }
+}
+
+/// Compares all that the index says with the packs; refuses if they differ.
+fn read_all(world: &World<'_>, client: &PrunedClient, path: &HostPath, named: &Named) -> Result<(), Trouble> {
+    let count = match named {
+        Named::Repeated(count) => format!("{count} blobs"),
+        Named::Once | Named::TooMany => "too many blobs to count, maybe some of them".into(),
+    };
+    let cmd = client.repository.access().read_all();
+    let mut complaints = Complaints::default();
+    world.programs.works_with(&client.repository.name)?;
+    let verdict = world.waiting.alone(&client.repository.name, &client.repository, || {
+        complaints = Complaints::default();
+        let ended = world.programs.program(&cmd, &mut |stream, line| {
+            if stream == Stream::Err {
+                complaints.line(line);
+            }
+        })?;
+        Ok(match complaints.of_reading(ended.code) {
+            _ if ended.stopped => Tried::Done(Verdict::Failed("ended by a signal".into())),
+            _ if ended.timed_out => Tried::Done(Verdict::Failed("took too long and was ended".into())),
+            Verdict::Locked(by) => Tried::Locked(by),
+            verdict => Tried::Done(verdict),
+        })
+    })?;
+    let why = |why: &str| {
+        format!("the index names {count} more than once, and `restic check --read-data` found: {why}")
+    };
+    match verdict.map_err(Trouble::Failed)? {
+        Verdict::Well => Ok(()),
+        Verdict::Damaged(what) => Err(refused(world, client, path, &why(&what), &complaints)),
+        Verdict::Unreachable(what) | Verdict::Failed(what) | Verdict::Locked(what) => {
+            Err(Trouble::Failed(why(&what)))
+        }
+    }
+}
+
+/// Says what was found, in which files, and what to do.
+fn refused(
+    world: &World<'_>,
+    client: &PrunedClient,
+    path: &HostPath,
+    why: &str,
+    complaints: &Complaints,
+) -> Trouble {
+    let host = world.host.looker();
+    let mut files = complaints.files();
+    let packs: Vec<String> =
+        files.iter().filter_map(|file| file.strip_prefix("data/")).map(ToOwned::to_owned).collect();
+    if !packs.is_empty() || files.is_empty() {
+        files.extend(suspect_index_files(world, client, path, &packs));
+    }
+    let paths = files.iter().filter_map(|file| found(host.as_ref(), path, file));
+    let shown: Vec<String> = paths.take(2 * SHOWN).map(|path| shown(host.as_ref(), &path)).collect();
+    let files = if shown.is_empty() { String::new() } else { format!("\nfiles: {}", shown.join("; ")) };
+    let account = &client.account;
+    Trouble::Refused(format!(
+        "{why}\nnothing was removed: a prune could keep a wrong copy and remove the good one{files}\n\
+         help: the client may have been stolen, or the disk is damaged. Move the packs that are wrong and the index files \
+         that name them out of {path}, run `restic repair index` (0.14: `rebuild-index`) and `restic check --read-data` \
+         as {account}, then `rlvm prune --client {account}`"
+    ))
+}
+
+/// Finds the index files that name one of these packs or cannot be read, the newest first.
+fn suspect_index_files(
+    world: &World<'_>,
+    client: &PrunedClient,
+    path: &HostPath,
+    packs: &[String],
+) -> Vec<String> {
+    let (host, since) = (world.host.looker(), Instant::now());
+    let Ok(directory) = path.join("index") else { return Vec::new() };
+    let names = host.names(&directory).unwrap_or_default().into_iter().filter(|name| name.len() == ID);
+    let mut all: Vec<(i64, String)> = names
+        .filter_map(|name| Some((written(host.as_ref(), &directory.join(&name).ok()?)?, name)))
+        .collect();
+    all.sort_by_key(|(time, _)| Reverse(*time));
+    let mut found = Vec::new();
+    for (_, name) in all.into_iter().take(MOST_INDEX_FILES) {
+        if since.elapsed() > SEARCH || interrupted().is_some() {
+            break;
+        }
+        let mut names_one = false;
+        let cmd = client.repository.access().index_file(&name);
+        let ended = world.programs.program(&cmd, &mut |_, line| {
+            names_one |= packs.iter().any(|pack| line.contains(pack));
+        });
+        if names_one || ended.is_ok_and(|it| !it.stopped && !it.timed_out && it.code != Some(0)) {
+            found.push(format!("index/{name}"));
+        }
+    }
+    found
+}
+
+/// Finds a file of the repository by its directory and the start of its id.
+fn found(host: &dyn Observe, repository: &HostPath, file: &str) -> Option<HostPath> {
+    let (kind, id) = file.split_once('/')?;
+    let directory = match kind {
+        "data" => repository.join(kind).ok()?.join(id.get(..2)?).ok()?,
+        _ => repository.join(kind).ok()?,
+    };
+    let names = host.names(&directory).unwrap_or_default();
+    let name = names.iter().find(|name| name.starts_with(id))?;
+    directory.join(name).ok()
+}
+
+/// Names a file, and when it was written: rclone takes no time from a client.
+fn shown(host: &dyn Observe, path: &HostPath) -> String {
+    let time = written(host, path).and_then(|it| Timestamp::from_nanosecond(it.into()).ok());
+    time.map_or_else(
+        || path.to_string(),
+        |time| format!("{path} (written {})", time.strftime("%Y-%m-%d %H:%M UTC")),
+    )
+}
+
+fn written(host: &dyn Observe, path: &HostPath) -> Option<i64> {
+    match host.entry(path).ok()? {
+        Entry::File(meta) | Entry::Directory(meta) => Some(meta.stamp.mtime),
+        Entry::Absent | Entry::Other(_) | Entry::Blocked(_) => None,
+    }
+}
