@@ -390,6 +390,20 @@ impl NewUser {
                 ),
             );
         }
+        // useradd gives the highest free number of its range, so most likely this one.
+        if self.goes {
+            let message = format!(
+                "`on_remove: delete`: once {name} leaves the state, its number {} is free, and the next account with this \
+                 number owns what the client left outside its repository, programs with the set-uid bit too",
+                now.uid
+            );
+            let remedy = format!(
+                "leave out `on_remove`, then the account is closed and keeps its number; or look before you remove it: \
+                 find / -xdev -uid {}",
+                now.uid
+            );
+            warn(message, remedy);
+        }
         findings
     }
 }

@@ -70,13 +70,14 @@ impl SshUserSpec {
             // Without a configuration rclone has no remotes, and writes none into the account's home. Each of rclone's
             // options can come from a variable too (`RCLONE_LOG_FILE`, `RCLONE_RC`), so its environment is empty.
             // Each session shares a kernel lock on the repository's directory. `rlvm prune` takes the lock for itself, and
-            // no file is added while restic judges what to remove. A crash of rlvm frees the lock.
+            // no file is added while restic judges what to remove. A crash of rlvm frees the lock. restic prints what its
+            // rclone says only if that does not end at once.
             Access::AppendOnly => {
                 let repo = quote(self.repo()?.as_str());
                 Some(format!(
                     "{FLOCK} --shared --no-fork --wait 20 --conflict-exit-code 75 {repo} \
                      {ENV} -i HOME=/nonexistent {RCLONE} serve restic --stdio --append-only --config /dev/null {repo} \
-                     || {{ CODE=$?; [ $CODE != 75 ] || echo {CLOSED}, try again later >&2; exit $CODE; }}"
+                     || {{ CODE=$?; [ $CODE != 75 ] || {{ echo {CLOSED}, try again later >&2; sleep 1; }}; exit $CODE; }}"
                 ))
             }
             Access::Shell => None,

@@ -59,7 +59,12 @@ pub(super) fn prune(world: &World<'_>, client: &PrunedClient) -> Result<String, 
         Named::Once => {}
         named => read_all(world, client, path, &named)?,
     }
-    alone(world, repository, cmd)?.map_err(Trouble::Failed)
+    alone(world, repository, cmd)?.map_err(|why| {
+        let is_told = why.contains("\nhelp: ");
+        let help =
+            format!("`restic check` as {} says more; the client may have forged files", client.account);
+        Trouble::Failed(if is_told { why } else { format!("{why}\nhelp: {help}") })
+    })
 }
 
 /// Refuses a pinned restic that others than root can have written.
@@ -167,6 +172,10 @@ fn named(world: &World<'_>, client: &PrunedClient, path: &HostPath) -> Result<Na
     match complaints.of_reading(ended.code) {
         Verdict::Well => blobs.counted().map_err(Trouble::Failed),
         Verdict::Damaged(why) => {
+            Err(refused(world, client, path, &format!("its index cannot be read: {why}"), &complaints))
+        }
+        // A panic: of an index file in an old format, for one (tried with 0.18.0 and 0.19.1).
+        Verdict::Failed(why) if ended.code == Some(2) => {
             Err(refused(world, client, path, &format!("its index cannot be read: {why}"), &complaints))
         }
         Verdict::Unreachable(why) | Verdict::Failed(why) => Err(Trouble::Failed(why)),

@@ -244,7 +244,8 @@ impl PruneVerb {
             context.printer.print(&format!("# {}: {what}\n{}\n", place.name, place.command))?;
         }
         for client in &shown.clients {
-            context.printer.print(&format!("# {}\n{}\n", client.name, client.command))?;
+            let what = "rlvm first shuts the client out and looks for forged files";
+            context.printer.print(&format!("# {}: {what}\n{}\n", client.name, client.command))?;
         }
         Ok(Exit::Ok)
     }

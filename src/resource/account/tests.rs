@@ -90,6 +90,17 @@ fn what_a_person_should_know_of_one_that_is_taken_over() {
 }
 
 #[test]
+fn number_that_becomes_free_is_told() {
+    let said = |goes| -> Vec<String> {
+        let now = entry(999, "/srv/c", "/usr/sbin/nologin");
+        let user = Account::NewUser(NewUser { goes, ..client() });
+        let all = user.checks(&AccountSeen::User(now), None).into_iter().map(|it| it.message);
+        all.filter(|message| message.contains("once bk leaves the state, its number 999 is free")).collect()
+    };
+    assert_eq!((said(false).len(), said(true).len()), (0, 1));
+}
+
+#[test]
 fn it_stays_shut_unless_its_end_was_asked_for_and_it_is_rlvms() {
     let there = AccountSeen::Leaving { repository: Some("/srv/c/repo".parse().unwrap()), link: None };
     let said = |removal: Removal| match removal {

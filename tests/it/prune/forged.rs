@@ -106,7 +106,9 @@ fn forged_copy_of_good_data_is_not_kept_in_its_place() {
         declared(&lab);
         assert!(restic_alone_keeps_all(&lab), "restic {}", version.version);
         let (pack, index) = add_forged(&lab, &blob);
-        assert!(!restic_alone_keeps_all(&lab), "restic {}: the forged pack is harmless", version.version);
+        // 0.14 takes the one that it finds last, in an order drawn by chance.
+        let loses = (0..12).any(|_| !restic_alone_keeps_all(&lab));
+        assert!(loses, "restic {}: the forged pack is harmless", version.version);
         let before = lab.tree();
         let ran = lab.expect(6, &["prune"]);
         for words in [
@@ -221,12 +223,19 @@ fn index_that_cannot_be_read_is_named() {
         lab.use_restic(&version);
         two_files(&lab);
         declared(&lab);
-        let index = add(&lab, "index", b"nonsense that is longer than a nonce and a tag together");
-        let ran = lab.rlvm(&["prune"]);
-        let named = format!("{WORM}/index/{index}");
-        assert!(ran.code == Some(6) && ran.stderr.contains(&named), "restic {}: {ran:?}", version.version);
-        assert_eq!(days_of_files(&lab), 2);
-        lab.ok(&["rm", &named]);
+        let nonsense = b"nonsense that is longer than a nonce and a tag together".to_vec();
+        for content in [nonsense, master(&lab).seal(b"{}}"), master(&lab).seal(b"[{\"id\":1}]")] {
+            let index = add(&lab, "index", &content);
+            let ran = lab.rlvm(&["prune"]);
+            let named = format!("{WORM}/index/{index}");
+            assert!(
+                ran.code == Some(6) && ran.stderr.contains(&named),
+                "restic {}: {ran:?}",
+                version.version
+            );
+            assert_eq!(days_of_files(&lab), 2);
+            lab.ok(&["rm", &named]);
+        }
         lab.expect(0, &["prune"]);
         lab.file_of(PASSWORD, "hunter22\n", 0, 0o600);
     }
