@@ -348,10 +348,7 @@ mod tests {
         // R42
         let adds = |repo: &str| {
             format!(
-                "/usr/bin/flock --shared --no-fork --wait 20 --conflict-exit-code 75 {repo} /usr/bin/env -i \
-                 HOME=/nonexistent /usr/bin/rclone serve restic --stdio --append-only --config /dev/null {repo} || {{ \
-                 CODE=$?; [ $CODE != 75 ] || {{ echo the server prunes this repository now, try again later >&2; \
- sleep 1; }}; exit $CODE; }}"
+                "/usr/bin/flock --shared --no-fork --wait 20 --conflict-exit-code 75 {repo} /usr/bin/env -i HOME=/nonexistent /usr/bin/rclone serve restic --stdio --append-only --config /dev/null {repo} || {{ CODE=$?; [ $CODE != 75 ] || {{ echo the server prunes this repository now, try again later >&2; sleep 1; }}; exit $CODE; }}"
             )
         };
         let from = "10.0.0.12,*.lan";

@@ -4,7 +4,7 @@
 //! session lasts. Whoever has the lock alone knows that no such session is open and that none begins. The kernel
 //! frees the lock when rlvm ends, however that happens, so nothing has to be undone.
 
-use std::{fs::File, path::Path, thread, time::Duration};
+use std::{fs::File, os::unix::fs::MetadataExt, path::Path, thread, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::{
@@ -17,7 +17,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Cursor, Real, Way, session::processes};
+use super::{Cursor, Real, Way, session::processes, sshd_processes::is_in_session_of};
 use crate::model::{HostPath, UserName};
 
 /// How long a killed process may take to end, in steps of [`STEP`].
@@ -26,7 +26,7 @@ const STEP: Duration = Duration::from_millis(50);
 
 /// What runs as a client and adds nothing: systemd's manager of the user's units, which pam_systemd(8) starts with each
 /// session and which stays for a while.
-const HARMLESS: &str = "systemd";
+const HARMLESS: &str = "/usr/lib/systemd/systemd";
 
 /// A client is shut out until this is dropped.
 #[must_use]
@@ -43,33 +43,38 @@ pub enum Shut {
 }
 
 /// A process of a user's.
-#[derive(PartialEq, Eq)]
 struct OfUser {
     pid: i32,
     program: String,
+    /// Whether the client has started it through sshd.
+    is_in_session: bool,
 }
 
 impl Real {
-    /// Shuts a client out of its repository, unless a process of its account goes on. With `ends`, such processes are
-    /// killed.
+    /// Shuts a client out of its repository, unless a process of its account goes on. With `ends`, the client's sessions are
+    /// killed. Other processes of the account never are: it may have been more than a client before.
     ///
     /// # Errors
     ///
     /// If the directory cannot be locked, the account is not there, or a process does not end.
     pub fn shut_out(&self, user: &UserName, repository: &HostPath, ends: bool) -> Result<Shut> {
         if ends {
-            self.end(&self.of_user(user)?, user)?;
+            self.end_sessions(user)?;
         }
         match Flock::lock(self.open_directory(repository)?, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => {
-                let working = self.of_user(user)?;
-                if !working.is_empty() && !ends {
-                    // A session that began under an older rlvm's rules shares no lock.
-                    return Ok(Shut::Working(named(&working)));
+                if ends {
+                    // What begins from now on waits for the lock, as does what began since the sessions were ended.
+                    self.end_sessions(user)?;
                 }
-                // What begins from now on waits for the lock.
-                self.end(&working, user)?;
-                Ok(Shut::Out(ShutOut { _lock: lock }))
+                // A session that began under an older rlvm's rules shares no lock.
+                let working = self.of_user(user)?.into_iter().filter(|it| !(ends && it.is_in_session));
+                let working: Vec<OfUser> = working.collect();
+                if working.is_empty() {
+                    Ok(Shut::Out(ShutOut { _lock: lock }))
+                } else {
+                    Ok(Shut::Working(named(&working)))
+                }
             }
             Err((_, Errno::EWOULDBLOCK)) => Ok(Shut::Working(named(&self.of_user(user)?))),
             Err((_, errno)) => Err(errno).with_context(|| format!("cannot lock {repository}")),
@@ -88,20 +93,21 @@ impl Real {
         Ok(File::from(opened.with_context(|| format!("cannot open {path}"))?))
     }
 
-    /// Kills processes, and waits until they are gone.
-    fn end(&self, all: &[OfUser], user: &UserName) -> Result<()> {
-        for process in all {
+    /// Kills the processes of a client's sessions, and waits until they are gone.
+    fn end_sessions(&self, user: &UserName) -> Result<()> {
+        let all: Vec<OfUser> = self.of_user(user)?.into_iter().filter(|it| it.is_in_session).collect();
+        for process in &all {
             // It may have ended by itself.
             let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
         }
         for _ in 0..STEPS {
             let now = self.of_user(user)?;
-            if !all.iter().any(|it| now.contains(it)) {
+            if !all.iter().any(|it| now.iter().any(|now| now.pid == it.pid)) {
                 return Ok(());
             }
             thread::sleep(STEP);
         }
-        bail!("processes of {user} do not end: {}", named(all).join(", "))
+        bail!("processes of {user} do not end: {}", named(&all).join(", "))
     }
 
     /// Lists the processes that run as a user, by any of their user ids.
@@ -110,6 +116,8 @@ impl Real {
         let ids = self.accounts.ids(user)?.with_context(|| format!("there is no user {user}"))?;
         ensure!(ids.uid != 0, "{user} is root");
         let uid = ids.uid.to_string();
+        let place = |path: &str| std::fs::metadata(path).ok().map(|it| (it.dev(), it.ino()));
+        let harmless = place(HARMLESS);
         let mut found = Vec::new();
         for pid in processes()? {
             // A process may end at any time.
@@ -124,8 +132,11 @@ impl Real {
             let program = program.to_string_lossy();
             let name = Path::new(program.trim_end_matches(" (deleted)")).file_name();
             let name = name.map(|it| it.to_string_lossy().escape_debug().to_string()).unwrap_or_default();
-            if name != HARMLESS {
-                found.push(OfUser { pid: i32::try_from(pid)?, program: name });
+            // By what the file is: the account may call any program so.
+            let is_harmless = place(&format!("/proc/{pid}/exe")).is_some_and(|it| Some(it) == harmless);
+            if !is_harmless {
+                let pid = i32::try_from(pid)?;
+                found.push(OfUser { pid, program: name, is_in_session: is_in_session_of(pid, user) });
             }
         }
         Ok(found)

@@ -11,6 +11,8 @@ use nix::{
     unistd::Pid,
 };
 
+use crate::model::UserName;
+
 /// What sshd reads if it is told nothing else.
 pub(super) const MAIN: &str = "/etc/ssh/sshd_config";
 
@@ -21,6 +23,9 @@ pub(super) struct Listener {
     /// The configuration that it reads.
     pub(super) config: String,
 }
+
+/// How many ancestors of a process are looked at.
+const MOST_ANCESTORS: usize = 64;
 
 /// A process of sshd's.
 struct Process {
@@ -48,6 +53,31 @@ pub(super) fn end_logins_in_progress() -> Result<()> {
         let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
     }
     Ok(())
+}
+
+/// Says whether a process runs in a session that a user has opened through sshd: an ancestor is the part of sshd that serves
+/// this user's connection. That part is root's, so nobody else gives it its name.
+pub(super) fn is_in_session_of(pid: i32, user: &UserName) -> bool {
+    let mut pid = pid;
+    for _ in 0..MOST_ANCESTORS {
+        let Some(parent) = parent(pid).filter(|parent| *parent > 1) else { return false };
+        if is_sshd(parent) && serves(&called(parent), user) {
+            return true;
+        }
+        pid = parent;
+    }
+    false
+}
+
+#[expect(clippy::disallowed_methods, reason = "host looks")]
+fn parent(pid: i32) -> Option<i32> {
+    number(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "PPid:")
+}
+
+/// Says whether a process called so serves a user's connection: `sshd: web01 [priv]`.
+fn serves(called: &str, user: &UserName) -> bool {
+    let served = called.strip_prefix("sshd: ").or_else(|| called.strip_prefix("sshd-session: "));
+    served.and_then(|it| it.split([' ', '@', '\0']).next()) == Some(user.as_str())
 }
 
 /// Lists the processes that serve a connection before its login: those that are called so, and those with a child that
@@ -193,6 +223,21 @@ mod tests {
         let mut found = logins_in_progress(&all);
         found.sort_unstable();
         assert_eq!(found, [10, 11, 20, 40, 41]);
+    }
+
+    #[test]
+    fn part_of_sshd_that_serves_a_user_is_known() {
+        let user: UserName = "web01".parse().unwrap();
+        for (called, expected) in [
+            ("sshd: web01 [priv]\0\0", true),
+            ("sshd-session: web01 [priv]\0", true),
+            ("sshd: web01@notty\0", true),
+            ("sshd: web012 [priv]\0", false),
+            ("sshd: root@pts/0\0", false),
+            ("sshd: /usr/sbin/sshd -D [listener] 1 of 10-100 startups\0", false),
+        ] {
+            assert_eq!(serves(called, &user), expected, "{called:?}");
+        }
     }
 
     #[test]

@@ -53,8 +53,8 @@ fn a_block_for_each_way_in() {
     let repo = r"'/srv/it'\''s/repo'";
     let force = format!(
         "/usr/bin/flock --shared --no-fork --wait 20 --conflict-exit-code 75 {repo} /usr/bin/env -i HOME=/nonexistent \
-         /usr/bin/rclone serve restic --stdio --append-only --config /dev/null {repo} || {{ CODE=$?; [ $CODE != 75 ] || {{ echo the server prunes this repository now, try again later >&2; \
- sleep 1; }}; exit $CODE; }}"
+         /usr/bin/rclone serve restic --stdio --append-only --config /dev/null {repo} || {{ CODE=$?; [ $CODE != 75 ] || {{ \
+         echo the server prunes this repository now, try again later >&2; sleep 1; }}; exit $CODE; }}"
     );
     for (directory, access, tty, chroot, printed, command) in [
         ("/srv/a", Access::Sftp, "no", "/srv/a", "/srv/a", "internal-sftp"),
