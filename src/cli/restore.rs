@@ -4,10 +4,12 @@ mod ask;
 mod attempt;
 mod carry;
 mod compare;
+mod copies;
 mod decide;
 mod guide;
 mod nodes;
 mod places;
+mod proof;
 mod same;
 mod stage;
 mod tell;
@@ -73,6 +75,10 @@ const MOST: (usize, usize) = (10_000, 1 << 20);
 /// and leaves unchanged files alone. Existing directories get their stored owner, mode, time, extended attributes and ACLs
 /// back. If another file system is mounted below a path, rlvm refuses with exit code 6.
 ///
+/// A file is unchanged if the kernel's time of its last change is the stored one. A file that has the stored size and
+/// time, but changed or moved since the backup, is left alone too, and counted. --compare-content fetches such files, and
+/// overwrites those whose content or attributes differ.
+///
 /// rlvm does not replace a file that changed after the comparison, a directory that stands where a file was, or a symbolic
 /// link that stands where a directory was. Such names are listed, and the exit code is 8.
 ///
@@ -88,6 +94,7 @@ Examples:
                                                     the newest until that minute ends (host's zone)
   rlvm restore web --in-place --only-missing        restore deleted files, overwrite nothing
   rlvm restore web --from vault --in-place          show differing files, ask, and overwrite them
+  rlvm restore web --in-place --compare-content     the same, with the contents of files that look equal
   rlvm restore web --target /x --dry-run            print the restic command, ready to paste
 
 Exit codes:
@@ -123,6 +130,9 @@ pub(super) struct RestoreVerb {
     /// Restore only missing files; overwrite nothing
     #[arg(long, conflicts_with = "target")]
     only_missing: bool,
+    /// Fetch and compare files that have the stored size and time, but changed or moved since the backup
+    #[arg(long, requires = "in_place", conflicts_with = "only_missing")]
+    compare_content: bool,
     /// Restore into a target that is not empty; existing files are not overwritten
     #[arg(long, conflicts_with = "in_place")]
     into_existing: bool,
@@ -135,7 +145,7 @@ pub(super) struct RestoreVerb {
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// Print the restic command and do not run it
+    /// Print the restic command and do not run it; with --compare-content compare, and restore nothing
     #[arg(long = "dry-run")]
     printed: bool,
     /// Print JSON: one event per line, the record last
@@ -203,7 +213,7 @@ impl RestoreVerb {
         if asked.wanted == Wanted::Latest && asked.from.is_none() && !self.any_host {
             self.is_newest(&world, (&runs, &declared.names(&job)), all[0], &teller)?;
         }
-        if self.printed {
+        if self.printed && !self.compare_content {
             return show(&world, all[0], &asked);
         }
         self.carry_out(&world, &all, &asked, &teller)
@@ -344,6 +354,7 @@ impl RestoreVerb {
             in_place: target.is_none(),
             base: target.unwrap_or_else(|| HostPath::fixed("/")),
             only_missing: self.only_missing,
+            compare_content: self.compare_content,
             ignore_space: self.ignore_space,
         };
         Ok(Some(Asked { job: job.clone(), wanted, from, wishes: paths, goal }))

@@ -27,10 +27,10 @@ pub use lock::{Busy, Lock};
 pub use log::Log;
 pub use mount::{Mount, Mounts};
 pub use real::{
-    Agent, Placing, Real, Revision, Shut, ShutOut, Standings, Telling, Told, Tries, Web, interrupted,
+    Agent, Copies, Placing, Real, Revision, Shut, ShutOut, Standings, Telling, Told, Tries, Web, interrupted,
     watch_signals,
 };
-pub use standing::{Fate, Left, Sort, Staged, Standing, There, lossy};
+pub use standing::{Equality, Fate, Left, Sort, Staged, Standing, There, lossy};
 pub use store::{Appender, Held, NOT_YET, Store};
 pub use trust::{Caller, CallersFiles, Untrusted, caller, host_name, is_denied, is_root, lexical, random_id};
 pub use work::{Ended, RUN_VARIABLE, Stream, Task, WHOLE_VARIABLE, Work};

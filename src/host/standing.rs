@@ -64,6 +64,19 @@ pub enum Standing {
     Blocked(String),
 }
 
+/// What a comparison of a restored file with the live one came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Equality {
+    /// Content, target or device, and extended attributes are equal.
+    Same,
+    /// They differ.
+    Differs,
+    /// The live file is not the one that was seen before, or changed since.
+    Moved,
+    /// They cannot be compared: why.
+    Unknown(String),
+}
+
 /// What a restore does with one name. It is decided before it is shown, and nothing else is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {

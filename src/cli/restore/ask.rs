@@ -1,26 +1,54 @@
 //! Asks questions on a terminal. Each answer is one line, so any terminal will do. A restore starts after the last answer.
 
-use std::io::BufRead;
+use std::{
+    io::BufRead as _,
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Result, bail};
 
 use super::safe;
-use crate::cli::{
-    context::Context,
-    exit::{Exit, Failure},
+use crate::{
+    cli::{
+        context::Context,
+        exit::{Exit, Failure},
+    },
+    host::interrupted,
 };
 
 /// How many choices are shown at once.
 const SHOWN: usize = 20;
 
+/// How often it is asked whether a signal came.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Reads a line; nothing at the end. A signal that is watched does not end a read, so the read is left behind.
+fn read() -> Result<Option<String>> {
+    let (send, heard) = mpsc::channel();
+    thread::spawn(move || {
+        let mut line = String::new();
+        let read = std::io::stdin().lock().read_line(&mut line);
+        drop(send.send(read.map(|length| (length > 0).then_some(line))));
+    });
+    loop {
+        match heard.recv_timeout(TICK) {
+            Ok(read) => return Ok(read?),
+            Err(RecvTimeoutError::Timeout) if interrupted().is_some() => bail!("stopped by a signal"),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(None),
+        }
+    }
+}
+
 /// Asks for a line; an empty one takes what is proposed.
 pub(super) fn line(context: &Context<'_>, question: &str, proposed: Option<&str>) -> Result<String> {
     let hint = proposed.map(|it| format!(" [{it}]")).unwrap_or_default();
     context.printer.note(&format!("{question}{hint}: "));
-    let mut answer = String::new();
-    if std::io::stdin().lock().read_line(&mut answer)? == 0 {
+    let Some(answer) = read()? else {
         bail!(Failure::new(Exit::Usage, "no answer on the terminal: nothing was restored"));
-    }
+    };
     let answer = answer.trim();
     Ok(if answer.is_empty() { proposed.unwrap_or_default().to_owned() } else { answer.to_owned() })
 }

@@ -9,6 +9,7 @@ use super::{
     decide::{Decided, Manner, Place, decide_all},
     nodes::{Node, held, proven},
     places::Candidate,
+    proof::{keep_proofs, keeps_ctime},
     stage::Stage,
     tell::Teller,
     wish::Wish,
@@ -20,7 +21,9 @@ use crate::{
     expand::expand,
     host::{Host as _, Left, Mounts, Placing, Sort, interrupted},
     model::{HostPath, UserName},
-    restic::{Access, Came, RAW_TARGETS, Restore, RestoreHeard, SPARSE, Unrestored, Version, ask_version},
+    restic::{
+        Access, Came, RAW_TARGETS, Restore, RestoreHeard, Restoring, SPARSE, Unrestored, Version, ask_version,
+    },
 };
 
 /// How long a restore may take, in seconds: two weeks.
@@ -38,6 +41,8 @@ pub(super) struct Goal {
     pub(super) in_place: bool,
     /// Whether what is there stays as it is.
     pub(super) only_missing: bool,
+    /// Whether files that look as they were are fetched and compared.
+    pub(super) compare_content: bool,
     /// Whether it is done even if there seems to be too little room.
     pub(super) ignore_space: bool,
 }
@@ -72,7 +77,8 @@ pub(super) fn prepare(
     let (access, id) = (from.place.access(&root), &from.snapshot.id);
     // In place, only what is listed is restored.
     let list = if goal.in_place { proven } else { held };
-    let held = list(world, &access, id, &wishes)?;
+    let mut held = list(world, &access, id, &wishes)?;
+    keep_proofs(&mut held.nodes, from.snapshot.time());
     if !held.without.is_empty() {
         let all: Vec<String> = held.without.iter().map(|it| super::safe(it)).collect();
         let holds: Vec<String> = from.snapshot.paths.iter().map(|it| super::safe(it)).collect();
@@ -80,7 +86,12 @@ pub(super) fn prepare(
         let help = format!("write each path as it was stored; the backup contains {}", holds.join(", "));
         bail!(Failure::new(Exit::Failed, message).help(help));
     }
-    let manner = Manner { only_missing: goal.only_missing || !goal.in_place, dress: goal.in_place };
+    let manner = Manner {
+        only_missing: goal.only_missing || !goal.in_place,
+        dress: goal.in_place,
+        fetch_alike: goal.in_place && !goal.only_missing && goal.compare_content,
+        ..Manner::default()
+    };
     let mounts = world.host.looker().mounts()?;
     // One after the other: each holds directories open.
     let mut open = |wish: &Wish| place(world, wish, goal, &mounts);
@@ -119,12 +130,14 @@ fn outermost(wishes: &[Wish]) -> impl Iterator<Item = &Wish> {
 /// Prepares to look where a path that was asked for is to be put.
 fn place(world: &World<'_>, wish: &Wish, goal: &Goal, mounts: &Mounts) -> Result<Place<'static>> {
     let (way, names) = wish.split();
+    let lies = lies(world, &wish.path().unwrap_or_else(|| way.clone()));
+    let proves = mounts.of(&lies).is_some_and(|it| keeps_ctime(&it.kind));
     let (way, mounts) = if goal.in_place {
         (way, mounts_in(world, wish, mounts))
     } else {
         (way.parts().try_fold(goal.base.clone(), |at, part| at.join(part))?, BTreeSet::new())
     };
-    Ok(Place { names, look: Box::new(world.host.standings(&way)?), mounts })
+    Ok(Place { names, look: Box::new(world.host.standings(&way)?), mounts, proves })
 }
 
 /// Says where a path really lies. One that cannot be got at, since a link on its way leads nowhere, say, lies where it is
@@ -261,33 +274,15 @@ pub(super) fn fetch(
         ));
     }
     let snapshot = &from.snapshot.id;
-    let restore =
-        access.restore(&Restore { snapshot, paths: &paths, target: &staging, version, seconds: LIMIT });
     let wanted =
         || what.nodes.iter().filter(|node| few.is_none_or(|few| few.iter().any(|it| within(&node.path, it))));
     let bytes = wanted().map(|node| node.size).sum();
     teller.begin(&from.place.name, snapshot, bytes, wanted().count() as u64);
     let mut said = RestoreHeard::default();
-    let ended = stage.run(&restore, &mut |_, line| {
-        if let Some(far) = said.line(line) {
-            teller.progress(&far);
-        }
-    });
+    let call = (&access, snapshot.as_str(), version);
+    let done = restores((stage, &staging), call, &paths, &mut said, &mut |far| teller.progress(far));
     teller.rest();
-    let ended = ended?;
-    if interrupted().is_some() {
-        stage.close(&Op::RemoveStaging { path: staging })?;
-        bail!("stopped by a signal");
-    }
-    let came = if ended.timed_out {
-        Came::Failed("restic took longer than two weeks, and rlvm ended it".into())
-    } else {
-        said.came(ended.code)
-    };
-    if let Came::Failed(why) = came {
-        stage.close(&Op::RemoveStaging { path: staging })?;
-        bail!("{why}");
-    }
+    done?;
     let mut staged = Vec::new();
     world.host.staged(&staging, &mut |it| staged.push(it))?;
     let mut unrestored = said.failed;
@@ -295,8 +290,38 @@ pub(super) fn fetch(
     Ok(Fetched { staging, unrestored })
 }
 
+/// Has restic restore some paths into a private directory, which is removed if that fails.
+///
+/// # Errors
+///
+/// If nothing was restored, or a signal asked to stop.
+pub(super) fn restores(
+    (stage, staging): (&Stage<'_>, &HostPath),
+    (access, snapshot, version): (&Access<'_>, &str, Version),
+    paths: &[String],
+    said: &mut RestoreHeard,
+    heard: &mut dyn FnMut(&Restoring),
+) -> Result<()> {
+    let restore = access.restore(&Restore { snapshot, paths, target: staging, version, seconds: LIMIT });
+    let ended = stage.run(&restore, &mut |_, line| {
+        if let Some(far) = said.line(line) {
+            heard(&far);
+        }
+    })?;
+    let why = match () {
+        () if interrupted().is_some() => "stopped by a signal".to_owned(),
+        () if ended.timed_out => "restic took longer than two weeks, and rlvm ended it".into(),
+        () => match said.came(ended.code) {
+            Came::Failed(why) => why,
+            Came::Whole | Came::Incomplete => return Ok(()),
+        },
+    };
+    stage.close(&Op::RemoveStaging { path: staging.clone() })?;
+    bail!("{why}")
+}
+
 /// Says to whom the private directory belongs: who restic works as.
-fn owner(world: &World<'_>, from: &Candidate<'_>) -> Result<Owner> {
+pub(super) fn owner(world: &World<'_>, from: &Candidate<'_>) -> Result<Owner> {
     let Some(user) = from.place.works_as() else {
         let scope = world.context.scope()?;
         return Ok(scope.personal().map_or_else(Owner::root, Owner::of));
@@ -328,9 +353,7 @@ pub(super) fn put(world: &World<'_>, what: &Prepared, fetched: Fetched, goal: &G
     placing.place(world.host, &fetched.staging, &goal.base)?;
     let Placing { placed, files_placed, same, left, .. } = placing;
     let comparison = &what.decided.comparison;
-    // What restic was not asked for is as it was.
-    let few = comparison.few(goal.only_missing).is_some();
-    let unchanged = if few { same + comparison.same } else { same };
+    let unchanged = same + comparison.unchanged(goal.only_missing);
     let mut unrestored = fetched.unrestored;
     let failed: BTreeSet<String> = unrestored.iter().map(|it| it.path.clone()).collect();
     let left = left.into_iter().filter(|it| !failed.contains(&it.path));

@@ -9,6 +9,7 @@ use super::{
     ask::confirmed,
     attempt::{Fetched, Goal, Prepared, Put, fetch, has_room, is_mounted, places_to_work, prepare, put},
     compare::{Comparison, files},
+    copies::{compare_contents, compare_links},
     places::{Candidate, when},
     stage::Stage,
     tell::{Record, Teller},
@@ -89,7 +90,7 @@ impl RestoreVerb {
             Ok(Best::Blocked(blocked)) => {
                 let (from, what) = *blocked;
                 let comparison = &what.decided.comparison;
-                let unchanged = comparison.same + comparison.differing;
+                let unchanged = comparison.unchanged(true);
                 let put =
                     Put { placed: 0, files_placed: 0, unchanged, unrestored: comparison.blocked.clone() };
                 Ok(Some(record(asked, from, &what, put, since)))
@@ -192,19 +193,27 @@ impl RestoreVerb {
         teller: &Teller,
     ) -> Result<Turn> {
         let goal = &asked.goal;
-        let what = prepare(world, from, &asked.wishes, goal)?;
+        let mut what = prepare(world, from, &asked.wishes, goal)?;
         is_mounted(world, goal, &what.wishes)?;
+        let fetched = self.look_closer(world, stage, from, &mut what, goal, teller)?;
         let comparison = &what.decided.comparison;
         if goal.in_place {
             let of = files(comparison.files, "file");
             let head = format!("{of} ({}) in the backup:\n", indicatif::HumanBytes(comparison.bytes));
             teller.compared(comparison, &format!("{head}{}", comparison.text(goal.only_missing)))?;
-            if comparison.is_empty(goal.only_missing) {
+            if comparison.is_empty(goal.only_missing) || self.printed {
+                is_whole(fetched.as_ref(), from)?;
+                if self.printed {
+                    return Ok(Turn::Nothing);
+                }
                 if !comparison.blocked.is_empty() {
                     places_to_work(world, goal, &what.wishes)?;
                     return Ok(Turn::Blocked(Box::new(what)));
                 }
-                teller.line("All files are there and unchanged.");
+                teller.line(match comparison.not_compared {
+                    0 => "All files are there and unchanged.",
+                    _ => "No difference was found.",
+                });
                 return Ok(Turn::Nothing);
             }
             self.may_be_overwritten(world, from, &what)?;
@@ -217,14 +226,63 @@ impl RestoreVerb {
                 "restic reads {name} as user {user}, who cannot set file owners: all restored files will belong to {user}"
             ));
         }
-        if !goal.in_place && comparison.same + comparison.differing > 0 {
-            let count = comparison.same + comparison.differing;
-            let message = format!("{} of the backup exist in {} already", files(count, "file"), goal.base);
+        let there = comparison.unchanged(true);
+        if !goal.in_place && there > 0 {
+            let message = format!("{} of the backup exist in {} already", files(there, "file"), goal.base);
             bail!(
                 Failure::new(Exit::Refused, message)
                     .help("rlvm overwrites nothing in a target: choose another one")
             );
         }
+        let fetched = match fetched {
+            Some(fetched) => fetched,
+            None => self.fetched(world, stage, from, &what, goal, teller)?,
+        };
+        Ok(Turn::Fetched(Box::new((what, fetched))))
+    }
+
+    /// Compares files that look as they were. Returns what was fetched for that, if it is all that the restore needs.
+    fn look_closer(
+        &self,
+        world: &World<'_>,
+        stage: &Stage<'_>,
+        from: &Candidate<'_>,
+        what: &mut Prepared,
+        goal: &Goal,
+        teller: &Teller,
+    ) -> Result<Option<Fetched>> {
+        if !goal.in_place || goal.only_missing || what.decided.alike.is_empty() {
+            return Ok(None);
+        }
+        if goal.compare_content {
+            self.may_be_overwritten(world, from, what)?;
+            let fetched = self.fetched(world, stage, from, what, goal, teller)?;
+            compare_contents(world, what, &fetched)?;
+            return Ok(Some(fetched));
+        }
+        // Where nothing can be put in place they are not compared, and what is to be restored is refused later.
+        let has_links = what.decided.alike.iter().any(|it| what.nodes[it.node].sort != Sort::File);
+        if has_links
+            && gives_to_nobody(world, from, what)?.is_none()
+            && let Ok(dirs) = places_to_work(world, goal, &what.wishes)
+            && let Some(dir) = dirs.first()
+        {
+            watch_signals()?;
+            compare_links(world, stage, from, what, dir)?;
+        }
+        Ok(None)
+    }
+
+    /// Restores all that is needed into a private directory.
+    fn fetched(
+        &self,
+        world: &World<'_>,
+        stage: &Stage<'_>,
+        from: &Candidate<'_>,
+        what: &Prepared,
+        goal: &Goal,
+        teller: &Teller,
+    ) -> Result<Fetched> {
         // From here on a signal ends it in order.
         watch_signals()?;
         if !goal.in_place {
@@ -232,7 +290,7 @@ impl RestoreVerb {
         }
         let dirs = places_to_work(world, goal, &what.wishes)?;
         let Some(dir) = dirs.first() else { bail!("there is no directory to work in") };
-        has_room(world, dir, comparison.needed(goal.only_missing), goal)?;
+        has_room(world, dir, what.decided.comparison.needed(goal.only_missing), goal)?;
         // A restore waits for nobody; but what removes data begins after it.
         let queue = Queue::new(world.context, world.host, "rlvm restore")?;
         let turn = queue.take(&from.place.name, Use::Beside, Duration::ZERO, &|_| {})?;
@@ -242,8 +300,7 @@ impl RestoreVerb {
                 from.place.name
             ));
         }
-        let fetched = fetch(world, stage, from, &what, (dir, goal), teller)?;
-        Ok(Turn::Fetched(Box::new((what, fetched))))
+        fetch(world, stage, from, what, (dir, goal), teller)
     }
 
     /// Refuses in place what would give files to somebody else.
@@ -347,6 +404,19 @@ fn is_outside_repositories(world: &World<'_>, base: &HostPath) -> Result<()> {
     Ok(())
 }
 
+/// Checks that all that was fetched to be compared is whole. If nothing else is to be done, another place may have it.
+fn is_whole(fetched: Option<&Fetched>, from: &Candidate<'_>) -> Result<()> {
+    let lacking = fetched.map_or(&[][..], |it| &it.unrestored);
+    let Some(first) = lacking.first() else { return Ok(()) };
+    bail!(
+        "{} cannot be read from {}, for example {}: {}",
+        files(lacking.len() as u64, "file"),
+        from.place.name,
+        first.path,
+        first.why
+    )
+}
+
 /// Names who restic works as, if not all of it can be given back to its owners by that user.
 fn gives_to_nobody<'a>(
     world: &World<'_>,
@@ -384,6 +454,7 @@ fn record(asked: &Asked, from: &Candidate<'_>, what: &Prepared, put: Put, since:
         placed: put.placed,
         files_placed: put.files_placed,
         unchanged: put.unchanged,
+        not_compared: what.decided.comparison.not_compared,
         unrestored: put.unrestored,
         seconds: since.elapsed().as_secs_f64(),
     }

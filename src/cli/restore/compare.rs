@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::{decide::Verdict, nodes::Node};
+use super::{copies::said_of_alike, decide::Verdict, nodes::Node};
 use crate::{
     host::{Sort, Staged},
     restic::Unrestored,
@@ -47,6 +47,10 @@ pub(super) struct Comparison {
     pub(super) differing_bytes: u64,
     /// How many are there as they were.
     pub(super) same: u64,
+    /// How many are there with the stored size and time, but changed since the backup, and were not compared.
+    pub(super) not_compared: u64,
+    /// How many bytes these have.
+    pub(super) not_compared_bytes: u64,
     /// How many directories are there with another owner or mode.
     pub(super) directories_differing: u64,
     /// These, each: owner and mode are set back.
@@ -62,6 +66,12 @@ pub(super) struct Comparison {
     many: bool,
     #[serde(skip)]
     length: usize,
+    /// How many names are made or overwritten; what lies in a new directory counts with it.
+    #[serde(skip)]
+    to_do: u64,
+    /// How many bytes are fetched to be compared.
+    #[serde(skip)]
+    copied: u64,
 }
 
 impl Comparison {
@@ -100,13 +110,37 @@ impl Comparison {
             }
             Verdict::Same if is_dir => {}
             Verdict::Same => self.same += 1,
+            Verdict::Alike => {
+                self.not_compared += 1;
+                self.not_compared_bytes += node.size;
+            }
             Verdict::Blocked(why) => {
                 self.blocked.push(Unrestored { path: node.path.clone(), why: why.clone() });
             }
         }
     }
 
+    /// Takes in what the comparison of a file that looked as it was came to: [`Verdict::Same`] or [`Verdict::Differs`].
+    pub(super) fn settle(&mut self, node: &Node, verdict: &Verdict) {
+        self.not_compared -= 1;
+        self.not_compared_bytes -= node.size;
+        self.files -= 1;
+        self.bytes -= node.size;
+        self.add(node, verdict, false);
+    }
+
+    /// Has a file fetched to be compared.
+    pub(super) fn wants_copy(&mut self, node: &Node) {
+        self.copied += node.size;
+        self.fetch(node);
+    }
+
     fn wants(&mut self, node: &Node) {
+        self.to_do += 1;
+        self.fetch(node);
+    }
+
+    fn fetch(&mut self, node: &Node) {
         // A directory brings along what is in it, which comes right behind it.
         if self.few.last().is_some_and(|last| within(&node.path, last)) {
             return;
@@ -118,9 +152,12 @@ impl Comparison {
         }
     }
 
-    /// Says how many bytes are written.
+    /// Says how many bytes are fetched.
     pub(super) fn needed(&self, only_missing: bool) -> u64 {
-        self.new_bytes + if only_missing { 0 } else { self.differing_bytes }
+        let listed = self.new_bytes + self.copied + if only_missing { 0 } else { self.differing_bytes };
+        // Without a list restic gets the paths that were asked for, and fetches all that is in them.
+        let all = self.few(only_missing).is_none() && (self.many || !self.is_empty(only_missing));
+        if all { self.bytes } else { listed }
     }
 
     /// Says what restic is to restore, if that is less than what was asked for.
@@ -129,10 +166,14 @@ impl Comparison {
         (!self.many && !dirs && !self.few.is_empty()).then_some(&self.few)
     }
 
+    /// Says how many files are there and stay as they are.
+    pub(super) fn unchanged(&self, only_missing: bool) -> u64 {
+        self.same + self.not_compared + if only_missing { self.differing } else { 0 }
+    }
+
     /// Says whether there is nothing to do.
     pub(super) fn is_empty(&self, only_missing: bool) -> bool {
-        let differing = self.differing + self.directories_differing;
-        !self.many && self.few.is_empty() && (only_missing || differing == 0)
+        self.to_do == 0 && (only_missing || self.directories_differing == 0)
     }
 
     /// Says it to a person.
@@ -162,6 +203,9 @@ impl Comparison {
             let _ = writeln!(text, "      and {} more: --json lists all", alike.len() - NAMED);
         }
         let _ = writeln!(text, "  {} unchanged", files(self.same, "file"));
+        if let Some(said) = said_of_alike(self.not_compared, only_missing) {
+            let _ = writeln!(text, "  {said}");
+        }
         if self.directories_differing > 0 && !only_missing {
             let count = self.directories_differing;
             let _ = writeln!(text, "  directories that get their stored owner or mode back: {count}");
@@ -249,7 +293,7 @@ mod tests {
     use super::*;
 
     fn node(path: &str, sort: Sort, size: u64) -> Node {
-        Node { path: path.into(), sort, size, mode: 0o644, uid: 0, gid: 0, mtime: 7 }
+        Node { path: path.into(), sort, size, mode: 0o644, uid: 0, gid: 0, mtime: 7, identity: None }
     }
 
     #[test]
@@ -275,7 +319,20 @@ mod tests {
         for number in 0..MOST.0 {
             all.add(&node(&format!("/s/x{number}"), Sort::File, 1), &Verdict::New, false);
         }
-        assert_eq!(all.few(false), None);
+        assert_eq!((all.few(false), all.needed(false)), (None, all.bytes));
+    }
+
+    #[test]
+    fn all_is_fetched_for_the_owner_of_a_directory() {
+        let mut all = Comparison::default();
+        for (path, sort, size, verdict) in [
+            ("/s", Sort::Directory, 0, Verdict::Differs),
+            ("/s/a", Sort::File, 3, Verdict::Same),
+            ("/s/b", Sort::File, 5, Verdict::New),
+        ] {
+            all.add(&node(path, sort, size), &verdict, false);
+        }
+        assert_eq!((all.few(false), all.needed(false), all.needed(true)), (None, 8, 5));
     }
 
     #[test]

@@ -14,17 +14,21 @@ use anyhow::Result;
 use super::{
     compare::{Comparison, within},
     nodes::Node,
+    proof::{Likeness, likeness},
     wish::Wish,
 };
-use crate::host::{Fate, Sort, Standing, There, lossy};
+use crate::host::{Equality, Fate, Sort, Stamp, Standing, lossy};
 
 /// What would become of one of the snapshot's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Nothing is there.
     New,
-    /// It is there as it was: by type, size, time, owner and mode.
+    /// It is there as it was.
     Same,
+    /// It is there with the stored type, size, time, owner and mode, but changed since the backup: it may have another content,
+    /// target or other attributes.
+    Alike,
     /// Something else of the same kind is there.
     Differs,
     /// Something of another kind is there, and gives way.
@@ -40,6 +44,10 @@ pub(super) struct Manner {
     pub(super) only_missing: bool,
     /// Whether directories that are there get their owner and mode back.
     pub(super) dress: bool,
+    /// Whether files that look as they were are fetched to be compared.
+    pub(super) fetch_alike: bool,
+    /// Whether the file system keeps a ctime, which proves that a file is unchanged.
+    pub(super) proves: bool,
 }
 
 /// Decides about one name. `None` is the fate of what cannot be got at.
@@ -50,18 +58,19 @@ pub(super) fn decide(node: &Node, standing: &Standing, manner: Manner) -> (Verdi
         Standing::There(there, stamp) => (there, *stamp),
     };
     let blocked = |why: String| (Verdict::Blocked(why), Some(Fate::Refuse));
-    let same = is_same(node, there);
+    let like = likeness(node, there, &stamp, manner.proves);
     match (node.sort, there.sort) {
         (Sort::Directory, Sort::Directory) => {
             let fate = Fate::Enter { stamp, dress: manner.dress && !manner.only_missing };
-            (if same { Verdict::Same } else { Verdict::Differs }, Some(fate))
+            (if like == Likeness::Differs { Verdict::Differs } else { Verdict::Same }, Some(fate))
         }
         (_, Sort::Directory) => blocked("a directory exists there, and rlvm replaces no directory".into()),
         // Somebody has moved the directory elsewhere, or leads there.
         (Sort::Directory, Sort::Link) => {
             blocked("a symbolic link stands where a directory was, and rlvm does not replace it".into())
         }
-        (_, _) if same => (Verdict::Same, Some(Fate::Keep)),
+        (_, _) if like == Likeness::Proven => (Verdict::Same, Some(Fate::Keep)),
+        (_, _) if like == Likeness::Alike => (Verdict::Alike, Some(Fate::Keep)),
         (stored, now) if stored == now && manner.only_missing => (Verdict::Differs, Some(Fate::Keep)),
         (stored, now) if stored == now => (Verdict::Differs, Some(Fate::Replace(stamp))),
         (stored, now) if manner.only_missing => blocked(format!(
@@ -71,20 +80,6 @@ pub(super) fn decide(node: &Node, standing: &Standing, manner: Manner) -> (Verdi
         )),
         (_, now) => (Verdict::Replaces(now), Some(Fate::Replace(stamp))),
     }
-}
-
-/// Says whether what stands there is what was stored, as far as can be told without reading it.
-fn is_same(node: &Node, there: &There) -> bool {
-    let owned = (there.uid, there.gid) == (node.uid, node.gid);
-    there.sort == node.sort
-        && owned
-        && match node.sort {
-            // Its time moves with each file that comes and goes.
-            Sort::Directory => there.mode == node.mode,
-            // Its mode says nothing.
-            Sort::Link => there.mtime == node.mtime,
-            _ => there.mode == node.mode && there.size == node.size && there.mtime == node.mtime,
-        }
 }
 
 /// Looks at names below the directory that holds a path that was asked for.
@@ -113,15 +108,32 @@ pub(super) struct Place<'a> {
     pub(super) look: Box<dyn Look + 'a>,
     /// The mount points in it, each as the snapshot's path.
     pub(super) mounts: BTreeSet<String>,
+    /// Whether the file system keeps a ctime.
+    pub(super) proves: bool,
+}
+
+/// A file that looks as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Alike {
+    /// Which one of the snapshot's files it is, by its place in the list.
+    pub(super) node: usize,
+    /// The bytes of its path in the snapshot.
+    pub(super) path: Vec<u8>,
+    /// How many names of it lead to the directory from where on no link is followed.
+    pub(super) way: usize,
+    /// What stands there.
+    pub(super) stamp: Stamp,
 }
 
 /// What was decided.
 #[derive(Default)]
 pub(super) struct Decided {
     /// By the snapshot's path. What lies in a directory that is new is not in it: it comes with that.
-    fates: HashMap<Vec<u8>, Fate>,
+    pub(super) fates: HashMap<Vec<u8>, Fate>,
     /// What it comes to.
     pub(super) comparison: Comparison,
+    /// The files that look as they were, and may differ.
+    pub(super) alike: Vec<Alike>,
 }
 
 impl Decided {
@@ -130,6 +142,27 @@ impl Decided {
         let by_text =
             || std::str::from_utf8(path).is_err().then(|| self.fates.get(lossy(path).as_bytes())).flatten();
         self.fates.get(path).or_else(by_text).copied()
+    }
+}
+
+impl Decided {
+    /// Takes in what the comparison of a file that looked as it was came to. `strict` refuses a file that cannot be compared;
+    /// else it stays, and is counted as not compared.
+    pub(super) fn settle(&mut self, node: &Node, it: &Alike, equality: Equality, strict: bool) {
+        let (verdict, fate) = match equality {
+            Equality::Same => (Verdict::Same, Fate::Keep),
+            Equality::Differs => (Verdict::Differs, Fate::Replace(it.stamp)),
+            Equality::Moved => (
+                Verdict::Blocked("it changed while it was compared, and is left as it is".into()),
+                Fate::Refuse,
+            ),
+            Equality::Unknown(why) if strict => {
+                (Verdict::Blocked(format!("it cannot be compared: {why}")), Fate::Refuse)
+            }
+            Equality::Unknown(_) => return,
+        };
+        self.fates.insert(it.path.clone(), fate);
+        self.comparison.settle(node, &verdict);
     }
 }
 
@@ -172,7 +205,7 @@ pub(super) fn decide_all<'a>(
         place = Some(open(wish)?);
         frames.push(Frame { text: "/".into(), kind: Kind::Live(Vec::new(), Vec::new()) });
     }
-    for node in nodes {
+    for (number, node) in nodes.iter().enumerate() {
         while frames.last().is_some_and(|it| !within(&node.path, &it.text)) {
             frames.pop();
         }
@@ -201,7 +234,8 @@ pub(super) fn decide_all<'a>(
         };
         let Some(place) = &mut place else { continue };
         let many = twice.contains(node.path.as_str());
-        let kind = decided.one(node, place, (above, path, name), (root, many), manner);
+        let manner = Manner { proves: place.proves, ..manner };
+        let kind = decided.one((number, node), place, (above, path, name), (root, many), manner);
         if node.sort == Sort::Directory {
             frames.push(Frame { text: node.path.clone(), kind });
         }
@@ -213,7 +247,7 @@ impl Decided {
     /// Decides about one name in a directory that stands there; returns what that means for what is in it.
     fn one(
         &mut self,
-        node: &Node,
+        (number, node): (usize, &Node),
         place: &mut Place<'_>,
         (above, path, name): (Vec<Vec<u8>>, Vec<u8>, Vec<u8>),
         (root, many): (bool, bool),
@@ -242,6 +276,13 @@ impl Decided {
                 self.fates.insert(raw.clone(), fate);
             }
             self.comparison.add(node, &verdict, manner.only_missing);
+            if let (Verdict::Alike, false, Standing::There(_, stamp)) = (&verdict, mounted, &standing) {
+                let way = raw.split(|byte| *byte == b'/').count() - 1 - names.len();
+                self.alike.push(Alike { node: number, path: raw.clone(), way, stamp: *stamp });
+                if manner.fetch_alike {
+                    self.comparison.wants_copy(node);
+                }
+            }
             return match (verdict, fate) {
                 (Verdict::New | Verdict::Replaces(_), _) => Kind::New,
                 (_, Some(Fate::Enter { .. })) => Kind::Live(names, raw),
@@ -299,7 +340,9 @@ fn at_mount(node: &Node, standing: &Standing) -> (Verdict, Option<Fate>) {
         Standing::There(there, _) if (there.sort, node.sort) == (Sort::Directory, Sort::Directory) => {
             (Verdict::Same, Some(Fate::Keep))
         }
-        Standing::There(there, _) if is_same(node, there) => (Verdict::Same, Some(Fate::Keep)),
+        Standing::There(there, stamp) if likeness(node, there, stamp, false) != Likeness::Differs => {
+            (Verdict::Alike, Some(Fate::Keep))
+        }
         _ => (Verdict::Blocked("another file system is mounted there".into()), Some(Fate::Refuse)),
     }
 }

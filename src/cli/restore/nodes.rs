@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use anyhow::{Result, bail};
 
-use super::{compare::upwards, wish::Wish, world::World};
+use super::{compare::upwards, proof::Identity, wish::Wish, world::World};
 use crate::{
     host::{Host as _, Sort, Stream, Task, Work as _, interrupted},
     restic::{self, Access, Came, NodeSort, RestoreHeard},
@@ -27,6 +27,8 @@ pub(super) struct Node {
     pub(super) gid: u32,
     /// Last write, in nanoseconds since 1970.
     pub(super) mtime: i64,
+    /// What proves that the live file is this very one, unchanged; nothing if it proves nothing.
+    pub(super) identity: Option<Identity>,
 }
 
 impl Node {
@@ -42,7 +44,8 @@ impl Node {
         };
         let (mode, mtime) = (node.bits(), node.mtime().unwrap_or_default());
         let size = if sort == Sort::File { node.size } else { 0 };
-        Self { path: node.path, sort, size, mode, uid: node.uid, gid: node.gid, mtime }
+        let identity = node.ctime().map(|ctime| Identity { ctime, inode: node.inode });
+        Self { path: node.path, sort, size, mode, uid: node.uid, gid: node.gid, mtime, identity }
     }
 
     /// Says whether its path is all that there is to its name, and can be passed on.

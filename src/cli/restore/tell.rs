@@ -49,6 +49,8 @@ pub(super) struct Record {
     pub(super) files_placed: u64,
     /// How many were left as they are.
     pub(super) unchanged: u64,
+    /// How many of these have the stored size and time, but changed since the backup, and were not compared.
+    pub(super) not_compared: u64,
     /// What was not restored, or not in full.
     pub(super) unrestored: Vec<Unrestored>,
     /// How long it took.
@@ -177,13 +179,17 @@ fn last(record: &Record) -> String {
     let Record { files, bytes, seconds, below, destination, .. } = record;
     let whole = format!("{} of {}", super::compare::files(*files, "file"), indicatif::HumanBytes(*bytes));
     let place = if below.as_str() == "/" { "put back in place".into() } else { format!("below {below}") };
+    let not_compared = match record.not_compared {
+        0 => String::new(),
+        count => format!(", {count} of them not compared (--compare-content)"),
+    };
     if record.status == "success" {
         let unchanged = match record.unchanged {
             0 => String::new(),
             count => format!(", {count} of them unchanged"),
         };
         return format!(
-            "Restore complete: {whole} from {destination}{unchanged}, {place}, in {seconds:.1} s.\n"
+            "Restore complete: {whole} from {destination}{unchanged}{not_compared}, {place}, in {seconds:.1} s.\n"
         );
     }
     // Into a target an incomplete file is restored too: some of it is better than nothing.
@@ -197,8 +203,10 @@ fn last(record: &Record) -> String {
         count => format!(", {count} unchanged"),
     };
     let of = super::compare::files(*files, "file");
-    let placed =
-        format!("{} of {of} {done} from {destination}{unchanged}, in {seconds:.1} s", record.files_placed);
+    let placed = format!(
+        "{} of {of} {done} from {destination}{unchanged}{not_compared}, in {seconds:.1} s",
+        record.files_placed
+    );
     if record.status == "interrupted" {
         return format!("RESTORE INTERRUPTED: {placed}.\n");
     }
@@ -227,6 +235,7 @@ mod tests {
             placed: 2,
             files_placed: 1,
             unchanged: 0,
+            not_compared: 0,
             unrestored: vec![Unrestored { path: "/a".into(), why: "x".into() }; unrestored],
             seconds: 1.0,
         };
@@ -242,6 +251,12 @@ mod tests {
         assert_eq!(
             last(&in_place),
             "RESTORE INCOMPLETE: 2 names not restored; 1 of 2 files put back in place from near, 1 unchanged, in 1.0 s.\n"
+        );
+        let some = Record { unchanged: 2, not_compared: 1, ..record("success", 0) };
+        assert_eq!(
+            last(&some),
+            "Restore complete: 2 files of 2.00 KiB from near, 2 of them unchanged, 1 of them not compared \
+             (--compare-content), below /x, in 1.0 s.\n"
         );
     }
 }

@@ -13,7 +13,6 @@ use std::{
 use anyhow::{Context, Result, bail};
 use nix::{
     errno::Errno,
-    fcntl::readlinkat,
     sys::{
         stat::{FileStat, Mode as Bits, fchmod, fstat, futimens},
         time::TimeSpec,
@@ -22,7 +21,7 @@ use nix::{
 };
 
 use super::{
-    Real,
+    Real, equal,
     look::stamp,
     rename::{exchange, rename_new},
     staging::{look, names, open_dir, there},
@@ -52,7 +51,7 @@ pub struct Placing<'a> {
     pub placed: u64,
     /// How many files were put in place in full.
     pub files_placed: u64,
-    /// How many were there already, and as they should be.
+    /// How many were to be replaced, and turned out to be as they should be.
     pub same: u64,
     /// What could not be, and why.
     pub left: Vec<Left>,
@@ -185,11 +184,7 @@ impl<'a> Placing<'a> {
         }
         match (self.fate)(at.path) {
             None => Err("restic restored it, but its file list does not have it".into()),
-            Some(Fate::Refuse) => Ok(()),
-            Some(Fate::Keep) => {
-                self.same += u64::from(new.sort != Sort::Directory);
-                Ok(())
-            }
+            Some(Fate::Refuse | Fate::Keep) => Ok(()),
             Some(Fate::Create) => self.create(at, &new),
             Some(Fate::Replace(stamp)) => self.replace(at, &new, &stamp),
             Some(Fate::Enter { stamp, dress }) => self.enter(real, at, &new, (&stamp, dress)),
@@ -241,7 +236,7 @@ impl<'a> Placing<'a> {
         if new.sort == Sort::Directory {
             self.weed(&open_dir(at.staged, at.name).map_err(said)?, at.path).map_err(said)?;
         }
-        if is_same(at, new, &is) {
+        if is_same(at, new, &is, self.stop) {
             self.same += 1;
             return Ok(());
         }
@@ -374,17 +369,10 @@ fn own(real: &Real, at: &At<'_>, was: u32) -> Result<OwnedFd, String> {
     Ok(below)
 }
 
-/// Says whether what is there is what was restored, as far as can be told without reading it.
-fn is_same(at: &At<'_>, new: &There, is: &There) -> bool {
-    if new.sort == Sort::Link {
-        let (ours, theirs) = (readlinkat(at.staged, at.name), readlinkat(at.live, at.name));
-        return is.sort == Sort::Link
-            && ours.is_ok()
-            && ours == theirs
-            && (new.uid, new.gid) == (is.uid, is.gid);
-    }
-    // What a device stands for is not compared.
-    new.sort == Sort::File && new == is
+/// Says whether what is there is what was restored: then there is nothing to replace. The time of a link does not count.
+fn is_same(at: &At<'_>, new: &There, is: &There, stop: &dyn Fn() -> bool) -> bool {
+    let looks = if new.sort == Sort::Link { (new.uid, new.gid) == (is.uid, is.gid) } else { new == is };
+    looks && equal::same((at.staged, at.name), (at.live, at.name), stop) == Ok(true)
 }
 
 /// Gives a directory that is there the owner and mode of the one that was restored. One that the owner of `above` could have

@@ -40,6 +40,11 @@ fn step(dir: &OwnedFd, name: &[u8]) -> nix::Result<OwnedFd> {
 }
 
 impl Standings {
+    /// Makes one for what is below a directory that is open.
+    pub(super) fn below(dir: OwnedFd) -> Self {
+        Self { way: Ok(Some(dir)), open: Vec::new() }
+    }
+
     /// Says what stands at a path below the directory: its names, the last one looked at and not opened.
     ///
     /// # Errors
@@ -70,7 +75,8 @@ impl Standings {
         dir.and_then(|dir| names(dir).ok()).unwrap_or_default()
     }
 
-    fn dir(&mut self, path: &[Vec<u8>]) -> Result<Option<&OwnedFd>, String> {
+    /// Opens a directory below, no link followed; nothing if it is not there.
+    pub(super) fn dir(&mut self, path: &[Vec<u8>]) -> Result<Option<&OwnedFd>, String> {
         let way = match &self.way {
             Ok(Some(way)) => way,
             Ok(None) => return Ok(None),

@@ -1,10 +1,11 @@
-//! Gives a directory the extended attributes and ACLs of another one.
+//! Extended attributes and ACLs: gives a directory those of another one, and compares those of two files.
 //!
 //! Names that only the live directory has stay, but for ACLs: an ACL that was not stored would let somebody in.
 //! Those of `security.` are left alone: they are the kernel's own, and the restored directory may have its label from where
 //! restic worked.
 
 use std::{
+    collections::BTreeMap,
     ffi::{CStr, CString},
     os::fd::OwnedFd,
 };
@@ -20,6 +21,28 @@ const ACLS: [&CStr; 2] = [c"system.posix_acl_access", c"system.posix_acl_default
 const KERNELS: &[u8] = b"security.";
 /// How long a value, and a list of names, may be, in bytes (xattr(7)).
 const LONGEST: usize = 64 << 10;
+
+/// The capabilities of a program (capabilities(7)), which restic stores: of the kernel's own they are what an administrator sets.
+const CAPABILITY: &[u8] = b"security.capability";
+
+/// Says whether two files have the same extended attributes and ACLs, those of the kernel's own apart.
+pub(super) fn same(one: &OwnedFd, other: &OwnedFd) -> nix::Result<bool> {
+    let all = |fd: &OwnedFd| {
+        let names = match list(fd) {
+            // The file system knows none.
+            Err(Errno::OPNOTSUPP) => Vec::new(),
+            names => names?,
+        };
+        let counts = |name: &&CString| {
+            let name = name.to_bytes();
+            !name.starts_with(KERNELS) || name == CAPABILITY
+        };
+        let pairs = names.iter().filter(counts).map(|name| Ok((name.clone(), value(fd, name)?)));
+        pairs.collect::<Result<BTreeMap<CString, Vec<u8>>, Errno>>()
+    };
+    let plain = |errno: Errno| nix::Error::from_raw(errno.raw_os_error());
+    Ok(all(one).map_err(plain)? == all(other).map_err(plain)?)
+}
 
 /// Sets what `from` has and `to` has not, or has otherwise. Returns what could not be set or removed, and why.
 pub(super) fn copy(from: &OwnedFd, to: &OwnedFd) -> Vec<String> {
@@ -92,5 +115,25 @@ mod tests {
         let failed = copy(&from, &proc);
         assert!(failed.len() == 1 && failed[0].starts_with("user.note: "), "{failed:?}");
         assert_eq!(copy(&proc, &to), Vec::<String>::new());
+    }
+
+    #[test]
+    fn attributes_are_compared_in_any_order_and_none_equal_none() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (one, other) = (open(one.path()), open(other.path()));
+        let set = |fd: &OwnedFd, name: &CStr, value: &[u8]| {
+            fsetxattr(fd, name, value, XattrFlags::empty()).unwrap();
+        };
+        assert_eq!(same(&one, &other), Ok(true));
+        assert_eq!(same(&one, &open("/proc/self".as_ref())), Ok(true));
+        set(&one, c"user.a", b"1");
+        assert_eq!((same(&one, &other), same(&other, &one)), (Ok(false), Ok(false)));
+        assert_eq!(same(&one, &open("/proc/self".as_ref())), Ok(false));
+        set(&one, c"user.b", b"2");
+        set(&other, c"user.b", b"2");
+        set(&other, c"user.a", b"1");
+        assert_eq!(same(&one, &other), Ok(true));
+        set(&other, c"user.a", b"3");
+        assert_eq!(same(&one, &other), Ok(false));
     }
 }

@@ -14,12 +14,12 @@ fn tell(lab: &Lab) -> Value {
 }
 
 /// Lists the names of a field of each in a list of objects, below /srv/www.
-fn names(list: &Value, field: &str) -> BTreeSet<String> {
+pub(super) fn names(list: &Value, field: &str) -> BTreeSet<String> {
     let all = list.as_array().unwrap().iter().map(|it| it[field].as_str().unwrap());
     all.map(|path| path.strip_prefix("/srv/www/").unwrap_or(path).to_owned()).collect()
 }
 
-fn comparison(stdout: &str) -> Value {
+pub(super) fn comparison(stdout: &str) -> Value {
     let mut all = stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     all.find(|it| it["type"] == "comparison").unwrap()["comparison"].clone()
 }

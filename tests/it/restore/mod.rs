@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests look at the machine")]
 
+mod honest;
 mod kinds;
 mod old_renames;
 mod places;

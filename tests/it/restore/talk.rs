@@ -11,7 +11,7 @@ use crate::{
 const TERMINAL: &str = include_str!("../terminal.py");
 
 /// Calls rlvm on a terminal, and answers its questions.
-fn talk(lab: &Lab, answers: &str, words: &[&str]) -> Ran {
+pub(super) fn talk(lab: &Lab, answers: &str, words: &[&str]) -> Ran {
     let call = [&["python3", "-c", TERMINAL, answers, "/usr/local/bin/rlvm"], words].concat();
     lab.run(&call)
 }

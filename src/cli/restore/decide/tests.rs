@@ -1,13 +1,24 @@
 //! Every kind against every kind, and names that are not known to the byte.
 
 use super::*;
-use crate::host::Stamp;
+use crate::{cli::restore::proof::Identity, host::There};
 
 const KINDS: [Sort; 7] =
     [Sort::File, Sort::Directory, Sort::Link, Sort::Fifo, Sort::CharDevice, Sort::BlockDevice, Sort::Socket];
 
+const ALL: Manner = Manner { only_missing: false, dress: true, fetch_alike: false, proves: true };
+
 fn node(path: &str, sort: Sort) -> Node {
-    Node { path: path.into(), sort, size: 3, mode: 0o644, uid: 0, gid: 0, mtime: 7 }
+    Node {
+        path: path.into(),
+        sort,
+        size: 3,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        mtime: 7,
+        identity: Some(Identity { ctime: 9, inode: None }),
+    }
 }
 
 fn stamp(ino: u64) -> Stamp {
@@ -24,12 +35,12 @@ fn no_kind_gives_way_to_another_in_silence() {
     for stored in KINDS {
         for live in KINDS {
             for only_missing in [false, true] {
-                for as_it_was in [false, true] {
+                for (as_it_was, proves) in [(false, true), (true, true), (true, false)] {
                     let node = node("/s/x", stored);
                     let mtime = if as_it_was { 7 } else { 8 };
                     let mode = if as_it_was { 0o644 } else { 0o600 };
                     let there = There { sort: live, mode, mtime, ..like(&node) };
-                    let manner = Manner { only_missing, dress: true };
+                    let manner = Manner { only_missing, dress: true, proves, ..Manner::default() };
                     let (verdict, fate) = decide(&node, &Standing::There(there, stamp(5)), manner);
                     let what = format!(
                         "{stored:?} over {live:?}, {as_it_was}, {only_missing}: {verdict:?} {fate:?}"
@@ -52,7 +63,9 @@ fn no_kind_gives_way_to_another_in_silence() {
                         // What was asked for is there; or it is counted as not.
                         Fate::Keep => {
                             assert!(stored == live && (as_it_was || only_missing), "{what}");
-                            assert_eq!(all.same + all.differing, 1, "{what}");
+                            assert_eq!(all.same + all.differing + all.not_compared, 1, "{what}");
+                            let proven = proves || live == Sort::Socket;
+                            assert_eq!(all.same == 1, as_it_was && proven, "{what}");
                         }
                         Fate::Refuse => {
                             assert!(stored != live, "{what}");
@@ -63,7 +76,7 @@ fn no_kind_gives_way_to_another_in_silence() {
                 }
             }
         }
-        let all = Manner { only_missing: false, dress: true };
+        let all = ALL;
         assert_eq!(decide(&node("/s/x", stored), &Standing::Absent, all), (Verdict::New, Some(Fate::Create)));
         let (verdict, fate) = decide(&node("/s/x", stored), &Standing::Blocked("why".into()), all);
         assert_eq!((verdict, fate), (Verdict::Blocked("why".into()), Some(Fate::Refuse)));
@@ -73,7 +86,7 @@ fn no_kind_gives_way_to_another_in_silence() {
 #[test]
 fn what_is_as_it_was() {
     let file = node("/a", Sort::File);
-    let at = |node: &Node, there: There| decide(node, &Standing::There(there, stamp(5)), Manner::default()).0;
+    let at = |node: &Node, there: There| decide(node, &Standing::There(there, stamp(5)), ALL).0;
     let there = like(&file);
     assert_eq!(at(&file, there), Verdict::Same);
     for other in [
@@ -126,12 +139,10 @@ fn decided(
     let tree = Tree(live.iter().map(|(path, sort)| (names(path), there(sort))).collect());
     let (_, names) = wish.split();
     let mounts = mounts.iter().map(|it| (*it).to_owned()).collect();
-    let mut place = Some(Place { names, look: Box::new(tree), mounts });
+    let mut place = Some(Place { names, look: Box::new(tree), mounts, proves: true });
     let mut open = |_: &Wish| Ok(place.take().unwrap());
     decide_all(&nodes, std::iter::once(&wish), &mut open, manner).unwrap()
 }
-
-const ALL: Manner = Manner { only_missing: false, dress: true };
 
 #[test]
 fn what_lies_in_what_is_refused_is_refused() {
@@ -151,7 +162,7 @@ fn what_lies_in_what_is_refused_is_refused() {
     let all = &found.comparison;
     assert_eq!((all.overwritten[0].now, all.overwritten[0].was), (Some("a file"), Some("a directory")));
     assert_eq!((all.overwritten.len(), all.new, all.differing), (1, 2, 1));
-    let missing = Manner { only_missing: true, dress: true };
+    let missing = Manner { only_missing: true, ..ALL };
     assert_eq!(decided(b"/s", live, &stored, missing, &[]).comparison.blocked.len(), 2);
     // The root itself, and what is mounted.
     let found = decided(b"/s", &[(b"s", Sort::Link)], &stored, ALL, &[]);
@@ -203,11 +214,62 @@ fn names_that_are_no_utf8_are_found_and_shown() {
 fn only_missing_says_what_is_not_there() {
     let stored = [("/s", Sort::Directory), ("/s/f", Sort::File), ("/s/l", Sort::Link), ("/s/n", Sort::File)];
     let live: &[(&[u8], Sort)] = &[(b"s", Sort::Directory), (b"s/f", Sort::File), (b"s/l", Sort::Fifo)];
-    let manner = Manner { only_missing: true, dress: true };
+    let manner = Manner { only_missing: true, ..ALL };
     let found = decided(b"/s", live, &stored, manner, &[]);
     assert_eq!((found.fate(b"/s/f"), found.fate(b"/s/n")), (Some(Fate::Keep), Some(Fate::Create)));
     assert_eq!(
         (found.fate(b"/s/l"), found.comparison.blocked[0].path.as_str()),
         (Some(Fate::Refuse), "/s/l")
     );
+}
+
+#[test]
+fn what_looks_as_it_was_stays_until_it_is_compared() {
+    let names = ["same", "differs", "moved", "unknown"];
+    let stored: Vec<(String, Sort)> = names.iter().map(|name| (format!("/s/{name}"), Sort::File)).collect();
+    let stored: Vec<(&str, Sort)> = std::iter::once(("/s", Sort::Directory))
+        .chain(stored.iter().map(|(path, sort)| (path.as_str(), *sort)))
+        .collect();
+    let nodes: Vec<Node> =
+        stored.iter().map(|(path, sort)| Node { identity: None, ..node(path, *sort) }).collect();
+    let manner = Manner { fetch_alike: true, ..ALL };
+    for strict in [false, true] {
+        let wish = Wish::read(b"/s").unwrap();
+        let live = std::iter::once("s".into()).chain(names.iter().map(|name| format!("s/{name}")));
+        let tree = live.zip(&nodes).map(|(path, node)| (self::names(path.as_bytes()), like(node))).collect();
+        let (_, names) = wish.split();
+        let mut place =
+            Some(Place { names, look: Box::new(Tree(tree)), mounts: BTreeSet::new(), proves: true });
+        let mut open = |_: &Wish| Ok(place.take().unwrap());
+        let mut found = decide_all(&nodes, std::iter::once(&wish), &mut open, manner).unwrap();
+        let all = &found.comparison;
+        assert_eq!((all.not_compared, all.not_compared_bytes, all.same, all.differing), (4, 12, 0, 0));
+        // They are fetched, and yet nothing is to be done.
+        assert_eq!((all.needed(false), all.few(false).map(<[String]>::len)), (12, Some(4)));
+        assert!(all.is_empty(false));
+        let alike = std::mem::take(&mut found.alike);
+        assert_eq!(
+            alike.iter().map(|it| (it.node, it.way)).collect::<Vec<_>>(),
+            [(1, 0), (2, 0), (3, 0), (4, 0)]
+        );
+        let unknown = Equality::Unknown("why".into());
+        for (it, equality) in alike.iter().zip([Equality::Same, Equality::Differs, Equality::Moved, unknown])
+        {
+            found.settle(&nodes[it.node], it, equality, strict);
+        }
+        let all = &found.comparison;
+        assert_eq!((all.files, all.bytes, all.same, all.differing), (4, 12, 1, 1));
+        assert_eq!((all.not_compared, all.blocked.len()), if strict { (0, 2) } else { (1, 1) });
+        assert_eq!(all.overwritten[0].path, "/s/differs");
+        assert!(!all.is_empty(false));
+        let last = if strict { Fate::Refuse } else { Fate::Keep };
+        for (path, fate) in [
+            (&b"/s/same"[..], Fate::Keep),
+            (b"/s/differs", Fate::Replace(alike[1].stamp)),
+            (b"/s/moved", Fate::Refuse),
+            (b"/s/unknown", last),
+        ] {
+            assert_eq!(found.fate(path), Some(fate));
+        }
+    }
 }
