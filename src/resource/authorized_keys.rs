@@ -11,7 +11,7 @@ use std::{borrow::Cow, collections::BTreeSet, fmt::Write};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use self::place::{Place, give, place, planted_entry, strange_entry};
+use self::place::{Place, place, planted_entry, strange_entry};
 pub use self::{home::HomeEntry, place::StrangeEntry};
 use super::{
     Access, Diff, FileSeen, Finding, Identity, Kind, Look, ManagedFile, Overlap, Removal, Severity,
@@ -95,24 +95,6 @@ impl AuthorizedKeys {
 
     fn address(&self) -> Address {
         Address::new(Self::NAME, self.user.as_str())
-    }
-
-    /// Reports that a repository holds what belongs to somebody else: the number of an account that was renamed, or
-    /// deleted and made again. That is an error, since the next account with the number would own the data; what is
-    /// root's is safe, and the client cannot use it.
-    fn not_its_own(&self, entry: &StrangeEntry, no_account: bool) -> Finding {
-        let (user, path) = (&self.user, &entry.path);
-        let owner = match entry.owner.as_str() {
-            "root" => "root".to_owned(),
-            owner => format!("another account ({owner})"),
-        };
-        let is_safe = no_account || owner == "root";
-        let severity = if is_safe { Severity::Warning } else { Severity::Error };
-        let message = format!("{path} belongs to {owner}: {user} cannot use its whole repository");
-        let first = if no_account { "when the account exists: " } else { "" };
-        let repository = self.directory.join("repo").unwrap_or_else(|_| self.directory.clone());
-        Finding::new(severity, self.address(), message)
-            .remedy(format!("{first}{}", give(user, &repository, entry.mount.as_ref())))
     }
 
     /// Reports an entry of the account's home. `is_held`: whether the account's keys are in their own place already.

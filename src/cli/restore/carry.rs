@@ -13,7 +13,7 @@ use super::{
     places::{Candidate, when},
     stage::Stage,
     tell::{Record, Teller},
-    world::World,
+    world::{World, is_outside_repositories},
 };
 use crate::{
     cli::{
@@ -22,10 +22,9 @@ use crate::{
         queue::{Queue, Use},
         sweep,
     },
-    destination::Kind,
     effect::{Op, Owner},
     host::{Act as _, Host as _, Sort, Standing, interrupted, watch_signals},
-    model::{HostPath, Mode, UserName},
+    model::{Mode, UserName},
     source::Source,
 };
 
@@ -383,25 +382,6 @@ impl RestoreVerb {
         let make = Op::MakeDir { path: path.clone(), owner, mode };
         stage.open(Some(&make), &Op::RemoveDir { path: path.clone() })
     }
-}
-
-/// Refuses a target inside a repository of this host: restic and others would meet foreign files there.
-fn is_outside_repositories(world: &World<'_>, base: &HostPath) -> Result<()> {
-    let looker = world.host.looker();
-    let leads = |path: &HostPath| looker.leads(path).unwrap_or_else(|| path.clone());
-    let real = leads(base);
-    for (name, destination) in &world.state.destinations {
-        let Kind::Local(local) = &destination.kind else { continue };
-        if base.is_within(&local.path) || real.is_within(&leads(&local.path)) {
-            let message = format!(
-                "cannot restore into {base}: destination {name} keeps its repository at {}",
-                local.path
-            );
-            let help = "choose a directory outside the repository: --target /var/tmp/restored";
-            bail!(Failure::new(Exit::Refused, message).help(help));
-        }
-    }
-    Ok(())
 }
 
 /// Checks that all that was fetched to be compared is whole. If nothing else is to be done, another place may have it.

@@ -1,10 +1,15 @@
 //! Provides what all steps of a restore need: the context, the host and the applied state.
 
+use anyhow::{Result, bail};
+
 use crate::{
-    cli::context::Context,
+    cli::{
+        context::Context,
+        exit::{Exit, Failure},
+    },
     destination::Kind,
     host::{Host as _, Real},
-    model::{HostName, Name},
+    model::{HostName, HostPath, Name},
     state::{Job, State},
 };
 
@@ -40,4 +45,23 @@ impl World<'_> {
     pub(in crate::cli) fn has(&self, program: &str) -> bool {
         self.host.looker().program_path(program).is_some()
     }
+}
+
+/// Refuses a target inside a repository of this host: restic and others would meet foreign files there.
+pub(super) fn is_outside_repositories(world: &World<'_>, base: &HostPath) -> Result<()> {
+    let looker = world.host.looker();
+    let leads = |path: &HostPath| looker.leads(path).unwrap_or_else(|| path.clone());
+    let real = leads(base);
+    for (name, destination) in &world.state.destinations {
+        let Kind::Local(local) = &destination.kind else { continue };
+        if base.is_within(&local.path) || real.is_within(&leads(&local.path)) {
+            let message = format!(
+                "cannot restore into {base}: destination {name} keeps its repository at {}",
+                local.path
+            );
+            let help = "choose a directory outside the repository: --target /var/tmp/restored";
+            bail!(Failure::new(Exit::Refused, message).help(help));
+        }
+    }
+    Ok(())
 }

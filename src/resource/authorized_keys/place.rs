@@ -3,10 +3,12 @@
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use super::AuthorizedKeys;
 use crate::{
     effect::quote,
     host::{Entry, Mounts, Observe},
     model::{HostPath, UserName},
+    resource::{Finding, Severity},
 };
 
 /// As many entries of a directory as are looked at: chown(1) changes a directory after all that it holds, so a tree that
@@ -23,6 +25,26 @@ pub struct StrangeEntry {
     /// What is mounted in the repository: chown(1) would go on there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mount: Option<HostPath>,
+}
+
+impl AuthorizedKeys {
+    /// Reports that a repository holds what belongs to somebody else: the number of an account that was renamed, or
+    /// deleted and made again. That is an error, since the next account with the number would own the data; what is
+    /// root's is safe, and the client cannot use it.
+    pub(super) fn not_its_own(&self, entry: &StrangeEntry, no_account: bool) -> Finding {
+        let (user, path) = (&self.user, &entry.path);
+        let owner = match entry.owner.as_str() {
+            "root" => "root".to_owned(),
+            owner => format!("another account ({owner})"),
+        };
+        let is_safe = no_account || owner == "root";
+        let severity = if is_safe { Severity::Warning } else { Severity::Error };
+        let message = format!("{path} belongs to {owner}: {user} cannot use its whole repository");
+        let first = if no_account { "when the account exists: " } else { "" };
+        let repository = self.directory.join("repo").unwrap_or_else(|_| self.directory.clone());
+        Finding::new(severity, self.address(), message)
+            .remedy(format!("{first}{}", give(user, &repository, entry.mount.as_ref())))
+    }
 }
 
 /// What an account's directory is on the host, whatever its path. A directory has two marks: the number of its file, and
