@@ -11,8 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::context::Context;
 use crate::{
     host::{Busy, Held, Real, Store},
-    job::{Record, Status, StoreRecord},
-    model::{HostPath, Name, mask_passwords},
+    job::{Left, Record, Status, StoreRecord},
+    model::{HostPath, Name, RunId, mask_passwords},
     state::State,
     verify::Checked,
 };
@@ -34,12 +34,8 @@ pub(super) fn keep(
     started: &str,
     line: &str,
 ) -> Result<()> {
+    add(context, host, started, line)?;
     let store = Store::new(host, &records(context)?);
-    let month = |text: &str| format!("{}.jsonl", text.get(..7).unwrap_or_default());
-    let name = month(started);
-    let mut file = held(&store, &name)?;
-    file.add(mask_passwords(line).as_bytes())?;
-    file.sync()?;
     let now: Timestamp = started.parse().context("a record without a time")?;
     let kept =
         i64::try_from(state.log.records.seconds()).map_or(SignedDuration::MAX, SignedDuration::from_secs);
@@ -50,6 +46,18 @@ pub(super) fn keep(
         store.remove(old)?;
     }
     Ok(())
+}
+
+/// Adds a record, as [`keep`] does, and removes nothing.
+pub(super) fn add(context: &Context<'_>, host: &Real, started: &str, line: &str) -> Result<()> {
+    let mut file = held(&Store::new(host, &records(context)?), &month(started))?;
+    file.add(mask_passwords(line).as_bytes())?;
+    file.sync()
+}
+
+/// Returns the name of the file of the month of a time.
+fn month(time: &str) -> String {
+    format!("{}.jsonl", time.get(..7).unwrap_or_default())
 }
 
 /// How long to wait for a file that another rlvm holds for a moment: sixty that end at once each sync it to a disk.
@@ -77,8 +85,34 @@ pub(super) struct Records {
     pub(super) checks: Vec<Checked>,
 }
 
-/// Reads all records.
+/// Reads all records, and what runs came to that have died and are not swept yet.
 pub(super) fn all(context: &Context<'_>, host: &Real) -> Result<Records> {
+    let mut all = kept(context, host)?;
+    let store = Store::new(host, &context.home()?.join("journal")?);
+    for name in store.names()? {
+        // The journal of a run that lives is held.
+        if name.parse::<RunId>().is_err() || store.holder(&name)?.is_some() {
+            continue;
+        }
+        let bytes = store.read(&name)?.unwrap_or_default();
+        // A journal that makes no sense is an error of the next sweep.
+        let died = Left::read(&name, &bytes).ok().and_then(|left| left.record());
+        if let Some(died) = died.filter(|died| !all.has(&died.run)) {
+            all.runs.push(died);
+        }
+    }
+    Ok(all)
+}
+
+impl Records {
+    /// Says whether there is a record of a run.
+    pub(super) fn has(&self, run: &RunId) -> bool {
+        self.runs.iter().any(|record| record.run == *run)
+    }
+}
+
+/// Reads all records that are kept.
+pub(super) fn kept(context: &Context<'_>, host: &Real) -> Result<Records> {
     let store = Store::new(host, &records(context)?);
     let mut all = Records::default();
     for name in store.names()? {
@@ -101,13 +135,11 @@ pub(super) fn last_stored(
     destination: &Name,
 ) -> Option<StoreRecord> {
     let jobs = state.jobs.get(job)?.names(job);
-    let were = state.destinations.get(destination).map_or(&[][..], |it| &it.was);
+    let names = state.names_of(destination);
     let stores = |record: Record| -> Option<StoreRecord> {
         let mut stores =
             record.jobs.into_iter().filter(|it| jobs.contains(&it.job)).flat_map(|it| it.destinations);
-        stores.find(|it| {
-            it.status != Status::Skipped && (it.destination == *destination || were.contains(&it.destination))
-        })
+        stores.find(|it| it.status != Status::Skipped && names.contains(&it.destination))
     };
     // Without a record nothing is known to be missing.
     all(context, host).ok()?.runs.into_iter().rev().find_map(stores)

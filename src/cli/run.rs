@@ -6,7 +6,7 @@ mod teller;
 
 use std::{
     collections::BTreeSet,
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -221,6 +221,8 @@ impl RunVerb {
                 teller.warn(&why);
             }
         }
+        // From here on something is opened and stored: if rlvm dies, a sweep says so in a record.
+        journal.lock().unwrap_or_else(PoisonError::into_inner).jobs(&state.host, &names)?;
         let went = job::run(
             &run,
             &Night {
@@ -257,11 +259,12 @@ impl RunVerb {
         if record.status != Status::Success {
             locks.remember_own(&journal);
         }
-        if record.left.is_empty() {
+        let kept = records::keep(context, host, state, &record.started, &record.line()?);
+        // Until the record is kept the journal has what the run came to.
+        if record.left.is_empty() && kept.is_ok() {
             store.remove(run.id.as_str())?;
         }
         drop((journal, turns.held));
-        let kept = records::keep(context, host, state, &record.started, &record.line()?);
         let ended = teller.end(&record);
         if let Some(why) = behind::left_out() {
             log(&names, "rlvm", &why);

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use serde::Serialize;
 
-use super::{context::Context, exit::Exit, kept::applied, locks::Locks};
+use super::{context::Context, exit::Exit, kept::applied, locks::Locks, records};
 use crate::{
     expand::{expand, repository_of},
     host::{Busy, NOT_YET, Real, Store},
@@ -83,9 +83,12 @@ pub(super) fn sweep_all(context: &Context<'_>, host: &Real, told: bool) -> Resul
         let left = Left::read(&name, &journal.read()?).with_context(|| {
             format!("what the run {run} has left cannot be told; look for `{run}` in `lvs -o +lv_tags` and /run/rlvm/run")
         })?;
-        let swept = sweep(&left, host);
+        let mut swept = sweep(&left, host);
         if swept.are_ended {
             locks.remember(&left)?;
+        }
+        if let Err(err) = record(context, host, &left) {
+            swept.left.push(format!("its record cannot be kept: {err:#}"));
         }
         if swept.left.is_empty() {
             store.remove(&name)?;
@@ -104,6 +107,16 @@ pub(super) fn sweep_all(context: &Context<'_>, host: &Real, told: bool) -> Resul
         unlock_all(context, host, &locks, &destinations, told);
     }
     Ok(ended)
+}
+
+/// Keeps the record of a run of jobs that has died: what it had not checked is no backup.
+fn record(context: &Context<'_>, host: &Real, left: &Left) -> Result<()> {
+    let Some(record) = left.record() else { return Ok(()) };
+    // It was kept before the run died, or by a sweep that could not undo all.
+    if records::kept(context, host)?.has(&record.run) {
+        return Ok(());
+    }
+    records::add(context, host, &record.started, &record.line()?)
 }
 
 /// Removes the locks that dead runs have left. A repository that is away keeps its locks: whatever they stop looks for them

@@ -241,6 +241,16 @@ impl Held {
         self.file.write_all(bytes).with_context(|| format!("cannot write {}", self.shown))
     }
 
+    /// Returns when bytes were added last, by the clock of the machine as it was set then.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be looked at.
+    pub fn written(&self) -> Result<SystemTime> {
+        let written = self.file.metadata().and_then(|meta| meta.modified());
+        written.with_context(|| format!("cannot look at {}", self.shown))
+    }
+
     /// Makes durable what was added: it survives a power cut.
     ///
     /// # Errors

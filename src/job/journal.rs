@@ -9,17 +9,18 @@ use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::StoreRecord;
 use crate::{
     effect::Op,
     host::{Held, Store},
-    model::{HostPath, Name, RunId},
+    model::{HostName, HostPath, Name, RunId},
 };
 
 /// The version of the format.
 const VERSION: u32 = 1;
 
 /// A line of a journal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
     /// The first one.
@@ -43,6 +44,12 @@ enum Line {
     HoldsNone,
     /// A repository is worked with: the destination.
     WorksWith(Name),
+    /// These jobs of a host are run.
+    Jobs { host: HostName, jobs: Vec<Name> },
+    /// restic is about to store a job at a destination, at a time in seconds since 1970.
+    Stores { job: Name, destination: Name, at: i64 },
+    /// What that came to. The run has looked at it.
+    Stored { job: Name, copy: bool, at: i64, record: Box<StoreRecord> },
 }
 
 /// The journal of this run.
@@ -51,8 +58,21 @@ pub struct Journal {
     next: usize,
 }
 
+/// A job of a dead run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeftJob {
+    /// Its name.
+    pub name: Name,
+    /// What was stored where, as far as the run has said so.
+    pub destinations: Vec<StoreRecord>,
+    /// What was copied where, as far as the run has said so.
+    pub copies: Vec<StoreRecord>,
+    /// Where it was being stored, and when each try began, in seconds since 1970.
+    pub open: BTreeMap<Name, Vec<i64>>,
+}
+
 /// What a dead run has left open.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Left {
     /// The run.
     pub run: Option<RunId>,
@@ -68,6 +88,12 @@ pub struct Left {
     pub undo: Vec<(usize, Op)>,
     /// The destinations that it has worked with, where its locks may be.
     pub destinations: BTreeSet<Name>,
+    /// The host that it was of; none if it was no run of jobs.
+    pub host: Option<HostName>,
+    /// Its jobs.
+    pub jobs: Vec<LeftJob>,
+    /// The last time that it has written down, in seconds since 1970.
+    pub last: Option<i64>,
 }
 
 impl Journal {
@@ -152,6 +178,42 @@ impl Journal {
         self.add(&Line::WorksWith(destination.clone()))
     }
 
+    /// Writes down which jobs of a host are run: if the run dies, a sweep says so in a record.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn jobs(&mut self, host: &HostName, jobs: &[&Name]) -> Result<()> {
+        let jobs = jobs.iter().map(|name| (*name).clone()).collect();
+        self.add(&Line::Jobs { host: host.clone(), jobs })
+    }
+
+    /// Writes down that restic is about to store a job at a destination. Returns the time, in seconds since 1970.
+    ///
+    /// The time is that of the machine's clock as it is set now, since restic writes that into the snapshot.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn stores(&mut self, job: &Name, destination: &Name) -> Result<i64> {
+        self.works_with(destination)?;
+        let at = Timestamp::try_from(self.file.written()?)?.as_second();
+        self.add(&Line::Stores { job: job.clone(), destination: destination.clone(), at })?;
+        self.sync()?;
+        Ok(at)
+    }
+
+    /// Writes down what storing a job, or copying it, came to.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn stored(&mut self, job: &Name, copy: bool, record: &StoreRecord) -> Result<()> {
+        let at = Timestamp::try_from(self.file.written()?)?.as_second();
+        self.add(&Line::Stored { job: job.clone(), copy, at, record: Box::new(record.clone()) })?;
+        self.sync()
+    }
+
     /// Reads what the run has written down as open until now.
     ///
     /// # Errors
@@ -189,7 +251,7 @@ impl Left {
                         format_version == VERSION,
                         "the journal {name} was written by another version of rlvm"
                     );
-                    (left.run, left.began) = (Some(run), began);
+                    (left.run, left.began, left.last) = (Some(run), began, began);
                 }
                 Line::Will { number, undo: op } => drop(undo.insert(number, op)),
                 Line::Undone(number) => drop(undo.remove(&number)),
@@ -201,10 +263,36 @@ impl Left {
                 Line::Holds(held) => left.held = held,
                 Line::HoldsNone => left.held.clear(),
                 Line::WorksWith(destination) => drop(left.destinations.insert(destination)),
+                Line::Jobs { host, jobs } => {
+                    left.host = Some(host);
+                    for name in jobs {
+                        left.job(name);
+                    }
+                }
+                Line::Stores { job, destination, at } => {
+                    left.last = Some(at);
+                    left.job(job).open.entry(destination).or_default().push(at);
+                }
+                Line::Stored { job, copy, at, record } => {
+                    left.last = Some(at);
+                    let job = left.job(job);
+                    job.open.remove(&record.destination);
+                    if copy { &mut job.copies } else { &mut job.destinations }.push(*record);
+                }
             }
         }
         left.undo = undo.into_iter().rev().collect();
         Ok(left)
+    }
+
+    /// Finds a job, or begins it.
+    fn job(&mut self, name: Name) -> &mut LeftJob {
+        let place = self.jobs.iter().position(|it| it.name == name).unwrap_or_else(|| {
+            let (destinations, copies, open) = Default::default();
+            self.jobs.push(LeftJob { name, destinations, copies, open });
+            self.jobs.len() - 1
+        });
+        &mut self.jobs[place]
     }
 }
 

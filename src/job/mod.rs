@@ -3,11 +3,14 @@
 //! A run closes everything that it opens, in reverse order. It writes the undo of each step into a journal before the
 //! step begins. So after a crash the next start of rlvm, or `rlvm sweep`, can undo the rest.
 
+mod backups;
+mod died;
 mod exclude;
 mod fill;
 mod freeze;
 mod hook;
 mod journal;
+mod judged;
 mod night;
 mod patience;
 mod record;
@@ -22,11 +25,12 @@ mod tests;
 mod undo;
 mod view;
 
+pub use backups::{Backups, Fault};
 pub use hook::{Hooked, Outcome, environment};
 pub use journal::{Journal, Left};
 pub use night::{Event, Machine, Night, Refused};
 pub use patience::Waits;
-pub use record::{JobRecord, Record, Status, StoreRecord, VERSION, failed_snapshots, together};
+pub use record::{JobRecord, Record, Status, StoreRecord, VERSION, together};
 pub use run::{Went, run};
 pub use script::script;
 pub use steps::{Facts, JobRun, Run, Store, cache_of, tag_of};

@@ -74,14 +74,6 @@ pub struct Record {
     pub left: Vec<String>,
 }
 
-/// Lists the ids of restic's snapshots whose backups failed: nothing takes such a snapshot, or a copy of it, for a backup.
-pub fn failed_snapshots(runs: &[Record]) -> impl Iterator<Item = &str> {
-    let stores =
-        runs.iter().flat_map(|run| &run.jobs).flat_map(|job| job.destinations.iter().chain(&job.copies));
-    let failed = stores.filter(|it| it.status > Status::Incomplete);
-    failed.filter_map(|it| Some(it.summary.as_ref()?.snapshot_id.as_str()))
-}
-
 /// A job of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobRecord {
@@ -123,12 +115,33 @@ pub struct StoreRecord {
     /// What restic says that it came to; its `snapshot_id` is new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
+    /// When each try began of which the run does not know what it has stored, UTC, as RFC 3339 has it: a snapshot of then
+    /// is no backup.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unjudged: Vec<String>,
     /// How many files could not be read.
     #[serde(default, skip_serializing_if = "crate::model::field::is_default")]
     pub unreadable: u64,
     /// The first of them, each with why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub first_unreadable: Vec<(String, String)>,
+}
+
+impl StoreRecord {
+    /// Begins the record of what has failed so far.
+    pub(super) fn failed(destination: &Name, attempts: u32, why: &str) -> Self {
+        Self {
+            destination: destination.clone(),
+            status: Status::Failed,
+            attempts,
+            seconds: 0.0,
+            error: Some(why.into()),
+            summary: None,
+            unjudged: Vec::new(),
+            unreadable: 0,
+            first_unreadable: Vec::new(),
+        }
+    }
 }
 
 impl JobRecord {

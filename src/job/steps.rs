@@ -118,6 +118,8 @@ pub struct Store {
     pub cmd: Cmd,
     /// What removes one backup there; its id follows.
     pub forget: Cmd,
+    /// What lists the top of each source in a backup there; `--`, its id and the sources follow.
+    pub list: Cmd,
     /// Whether the destination has `may_be_absent`.
     pub may_be_absent: bool,
     /// How long the destination may give no answer.
@@ -364,6 +366,7 @@ impl Building<'_> {
             destination: to.clone(),
             cmd: gently(cmd, job),
             forget: repository.access().forget_one(),
+            list: repository.access().list_tops(&cache),
             may_be_absent: repository.may_be_absent,
             retry_for: self.state.retry_for(job, to),
             paths,
@@ -380,6 +383,7 @@ impl Building<'_> {
             destination: to.clone(),
             cmd: gently(cmd, job),
             forget: repository.access().forget_one(),
+            list: repository.access().list_tops(&cache),
             may_be_absent: repository.may_be_absent,
             retry_for: self.state.retry_for(job, to),
             paths: Vec::new(),

@@ -4,12 +4,15 @@
 use std::{cell::RefCell, collections::VecDeque, sync::Mutex, thread, time::Duration};
 
 use super::{
-    Event, JobRun, Status, Store, StoreRecord, fill,
+    Event, JobRun, Status, Store, StoreRecord,
+    judged::judged,
     night::{Refused, Said, keep},
     patience::{Patience, Stall},
     run::Runner,
     undo::lock,
 };
+use jiff::Timestamp;
+
 use crate::{
     host::{Output, Stream},
     model::Name,
@@ -37,7 +40,7 @@ pub(super) fn all(runner: &Runner<'_>, job: &JobRun, refused: &[(Name, Refused)]
                         Some((_, refused)) => left_out(store, refused),
                         None => tried(runner, job, store),
                     };
-                    tell(runner, job, &record);
+                    tell(runner, job, false, &record);
                     lock(&done).push(record);
                 }
             });
@@ -60,7 +63,7 @@ pub(super) fn copies(runner: &Runner<'_>, job: &JobRun) -> Vec<StoreRecord> {
             Ok(origin) => carried(tried(runner, job, store), &origin),
             Err(refused) => left_out(store, &refused),
         };
-        tell(runner, job, &record);
+        tell(runner, job, true, &record);
         record
     };
     job.copies.iter().map(copy).collect()
@@ -109,7 +112,12 @@ fn carried(record: StoreRecord, origin: &StoreRecord) -> StoreRecord {
     }
 }
 
-fn tell(runner: &Runner<'_>, job: &JobRun, record: &StoreRecord) {
+/// Tells what came of a store, or of a copy.
+fn tell(runner: &Runner<'_>, job: &JobRun, copy: bool, record: &StoreRecord) {
+    if let Some(journal) = runner.night.journal {
+        // Without it the backup counts for nothing if rlvm is killed before the end of the run.
+        drop(lock(journal).stored(&job.name, copy, record));
+    }
     if let Some(why) = &record.error {
         let word = if record.status == Status::Skipped { "skipped" } else { "failed" };
         (runner.night.log)(&[&job.name], record.destination.as_str(), &format!("{word}: {why}"));
@@ -123,16 +131,7 @@ fn left_out(store: &Store, Refused { why, skips }: &Refused) -> StoreRecord {
 }
 
 fn failed(store: &Store, attempts: u32, why: &str) -> StoreRecord {
-    StoreRecord {
-        destination: store.destination.clone(),
-        status: Status::Failed,
-        attempts,
-        seconds: 0.0,
-        error: Some(why.into()),
-        summary: None,
-        unreadable: 0,
-        first_unreadable: Vec::new(),
-    }
+    StoreRecord::failed(&store.destination, attempts, why)
 }
 
 /// Stores at one destination, and tries again what can pass (R69).
@@ -145,18 +144,22 @@ fn tried(runner: &Runner<'_>, job: &JobRun, store: &Store) -> StoreRecord {
     let patience =
         if job.needs.is_empty() { runner.night.patience } else { runner.night.patience.min(FROZEN) };
     let mut waits = Patience::new(store.retry_for.duration(), runner.night.waits);
-    let (mut attempt, mut locked, mut freed) = (0, None, 0);
+    let (mut attempt, mut locked, mut freed, mut unjudged) = (0, None, 0, Vec::new());
     loop {
         attempt += 1;
         let is_copy = job.copies.iter().any(|(_, copy)| copy.destination == store.destination);
         let of = (!is_copy).then_some(&job.name);
         if let Some(refused) = (runner.night.away)(of, &store.destination) {
-            return StoreRecord { attempts: attempt - 1, ..left_out(store, &refused) };
+            return StoreRecord { attempts: attempt - 1, unjudged, ..left_out(store, &refused) };
         }
         let stall = RefCell::new(waits.watch((runner.night.elapsed)()));
         let (mut record, trouble) = once(runner, job, store, attempt, &stall);
         let now = (runner.night.elapsed)();
         record.seconds = now.saturating_sub(began).as_secs_f64();
+        if trouble != Trouble::Locked {
+            unjudged.append(&mut record.unjudged);
+        }
+        record.unjudged.clear();
         let is_told = trouble == Trouble::Locked && locked.is_some();
         let wait = match trouble {
             Trouble::Locked => {
@@ -172,7 +175,7 @@ fn tried(runner: &Runner<'_>, job: &JobRun, store: &Store) -> StoreRecord {
             if trouble == Trouble::Away && store.may_be_absent && !ends(runner, job) {
                 record.status = Status::Skipped;
             }
-            return record;
+            return StoreRecord { unjudged, ..record };
         };
         let log = |line: &str| (runner.night.log)(&[&job.name], store.destination.as_str(), line);
         if trouble == Trouble::Locked && freed < MOST_FREED && (runner.night.unlocks)(&store.destination) {
@@ -203,6 +206,12 @@ fn is_broken(runner: &Runner<'_>, job: &JobRun) -> bool {
     job.needs.iter().any(|need| broken.contains(need))
 }
 
+/// Has it written down that a try begins: what it stores is no backup until the run has said so. Returns the time.
+fn begun(runner: &Runner<'_>, job: &JobRun, store: &Store) -> Option<String> {
+    let at = lock(runner.night.journal?).stores(&job.name, &store.destination).ok()?;
+    Some(Timestamp::from_second(at).ok()?.to_string())
+}
+
 /// How long what went wrong may last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trouble {
@@ -229,7 +238,9 @@ fn once(
         return (failed(store, attempt - 1, &why_ended(runner, job)), Trouble::Stays);
     }
     (runner.night.tell)(&Event::Storing { job: &job.name, destination, attempt });
+    let is_copy = job.copies.iter().any(|(_, copy)| copy.destination == *destination);
     let mut record = failed(store, attempt, "");
+    record.unjudged = begun(runner, job, store).filter(|_| !is_copy).into_iter().collect();
     let summary: RefCell<Option<Summary>> = RefCell::default();
     let words = RefCell::new(VecDeque::new());
     let (mut count, mut first) = (0, Vec::new());
@@ -272,7 +283,6 @@ fn once(
     let said = runner.night.program(&[&job.name], destination.as_str(), &store.cmd, &stop, &mut heard);
     let words: Vec<String> = words.into_inner().into();
     (record.unreadable, record.first_unreadable) = (count, first);
-    let is_copy = job.copies.iter().any(|(_, copy)| copy.destination == *destination);
     // R60: an exit code and a new snapshot, never text or size.
     record.summary = summary.into_inner().filter(|it| is_snapshot(&it.snapshot_id));
     let (status, why, trouble) = match said {
@@ -307,31 +317,11 @@ fn once(
     };
     record.status = status;
     record.error = why;
-    let bad = match &record.summary {
-        // A full snapshot may show no file at all: that is why there is none.
-        _ if record.status <= Status::Incomplete && !fill::is_whole(runner, job) => Some(NOT_WHOLE),
-        Some(summary) if holds_nothing(job, summary) => Some(NOTHING),
-        _ => None,
-    };
-    // A disk may have been unmounted while restic read: the rest was read from the directory below.
-    let moved = || (runner.night.away)(Some(&job.name), destination).map(|refused| refused.why);
-    let is_stored = !is_copy && record.status <= Status::Incomplete;
-    let bad = bad.map(ToOwned::to_owned).or_else(|| is_stored.then(moved).flatten());
-    if let Some(why) = bad.filter(|_| !is_copy) {
-        record.error = Some(taken_back(runner, job, store, record.summary.as_ref(), &why));
-        record.status = Status::Failed;
+    if record.summary.is_some() {
+        // Its id says what is there of it.
+        record.unjudged.clear();
     }
-    (record, trouble)
-}
-
-/// Why a backup is taken back.
-const NOT_WHOLE: &str = "read from an LVM snapshot that was full, so this backup is not complete";
-const NOTHING: &str =
-    "the backup has no file: mount the sources, check `exclude`, or set `may_be_empty: true` for the job";
-
-/// Says whether a backup holds no file, and no one has said that it may.
-fn holds_nothing(job: &JobRun, summary: &Summary) -> bool {
-    !job.may_be_empty && summary.counts.total_files_processed == 0
+    (if is_copy { record } else { judged(runner, job, store, record) }, trouble)
 }
 
 /// Says how complete a backup is that restic has made.
@@ -354,36 +344,8 @@ fn passed_over<'a>(line: &'a str, path: &crate::model::HostPath) -> Option<&'a s
     line.strip_prefix(path.as_str())?.strip_prefix(' ')?.strip_suffix(", skipping")
 }
 
-/// Removes a backup that is none: nothing may take it for the newest one, and no prune count it. Returns what to say of it.
-fn taken_back(
-    runner: &Runner<'_>,
-    job: &JobRun,
-    store: &Store,
-    summary: Option<&Summary>,
-    why: &str,
-) -> String {
-    let Some(id) = summary.map(|summary| &summary.snapshot_id) else { return why.into() };
-    let (forget, label) = (store.forget.clone().arg(id.clone()), store.destination.as_str());
-    let mut waits = Patience::new(store.retry_for.duration(), runner.night.waits);
-    loop {
-        let stall = waits.watch((runner.night.elapsed)());
-        match runner.night.must(&[&job.name], label, &forget, &|| runner.stops(job)) {
-            Ok(()) => return format!("{why}; restic's snapshot {id} is removed"),
-            Err(err) => {
-                let wait = waits.wait(&stall, (runner.night.elapsed)());
-                let Some(wait) = wait.filter(|_| !runner.stops(job)) else {
-                    return format!(
-                        "{why}; restic's snapshot {id} cannot be removed: {err:#}; remove it: restic forget {id}"
-                    );
-                };
-                pause(runner, wait, &|| runner.stops(job));
-            }
-        }
-    }
-}
-
 /// Waits so long, or until it is to stop.
-fn pause(runner: &Runner<'_>, wait: Duration, stops: &dyn Fn() -> bool) {
+pub(super) fn pause(runner: &Runner<'_>, wait: Duration, stops: &dyn Fn() -> bool) {
     let from = (runner.night.elapsed)();
     while (runner.night.elapsed)().saturating_sub(from) < wait && !stops() {
         thread::sleep(wait.min(Duration::from_millis(50)));

@@ -108,10 +108,9 @@ pub fn judge(asked: &Asked<'_>, mut remarks: Vec<Remark>) -> Status {
 impl<'a> Case<'a> {
     fn new(asked: &'a Asked<'a>, name: &'a Name, job: &'a Job, destination: &'a Name) -> Self {
         let state = asked.state;
-        let were = state.destinations.get(destination).map_or(&[][..], |it| &it.was);
         let hosts = state.hosts();
         let jobs = job.names(name);
-        let destinations: Vec<Name> = std::iter::once(destination).chain(were).cloned().collect();
+        let destinations = state.names_of(destination);
         let history = History::of(asked.runs, &jobs, &destinations);
         Self { asked, name, job, destination, hosts, jobs, destinations, history, judged: Vec::new() }
     }
@@ -156,11 +155,13 @@ impl<'a> Case<'a> {
 
     /// Judges what a repository holds of the job.
     fn stored(&mut self, all: &'a [Listed], line: &mut Line) {
-        // A run that failed may have stored what is no backup, and may not have been able to remove it.
-        let own = all.iter().filter(|it| it.is_of(&self.hosts, &self.jobs) && !self.history.has_failed(it));
+        // A run that failed or was killed may have stored what is no backup, and may not have been able to remove it.
+        let fault = |it: &Listed| self.history.backups.fault(&self.destinations, it);
+        let own = all.iter().filter(|it| it.is_of(&self.hosts, &self.jobs) && fault(it).is_none());
         let mut own: Vec<(&Listed, Timestamp)> = own.filter_map(|it| Some((it, it.time()?))).collect();
         own.sort_by_key(|(_, time)| *time);
         line.snapshots = Some(own.len());
+        let latest = own.last().map(|(_, time)| *time);
         // One that is ahead of the clock would be fresh for as long as that takes.
         let ahead = self.asked.now.as_second() + AHEAD;
         let (own, future): (Vec<_>, Vec<_>) =
@@ -179,7 +180,7 @@ impl<'a> Case<'a> {
         line.oldest = own.first().map(|(_, time)| stamp(*time));
         let (made, newest) = (newest.map(|(it, _)| *it), newest.map(|(_, time)| *time));
         let failing = self.failing(newest, line);
-        let gone = self.gone(line);
+        let gone = self.gone(all, latest, line);
         let fresh = !gone && self.fresh(newest, failing.is_some(), line);
         if let Some(message) = failing {
             // What the schedule asks for is there all the same.
@@ -192,20 +193,27 @@ impl<'a> Case<'a> {
         self.retained(&own);
     }
 
-    /// Says whether all snapshots are gone that the records know of: nothing but a person, or an attacker, removes the last
-    /// one. A run that ended after the repository was asked proves nothing.
-    fn gone(&mut self, line: &Line) -> bool {
+    /// Says whether the snapshot is gone that the records know of as the last one, or all are: no policy removes the newest
+    /// one, so it was a person, an attacker, or a disk that loses what is written. A run that ended after the repository was
+    /// asked proves nothing; after a newer snapshot a policy may have removed it.
+    fn gone(&mut self, all: &[Listed], latest: Option<Timestamp>, line: &Line) -> bool {
         let stored = |went: &&history::Went<'_>| {
             went.status <= job::Status::Incomplete && went.summary.is_some() && went.ended < self.asked.now
         };
         let Some(last) = self.history.runs.iter().rev().find(stored) else { return false };
-        if line.snapshots != Some(0) {
-            return false;
-        }
-        let message = format!(
-            "all snapshots are gone: the run of {} stored one, and none is there now",
-            self.at(last.started)
-        );
+        let id = last.summary.map_or("", |summary| summary.snapshot_id.as_str());
+        let is_there = || all.iter().any(|it| it.is_called(id));
+        let run = self.at(last.started);
+        let message = match line.snapshots {
+            Some(0) => {
+                format!("all snapshots are gone: the run of {run} stored one, and none is there now")
+            }
+            _ if latest.is_some_and(|latest| latest > last.ended) || is_there() => return false,
+            _ => {
+                let id = id.get(..8).unwrap_or(id);
+                format!("snapshot {id} is gone: the run of {run} stored it, and it is not there now")
+            }
+        };
         let level = if self.job.enabled { Level::Critical } else { Level::Warning };
         self.say(Verdict::Gone, level, message);
         true

@@ -33,7 +33,7 @@ pub enum Verdict {
     Overdue,
     /// No snapshot is there at all.
     NeverStored,
-    /// No snapshot is there, though the records know of one that was stored.
+    /// The snapshot that the records know of as the last one is not there.
     Gone,
     /// The last run failed there.
     Failing,

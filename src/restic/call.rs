@@ -235,7 +235,7 @@ pub(super) fn program(engine: Option<&HostPath>) -> Cmd {
 }
 
 /// Takes the words out of what restic says as JSON, since 0.18, of how it ended.
-pub(super) fn plain(stderr: &str) -> String {
+pub fn plain(stderr: &str) -> String {
     #[derive(Deserialize)]
     struct Said {
         message: String,

@@ -3,16 +3,14 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Access, forget};
+use super::Access;
 use crate::{
-    effect::{NotReadOnly, Query},
-    model::{HostName, Name},
+    effect::{Cmd, NotReadOnly, Query},
+    model::HostPath,
 };
 
 /// How long it may take, in seconds: without a cache restic reads each directory over the network.
 const LIST: u64 = 3600;
-/// How long it may take to find the newest ones, in seconds: without a cache restic reads each snapshot.
-const NEWEST: u64 = 900;
 /// The bits of Go's `os.FileMode` for what Unix has above the permission bits, each with Unix's own.
 const ABOVE: [(u32, u32); 3] = [(1 << 23, 0o4000), (1 << 22, 0o2000), (1 << 20, 0o1000)];
 
@@ -69,19 +67,6 @@ pub enum NodeSort {
 }
 
 impl Access<'_> {
-    /// Lists the newest snapshots of these hosts and jobs, one of each host and each set of paths, and takes no lock: of a
-    /// long list more is printed than a look keeps. What it says reads [`super::listed`].
-    ///
-    /// # Errors
-    ///
-    /// Never, as long as the call stands in the reviewed list.
-    pub fn newest(&self, hosts: &[HostName], jobs: &[Name]) -> Result<Query, NotReadOnly> {
-        let cmd = self.call_cached(&["snapshots", "--json", "--no-lock", "--latest", "1"]);
-        let cmd = hosts.iter().fold(cmd, |cmd, host| cmd.arg("--host").arg(host.as_str()));
-        let cmd = jobs.iter().fold(cmd, |cmd, job| cmd.arg("--tag").arg(forget::tag(job)));
-        Query::new(cmd.ok(&[0, 1, 10, 11, 12]).timeout(NEWEST))
-    }
-
     /// Lists all that a snapshot holds, a line each, and takes no lock. A large one prints more than a look keeps: it is
     /// heard line by line.
     ///
@@ -95,6 +80,13 @@ impl Access<'_> {
 }
 
 impl Access<'_> {
+    /// Lists what a snapshot holds at the top of some directories, a line each, and takes no lock. `--`, its id and the
+    /// directories follow. restic keeps its cache there: a backup has just filled it.
+    pub fn list_tops(&self, cache: &HostPath) -> Cmd {
+        let cmd = self.call(&["ls", "--json", "--no-lock"]).arg("--cache-dir").path(cache);
+        cmd.ok(&[0, 1, 10, 11, 12]).timeout(LIST).stoppable()
+    }
+
     /// Counts all that a snapshot holds, and takes no lock: files of any kind and directories, as [`Access::ls`] lists them
     /// (tried with 0.14.0, 0.18.0 and 0.19.1). A list has no end that proves it to be whole. What it prints reads [`counted`].
     ///
@@ -114,6 +106,60 @@ pub fn counted(stdout: &str) -> Option<u64> {
         total_file_count: u64,
     }
     stdout.lines().rev().find_map(|line| Some(serde_json::from_str::<Stats>(line).ok()?.total_file_count))
+}
+
+/// What a snapshot holds of each source, as [`Access::list_tops`] lists it.
+pub struct Contents<'a> {
+    is_there: bool,
+    /// The sources, each with whether anything of it was listed.
+    sources: Vec<(&'a HostPath, bool)>,
+}
+
+impl<'a> Contents<'a> {
+    /// Begins with nothing listed yet.
+    pub fn of(sources: &'a [HostPath]) -> Self {
+        Self { is_there: false, sources: sources.iter().map(|path| (path, false)).collect() }
+    }
+
+    /// Reads a line. The first one is the snapshot itself: 0.14 ends well without one if there is no such snapshot.
+    pub fn line(&mut self, line: &str) {
+        #[derive(Deserialize)]
+        struct First {
+            struct_type: String,
+        }
+        if !self.is_there {
+            let first = serde_json::from_str::<First>(line);
+            self.is_there = first.is_ok_and(|first| first.struct_type == "snapshot");
+            return;
+        }
+        if self.sources.iter().all(|(_, found)| *found) {
+            return;
+        }
+        let Some(node) = Node::read(line) else { return };
+        for (source, found) in &mut self.sources {
+            let below = node.path.strip_prefix(source.as_str().trim_end_matches('/'));
+            *found |= match below {
+                Some("") => node.sort != NodeSort::Dir,
+                Some(below) => below.len() > 1 && below.starts_with('/'),
+                None => false,
+            };
+        }
+    }
+
+    /// Says whether the snapshot is there.
+    pub fn is_there(&self) -> bool {
+        self.is_there
+    }
+
+    /// Lists the sources of which it holds nothing.
+    pub fn without(&self) -> impl Iterator<Item = &'a HostPath> {
+        self.sources.iter().filter(|(_, found)| !found).map(|(source, _)| *source)
+    }
+}
+
+/// Says whether restic complains that there is no such snapshot: 0.18 and 0.19; 0.14 says it and ends well.
+pub fn is_no_snapshot(complaint: &str) -> bool {
+    complaint.contains("no matching ID found")
 }
 
 impl Node {
@@ -179,6 +225,34 @@ mod tests {
         ] {
             assert_eq!(Node::read(&format!(r#"{{"type":"{sort}","path":"/s/n"}}"#)).unwrap().sort, expected);
         }
+    }
+
+    #[test]
+    fn contents_of_each_source() {
+        let node =
+            |path: &str, sort: &str| format!(r#"{{"path":"{path}","type":"{sort}","struct_type":"node"}}"#);
+        let sources: Vec<HostPath> =
+            ["/", "/srv/a", "/srv/b", "/srv/f", "/srv/ab"].map(|it| it.parse().unwrap()).into();
+        let without = |lines: &[String]| {
+            let mut contents = Contents::of(&sources);
+            lines.iter().for_each(|line| contents.line(line));
+            let all: Vec<&str> = contents.without().map(HostPath::as_str).collect();
+            (contents.is_there(), all.join(" "))
+        };
+        let first = r#"{"id":"8d","paths":["/srv"],"struct_type":"snapshot"}"#.to_owned();
+        let all = "/ /srv/a /srv/b /srv/f /srv/ab";
+        assert_eq!(without(&[]), (false, all.into()));
+        assert_eq!(without(&[node("/srv/a/x", "file")]), (false, all.into()));
+        let lines = [
+            first.clone(),
+            node("/srv/a", "dir"),
+            node("/srv/ab", "dir"),
+            node("/srv/ab/x", "symlink"),
+            node("/srv/b", "dir"),
+            node("/srv/f", "file"),
+        ];
+        assert_eq!(without(&lines), (true, "/srv/a /srv/b".into()));
+        assert_eq!(without(&[first]), (true, all.into()));
     }
 
     #[test]

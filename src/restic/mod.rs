@@ -22,12 +22,12 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 pub use blobs::{Named, NamedBlobs};
-pub use call::{Access, Backup, Means, Original, PASSWORD, forget_older};
+pub use call::{Access, Backup, Means, Original, PASSWORD, forget_older, plain};
 pub use check::{Complaints, Verdict};
 pub use choose::Wanted;
 pub use forget::{Ended, Foreseen, Group, Policy, Snapshot, ended, foreseen, is_full, tag};
 pub use locks::{DeadProcess, LockInfo, LockJudge, Removable, SeenLock, lock_ids};
-pub use ls::{Node, NodeSort, counted};
+pub use ls::{Contents, Node, NodeSort, counted, is_no_snapshot};
 pub use misplaced::{NAMED_BY_ID, is_misplaced};
 pub use printed::Printed;
 pub use restore::{Came, Heard as RestoreHeard, RAW_TARGETS, Restore, Restoring, SPARSE, Unrestored};

@@ -121,6 +121,12 @@ impl State {
         std::iter::once(&self.host).chain(&self.was).cloned().collect()
     }
 
+    /// Lists what a destination is called, and was.
+    pub fn names_of(&self, destination: &Name) -> Vec<Name> {
+        let were = self.destinations.get(destination).map_or(&[][..], |it| &it.was);
+        std::iter::once(destination).chain(were).cloned().collect()
+    }
+
     /// Returns how long a job goes on trying where a destination gives no answer.
     pub fn retry_for(&self, job: &Job, destination: &Name) -> Span {
         let declared = self.destinations.get(destination).and_then(|it| it.retry_for);

@@ -241,7 +241,9 @@ fn jobs_that_start_together_all_leave_a_record() {
     ));
     lab.apply();
     // Whether restic stores is another question; a run that ends at once meets the sweeps of the others more often.
-    let stores = "#!/bin/sh\n[ $1 = backup ] || exec /usr/bin/restic \"$@\"\n\
+    let stores = "#!/bin/sh\n[ $1 != ls ] || { echo '{\"struct_type\":\"snapshot\"}'; \
+        echo '{\"path\":\"/srv/www/index.html\",\"type\":\"file\"}'; exit; }\n\
+        [ $1 = backup ] || exec /usr/bin/restic \"$@\"\n\
         echo '{\"message_type\":\"summary\",\"total_files_processed\":1,\"snapshot_id\":\"12345678\"}'\n";
     lab.file_of("/srv/bin/restic", stores, 0, 0o755);
     let script = format!(

@@ -23,6 +23,7 @@ mod newcomers;
 mod notify;
 mod personal;
 mod prompt;
+mod proof;
 mod prune;
 mod real_tools;
 mod report;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use jiff::{Timestamp, Zoned};
 
-use super::{same::has_failed, world::World};
+use super::world::World;
 use crate::{
     cli::{
         cache::with_cache,
@@ -12,7 +12,7 @@ use crate::{
     destination::Kind,
     expand::{expand, repository_of},
     host::{Host as _, is_root},
-    job::Record,
+    job::{Backups, Record},
     model::{HostName, Name, UserName},
     resource::{Location, Repository},
     restic::{Access, Listed, Printed, SILENT, Wanted, listed},
@@ -145,6 +145,7 @@ pub(super) fn candidates<'a>(
     runs: &[Record],
 ) -> Result<Candidates<'a>> {
     let (hosts, jobs) = (world.hosts(), World::jobs(name, job));
+    let backups = Backups::of(runs);
     let mut found = Candidates::default();
     for Has { place, all } in has {
         let all = match all {
@@ -156,12 +157,13 @@ pub(super) fn candidates<'a>(
         };
         let ours = all.iter().filter(|it| any_host || it.is_of(&hosts, &jobs));
         // An id takes it all the same.
-        let (failed, ours): (Vec<&Listed>, Vec<&Listed>) =
-            ours.partition(|it| !matches!(wanted, Wanted::Id(_)) && has_failed(runs, it));
-        found.said.extend(failed.last().map(|it| {
+        let names = world.state.names_of(&place.name);
+        let fault = |it: &Listed| backups.fault(&names, it).filter(|_| !matches!(wanted, Wanted::Id(_)));
+        let (faulty, ours): (Vec<&Listed>, Vec<&Listed>) = ours.partition(|it| fault(it).is_some());
+        found.said.extend(faulty.last().and_then(|it| Some((it, fault(it)?.words()))).map(|(it, why)| {
             let (id, time) = (it.id.get(..8).unwrap_or_default(), when(world, it));
             format!(
-                "{}: skipped snapshot {id} of {time}, because its backup failed; to restore it: --snapshot {id}",
+                "{}: skipped snapshot {id} of {time}, because {why}; to restore it: --snapshot {id}",
                 place.name
             )
         }));

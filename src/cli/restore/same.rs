@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::places::Candidate;
 use crate::{
-    job::{Record, Status, failed_snapshots},
+    job::{Record, Status},
     model::Name,
     restic::Listed,
 };
@@ -29,11 +29,6 @@ pub(super) fn is_same_backup(runs: &[Record], one: &Listed, other: &Listed) -> b
     let seconds = |it: &Listed| it.time().map(Timestamp::as_second);
     let near = seconds(one).zip(seconds(other)).is_some_and(|(one, other)| (one - other).abs() <= APART);
     shared || by_one_run || !known && near
-}
-
-/// Says whether the run that made a snapshot, or the one that it was copied from, failed: it is no backup.
-pub(super) fn has_failed(runs: &[Record], snapshot: &Listed) -> bool {
-    failed_snapshots(runs).any(|id| snapshot.is_called(id))
 }
 
 /// Keeps the candidates that are the newest backup, the nearest first. Returns what is to be said of the others.

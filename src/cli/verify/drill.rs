@@ -9,6 +9,7 @@ use super::{
 use crate::{
     effect::Cmd,
     host::{Entry, Host as _, Stream, random_id},
+    job::Backups,
     model::{HostPath, Sha256, UserName},
     resource::Repository,
     restic::{self, Came, Complaints, Listed, Node, Printed, Restore, RestoreHeard, Version},
@@ -17,6 +18,8 @@ use crate::{
 
 /// How many bytes a drill restores at the most.
 const MOST: u64 = 1 << 30;
+/// How long listing the backups may take, in seconds: without a cache restic reads each snapshot.
+pub(super) const LISTING: u64 = 900;
 /// How long a restore may take, in seconds.
 const RESTORE: u64 = 6 * 3600;
 /// How long a look at a machine image may take, in seconds.
@@ -72,7 +75,8 @@ impl Drill<'_> {
     /// Finds the newest backup of this host and this job.
     fn newest(&self) -> Result<Listed, Trouble> {
         let access = self.repository.access();
-        let query = access.newest(&self.part.hosts, &self.part.names).context("cannot ask restic")?;
+        let query =
+            access.snapshots(&self.part.hosts, &self.part.names, LISTING).context("cannot ask restic")?;
         let mut printed = Printed::default();
         let output = self.world.host.looker().read(&query, &mut |from| printed.read(from))?;
         let all = match restic::listed(printed, &output) {
@@ -86,7 +90,11 @@ impl Drill<'_> {
                 return judged(complaints.of_reading(output.code)).map(|()| Listed::default());
             }
         };
-        let ours = |it: &Listed| it.is_of(&self.part.hosts, &self.part.names);
+        let backups = Backups::of(self.world.runs);
+        let ours = |it: &Listed| {
+            it.is_of(&self.part.hosts, &self.part.names)
+                && backups.fault(&self.part.destinations, it).is_none()
+        };
         let none = || Trouble(Outcome::Failed, "there is no backup of it here".into());
         all.into_iter().rev().find(ours).ok_or_else(none)
     }

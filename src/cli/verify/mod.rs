@@ -178,8 +178,10 @@ impl VerifyVerb {
         let patience = patience(self.wait, scheduled, context.now()?, &schedule_zone(context)).as_secs();
         let store = Store::new(host, &context.home()?.join("journal")?);
         let journal = Mutex::new(Journal::begin(&store, id, context.now()?)?);
+        let runs = records::all(context, host)?.runs;
         let world = World {
             host,
+            runs: &runs,
             programs: Journaled { host, run: id, journal: &journal },
             waiting: Waiting { locks: &locks, patience },
             queue: Queue::new(context, host, "rlvm verify")?,

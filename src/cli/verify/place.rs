@@ -33,6 +33,8 @@ pub(super) struct Part {
     /// The host's names and the job's, present and past.
     pub(super) hosts: Vec<HostName>,
     pub(super) names: Vec<Name>,
+    /// The names that the destination has and had.
+    pub(super) destinations: Vec<Name>,
     /// How many files are drawn.
     pub(super) files: Option<u32>,
 }
@@ -80,6 +82,7 @@ pub(super) fn places(
                 name: job.clone(),
                 hosts: state.hosts(),
                 names: of.names(job),
+                destinations: state.names_of(name),
                 files: match asked.drill {
                     Drilled::Declared => declared,
                     Drilled::Asked => declared.or(Some(FILES)),

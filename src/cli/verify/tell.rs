@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use super::{
+    drill::LISTING,
     place::Place,
     world::{making, private},
 };
@@ -98,7 +99,7 @@ pub(super) fn show(
         context.printer.print(&text)?;
         for part in &place.jobs {
             let Some(files) = part.files else { continue };
-            let newest = access.newest(&part.hosts, &part.names).context("cannot ask restic")?;
+            let newest = access.snapshots(&part.hosts, &part.names, LISTING).context("cannot ask restic")?;
             let what = format!("{files} files of the newest of these are drawn, restored and compared");
             context.printer.print(&format!(
                 "# {} at {}: {what}\n{}\n",

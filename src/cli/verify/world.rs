@@ -16,6 +16,7 @@ use crate::{
     },
     effect::{Op, Owner, STAGING},
     host::{Act as _, Real},
+    job::Record,
     model::{GroupName, HostPath, Mode, Name, RunId, UserName},
     verify::Outcome,
 };
@@ -33,6 +34,8 @@ impl From<anyhow::Error> for Trouble {
 /// What it takes to verify.
 pub(super) struct World<'a> {
     pub(super) host: &'a Real,
+    /// What runs have recorded.
+    pub(super) runs: &'a [Record],
     pub(super) programs: Journaled<'a>,
     pub(super) waiting: Waiting<'a>,
     pub(super) queue: Queue<'a>,

@@ -17,6 +17,10 @@ use crate::{
 const SUMMARY: &str =
     r#"echo '{"message_type":"summary","total_files_processed":1,"snapshot_id":"0123456789"}'"#;
 
+/// What the repository says of that snapshot.
+const TOPS: &str =
+    r#"echo '{"struct_type":"snapshot","id":"0123456789"}'; echo '{"path":"/srv/www/a","type":"file"}'"#;
+
 /// Waits that a test can afford.
 const QUICK: Waits = Waits {
     first: Duration::from_millis(20),
@@ -36,10 +40,12 @@ fn store(script: &str) -> Store {
     let cmd = Cmd::new("sh").args(["-c", script]).ok(&[0, 3]).timeout(60).stoppable();
     let retry_for: Span = "1s".parse().unwrap();
     let forget = Cmd::new("true");
+    let list = Cmd::new("sh").args(["-c", TOPS]).stoppable();
     Store {
         destination: name("far"),
         cmd,
         forget,
+        list,
         may_be_absent: false,
         retry_for,
         paths: vec![path("/srv/www")],
@@ -188,11 +194,61 @@ fn a_backup_without_a_source_or_without_a_file_is_none() {
             "source /srv/b is an empty",
         ),
     ] {
-        let records = ran(vec![change.unwrap_or_else(|| job("web", &script))]);
+        let mut job = change.unwrap_or_else(|| job("web", &script));
+        if said == no_file {
+            // It is gone once it is removed.
+            job.stores[0].list = Cmd::new("true");
+        }
+        let records = ran(vec![job]);
         let record = &records[0].destinations[0];
         let why = record.error.clone().unwrap_or_default();
         assert_eq!(record.status, expected, "{script}: {why}");
         assert!(why.starts_with(said) && why.is_empty() == said.is_empty(), "{script}: {why}");
         assert_eq!(why.contains("restic's snapshot 0123456789 is removed"), said == no_file, "{why}");
+    }
+}
+
+#[test]
+fn a_backup_is_looked_at_before_it_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = r#"echo '{"struct_type":"snapshot","id":"0123456789"}'"#;
+    let refused = "Fatal: unable to open config file: connect: connection refused";
+    let second = format!(
+        "echo try >>{0}; [ \"$(wc -l <{0})\" -ge 3 ] || {{ echo '{refused}' >&2; exit 1; }}; {TOPS}",
+        dir.path().join("tries").display()
+    );
+    let with = |list: &str, change: &dyn Fn(&mut JobRun)| {
+        let mut job = job("web", SUMMARY);
+        job.stores[0].list = Cmd::new("sh").args(["-c", list]).stoppable();
+        change(&mut job);
+        job
+    };
+    let same = |_: &mut JobRun| {};
+    let (missing, nothing) =
+        ("but it is not in the repository", "nothing of source /srv/www is in the backup");
+    for (job, expected, said) in [
+        // 0.14 ends well, later ones do not.
+        (with("echo 'Ignoring \"0\": no matching ID found' >&2", &same), Status::Failed, missing),
+        (with("echo 'no matching ID found for prefix \"0\"' >&2; exit 1", &same), Status::Failed, missing),
+        (
+            with("echo 'Fatal: wrong password' >&2; exit 12", &same),
+            Status::Incomplete,
+            "it could not be checked: Fatal: wrong password",
+        ),
+        (with(first, &same), Status::Incomplete, nothing),
+        (with(first, &|job| job.may_be_empty = true), Status::Success, ""),
+        (
+            with(first, &|job| job.gaps = vec!["source /srv/www is empty".into()]),
+            Status::Incomplete,
+            "is empty",
+        ),
+        (with(&second, &same), Status::Success, ""),
+    ] {
+        let shown = job.stores[0].list.to_string();
+        let record = ran(vec![job]).remove(0).destinations.remove(0);
+        let why = record.error.clone().unwrap_or_default();
+        assert_eq!((record.status, record.attempts), (expected, 1), "{shown}: {why}");
+        assert!(why.contains(said) && why.is_empty() == said.is_empty(), "{shown}: {why}");
+        assert!(said != "is empty" || !why.contains(nothing), "{why}");
     }
 }

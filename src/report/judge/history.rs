@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 
 use crate::{
-    job::{Record, Status, failed_snapshots},
+    job::{Backups, Record, Status},
     model::Name,
-    restic::{Listed, Summary},
+    restic::Summary,
 };
 
 /// How many of the last runs tell how long one takes.
@@ -33,8 +33,8 @@ pub(super) struct Went<'a> {
 pub(super) struct History<'a> {
     /// All runs, the oldest first.
     pub(super) runs: Vec<Went<'a>>,
-    /// The snapshots of backups that failed, at any destination: a copy of one is no backup either.
-    failed: Vec<&'a str>,
+    /// Which snapshots are backups.
+    pub(super) backups: Backups<'a>,
 }
 
 /// Runs that failed one after the other.
@@ -49,16 +49,11 @@ impl<'a> History<'a> {
     pub(super) fn of(runs: &'a [Record], jobs: &[Name], destinations: &[Name]) -> Self {
         let mut all: Vec<Went<'a>> = runs.iter().filter_map(|run| went(run, jobs, destinations)).collect();
         all.sort_by_key(|went| went.ended);
-        Self { runs: all, failed: failed_snapshots(runs).collect() }
+        Self { runs: all, backups: Backups::of(runs) }
     }
 
     pub(super) fn last(&self) -> Option<&Went<'a>> {
         self.runs.last()
-    }
-
-    /// Says whether the run that made a snapshot, or the one that it was copied from, failed: it is no backup.
-    pub(super) fn has_failed(&self, snapshot: &Listed) -> bool {
-        self.failed.iter().any(|id| snapshot.is_called(id))
     }
 
     /// Says since when each run failed, if the last one did and nothing was stored since.

@@ -37,6 +37,7 @@ fn run(day: u32, words: &str) -> Record {
             seconds: 1.0,
             error: error.map(Into::into),
             summary: None,
+            unjudged: Vec::new(),
             unreadable: 0,
             first_unreadable: Vec::new(),
         };
