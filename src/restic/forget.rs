@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Access, Found, Printed, call::plain, found};
+use super::{Access, Found, Listed, Printed, call::plain, found};
 use crate::{
     effect::{Cmd, NotReadOnly, Query},
     host::Output,
@@ -53,6 +53,8 @@ pub struct Snapshot {
     pub id: String,
     /// Of when it is.
     pub time: Timestamp,
+    /// All that restic says of it.
+    pub listed: Listed,
 }
 
 /// What restic would do with a job's backups.
@@ -118,6 +120,11 @@ impl Access<'_> {
     /// Removes one snapshot, whose id follows.
     pub fn forget_one(&self) -> Cmd {
         self.call_cached(&["forget"]).timeout(FORGET).stoppable()
+    }
+
+    /// Removes these snapshots, whatever a policy says.
+    pub fn forget_these(&self, ids: &[&str]) -> Cmd {
+        exclusive(self.call_cached(&["forget"]).arg("--").args(ids.iter().copied()), FORGET)
     }
 
     /// Removes what no snapshot needs any more, within these limits.
@@ -193,7 +200,7 @@ pub fn foreseen(printed: Printed<Vec<Group>>, output: &Output) -> Result<Foresee
     for group in groups.into_iter().flatten() {
         for (from, to) in [(group.keep, &mut all.keep), (group.remove, &mut all.remove)] {
             for listed in from.into_iter().flatten() {
-                to.push(listed.read()?);
+                to.push(snapshot(listed)?);
             }
         }
     }
@@ -207,18 +214,17 @@ pub struct Group {
     remove: Option<Vec<Listed>>,
 }
 
-/// A snapshot as restic lists it.
-#[derive(Deserialize)]
-struct Listed {
-    id: String,
-    time: String,
+fn snapshot(listed: Listed) -> Result<Snapshot, String> {
+    let Some(time) = listed.time() else {
+        return Err(format!("{} is of no time: {}", listed.id, listed.time.escape_debug()));
+    };
+    Ok(Snapshot { id: listed.id.clone(), time, listed })
 }
 
-impl Listed {
-    fn read(self) -> Result<Snapshot, String> {
-        let time = self.time.parse();
-        let time = time.map_err(|_| format!("{} is of no time: {}", self.id, self.time.escape_debug()))?;
-        Ok(Snapshot { id: self.id, time })
+impl Snapshot {
+    /// Says whether it stays whatever its age.
+    pub fn is_protected(&self) -> bool {
+        self.listed.tags.iter().any(|tag| tag == PROTECTED)
     }
 }
 
@@ -229,7 +235,8 @@ impl Foreseen {
         after.all().filter(|it| gone.contains(it.id.as_str())).collect()
     }
 
-    fn all(&self) -> impl Iterator<Item = &Snapshot> {
+    /// Lists all.
+    pub fn all(&self) -> impl Iterator<Item = &Snapshot> {
         self.keep.iter().chain(&self.remove)
     }
 
@@ -269,6 +276,7 @@ mod tests {
             let of = |day: &&str| Snapshot {
                 id: (*day).to_owned(),
                 time: format!("{day}T02:30:00Z").parse().unwrap(),
+                listed: Listed::default(),
             };
             days.iter().map(of).collect()
         };

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests look at the machine themselves")]
 
+mod data;
 mod forged;
 mod jobs;
 

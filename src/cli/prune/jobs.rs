@@ -7,7 +7,10 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::unfinished::Unfinished;
+use super::{
+    grades::{Grades, note},
+    unfinished::Unfinished,
+};
 use crate::{
     cli::{
         free::{Tried, Waiting},
@@ -18,15 +21,21 @@ use crate::{
     effect::Cmd,
     expand::{Expanded, repository_of},
     host::{Host as _, Real, interrupted},
+    job::Backups,
     model::{DataPrune, Name, Schedule},
     resource::Repository,
     restic::{self, Ended, Foreseen, Policy, Printed, Snapshot},
     state::State,
 };
 
+/// How many ids one command names, at most.
+const AT_ONCE: usize = 500;
+
 /// A destination with the jobs whose backups go there. One after the other: each takes the repository for itself.
 pub(super) struct Place {
     name: Name,
+    /// The names that it has and had.
+    destinations: Vec<Name>,
     pub(super) repository: Repository,
     /// How much unneeded data may stay there.
     limits: DataPrune,
@@ -44,6 +53,8 @@ struct Part {
 pub(super) struct World<'a> {
     /// The host.
     pub(super) host: &'a Real,
+    /// What the records tell of backups.
+    pub(super) backups: &'a Backups<'a>,
     /// Runs restic.
     pub(super) programs: Journaled<'a>,
     /// Waits for locks.
@@ -94,6 +105,9 @@ pub(super) struct JobDone {
     /// What restic printed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) output: Option<String>,
+    /// Which backup stays although the retention does not keep it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) note: Option<String>,
     /// Why nothing was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) refused: Option<String>,
@@ -122,6 +136,7 @@ struct Pruned {
     kept: usize,
     removed: usize,
     output: String,
+    note: Option<String>,
 }
 
 /// Lists the destinations of jobs, copies' too.
@@ -134,8 +149,13 @@ pub(super) fn places(state: &State, expanded: &Expanded, jobs: &[&Name]) -> Vec<
             Some(Part { name: job.clone(), policy, schedule: of.schedule.clone() })
         });
         let parts: Vec<Part> = parts.collect();
-        let limits = destination.prune;
-        (!parts.is_empty()).then(|| Place { name: name.clone(), repository, limits, jobs: parts })
+        (!parts.is_empty()).then(|| Place {
+            name: name.clone(),
+            destinations: state.names_of(name),
+            repository,
+            limits: destination.prune,
+            jobs: parts,
+        })
     };
     state.destinations.iter().filter_map(place).collect()
 }
@@ -156,7 +176,7 @@ impl Place {
     fn job(&self, part: &Part) -> JobDone {
         let command = self.repository.access().forget(&part.policy).to_string();
         let (name, output, refused, error) = (part.name.clone(), None, None, None);
-        JobDone { name, command, kept: None, removed: None, output, refused, error }
+        JobDone { name, command, kept: None, removed: None, output, note: None, refused, error }
     }
 
     /// Forgets what each job does not keep, then removes what no backup needs any more.
@@ -181,7 +201,7 @@ impl Place {
                 Ok(pruned) => {
                     is_begun |= pruned.removed > 0;
                     (done.kept, done.removed) = (Some(pruned.kept), Some(pruned.removed));
-                    done.output = Some(pruned.output);
+                    (done.output, done.note) = (Some(pruned.output), pruned.note);
                 }
                 Err(Trouble::Refused(why)) => done.refused = Some(why),
                 Err(Trouble::Failed(why)) => done.error = Some(why),
@@ -222,8 +242,10 @@ impl Place {
         if let Some(why) = self.repository.unfit(world.host.looker().as_ref())? {
             return Err(Trouble::Failed(why));
         }
-        let before = self.foresee(world, part)?;
-        if before.remove.is_empty() {
+        let mut before = self.foresee(world, part)?;
+        let grades = Grades { backups: world.backups, destinations: &self.destinations };
+        let faulty: Vec<Snapshot> = grades.replaced(&before).into_iter().cloned().collect();
+        if before.remove.is_empty() && faulty.is_empty() {
             return Ok(Pruned { kept: before.keep.len(), ..Pruned::default() });
         }
         if let Some(clock) = world.clock {
@@ -236,19 +258,57 @@ impl Place {
                 return Err(Trouble::Refused(why));
             }
         }
+        let mut pruned = Pruned::default();
+        if !faulty.is_empty() {
+            // The policy is then asked anew: they would count as the newest of their days.
+            self.remove(world, part, &faulty, None, &mut pruned)?;
+            before = self.foresee(world, part)?;
+        }
+        let spared = grades.spared(&before);
+        pruned.note = spared.as_ref().map(note);
+        let goes = |it: &&Snapshot| spared.as_ref().is_none_or(|spared| spared.id != it.id);
+        let remove: Vec<Snapshot> = before.remove.iter().filter(goes).cloned().collect();
+        pruned.kept = before.keep.len() + before.remove.len();
+        if !remove.is_empty() {
+            let policy = spared.is_none().then(|| self.repository.access().forget(&part.policy));
+            self.remove(world, part, &remove, policy, &mut pruned)?;
+        }
+        Ok(pruned)
+    }
+
+    /// Removes backups, by a policy or by their ids, and looks whether they are gone.
+    fn remove(
+        &self,
+        world: &World<'_>,
+        part: &Part,
+        these: &[Snapshot],
+        policy: Option<Cmd>,
+        pruned: &mut Pruned,
+    ) -> Result<(), Trouble> {
         world.unfinished.begin(&self.name)?;
-        let ran = alone(world, &self.repository, &self.repository.access().forget(&part.policy))?;
+        let ids: Vec<&str> = these.iter().map(|it| it.id.as_str()).collect();
+        let by_ids = || ids.chunks(AT_ONCE).map(|ids| self.repository.access().forget_these(ids)).collect();
+        let commands: Vec<Cmd> = policy.map_or_else(by_ids, |policy| vec![policy]);
+        let mut failed = None;
+        for cmd in &commands {
+            match alone(world, &self.repository, cmd)? {
+                Ok(output) => pruned.output.push_str(&output),
+                Err(why) => failed = Some(why),
+            }
+        }
         // restic 0.18 ends well where a store that only adds has kept all; and what failed may have done half of it.
         let after = self.foresee(world, part)?;
+        let before = Foreseen { keep: Vec::new(), remove: these.to_vec() };
         let left = before.left(&after);
-        match ran {
-            Ok(output) if left.is_empty() => {
-                let kept = after.keep.len() + after.remove.len();
-                Ok(Pruned { kept, removed: before.remove.len(), output })
+        match failed {
+            None if left.is_empty() => {
+                pruned.kept = after.all().count();
+                pruned.removed += these.len();
+                Ok(())
             }
-            Ok(_) => Err(Trouble::Failed(still_there(&before, &left, "though restic ended well"))),
-            Err(why) if left.is_empty() => Err(Trouble::Failed(why)),
-            Err(why) => Err(Trouble::Failed(still_there(&before, &left, &why))),
+            None => Err(Trouble::Failed(still_there(&before, &left, "though restic ended well"))),
+            Some(why) if left.is_empty() => Err(Trouble::Failed(why)),
+            Some(why) => Err(Trouble::Failed(still_there(&before, &left, &why))),
         }
     }
 

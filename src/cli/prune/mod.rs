@@ -2,6 +2,7 @@
 //! clients that this host stores.
 
 mod client;
+mod grades;
 mod jobs;
 mod last;
 mod tasks;
@@ -31,12 +32,12 @@ use super::{
     locks::Locks,
     metrics,
     queue::{Queue, patience},
-    sweep,
+    records, sweep,
 };
 use crate::{
     expand::{expand, prunes},
     host::{Real, Store, interrupted, random_id, watch_signals},
-    job::Journal,
+    job::{Backups, Journal},
     model::{Name, RunId, Span, UserName},
     report::{
         notice::{self, What},
@@ -154,7 +155,10 @@ impl PruneVerb {
                 .remark(&format!("rlvm waits for destination {destination}, which is in use by {by}\n"));
         };
         let unfinished = Unfinished::new(context, host)?;
-        let world = World { host, programs, waiting, queue, waits: &waits, unfinished, clock };
+        let runs = records::all(context, host)?.runs;
+        let backups = Backups::of(&runs);
+        let world =
+            World { host, backups: &backups, programs, waiting, queue, waits: &waits, unfinished, clock };
         let exit = self.carry_out(context, &world, tasks, state);
         locks.remember_own(&journal);
         store.remove(run.as_str())?;

@@ -135,6 +135,9 @@ pub(super) fn tell(context: &Context<'_>, done: &Done) -> Result<()> {
                 complain(context, &whose, job.refused.as_deref().or(job.error.as_deref()));
                 if let (Some(kept), Some(removed)) = (job.kept, job.removed) {
                     context.printer.say(&format!("{whose}: {removed} removed, {kept} kept\n"))?;
+                    job.note
+                        .iter()
+                        .for_each(|note| context.printer.note(&format!("note: {whose}: {note}\n")));
                     say(context, &whose, job.output.as_deref().filter(|text| !text.is_empty()))?;
                 }
             }

@@ -15,17 +15,17 @@ use crate::{
     support::BACKUP,
 };
 
-const VAULT: &str = "/srv/backup/vault";
-const OFFSITE: &str = "/srv/backup/offsite";
-const PASSWORD: &str = "hunter22";
+pub(super) const VAULT: &str = "/srv/backup/vault";
+pub(super) const OFFSITE: &str = "/srv/backup/offsite";
+pub(super) const PASSWORD: &str = "hunter22";
 
 /// Two destinations, the second for copies, and a job as `backup`, which was called `sys`, with another one beside it.
-fn state(lab: &Lab, job: &str) {
+pub(super) fn state(lab: &Lab, job: &str) {
     limited(lab, job, "");
 }
 
 /// The same, with limits for the data that a prune at `vault` leaves.
-fn limited(lab: &Lab, job: &str, limits: &str) {
+pub(super) fn limited(lab: &Lab, job: &str, limits: &str) {
     lab.state(&format!(
         "was: [old01]\n\
          destinations:\n  \
@@ -39,7 +39,7 @@ fn limited(lab: &Lab, job: &str, limits: &str) {
     ));
 }
 
-fn prepared() -> Lab {
+pub(super) fn prepared() -> Lab {
     let lab = Lab::new();
     for name in ["vault", "offsite"] {
         lab.file_of(&format!("/etc/rlvm/{name}.pass"), &format!("{PASSWORD}\n"), BACKUP, 0o600);
@@ -57,7 +57,7 @@ fn as_backup<'a>(words: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[track_caller]
-fn restic(lab: &Lab, repository: &str, words: &[&str]) -> String {
+pub(super) fn restic(lab: &Lab, repository: &str, words: &[&str]) -> String {
     lab.ok(&as_backup(&[&["restic", "-q", "--no-cache", "--repo", repository], words].concat()))
 }
 
@@ -71,7 +71,7 @@ fn backup(lab: &Lab, repository: &str, days: i64, host: &str, tags: &str, path: 
 }
 
 /// Lists the backups: how many days ago, host, tags.
-fn there(lab: &Lab, repository: &str) -> Vec<String> {
+pub(super) fn there(lab: &Lab, repository: &str) -> Vec<String> {
     let listed = restic(lab, repository, &["snapshots", "--no-lock", "--json"]);
     let listed: Value = serde_json::from_str(&listed).unwrap();
     let shown = |it: &Value| {
@@ -87,13 +87,13 @@ fn there(lab: &Lab, repository: &str) -> Vec<String> {
 }
 
 /// Makes three backups of the job, of ten, two and one days ago.
-fn three(lab: &Lab, repository: &str) {
+pub(super) fn three(lab: &Lab, repository: &str) {
     for days in [10, 2, 1] {
         backup(lab, repository, days, "web01", "rlvm:job=system", "/srv/what");
     }
 }
 
-const KEEP_ONE: &str = ", retention: { last: 1 }";
+pub(super) const KEEP_ONE: &str = ", retention: { last: 1 }";
 
 #[test]
 fn its_own_and_nobody_elses() {
@@ -345,118 +345,39 @@ fn who_waits_can_be_ended() {
     assert_eq!((there(&lab, VAULT).len(), locks(&lab)), (3, 1));
 }
 
-/// Counts the bytes of the packs in a repository.
-fn packs(lab: &Lab, repository: &str) -> u64 {
-    let said = lab.ok(&["du", "-sb", &format!("{repository}/data")]);
-    said.split_whitespace().next().unwrap().parse().unwrap()
-}
-
-/// A restic whose prune fails while a file is there, and which is the real one otherwise.
-const FAILING_PRUNE: &str = "#!/bin/sh\nfor word; do\n  [ \"$word\" != prune ] || [ ! -e /srv/fails ] || { echo \
-                          'Fatal: connection reset' >&2; exit 1; }\ndone\n";
-
 #[test]
-fn a_prune_that_did_not_finish_is_finished_by_the_next_one() {
-    let mut lab = prepared();
-    lab.use_restic(&restics()[0]);
-    state(&lab, KEEP_ONE);
-    lab.apply();
-    for days in [3, 2, 1] {
-        lab.file("/srv/what", &format!("{days}").repeat(100_000));
-        let time = (Timestamp::now() - (24 * days).hours()).strftime("%F %T").to_string();
-        restic(
-            &lab,
-            VAULT,
-            &["backup", "--time", &time, "--host", "web01", "--tag", "rlvm:job=system", "/srv/what"],
-        );
-    }
-    let full = packs(&lab, VAULT);
-    let path = lab.search_path().to_owned();
-    lab.file("/srv/bin/restic", &format!("{FAILING_PRUNE}PATH={path} exec restic \"$@\"\n"));
-    lab.ok(&["chmod", "755", "/srv/bin/restic"]);
-    lab.find_by(&format!("/srv/bin:{path}"));
-    lab.file("/srv/fails", "");
-    let said = lab.expect(1, &["prune", "system"]);
-    assert!(said.stderr.contains("the next prune of a job there removes it"), "{}", said.stderr);
-    assert_eq!(there(&lab, VAULT).len(), 1);
-    assert_eq!(packs(&lab, VAULT), full);
-    let remark = "a prune at destination vault did not finish";
-    assert!(lab.rlvm(&["status"]).stdout.contains(remark));
-    lab.ok(&["rm", "/srv/fails"]);
-    // Nothing is to be forgotten any more.
-    let said = lab.expect(0, &["prune", "system"]).stdout;
-    assert!(said.contains("system at vault: 0 removed, 1 kept\n"), "{said}");
-    assert!(packs(&lab, VAULT) < full);
-    assert!(!lab.rlvm(&["status"]).stdout.contains(remark));
-    restic(&lab, VAULT, &["check", "--read-data"]);
-}
-
-#[test]
-fn a_full_file_system_gets_room_by_a_prune() {
-    // Both ways of restic to say it: 0.14's, and the newest one's.
-    let all = restics();
-    for version in [&all[0], &all[all.len() - 1]] {
-        let mut lab = Lab::new();
-        lab.use_restic(version);
-        lab.dir("/srv/backup", BACKUP, 0o755);
-        lab.ok(&["mount", "-t", "tmpfs", "-o", "mode=0755,uid=4000,size=60m", "tmpfs", "/srv/backup"]);
-        for name in ["vault", "offsite"] {
-            lab.file_of(&format!("/etc/rlvm/{name}.pass"), &format!("{PASSWORD}\n"), BACKUP, 0o600);
-        }
-        lab.repository(VAULT, "/etc/rlvm/vault.pass");
-        lab.repository(OFFSITE, "/etc/rlvm/offsite.pass");
-        state(&lab, KEEP_ONE);
-        lab.apply();
-        // Packs of which a part is needed are repacked; the large file has packs of its own.
-        for days in [3_i64, 2, 1] {
-            let made = format!(
-                "rm -rf /srv/all; mkdir -p /srv/all; for i in $(seq 1 90); do if [ $((i % 3)) = {days} ] || [ ! -e /srv/kept$i ]; \
-                 then head -c 30000 /dev/urandom >/srv/kept$i; fi; cp /srv/kept$i /srv/all/$i; done; head -c 12000000 \
-                 /dev/urandom >/srv/all/large"
-            );
-            lab.ok(&["sh", "-c", &made]);
-            let time = (Timestamp::now() - (24 * days).hours()).strftime("%F %T").to_string();
-            let words = [
-                "backup",
-                "--pack-size",
-                "4",
-                "--time",
-                &time,
-                "--host",
-                "web01",
-                "--tag",
-                "rlvm:job=system",
-                "/srv/all",
-            ];
-            restic(&lab, VAULT, &words);
-        }
-        let full = packs(&lab, VAULT);
-        lab.run(&["sh", "-c", "cat /dev/zero >/srv/backup/filler; truncate -s -64K /srv/backup/filler"]);
-        let said = lab.expect(0, &["prune", "system"]).stdout;
-        assert!(said.contains("system at vault: 2 removed, 1 kept\n"), "{}: {said}", version.version);
-        let left = packs(&lab, VAULT);
-        assert!(left + 15_000_000 < full, "{}: {left} of {full}", version.version);
-        restic(&lab, VAULT, &["check", "--read-data"]);
-    }
-}
-
-#[test]
-fn limits_of_a_destination_reach_restic() {
+fn the_newest_complete_backup_stays() {
     for version in restics() {
         let mut lab = prepared();
         lab.use_restic(&version);
-        for (limits, words) in [
-            ("max_unused: unlimited", "--max-unused=unlimited"),
-            ("max_unused: 0.5%, max_repack_size: 1.5G", "--max-unused=0.5% --max-repack-size=1610612736"),
-            ("max_unused: \"0\"", "--max-unused=0"),
-        ] {
-            limited(&lab, KEEP_ONE, &format!(", prune: {{ {limits} }}"));
-            lab.apply();
-            three(&lab, VAULT);
-            let shown = lab.expect(0, &["prune", "system", "--dry-run"]).stdout;
-            assert!(shown.contains(words), "{shown}");
-            let said = lab.expect(0, &["prune", "system"]).stdout;
-            assert!(said.contains("system at vault: "), "{said}");
-        }
+        state(&lab, KEEP_ONE);
+        lab.apply();
+        three(&lab, VAULT);
+        let listed = restic(&lab, VAULT, &["snapshots", "--no-lock", "--json"]);
+        let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
+        let stored = |it: &Value| {
+            format!(
+                r#"{{"destination":"vault","status":"incomplete","attempts":1,"seconds":1,"summary":{{"snapshot_id":{}}}}}"#,
+                it["id"]
+            )
+        };
+        let stored: Vec<String> = listed[1..].iter().map(stored).collect();
+        let record = format!(
+            r#"{{"format_version":1,"rlvm_version":"0","run":"0123456789ab","host":"web01","started":"2026-11-01T00:00:00Z","ended":"2026-11-01T00:00:01Z","seconds":1,"status":"incomplete","jobs":[{{"job":"system","status":"incomplete","destinations":[{}]}}]}}"#,
+            stored.join(",")
+        );
+        lab.dir("/var/lib/rlvm/records", 0, 0o700);
+        lab.file_of("/var/lib/rlvm/records/2026-11.jsonl", &format!("{record}\n"), 0, 0o600);
+        let pruned = lab.expect(0, &["prune", "system"]);
+        let said = format!("system at vault: snapshot {} of ", &listed[0]["id"].as_str().unwrap()[..8]);
+        assert!(pruned.stderr.contains(&said) && pruned.stderr.contains(" stays: "), "{pruned:?}");
+        let days: Vec<String> = there(&lab, VAULT).iter().map(|it| it[..2].to_owned()).collect();
+        assert_eq!(days, ["01", "10"], "{}", version.version);
+        lab.expect(0, &["prune", "system"]);
+        assert_eq!(there(&lab, VAULT).len(), 2);
+        // A complete one replaces it.
+        backup(&lab, VAULT, 0, "web01", "rlvm:job=system", "/srv/what");
+        lab.expect(0, &["prune", "system"]);
+        assert_eq!(there(&lab, VAULT).len(), 1);
     }
 }

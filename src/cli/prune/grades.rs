@@ -1,0 +1,122 @@
+//! Which backups a prune removes beside a policy, and which it keeps: restic's policies take each snapshot for a whole
+//! backup.
+
+use crate::{
+    job::Backups,
+    model::Name,
+    restic::{Foreseen, Snapshot},
+};
+
+/// What is known of the backups at a destination.
+pub(super) struct Grades<'a> {
+    /// What the records tell.
+    pub(super) backups: &'a Backups<'a>,
+    /// The names that the destination has and had.
+    pub(super) destinations: &'a [Name],
+}
+
+impl Grades<'_> {
+    /// Says whether a snapshot is a backup that lacks nothing, for all that is known.
+    fn is_complete(&self, it: &Snapshot) -> bool {
+        !self.is_faulty(it) && !self.backups.is_incomplete(&it.listed)
+    }
+
+    fn is_faulty(&self, it: &Snapshot) -> bool {
+        self.backups.fault(self.destinations, &it.listed).is_some()
+    }
+
+    /// Lists the snapshots that are no backups and older than a complete one: nobody needs them any more.
+    pub(super) fn replaced<'f>(&self, all: &'f Foreseen) -> Vec<&'f Snapshot> {
+        let goes = |it: &&Snapshot| {
+            let is_newer = |other: &Snapshot| {
+                other.time > it.time && other.listed.hostname == it.listed.hostname && self.is_complete(other)
+            };
+            !it.is_protected() && self.is_faulty(it) && all.all().any(is_newer)
+        };
+        all.all().filter(goes).collect()
+    }
+
+    /// Returns the newest complete backup if a policy would remove it and keep none that is complete.
+    pub(super) fn spared(&self, all: &Foreseen) -> Option<Snapshot> {
+        if all.keep.iter().any(|it| self.is_complete(it)) {
+            return None;
+        }
+        all.remove.iter().filter(|it| self.is_complete(it)).max_by_key(|it| it.time).cloned()
+    }
+}
+
+/// Says why a backup stays.
+pub(super) fn note(spared: &Snapshot) -> String {
+    let id = spared.id.get(..8).unwrap_or(&spared.id);
+    let time = spared.time.strftime("%Y-%m-%d %H:%M UTC");
+    format!(
+        "snapshot {id} of {time} stays: it is the newest complete backup, and those after it lack something"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        job::{JobRecord, Record, Status},
+        restic::Listed,
+    };
+
+    fn all(ids: &[&str]) -> Vec<Snapshot> {
+        let of = |id: &&str| {
+            let day = u32::from_str_radix(id, 16).unwrap() % 16;
+            let time = format!("2026-11-{:02}T02:30:00Z", day + 1);
+            let (hostname, tags) = ("web01".into(), vec!["rlvm:job=web".into()]);
+            let listed =
+                Listed { id: id.repeat(32), time: time.clone(), hostname, tags, ..Listed::default() };
+            Snapshot { id: listed.id.clone(), time: time.parse().unwrap(), listed }
+        };
+        ids.iter().map(of).collect()
+    }
+
+    #[test]
+    fn incomplete_backups_push_no_complete_one_out() {
+        let stored = |id: &str, status| {
+            let summary = format!(r#"{{"snapshot_id":"{}"}}"#, id.repeat(32));
+            let json = format!(
+                r#"{{"destination":"vault","status":"{status}","attempts":1,"seconds":1.0,"summary":{summary}}}"#
+            );
+            serde_json::from_str(&json).unwrap()
+        };
+        let job = JobRecord {
+            job: "web".parse().unwrap(),
+            status: Status::Incomplete,
+            errors: Vec::new(),
+            warnings: Vec::new(),
+            froze: None,
+            destinations: vec![
+                stored("b1", "incomplete"),
+                stored("b2", "incomplete"),
+                stored("c3", "failed"),
+            ],
+            copies: Vec::new(),
+        };
+        let json = r#"{"format_version":1,"rlvm_version":"","run":"0123456789ab","host":"web01","started":"","ended":"",
+            "seconds":0.0,"status":"incomplete","jobs":[]}"#;
+        let runs = [Record { jobs: vec![job], ..serde_json::from_str(json).unwrap() }];
+        let (backups, destinations) = (Backups::of(&runs), ["vault".parse().unwrap()]);
+        let grades = Grades { backups: &backups, destinations: &destinations };
+        let ids = |found: Vec<&Snapshot>| {
+            found.iter().map(|it| it.id[..2].to_owned()).collect::<Vec<_>>().join(" ")
+        };
+        // The second letter is the day. a: complete, b: incomplete, c: failed.
+        for (keep, remove, spared, replaced) in [
+            (&["a3"][..], &["a2", "b1"][..], "", ""),
+            (&["b2"], &["b1", "a0", "a1"], "a1", ""),
+            (&["c3"], &["a0"], "a0", ""),
+            (&["a4", "c3"], &[], "", "c3"),
+            (&["a4"], &["c3", "a0"], "", "c3"),
+            (&["b2"], &["b1"], "", ""),
+        ] {
+            let foreseen = Foreseen { keep: all(keep), remove: all(remove) };
+            let found = grades.spared(&foreseen);
+            assert_eq!(ids(found.iter().collect()), spared, "{keep:?} {remove:?}");
+            assert_eq!(ids(grades.replaced(&foreseen)), replaced, "{keep:?} {remove:?}");
+        }
+    }
+}
