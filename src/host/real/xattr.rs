@@ -40,7 +40,6 @@ pub(super) fn same(one: &OwnedFd, other: &OwnedFd) -> nix::Result<bool> {
         let pairs = names.iter().filter(counts).map(|name| Ok((name.clone(), value(fd, name)?)));
         pairs.collect::<Result<BTreeMap<CString, Vec<u8>>, Errno>>()
     };
-    let plain = |errno: Errno| nix::Error::from_raw(errno.raw_os_error());
     Ok(all(one).map_err(plain)? == all(other).map_err(plain)?)
 }
 
@@ -70,6 +69,21 @@ pub(super) fn copy(from: &OwnedFd, to: &OwnedFd) -> Vec<String> {
         }
     }
     failed
+}
+
+/// Removes the ACLs of a directory, which it may have from the one above.
+pub(super) fn remove_acls(dir: &OwnedFd) -> nix::Result<()> {
+    for name in ACLS {
+        match fremovexattr(dir, name) {
+            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+            Err(errno) => return Err(plain(errno)),
+        }
+    }
+    Ok(())
+}
+
+fn plain(errno: Errno) -> nix::Error {
+    nix::Error::from_raw(errno.raw_os_error())
 }
 
 fn list(fd: &OwnedFd) -> Result<Vec<CString>, Errno> {
