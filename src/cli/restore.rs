@@ -131,7 +131,7 @@ pub(super) struct RestoreVerb {
     #[arg(long, conflicts_with = "target")]
     only_missing: bool,
     /// Fetch and compare files that have the stored size and time, but changed or moved since the backup
-    #[arg(long, requires = "in_place", conflicts_with = "only_missing")]
+    #[arg(long, requires = "in_place", conflicts_with_all = ["only_missing", "target"])]
     compare_content: bool,
     /// Restore into a target that is not empty; existing files are not overwritten
     #[arg(long, conflicts_with = "in_place")]

@@ -34,6 +34,7 @@ const LARGE: u64 = 1 << 20;
 
 /// Where to, and how.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub(super) struct Goal {
     /// Below which directory paths stand as they were; `/` in place.
     pub(super) base: HostPath,

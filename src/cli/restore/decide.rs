@@ -39,6 +39,7 @@ pub(super) enum Verdict {
 
 /// How names are treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub(super) struct Manner {
     /// Whether what is there stays as it is.
     pub(super) only_missing: bool,

@@ -81,9 +81,12 @@ pub(super) fn keep_proofs(nodes: &mut [Node], began: Option<Timestamp>) {
         let tick = if ctime % 1_000_000_000 == 0 { COARSE } else { TICK };
         ctime.saturating_add(tick) < began
     };
-    let key = |node: &Node| node.identity.filter(|it| it.inode.is_none()).map(|it| (it.ctime, node.size));
-    let mut alike: HashMap<(i64, u64), u32> = HashMap::new();
-    for key in nodes.iter().filter(|it| it.sort != Sort::Directory).filter_map(key) {
+    let key = |node: &Node| {
+        let identity = node.identity.filter(|it| it.inode.is_none() && node.sort != Sort::Directory)?;
+        Some((identity.ctime, node.mtime, node.size, node.mode, node.uid, node.gid))
+    };
+    let mut alike: HashMap<_, u32> = HashMap::new();
+    for key in nodes.iter().filter_map(key) {
         *alike.entry(key).or_default() += 1;
     }
     for node in nodes {
