@@ -1,6 +1,6 @@
 """Makes one of each kind, or tells what stands at some paths, as JSON: itself, no link followed."""
 
-import json, os, stat, sys
+import json, os, stat, sys, time
 
 KINDS = ["file", "dir", "linkfile", "linkdir", "dangling", "fifo", "device", "mountdir", "mountfile"]
 
@@ -29,6 +29,7 @@ def make(kind, at, word):
         if not os.path.ismount("/srv/mem"):
             os.system("mount -t tmpfs -o mode=755 tmpfs /srv/mem")
         over = "/srv/mem/" + os.path.basename(at)
+        os.system("rm -rf " + over)
         make(kind[5:], over, word)
         make(kind[5:], at, "below")
         assert os.system(f"mount --bind {over} {at}") == 0
@@ -48,8 +49,24 @@ def tell(at):
     return [stat.filemode(it.st_mode)[0], stat.filemode(it.st_mode), it.st_rdev]
 
 
-top = "/srv/www"
-if sys.argv[1] == "store":
+def alike(kind, at, word):
+    """Changes what was stored, or only its ctime, and keeps what a list shows: size, mode, owner and time."""
+    if kind == "dir":
+        at += "/in"
+    was = os.lstat(at)
+    if word == "swapped" and kind in ("file", "dir"):
+        with open(at, "w") as file:
+            file.write("livest")
+    elif word == "swapped" and kind != "fifo":
+        os.remove(at)
+        make(kind, at, "livest")
+    os.utime(at, ns=(was.st_mtime_ns, was.st_mtime_ns), follow_symlinks=False)
+    assert os.lstat(at).st_ctime_ns != was.st_ctime_ns
+
+
+command = sys.argv[1]
+top = sys.argv[2] if len(sys.argv) > 2 else "/srv/www"
+if command == "store":
     os.makedirs(top)
     os.makedirs("/srv/aim/dir-live")
     os.makedirs("/srv/aim/dir-stored")
@@ -57,13 +74,19 @@ if sys.argv[1] == "store":
         open("/srv/aim/file-" + word, "w").write("aim\n")
         open("/srv/aim/dir-" + word + "/in", "w").write("aim\n")
     for stored in KINDS[:7]:
-        for live in KINDS + ["same"]:
+        for live in KINDS + ["absent", "same", "touched", "swapped"]:
             make(stored, f"{top}/{stored}-{live}", "stored")
-elif sys.argv[1] == "live":
+            # restic 0.14 lists no inode numbers, so only a ctime of its own proves that a file is unchanged.
+            time.sleep(0.01)
+elif command == "live":
+    os.makedirs(top, exist_ok=True)
     for stored in KINDS[:7]:
-        for live in KINDS:
+        for live in KINDS + ["absent"]:
             at = f"{top}/{stored}-{live}"
-            os.system("rm -r " + at)
-            make(live, at, "live")
-elif sys.argv[1] == "tell":
+            os.system(f"umount -q {at}; rm -rf {at}")
+            if live != "absent":
+                make(live, at, "live")
+        for live in ["touched", "swapped"] if top == "/srv/www" else []:
+            alike(stored, f"{top}/{stored}-{live}", live)
+elif command == "tell":
     print(json.dumps({**{at: tell(top + "/" + at) for at in sorted(os.listdir(top))}, "aim": tell("/srv/aim")}))

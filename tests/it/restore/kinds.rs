@@ -1,4 +1,4 @@
-//! Every kind of file against every kind: what a restore in place does on the disk, and whether it said so before.
+//! Files that became something else, names of any bytes, and what changes meanwhile: what a restore in place does of that.
 
 use std::collections::BTreeSet;
 
@@ -6,12 +6,6 @@ use serde_json::Value;
 
 use super::{NEAR, left, record, site, stored};
 use crate::lab::{Lab, Restic, restics};
-
-const KINDS: &str = include_str!("kinds.py");
-
-fn tell(lab: &Lab) -> Value {
-    serde_json::from_str(&lab.ok(&["python3", "-c", KINDS, "tell"])).unwrap()
-}
 
 /// Lists the names of a field of each in a list of objects, below /srv/www.
 pub(super) fn names(list: &Value, field: &str) -> BTreeSet<String> {
@@ -22,59 +16,6 @@ pub(super) fn names(list: &Value, field: &str) -> BTreeSet<String> {
 pub(super) fn comparison(stdout: &str) -> Value {
     let mut all = stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     all.find(|it| it["type"] == "comparison").unwrap()["comparison"].clone()
-}
-
-#[test]
-fn nothing_gives_way_unshown_and_nothing_lacks_unsaid() {
-    // R75
-    for version in restics() {
-        let mut lab = Lab::new();
-        lab.use_restic(&version);
-        lab.ok(&["python3", "-c", KINDS, "store"]);
-        let lab = stored(lab);
-        let was = tell(&lab);
-        lab.ok(&["python3", "-c", KINDS, "live"]);
-        let before = tell(&lab);
-        for only_missing in [true, false] {
-            let words = ["restore", "web", "--in-place", "--yes", "--json"];
-            let more: &[&str] = if only_missing { &["--only-missing"] } else { &[] };
-            let ran = lab.expect(8, &[&words[..], more].concat());
-            let comparison = comparison(&ran.stdout);
-            let shown = names(&comparison["overwritten"], "path");
-            let lacking = names(&record(&ran.stdout)["unrestored"], "path");
-            let after = tell(&lab);
-            let (mut replaced, mut refused) = (0, 0);
-            for (name, before) in before.as_object().unwrap() {
-                let (was, after) = (&was[name], &after[name]);
-                let what = format!("{} {name}: {was} {before} {after}", version.dir);
-                if before != after {
-                    replaced += 1;
-                    assert!(!only_missing && after == was, "{what}");
-                    assert!(shown.contains(name) || shown.contains(&format!("{name}/in")), "{what}");
-                    assert!(
-                        !name.contains("-mount") && (!name.ends_with("-dir") || was[0] == "dir"),
-                        "{what}"
-                    );
-                }
-                // What is left alone for --only-missing is there, if it is of that kind.
-                let there = after == was || (only_missing && after[0] == was[0]);
-                if !there {
-                    refused += 1;
-                    let inside = format!("{name}/in");
-                    assert!(lacking.contains(name) || lacking.contains(&inside), "{what}\n{lacking:?}");
-                }
-            }
-            assert_eq!(after["aim"], was["aim"]);
-            // Of the 9 kinds that are live, 6 give way to all but a directory; to that, 3; and a directory's file to its own.
-            assert_eq!(replaced, if only_missing { 0 } else { 36 + 3 + 1 }, "{ran:?}");
-            // Never a directory and what is mounted: a file's own kind apart, they stay, as do links where a directory was.
-            assert!(refused >= 20, "{refused}");
-        }
-        // Once more: what was put back is as it was.
-        let ran = lab.expect(8, &["restore", "web", "--in-place", "--yes", "--json"]);
-        assert_eq!(names(&comparison(&ran.stdout)["overwritten"], "path"), BTreeSet::new());
-        assert_eq!(left(&lab), "");
-    }
 }
 
 #[test]
