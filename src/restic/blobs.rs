@@ -4,11 +4,16 @@
 //! a pack of its own holds the data of good backups. `restic prune` reads no data, believes it, and may remove the good
 //! pack (tried with 0.14.0, 0.18.0 and 0.19.1). If every blob is named once, there is nothing to choose.
 
+use serde::Deserialize;
+
 use super::{Access, call::PRUNE};
 use crate::effect::Cmd;
 
 /// How many blobs are remembered, at most: 512 MiB. An index that names more is taken for one with repeated blobs.
 const MOST: usize = 64 << 20;
+
+/// How much of an index file is read, in bytes. Those of restic have some 10 MB.
+const LONGEST_INDEX: usize = 256 << 20;
 
 /// The blobs that an index names. Of each 8 bytes are remembered, 80 MB for 10 million. Two blobs with the same 8 bytes
 /// only cause a check that was not needed.
@@ -29,6 +34,61 @@ pub enum Named {
     Repeated(usize),
     /// There are more than rlvm counts.
     TooMany,
+}
+
+/// An index file, as far as it tells whether restic can read it. restic 0.14 prints any text that one holds.
+#[derive(Default)]
+pub struct IndexFile {
+    text: String,
+    is_too_long: bool,
+}
+
+impl IndexFile {
+    /// Reads a line of it.
+    pub fn line(&mut self, line: &str) {
+        if self.text.len() + line.len() > LONGEST_INDEX {
+            self.is_too_long = true;
+        } else {
+            self.text.push_str(line);
+            self.text.push('\n');
+        }
+    }
+
+    /// Says whether it names one of these packs.
+    pub fn names(&self, packs: &[String]) -> bool {
+        packs.iter().any(|pack| self.text.contains(pack.as_str()))
+    }
+
+    /// Says whether it is none that restic writes: restic begins a new one at 50,000 blobs.
+    pub fn is_strange(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Index {
+            packs: Option<Vec<Pack>>,
+        }
+        #[derive(Deserialize)]
+        struct Pack {
+            id: String,
+            blobs: Vec<Blob>,
+        }
+        #[derive(Deserialize)]
+        struct Blob {
+            id: String,
+            #[serde(rename = "type")]
+            kind: String,
+            #[serde(rename = "offset")]
+            _offset: u32,
+            #[serde(rename = "length")]
+            _length: u32,
+        }
+        let is_blob = |blob: &Blob| is_id(&blob.id) && ["data", "tree"].contains(&blob.kind.as_str());
+        let is_pack = |pack: &Pack| is_id(&pack.id) && pack.blobs.iter().all(is_blob);
+        let read: Result<Index, _> = serde_json::from_str(&self.text);
+        self.is_too_long || !read.is_ok_and(|it| it.packs.iter().flatten().all(is_pack))
+    }
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|it| it.is_ascii_hexdigit())
 }
 
 impl Access<'_> {
@@ -59,8 +119,7 @@ impl NamedBlobs {
                 "tree" => &mut self.trees,
                 _ => return None,
             };
-            let is_id = id.len() == 64 && id.bytes().all(|it| it.is_ascii_hexdigit());
-            Some((all, u64::from_str_radix(id.get(..16).filter(|_| is_id)?, 16).ok()?))
+            Some((all, u64::from_str_radix(id.get(..16).filter(|_| is_id(id))?, 16).ok()?))
         });
         match read {
             Some((all, _)) if all.len() >= MOST => self.too_many = true,
@@ -114,6 +173,27 @@ mod tests {
         let more = [&all[..], &[line("data", "0a"), line("data", "0a"), line("tree", "0a")]].concat();
         assert_eq!(named(&more), Ok(Named::Repeated(2)));
         assert_eq!(named(&[]), Ok(Named::Once));
+    }
+
+    #[test]
+    fn index_file_that_restic_does_not_write_is_strange() {
+        let id = "0a".repeat(32);
+        let index = |text: &str| {
+            let mut index = IndexFile::default();
+            text.lines().for_each(|line| index.line(line));
+            index
+        };
+        let blob = format!(
+            "{{\"id\":\"{id}\",\"type\":\"data\",\"offset\":0,\"length\":9,\"uncompressed_length\":7}}"
+        );
+        let good = format!("{{\"supersedes\":[],\n\"packs\":[{{\"id\":\"{id}\",\"blobs\":[{blob}]}}]}}");
+        assert!(!index(&good).is_strange() && index(&good).names(std::slice::from_ref(&id)));
+        assert!(!index("{}").is_strange() && !index("{}").names(&[id]));
+        let strange = ["", "{}}", "[]", "[{\"id\":1}]", "nonsense"].map(ToOwned::to_owned);
+        let edited = [("data", "pack"), ("0a0a", "0a"), ("9,", "99999999999,")];
+        for text in strange.into_iter().chain(edited.map(|(from, to)| good.replacen(from, to, 1))) {
+            assert!(index(&text).is_strange(), "{text}");
+        }
     }
 
     #[test]

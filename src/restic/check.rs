@@ -96,18 +96,19 @@ impl Complaints {
         }
     }
 
-    /// Lists the files of the repository that it complained of, each with its directory: `data/0a1b…` or `index/0a1b…`. An
+    /// Lists the files of the repository that it complained of, each with its directory: `data/0a1b…`, `index/0a1b…`. An
     /// id may be cut short.
     pub fn files(&self) -> Vec<String> {
         let mut files = Vec::new();
         for line in self.first.iter().chain(&self.last) {
             let packs = line.split("pack ").skip(1).map(|rest| ("data", rest));
+            let keys = line.split("config or key ").skip(1).map(|rest| ("keys", rest));
             let named = ["data", "index", "snapshots"].map(|of| (of, format!("<{of}/")));
             let named: Vec<(&str, &str)> = named
                 .iter()
                 .flat_map(|(of, start)| line.split(start.as_str()).skip(1).map(|rest| (*of, rest)))
                 .collect();
-            for (of, rest) in packs.chain(named) {
+            for (of, rest) in packs.chain(keys).chain(named) {
                 let id: String = rest.chars().take_while(char::is_ascii_hexdigit).take(64).collect();
                 // `<data/…>` also names blobs, which restic cuts shorter than files.
                 let is_file = id.len() == 64 || of != "data" && id.len() >= 8;
@@ -276,13 +277,17 @@ mod tests {
             format!("pack {other}: does not exist"),
             "error: error loading index 841e1111: load <index/841e111122>: invalid data returned".into(),
             format!("restic repair packs {pack}"),
+            format!("Fatal: config or key {pack} is damaged: ciphertext verification failed"),
         ] {
             complaints.line(&line);
         }
-        assert_eq!(
-            complaints.files(),
-            [format!("data/{pack}"), format!("data/{other}"), "index/841e111122".into()]
-        );
+        let named = [
+            format!("data/{pack}"),
+            format!("data/{other}"),
+            "index/841e111122".into(),
+            format!("keys/{pack}"),
+        ];
+        assert_eq!(complaints.files(), named);
     }
 
     #[test]

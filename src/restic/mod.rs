@@ -21,7 +21,7 @@ mod version;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-pub use blobs::{Named, NamedBlobs};
+pub use blobs::{IndexFile, Named, NamedBlobs};
 pub use call::{Access, Backup, Means, Original, PASSWORD, forget_older, plain};
 pub use check::{Complaints, Verdict};
 pub use choose::Wanted;

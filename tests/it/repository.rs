@@ -45,7 +45,7 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    fn new(bytes: &[u8]) -> Self {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
         let (encrypt, mac) = bytes.split_at(32);
         let (mac_k, mac_r) = mac.split_at(16);
         Self {
@@ -111,7 +111,7 @@ impl Key {
     /// Returns a cheap key file that gives a master key to whoever has the password.
     ///
     /// It is written as restic writes it, fraction of a second included: tests damage key files at a given byte.
-    fn key_file(&self, password: &str) -> String {
+    pub(crate) fn key_file(&self, password: &str) -> String {
         let salt = random::<64>();
         let data = Self::derive(password, &salt, CHEAP).seal(&self.to_json());
         let ([n, r, p], salt, data) = (CHEAP, Base64::encode_string(&salt), Base64::encode_string(&data));

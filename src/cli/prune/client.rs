@@ -21,7 +21,7 @@ use crate::{
     host::{Entry, Host as _, Observe, Shut, ShutOut, Stream, interrupted},
     model::HostPath,
     resource::{Engine, Kind as _, SshdConfig},
-    restic::{Complaints, NAMED_BY_ID, Named, NamedBlobs, Verdict, is_misplaced},
+    restic::{Complaints, IndexFile, NAMED_BY_ID, Named, NamedBlobs, Verdict, is_misplaced},
 };
 
 /// How many files a message names.
@@ -172,11 +172,11 @@ fn named(world: &World<'_>, client: &PrunedClient, path: &HostPath) -> Result<Na
     match complaints.of_reading(ended.code) {
         Verdict::Well => blobs.counted().map_err(Trouble::Failed),
         Verdict::Damaged(why) => {
-            Err(refused(world, client, path, &format!("its index cannot be read: {why}"), &complaints))
+            Err(refused(world, client, path, &format!("restic cannot list its index: {why}"), &complaints))
         }
         // A panic: of an index file in an old format, for one (tried with 0.18.0 and 0.19.1).
         Verdict::Failed(why) if ended.code == Some(2) => {
-            Err(refused(world, client, path, &format!("its index cannot be read: {why}"), &complaints))
+            Err(refused(world, client, path, &format!("restic cannot list its index: {why}"), &complaints))
         }
         Verdict::Unreachable(why) | Verdict::Failed(why) => Err(Trouble::Failed(why)),
         Verdict::Locked(by) => Err(Trouble::Failed(format!("the repository is locked {by}"))),
@@ -264,12 +264,15 @@ fn suspect_index_files(
         if since.elapsed() > SEARCH || interrupted().is_some() {
             break;
         }
-        let mut names_one = false;
+        let mut index = IndexFile::default();
         let cmd = client.repository.access().index_file(&name);
-        let ended = world.programs.program(&cmd, &mut |_, line| {
-            names_one |= packs.iter().any(|pack| line.contains(pack));
+        let ended = world.programs.program(&cmd, &mut |stream, line| {
+            if stream == Stream::Out {
+                index.line(line);
+            }
         });
-        if names_one || ended.is_ok_and(|it| !it.stopped && !it.timed_out && it.code != Some(0)) {
+        let is_read = ended.is_ok_and(|it| !it.stopped && !it.timed_out);
+        if is_read && (index.is_strange() || index.names(packs)) {
             found.push(format!("index/{name}"));
         }
     }

@@ -241,6 +241,26 @@ fn index_that_cannot_be_read_is_named() {
     }
 }
 
+#[test]
+fn key_of_another_repository_is_named() {
+    for version in restics() {
+        let mut lab = prepared();
+        lab.use_restic(&version);
+        two_files(&lab);
+        declared(&lab);
+        let other = Key::new(&random::<64>());
+        let keys: Vec<String> =
+            (0..30).map(|_| add(&lab, "keys", other.key_file("hunter22").as_bytes())).collect();
+        let ran = lab.rlvm(&["prune"]);
+        let is_named = keys.iter().any(|key| ran.stderr.contains(&format!("{WORM}/keys/{key}")));
+        assert!(ran.code == Some(6) && is_named, "restic {}: {ran:?}", version.version);
+        for key in keys {
+            lab.ok(&["rm", &format!("{WORM}/keys/{key}")]);
+        }
+        lab.expect(0, &["prune"]);
+    }
+}
+
 fn days_of_files(lab: &Lab) -> usize {
     fs::read_dir(lab.at(&format!("{WORM}/snapshots"))).unwrap().count()
 }
