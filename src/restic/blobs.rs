@@ -160,7 +160,9 @@ mod tests {
 
     fn named(lines: &[String]) -> Result<Named, String> {
         let mut blobs = NamedBlobs::default();
-        lines.iter().for_each(|line| blobs.line(line));
+        for line in lines {
+            blobs.line(line);
+        }
         blobs.counted()
     }
 
@@ -180,7 +182,9 @@ mod tests {
         let id = "0a".repeat(32);
         let index = |text: &str| {
             let mut index = IndexFile::default();
-            text.lines().for_each(|line| index.line(line));
+            for line in text.lines() {
+                index.line(line);
+            }
             index
         };
         let blob = format!(

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
 use super::{
@@ -30,10 +30,12 @@ const SHOWN: usize = 5;
 const ID: usize = 64;
 /// How many index files are searched for packs that a check complained of, the newest first.
 const MOST_INDEX_FILES: usize = 200;
+/// After how many that cannot be read the search ends, if none could be.
+const MOST_UNREADABLE: usize = 20;
 /// How long that may take.
 const SEARCH: Duration = Duration::from_secs(600);
 /// How often rlvm looks whether the client has gone.
-const TICK: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_secs(1);
 /// How often rlvm tries to shut out a client that comes again and again.
 const TRIES: u32 = 100;
 
@@ -42,9 +44,7 @@ pub(super) fn prune(world: &World<'_>, client: &PrunedClient) -> Result<String, 
     let PrunedClient { cmd, repository, .. } = client;
     trusted(world, client)?;
     let host = world.host.looker();
-    let Some(path) = repository.path() else {
-        return alone(world, repository, cmd)?.map_err(Trouble::Failed);
-    };
+    let path = repository.path().context("a client's repository is a directory of this host")?;
     if host.names(path).is_ok_and(|names| names.is_empty()) {
         return Ok("nothing is stored yet".into());
     }
@@ -54,7 +54,7 @@ pub(super) fn prune(world: &World<'_>, client: &PrunedClient) -> Result<String, 
     }
     let _turn = turn(world, &repository.name)?.map_err(Trouble::Failed)?;
     let _out = shut_out(world, client, path)?;
-    no_misplaced(host.as_ref(), path)?;
+    no_misplaced(world.host.looker().as_ref(), path)?;
     match named(world, client, path)? {
         Named::Once => {}
         named => read_all(world, client, path, &named)?,
@@ -169,16 +169,19 @@ fn named(world: &World<'_>, client: &PrunedClient, path: &HostPath) -> Result<Na
     if ended.stopped || ended.timed_out {
         return Err(Trouble::Failed("restic was ended while it listed the index".into()));
     }
+    let cannot = |why: &str| format!("restic cannot list its index: {why}");
     match complaints.of_reading(ended.code) {
         Verdict::Well => blobs.counted().map_err(Trouble::Failed),
         Verdict::Damaged(why) => {
-            Err(refused(world, client, path, &format!("restic cannot list its index: {why}"), &complaints))
+            let files = suspects(world, client, path, &complaints);
+            Err(refused(world, client, path, &cannot(&why), &files))
         }
-        // A panic: of an index file in an old format, for one (tried with 0.18.0 and 0.19.1).
-        Verdict::Failed(why) if ended.code == Some(2) => {
-            Err(refused(world, client, path, &format!("restic cannot list its index: {why}"), &complaints))
-        }
-        Verdict::Unreachable(why) | Verdict::Failed(why) => Err(Trouble::Failed(why)),
+        // restic has many words for an index file that makes no sense; of some it panics (tried with 0.18.0 and 0.19.1).
+        Verdict::Failed(why) => match suspects(world, client, path, &complaints) {
+            files if files.is_empty() => Err(Trouble::Failed(why)),
+            files => Err(refused(world, client, path, &cannot(&why), &files)),
+        },
+        Verdict::Unreachable(why) => Err(Trouble::Failed(why)),
         Verdict::Locked(by) => Err(Trouble::Failed(format!("the repository is locked {by}"))),
     }
 }
@@ -211,7 +214,10 @@ fn read_all(world: &World<'_>, client: &PrunedClient, path: &HostPath, named: &N
     };
     match verdict.map_err(Trouble::Failed)? {
         Verdict::Well => Ok(()),
-        Verdict::Damaged(what) => Err(refused(world, client, path, &why(&what), &complaints)),
+        Verdict::Damaged(what) => {
+            let files = suspects(world, client, path, &complaints);
+            Err(refused(world, client, path, &why(&what), &files))
+        }
         Verdict::Unreachable(what) | Verdict::Failed(what) | Verdict::Locked(what) => {
             Err(Trouble::Failed(why(&what)))
         }
@@ -224,15 +230,9 @@ fn refused(
     client: &PrunedClient,
     path: &HostPath,
     why: &str,
-    complaints: &Complaints,
+    files: &[String],
 ) -> Trouble {
     let host = world.host.looker();
-    let mut files = complaints.files();
-    let packs: Vec<String> =
-        files.iter().filter_map(|file| file.strip_prefix("data/")).map(ToOwned::to_owned).collect();
-    if !packs.is_empty() || files.is_empty() {
-        files.extend(suspect_index_files(world, client, path, &packs));
-    }
     let paths = files.iter().filter_map(|file| found(host.as_ref(), path, file));
     let shown: Vec<String> = paths.take(2 * SHOWN).map(|path| shown(host.as_ref(), &path)).collect();
     let files = if shown.is_empty() { String::new() } else { format!("\nfiles: {}", shown.join("; ")) };
@@ -243,6 +243,22 @@ fn refused(
          that name them out of {path}, run `restic repair index` (0.14: `rebuild-index`) and `restic check --read-data` \
          as {account}, then `rlvm prune --client {account}`"
     ))
+}
+
+/// Lists the files that restic complained of, and the index files that name such packs or make no sense.
+fn suspects(
+    world: &World<'_>,
+    client: &PrunedClient,
+    path: &HostPath,
+    complaints: &Complaints,
+) -> Vec<String> {
+    let mut files = complaints.files();
+    let packs: Vec<String> =
+        files.iter().filter_map(|file| file.strip_prefix("data/")).map(ToOwned::to_owned).collect();
+    if !packs.is_empty() || files.is_empty() {
+        files.extend(suspect_index_files(world, client, path, &packs));
+    }
+    files
 }
 
 /// Finds the index files that name one of these packs or cannot be read, the newest first.
@@ -259,9 +275,10 @@ fn suspect_index_files(
         .filter_map(|name| Some((written(host.as_ref(), &directory.join(&name).ok()?)?, name)))
         .collect();
     all.sort_by_key(|(time, _)| Reverse(*time));
-    let mut found = Vec::new();
+    let (mut found, mut readable) = (Vec::new(), false);
     for (_, name) in all.into_iter().take(MOST_INDEX_FILES) {
-        if since.elapsed() > SEARCH || interrupted().is_some() {
+        let is_vain = !readable && found.len() >= MOST_UNREADABLE;
+        if is_vain || since.elapsed() > SEARCH || interrupted().is_some() {
             break;
         }
         let mut index = IndexFile::default();
@@ -271,12 +288,16 @@ fn suspect_index_files(
                 index.line(line);
             }
         });
-        let is_read = ended.is_ok_and(|it| !it.stopped && !it.timed_out);
-        if is_read && (index.is_strange() || index.names(packs)) {
+        if !ended.is_ok_and(|it| !it.stopped && !it.timed_out) {
+            continue;
+        }
+        readable |= !index.is_strange();
+        if index.is_strange() || index.names(packs) {
             found.push(format!("index/{name}"));
         }
     }
-    found
+    // If none can be read, something else is wrong: the password, for one.
+    if readable { found } else { Vec::new() }
 }
 
 /// Finds a file of the repository by its directory and the start of its id.

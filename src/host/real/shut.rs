@@ -24,7 +24,7 @@ use crate::model::{HostPath, UserName};
 const STEPS: u32 = 100;
 const STEP: Duration = Duration::from_millis(50);
 
-/// What runs as a client and adds nothing: systemd's manager of the user's units, which pam_systemd(8) starts with each
+/// What runs as a client and adds nothing: systemd's manager of the user's units, which `pam_systemd(8)` starts with each
 /// session and which stays for a while.
 const HARMLESS: &str = "/usr/lib/systemd/systemd";
 
@@ -76,7 +76,13 @@ impl Real {
                     Ok(Shut::Working(named(&working)))
                 }
             }
-            Err((_, Errno::EWOULDBLOCK)) => Ok(Shut::Working(named(&self.of_user(user)?))),
+            Err((_, Errno::EWOULDBLOCK)) => {
+                let mut who = named(&self.of_user(user)?);
+                if who.is_empty() {
+                    who.push(format!("a process of another user that holds a lock on {repository}"));
+                }
+                Ok(Shut::Working(who))
+            }
             Err((_, errno)) => Err(errno).with_context(|| format!("cannot lock {repository}")),
         }
     }
