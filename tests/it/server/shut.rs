@@ -1,6 +1,6 @@
 //! A client is kept out while the server prunes its repository, and gets in again whatever becomes of the prune.
 
-use std::{process::Child, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use rlvm::restic::Version;
 
@@ -71,12 +71,11 @@ fn snapshots(lab: &Lab) -> usize {
     lab.ok(&["ls", "/srv/clients/worm/repo/snapshots"]).lines().count()
 }
 
-/// Starts a prune, and returns when restic begins to forget.
-fn prune_until_it_forgets(lab: &Lab) -> Child {
-    let prune = lab.command(&["prune"]).spawn().unwrap();
+/// Waits until restic begins to forget.
+fn restic_forgets(lab: &Lab) {
     for _ in 0..600 {
         if lab.at("/srv/slow/at").exists() {
-            return prune;
+            return;
         }
         thread::sleep(Duration::from_millis(50));
     }
@@ -88,7 +87,8 @@ fn client_is_kept_out_while_its_repository_is_pruned() {
     let lab = prepared();
     let _sshd = lab.own_sshd();
     two_backups(&lab);
-    let mut prune = prune_until_it_forgets(&lab);
+    let mut prune = lab.command(&["prune"]).spawn().unwrap();
+    restic_forgets(&lab);
     let index = || lab.ok(&["ls", "/srv/clients/worm/repo/index"]);
     let before = index();
     let ran = client(&lab, &["backup", "/etc/ssh"]);
