@@ -76,7 +76,7 @@ fn the_hosts_own_state_is_not_taken_for_the_users() {
         &lab,
         &["plan"],
         1,
-        &["no state", "/home/me/.config/rlvm/state", "/etc/rlvm/state is the host's", "sudo rlvm"],
+        &["no state", "/home/me/.config/rlvm/state", "/etc/rlvm/state belongs to the host", "sudo rlvm"],
     );
     says(&lab, &["plan", "/etc/rlvm/state"], 0, &["No changes."]);
 }

@@ -15,7 +15,7 @@ fn below_a_target_and_in_place() {
     assert_eq!(lab.read("/home/me/back/home/me/docs/a"), "a\n");
     assert_eq!(lab.ok(&["stat", "-c", "%a %u %g", "/home/me/back"]), "700 4100 4200\n");
     lab.ok(&["rm", "/home/me/docs/a"]);
-    says(&lab, &["restore", "docs", "--in-place", "--yes"], 0, &["1 new file of 2 B"]);
+    says(&lab, &["restore", "docs", "--in-place", "--yes"], 0, &["1 missing file (2 B) will be created"]);
     assert_eq!(lab.ok(&["stat", "-c", "%u %g", "/home/me/docs/a"]), "4100 4200\n");
     says(&lab, &["restore", "docs", "--target", "/srv/x"], 1, &["/srv/x"]);
     assert_eq!(lab.ok(&["find", "/home/me", "-name", ".rlvm*"]), "");
