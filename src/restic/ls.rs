@@ -235,7 +235,9 @@ mod tests {
             ["/", "/srv/a", "/srv/b", "/srv/f", "/srv/ab"].map(|it| it.parse().unwrap()).into();
         let without = |lines: &[String]| {
             let mut contents = Contents::of(&sources);
-            lines.iter().for_each(|line| contents.line(line));
+            for line in lines {
+                contents.line(line);
+            }
             let all: Vec<&str> = contents.without().map(HostPath::as_str).collect();
             (contents.is_there(), all.join(" "))
         };

@@ -1,6 +1,8 @@
 //! Which backups a prune removes beside a policy, and which it keeps: restic's policies take each snapshot for a whole
 //! backup.
 
+use std::collections::BTreeSet;
+
 use crate::{
     job::Backups,
     model::Name,
@@ -36,22 +38,29 @@ impl Grades<'_> {
         all.all().filter(goes).collect()
     }
 
-    /// Returns the newest complete backup if a policy would remove it and keep none that is complete.
-    pub(super) fn spared(&self, all: &Foreseen) -> Option<Snapshot> {
-        if all.keep.iter().any(|it| self.is_complete(it)) {
-            return None;
-        }
-        all.remove.iter().filter(|it| self.is_complete(it)).max_by_key(|it| it.time).cloned()
+    /// Returns the newest complete backup if a policy would remove it and keep none that is complete; of each host by itself,
+    /// as policies are applied.
+    pub(super) fn spared(&self, all: &Foreseen) -> Vec<Snapshot> {
+        let is_kept =
+            |host: &str| all.keep.iter().any(|it| it.listed.hostname == host && self.is_complete(it));
+        let hosts: BTreeSet<&str> = all.remove.iter().map(|it| it.listed.hostname.as_str()).collect();
+        let newest = |host: &str| {
+            let ours = all.remove.iter().filter(|it| it.listed.hostname == host);
+            ours.filter(|it| self.is_complete(it)).max_by_key(|it| it.time).cloned()
+        };
+        hosts.into_iter().filter(|host| !is_kept(host)).filter_map(newest).collect()
     }
 }
 
-/// Says why a backup stays.
-pub(super) fn note(spared: &Snapshot) -> String {
-    let id = spared.id.get(..8).unwrap_or(&spared.id);
-    let time = spared.time.strftime("%Y-%m-%d %H:%M UTC");
-    format!(
-        "snapshot {id} of {time} stays: it is the newest complete backup, and those after it lack something"
-    )
+/// Says why backups stay; nothing if none does.
+pub(super) fn note(spared: &[Snapshot]) -> Option<String> {
+    let all = spared.iter().map(|it| {
+        let (id, time) = (it.id.get(..8).unwrap_or(&it.id), it.time.strftime("%Y-%m-%d %H:%M UTC"));
+        format!(
+            "snapshot {id} of {time} stays: it is the newest complete backup, and those after it lack something"
+        )
+    });
+    Some(all.collect::<Vec<_>>().join("; ")).filter(|note| !note.is_empty())
 }
 
 #[cfg(test)]
@@ -105,6 +114,9 @@ mod tests {
             found.iter().map(|it| it.id[..2].to_owned()).collect::<Vec<_>>().join(" ")
         };
         // The second letter is the day. a: complete, b: incomplete, c: failed.
+        let mut of_two = Foreseen { keep: all(&["a3", "b2"]), remove: all(&["a1", "a0"]) };
+        of_two.keep[0].listed.hostname = "old01".into();
+        assert_eq!(ids(grades.spared(&of_two).iter().collect()), "a1", "each host by itself");
         for (keep, remove, spared, replaced) in [
             (&["a3"][..], &["a2", "b1"][..], "", ""),
             (&["b2"], &["b1", "a0", "a1"], "a1", ""),

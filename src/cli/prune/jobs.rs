@@ -265,12 +265,12 @@ impl Place {
             before = self.foresee(world, part)?;
         }
         let spared = grades.spared(&before);
-        pruned.note = spared.as_ref().map(note);
-        let goes = |it: &&Snapshot| spared.as_ref().is_none_or(|spared| spared.id != it.id);
+        pruned.note = note(&spared);
+        let goes = |it: &&Snapshot| !spared.iter().any(|spared| spared.id == it.id);
         let remove: Vec<Snapshot> = before.remove.iter().filter(goes).cloned().collect();
         pruned.kept = before.keep.len() + before.remove.len();
         if !remove.is_empty() {
-            let policy = spared.is_none().then(|| self.repository.access().forget(&part.policy));
+            let policy = spared.is_empty().then(|| self.repository.access().forget(&part.policy));
             self.remove(world, part, &remove, policy, &mut pruned)?;
         }
         Ok(pruned)

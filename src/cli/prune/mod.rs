@@ -216,7 +216,7 @@ impl PruneVerb {
         for place in &mut places {
             place.repository = with_cache(context, host, &place.repository)?;
         }
-        Ok(places.into_iter().map(|place| Task::Jobs(Box::new(place))).collect())
+        Ok(places.into_iter().map(Box::new).map(Task::Jobs).collect())
     }
 
     /// Takes the clients that are asked for.
