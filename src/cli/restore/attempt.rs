@@ -131,12 +131,13 @@ fn outermost(wishes: &[Wish]) -> impl Iterator<Item = &Wish> {
 /// Prepares to look where a path that was asked for is to be put.
 fn place(world: &World<'_>, wish: &Wish, goal: &Goal, mounts: &Mounts) -> Result<Place<'static>> {
     let (way, names) = wish.split();
-    let lies = lies(world, &wish.path().unwrap_or_else(|| way.clone()));
-    let proves = mounts.of(&lies).is_some_and(|it| keeps_ctime(&it.kind));
-    let (way, mounts) = if goal.in_place {
-        (way, mounts_in(world, wish, mounts))
+    let (way, mounts, proves) = if goal.in_place {
+        let lies = lies(world, &wish.path().unwrap_or_else(|| way.clone()));
+        let proves = mounts.of(&lies).is_some_and(|it| keeps_ctime(&it.kind));
+        (way, mounts_in(world, wish, mounts), proves)
     } else {
-        (way.parts().try_fold(goal.base.clone(), |at, part| at.join(part))?, BTreeSet::new())
+        // Nothing that is in a target is taken for unchanged.
+        (way.parts().try_fold(goal.base.clone(), |at, part| at.join(part))?, BTreeSet::new(), false)
     };
     Ok(Place { names, look: Box::new(world.host.standings(&way)?), mounts, proves })
 }

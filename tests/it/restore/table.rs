@@ -166,10 +166,25 @@ fn each_kind_over_each_kind_is_shown_and_done_or_listed() {
 }
 
 #[test]
-fn each_kind_over_each_kind_asked_for_by_its_path() {
+fn each_kind_asked_for_by_its_path_with_restic_0_14() {
+    asked_for_by_path(14);
+}
+
+#[test]
+fn each_kind_asked_for_by_its_path_with_restic_0_18() {
+    asked_for_by_path(18);
+}
+
+#[test]
+fn each_kind_asked_for_by_its_path_with_restic_0_19() {
+    asked_for_by_path(19);
+}
+
+/// Asks for each cell by `--path`, with restic 0.`minor`.
+fn asked_for_by_path(minor: u32) {
     // R75
     let none = Value::Null;
-    for version in restics() {
+    for version in restics().into_iter().filter(|it| it.version.1 == minor) {
         let mut lab = Lab::new();
         lab.use_restic(&version);
         python(&lab, &["store"]);
