@@ -268,3 +268,44 @@ fn a_comparison_needs_room_for_what_it_fetches() {
     is_as_stored(&lab, &["--compare-content"]);
     assert_eq!(left(&lab), "");
 }
+
+#[test]
+fn many_files_are_compared_at_once() {
+    // R75
+    for version in restics() {
+        let mut lab = Lab::new();
+        lab.use_restic(&version);
+        sh(
+            &lab,
+            "mkdir /srv/www; cd /srv/www; for n in $(seq 600); do echo stored > f$n; ln -s stored$n l$n; done; sleep 0.1; echo same > same",
+        );
+        let lab = stored(lab);
+        sh(
+            &lab,
+            "cd /srv/www; touch -r f9 /srv/was; echo livest > f9; touch -h -r /srv/was f9; \
+             time=$(stat -c %.9Y l9); ln -sfn livest9 l9; touch -h -d @$time l9; chmod 600 f*; chmod 644 f*; rm f10; \
+             chown -h backup l*; chown -h root l*",
+        );
+        let ran = lab.expect(0, &["restore", "web", "--in-place", "--yes", "--json"]);
+        let found = comparison(&ran.stdout);
+        assert_eq!(
+            (names(&found["overwritten"], "path"), &found["new"]),
+            (all(&["l9"]), &1.into()),
+            "{found}"
+        );
+        assert_eq!(found["not_compared"], 599, "{}", version.dir);
+        // A directory that gets its mode back has everything fetched, as so many files have.
+        sh(&lab, "chmod 700 /srv/www");
+        let ran = lab.expect(0, &["restore", "web", "--in-place", "--yes", "--json", "--compare-content"]);
+        let found = comparison(&ran.stdout);
+        assert_eq!(names(&found["overwritten"], "path"), all(&["f9"]), "{found}");
+        assert_eq!((&found["not_compared"], &found["same"]), (&0.into(), &1200.into()), "{found}");
+        assert_eq!(record(&ran.stdout)["unchanged"], 1200);
+        assert_eq!(
+            sh(&lab, "cd /srv/www; cat f9 f10; readlink l9; stat -c %a ."),
+            "stored\nstored\nstored9\n755\n"
+        );
+        is_as_stored(&lab, &["--compare-content"]);
+        assert_eq!(left(&lab), "");
+    }
+}
