@@ -87,18 +87,31 @@ pub(super) struct Records {
 
 /// Reads all records, and what runs came to that have died and are not swept yet.
 pub(super) fn all(context: &Context<'_>, host: &Real) -> Result<Records> {
+    of_journals(context, host, |left, lives| if lives { None } else { left.record() })
+}
+
+/// Reads the same, and what runs that live are storing: a snapshot of theirs is no backup before they have checked it. They
+/// stand there as skipped, since nothing is known yet.
+pub(super) fn all_and_running(context: &Context<'_>, host: &Real) -> Result<Records> {
+    of_journals(context, host, |left, lives| if lives { left.running() } else { left.record() })
+}
+
+/// Reads all records, and adds what journals tell: of a run that is open, and whether it lives.
+fn of_journals(
+    context: &Context<'_>,
+    host: &Real,
+    tells: impl Fn(&Left, bool) -> Option<Record>,
+) -> Result<Records> {
     let mut all = kept(context, host)?;
     let store = Store::new(host, &context.home()?.join("journal")?);
-    for name in store.names()? {
+    for name in store.names()?.iter().filter(|name| name.parse::<RunId>().is_ok()) {
         // The journal of a run that lives is held.
-        if name.parse::<RunId>().is_err() || store.holder(&name)?.is_some() {
-            continue;
-        }
-        let bytes = store.read(&name)?.unwrap_or_default();
+        let lives = store.holder(name)?.is_some();
+        let bytes = store.read(name)?.unwrap_or_default();
         // A journal that makes no sense is an error of the next sweep.
-        let died = Left::read(&name, &bytes).ok().and_then(|left| left.record());
-        if let Some(died) = died.filter(|died| !all.has(&died.run)) {
-            all.runs.push(died);
+        let told = Left::read(name, &bytes).ok().and_then(|left| tells(&left, lives));
+        if let Some(told) = told.filter(|told| !all.has(&told.run)) {
+            all.runs.push(told);
         }
     }
     Ok(all)

@@ -191,7 +191,7 @@ impl RestoreVerb {
         self.tell_unsupported(declared, &teller);
         let places = self.places(&world, &job, declared)?;
         let has = ask(&world, places, (&job, declared), self.any_host);
-        let runs = records::all(context, &host)?.runs;
+        let runs = records::all_and_running(context, &host)?.runs;
         let Some(asked) = self.asked(&world, &job, declared, &has, guided)? else {
             let found = self.candidates(&world, (&job, declared), &has, &Wanted::Latest, &runs)?;
             bail!(none(&job, &found));
@@ -328,7 +328,7 @@ impl RestoreVerb {
             paths.extend(listed(world, file)?);
         }
         if guided {
-            let runs = records::all(world.context, world.host)?.runs;
+            let runs = records::all_and_running(world.context, world.host)?.runs;
             let found = self.candidates(world, (job, declared), has, &wanted, &runs)?;
             let chosen = found.all.iter().find(|it| from.as_ref().is_none_or(|from| it.place.name == *from));
             let Some(chosen) = chosen else { return Ok(None) };

@@ -118,7 +118,7 @@ pub(super) fn look(context: &Context<'_>, host: &Real, state: &State) -> Result<
 fn look_within(context: &Context<'_>, host: &Real, state: &State, limit: u64) -> Result<Status> {
     let now = context.now()?;
     let expanded = expand(state, &context.user_facts(host, state)?, &context.scope()?);
-    let (records, lost) = match records::all(context, host) {
+    let (records, lost) = match records::all_and_running(context, host) {
         Ok(records) => (records, None),
         Err(err) => {
             (records::Records::default(), Some(format!("the records of runs cannot be read: {err:#}")))

@@ -30,7 +30,7 @@ impl Fault {
     pub const fn words(self) -> &'static str {
         match self {
             Self::Failed => "its backup failed",
-            Self::Unjudged => "its run ended before the backup was checked",
+            Self::Unjudged => "its run has not checked the backup",
         }
     }
 }

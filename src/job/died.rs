@@ -33,6 +33,23 @@ impl Left {
     }
 }
 
+impl Left {
+    /// Returns what a run of jobs that lives is storing, as if it had skipped that: nothing is known of it yet.
+    pub fn running(&self) -> Option<Record> {
+        let mut record = self.record()?;
+        record.status = Status::Skipped;
+        for job in &mut record.jobs {
+            (job.status, job.errors, job.copies) = (Status::Skipped, Vec::new(), Vec::new());
+            // What it has checked counts once it says so in its record, or now: nothing doubts it.
+            job.destinations.retain(|it| !it.unjudged.is_empty());
+            for store in &mut job.destinations {
+                (store.status, store.error, store.summary) = (Status::Skipped, None, None);
+            }
+        }
+        Some(record)
+    }
+}
+
 fn of_job(job: &LeftJob) -> JobRecord {
     let open = job.open.iter().map(|(destination, tries)| StoreRecord {
         status: Status::Interrupted,

@@ -20,6 +20,7 @@ const STAND_IN: &str = "#!/bin/sh
 [ \"$1\" = backup ] || exec REAL \"$@\"
 REAL \"$@\" >/srv/said
 [ ! -e /srv/kill ] || { rm /srv/kill; kill -9 $(grep -lx rlvm /proc/[0-9]*/comm | cut -d/ -f3); sleep 60; }
+[ ! -e /srv/wait ] || { rm /srv/wait; touch /srv/waits; read go </srv/go; }
 [ ! -e /srv/lose ] || { rm /srv/lose; rm -f /srv/backup/vault/snapshots/$(ls -t /srv/backup/vault/snapshots | head -1); }
 cat /srv/said
 ";
@@ -143,6 +144,32 @@ fn what_a_killed_run_had_said_of_its_backups_counts() {
     killed(&lab);
     lab.ok(&["sh", "-c", "rlvm sweep; rm -r /var/lib/rlvm/records"]);
     assert_eq!(line(&lab)["snapshots"], 2);
+}
+
+#[test]
+fn a_backup_that_is_not_checked_yet_does_not_count() {
+    let version = restics().pop().unwrap();
+    let lab = applied(&version, "");
+    lab.expect(0, &["run", "web"]);
+    let good = snapshots(&lab).remove(0);
+    lab.file("/srv/www/index.html", "second\n");
+    lab.file("/srv/wait", "");
+    lab.ok(&["mkfifo", "-m", "600", "/srv/go"]);
+    let mut run = lab.command(&["run", "web"]);
+    let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while !lab.at("/srv/waits").exists() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(snapshots(&lab).len(), 2);
+    let now = line(&lab);
+    assert_eq!((&now["newest_id"], &now["snapshots"]), (&good.into(), &1.into()), "{now:#}");
+    assert!(judged(&now).starts_with("fresh ok"), "{}", judged(&now));
+    let (text, said) = restored(&lab, &[]);
+    assert!(text == "first\n" && said.contains("its run has not checked the backup"), "{said}");
+    lab.ok(&["sh", "-c", "echo go >/srv/go"]);
+    assert!(run.wait().unwrap().success());
+    assert_eq!(line(&lab)["snapshots"], 2);
+    assert_eq!(restored(&lab, &[]).0, "second\n");
 }
 
 #[test]
