@@ -4,6 +4,8 @@
 #
 #   ./examples/quickstart/run.sh          the scratch tree is gone at the end
 #   ./examples/quickstart/run.sh --keep   it stays, to look around in
+#
+# PROFILE names another profile of cargo than release: with dev, the program that the tests have built is used.
 set -euo pipefail
 umask 022
 cd "$(dirname "$0")/../.."
@@ -35,9 +37,11 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 say "Build rlvm"
-show "cargo build --release --locked"
-cargo build --release --locked --quiet
-bin=$(realpath "${CARGO_TARGET_DIR:-target}/release/rlvm")
+profile=${PROFILE:-release}
+show "cargo build --profile $profile --locked"
+cargo build --profile "$profile" --locked --quiet
+[ "$profile" = dev ] && built=debug || built=$profile
+bin=$(realpath "${CARGO_TARGET_DIR:-target}/$built/rlvm")
 
 # In /tmp, since rlvm run by root reads no state that somebody else could change: a checkout may be anybody's.
 work=$(mktemp -d "${TMPDIR:-/tmp}/rlvm-quickstart.XXXXXX")

@@ -107,7 +107,10 @@ fn the_backup_of_a_killed_run_counts_for_nothing() {
             assert!(judged(&line).contains("failing") && judged(&line).contains(why), "{line:#}");
             let (text, said) = restored(&lab, &[]);
             let hint = format!("snapshot {} of ", &doubtful[..8]);
-            assert!(text == "first\n" && said.contains(&hint) && said.contains("takes it"), "{said}");
+            assert!(
+                text == "first\n" && said.contains(&hint) && said.contains("to restore it: --snapshot"),
+                "{said}"
+            );
             assert_eq!(restored(&lab, &["--snapshot", &doubtful[..8]]).0, "second\n");
         }
         let drill: Value = serde_json::from_str(&lab.expect(0, &["verify", "--json"]).stdout).unwrap();
