@@ -136,7 +136,7 @@ impl<'a> Context<'a> {
     pub(super) fn running(&self, what: &str) -> Result<Real> {
         let host = self.host()?;
         if host.looker().is_tree() {
-            let message = format!("{what} by the running system, not below --root");
+            let message = format!("{what} only on the running system, not with --root");
             return Err(Failure::new(Exit::Usage, message).into());
         }
         host.check_starters()?;
@@ -249,9 +249,9 @@ impl<'a> Context<'a> {
         let tried: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
         let message = format!("no state: there is no {}", tried.join(", nor "));
         let help = if !candidates.iter().any(|it| it == Path::new(ETC)) && self.files.is_dir(Path::new(ETC)) {
-            "name it: --state PATH; /etc/rlvm/state belongs to the host, and only root can apply it: sudo rlvm …"
+            "pass the state: --state PATH; /etc/rlvm/state belongs to the host, and only root can apply it: sudo rlvm …"
         } else {
-            "name it: --state PATH"
+            "pass the state: --state PATH"
         };
         Err(Failure::new(Exit::Failed, message).help(help).into())
     }

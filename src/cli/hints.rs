@@ -3,28 +3,23 @@
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// Verbs of other tools, each with what does the same here.
-const VERBS: [(&str, &str); 22] = [
+const VERBS: [(&str, &str); 17] = [
     ("backup", "run"),
     ("break-lock", "sweep"),
     ("check", "verify"),
     ("config", "show"),
     ("create", "run"),
-    ("diff", "plan"),
     ("dump", "restore"),
     ("extract", "restore"),
     ("find", "mount"),
     ("forget", "prune"),
     ("init", "apply"),
-    ("key", "secret show"),
     ("ls", "snapshots` or `rlvm mount"),
     ("rcreate", "apply"),
     ("repo-create", "apply"),
     ("repo-list", "snapshots"),
     ("rlist", "snapshots"),
-    ("start", "run"),
     ("stats", "status"),
-    ("test", "validate"),
-    ("umount", "mount"),
     ("unlock", "sweep"),
 ];
 

@@ -92,6 +92,11 @@ impl<'a> Queue<'a> {
             thread::sleep(TICK);
         }
     }
+
+    /// Returns whether somebody works alone at a destination. Asking takes no place.
+    pub(super) fn is_taken(&self, destination: &Name) -> Result<bool> {
+        Ok(self.store.holder(destination.as_str())?.is_some())
+    }
 }
 
 /// Says how long something waits for a destination: as declared; else until its next schedule, at most a day.

@@ -77,7 +77,7 @@ fn given(context: &Context<'_>, files: &[PathBuf]) -> Result<Vec<Status>> {
 fn own(context: &Context<'_>) -> Result<Status> {
     let host = context.host()?;
     if host.looker().is_tree() {
-        let message = "backups are looked at by the running system, not below --root";
+        let message = "backups are looked at only on the running system, not with --root";
         return Err(Failure::new(Exit::Usage, message)
             .help("--from makes a page of what others have said")
             .into());

@@ -62,7 +62,7 @@ const MOST: (usize, usize) = (10_000, 1 << 20);
 /// destination that has this backup: one on this host first, then the job's destinations in their order, then copies. If a
 /// destination fails, or some files cannot be read there, rlvm tries the next destination that has the same backup.
 ///
-/// Restored are contents, owners, modes, times, ACLs, extended attributes, holes, and hard links between regular files.
+/// rlvm restores contents, owners, modes, times, ACLs, extended attributes, holes, and hard links between regular files.
 /// Symbolic links and FIFOs with several names come back as separate files.
 ///
 /// restic restores into a private directory. rlvm compares the result with the file list of the backup, and then moves the
@@ -75,8 +75,8 @@ const MOST: (usize, usize) = (10_000, 1 << 20);
 /// and leaves unchanged files alone. Existing directories get their stored owner, mode, time, extended attributes and ACLs
 /// back. If another file system is mounted below a path, rlvm refuses with exit code 6.
 ///
-/// A file is unchanged if the kernel's time of its last change is the stored one. A file that has the stored size and
-/// time, but changed or moved since the backup, is left alone too, and counted. --compare-content fetches such files, and
+/// A file counts as unchanged if its ctime (the kernel's time of the last change) and its inode number equal the stored
+/// ones. A file that has the stored size and time, but changed or moved since the backup, is left alone too, and counted. --compare-content fetches such files, and
 /// overwrites those whose content or attributes differ.
 ///
 /// rlvm does not replace a file that changed after the comparison, a directory that stands where a file was, or a symbolic
@@ -91,7 +91,7 @@ Examples:
   rlvm restore web --target /var/tmp/web            restore all of the newest snapshot
   rlvm restore web --path /srv/www/shop --target /var/tmp/shop
   rlvm restore web --snapshot '2026-11-20 14:00' --target /var/tmp/web
-                                                    the newest until that minute ends (host's zone)
+                                                    the newest backup up to the end of that minute
   rlvm restore web --in-place --only-missing        restore deleted files, overwrite nothing
   rlvm restore web --from vault --in-place          show differing files, ask, and overwrite them
   rlvm restore web --in-place --compare-content     the same, with the contents of files that look equal
@@ -109,7 +109,7 @@ pub(super) struct RestoreVerb {
     /// Job whose files are restored
     #[arg(value_name = "JOB")]
     job: Option<Name>,
-    /// Snapshot: `latest`, an id, the first digits of an id, or a time (the newest backup until its end) [default: latest]
+    /// Snapshot: `latest`, an id, the first digits of an id, or a time (the newest backup up to the end of that day or minute) [default: latest]
     #[arg(long, value_name = "SNAPSHOT")]
     snapshot: Option<String>,
     /// Restore from this destination only
@@ -145,7 +145,7 @@ pub(super) struct RestoreVerb {
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// Print the restic command and do not run it; with --compare-content compare, and restore nothing
+    /// Print the restic command and do not run it; with --compare-content, print the comparison and restore nothing
     #[arg(long = "dry-run")]
     printed: bool,
     /// Print JSON: one event per line, the record last
@@ -176,7 +176,7 @@ impl RestoreVerb {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Exit> {
         let host = context.host()?;
         if host.looker().is_tree() {
-            let message = "rlvm restores on the running system, not below --root; --target restores into another directory";
+            let message = "rlvm restore works only on the running system, not with --root; --target restores into another directory";
             return Err(Failure::new(Exit::Usage, message).into());
         }
         let guided = self.is_guided(context)?;

@@ -57,13 +57,13 @@ Hooks find in their environment:
   RLVM_JOB     the name of the job
   RLVM_RUN     the id of the run
   RLVM_STATUS  success, incomplete, failed or interrupted (only in `after`, `failed`, `finally`)
-  RLVM_FAILED  the destinations that failed, separated by blanks (only in these hooks)
+  RLVM_FAILED  the destinations that failed, separated by spaces (only in these hooks)
 
 Exit codes:
   0         every backup is complete
   1         a source or a hook failed, a snapshot could not be removed, or rlvm could not begin
   4         another rlvm runs the job
-  8         a destination failed or was left out, or a backup is incomplete (counts before 1)
+  8         a destination failed or was left out, or a backup is incomplete (takes precedence over 1)
   130, 143  ended by a signal, after cleaning up")]
 pub(super) struct RunVerb {
     /// The jobs

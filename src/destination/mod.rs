@@ -76,7 +76,8 @@ pub struct Destination {
     /// or 5m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_for: Option<Span>,
-    /// How `rlvm prune` removes data here that no backup needs any more. Default: as restic does.
+    /// Limits for `rlvm prune` at this destination: how much unneeded data may stay, and how much is repacked. Default:
+    /// restic's own.
     #[serde(default, skip_serializing_if = "is_default")]
     pub prune: DataPrune,
     /// Takes over what is there already, even where it differs from what is declared. Default: false.

@@ -1,6 +1,7 @@
-//! Tells which of restic's snapshots are backups. A snapshot is one if its run has looked at it and said so.
+//! Tells which of restic's snapshots are backups. A snapshot counts as a backup if its run has
+//! checked it and recorded that.
 //!
-//! Of what no record knows nothing can be told, so it counts: repositories of before, records that are gone, other hosts.
+//! A snapshot that no record mentions counts too: older repositories, lost records, other hosts.
 
 use jiff::Timestamp;
 

@@ -1,4 +1,4 @@
-//! Says in a record what a run came to that has died: it could not say so itself.
+//! Builds the record of a dead run from its journal, because a killed run writes no record.
 
 use jiff::Timestamp;
 
@@ -8,7 +8,7 @@ use super::{JobRecord, Left, Record, Status, StoreRecord, VERSION, journal::Left
 const DIED: &str = "rlvm was killed or the power failed before the run had ended";
 /// Why what it was storing counts for nothing.
 const UNJUDGED: &str = "rlvm was killed or the power failed before the backup was checked; a snapshot that was stored \
-                        counts for nothing";
+                        does not count as a backup";
 
 impl Left {
     /// Returns the record of a run of jobs that has died; nothing of a run of something else.

@@ -88,7 +88,7 @@ pub struct Left {
     pub undo: Vec<(usize, Op)>,
     /// The destinations that it has worked with, where its locks may be.
     pub destinations: BTreeSet<Name>,
-    /// The host that it was of; none if it was no run of jobs.
+    /// The host of the run; `None` if the dead process ran no jobs.
     pub host: Option<HostName>,
     /// Its jobs.
     pub jobs: Vec<LeftJob>,

@@ -1,5 +1,5 @@
-//! Looks at what restic has stored, before anything takes it for a backup: that the repository has the snapshot, and
-//! something of each source; that what was read was whole. What is none is removed again.
+//! Checks a new snapshot before it counts as a backup: the repository must have it, with files of each source, and no LVM
+//! snapshot may have been full. Removes a snapshot that failed the check.
 
 use std::cell::RefCell;
 
@@ -98,7 +98,7 @@ fn proven(job: &JobRun, record: StoreRecord, proof: Proof) -> StoreRecord {
             let without = without.iter().filter(|path| !job.may_be_empty && !is_said(path));
             let words = without.map(|path| {
                 format!(
-                    "nothing of source {path} is in the backup: look at `exclude` and at hooks, or set \
+                    "nothing of source {path} is in the backup: check `exclude` and the hooks, or set \
                      `may_be_empty: true` for the job"
                 )
             });
@@ -123,7 +123,9 @@ fn taken_back(runner: &Runner<'_>, job: &JobRun, store: &Store, id: &str, why: &
     match removed {
         Ok(()) => format!("{why}; restic's snapshot {id} is removed"),
         Err(err) => {
-            format!("{why}; restic's snapshot {id} cannot be removed: {err}; remove it: restic forget {id}")
+            format!(
+                "{why}; restic's snapshot {id} cannot be removed: {err}; to remove it by hand: restic forget {id}"
+            )
         }
     }
 }

@@ -10,8 +10,8 @@ use super::{
     text::{BadText, word},
 };
 
-/// Limits for removing data that no backup needs any more. restic repacks packs in which some data is still needed: it reads,
-/// writes and removes them.
+/// Limits for removing data that no backup needs any more. restic repacks a pack that holds needed and unneeded data: it
+/// reads the pack, writes the needed data to a new pack, and removes the old pack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataPrune {
@@ -19,7 +19,7 @@ pub struct DataPrune {
     /// repacking. Default: restic's own, 5%.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_unused: Option<UnusedData>,
-    /// How much data one prune repacks at most, like 20G. The next prune goes on. Default: no limit.
+    /// How much data one prune repacks at most, like 20G. The next prune continues. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_repack_size: Option<Size>,
 }

@@ -34,7 +34,7 @@ pub enum What<'a> {
     Looked(&'a Status),
 }
 
-/// How it went with old backups, of a job or of a client of this server.
+/// The result of a prune of a job or of a client of this server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pruned {
     /// The job; none if it was a client.

@@ -316,13 +316,10 @@ impl NewUser {
     fn diff(&self, now: &UserEntry) -> Diff {
         let Self { name, group, home, shell, .. } = self;
         if now.uid == 0 {
-            return Diff::Refuse(format!("{name} has the number 0 of root: no client may log in as root"));
+            return Diff::Refuse(format!("{name} has UID 0, the UID of root: no client may log in as root"));
         }
         if now.uid < FIRST || now.uid == NOBODY {
-            return Diff::Refuse(format!(
-                "{name} has the number {}: it is an account of the system",
-                now.uid
-            ));
+            return Diff::Refuse(format!("{name} has UID {}, which is a UID of a system account", now.uid));
         }
         if let Some(other) = &now.same_uid {
             return Diff::Refuse(format!(
@@ -398,8 +395,8 @@ impl NewUser {
                 now.uid
             );
             let remedy = format!(
-                "leave out `on_remove`, then the account is closed and keeps its number; or look before you remove it: \
-                 find / -xdev -uid {}",
+                "remove `on_remove`, so that the account is closed and keeps its number; or list its files before you \
+                 remove it: find / -xdev -uid {}",
                 now.uid
             );
             warn(message, remedy);

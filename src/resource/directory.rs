@@ -248,8 +248,8 @@ impl Kind for Directory {
         let address = || Address::new(Self::NAME, self.path.as_str());
         let finding = |why: &String| {
             let message = format!("it keeps its owner and mode: {why}");
-            let remedy = "look at what it is; then give it owner and mode by hand (chown, chmod), or take the right to write \
-                          there from others first";
+            let remedy = "check who created it; then set owner and mode by hand (chown, chmod), or first make the \
+                          parent directory writable only by its owner";
             Finding::new(Severity::Error, address(), message).remedy(remedy)
         };
         seen.kept.iter().map(finding).collect()

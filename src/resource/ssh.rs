@@ -90,7 +90,7 @@ impl SshUserSpec {
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub struct ClientPrune {
-    /// How long backups are kept: `90d`. There is no other rule, since a stolen client could forge any number of
+    /// How long backups are kept: `90d`. There is no other rule, since a compromised client could forge any number of
     /// backups and push real ones out.
     pub keep_within: Span,
     /// The schedule as for cron. Default: only by hand.

@@ -59,7 +59,7 @@ impl IndexFile {
         packs.iter().any(|pack| self.text.contains(pack.as_str()))
     }
 
-    /// Says whether it is none that restic writes: restic begins a new one at 50,000 blobs.
+    /// Returns whether restic would not write such an index file: restic begins a new one at 50,000 blobs.
     pub fn is_strange(&self) -> bool {
         #[derive(Deserialize)]
         struct Index {

@@ -202,7 +202,7 @@ pub(super) const PRUNE: u64 = 24 * 3600;
 /// Forgets the snapshots of a client's repository that are older than so long, and removes what only they held.
 ///
 /// As the client's account: what root writes the account could not read (restic#1788). The password is root's, and
-/// reaches the child by its environment. Of each host and its tags by themselves: a stolen client could name any, and a job
+/// reaches the child by its environment. Of each host and its tags by themselves: a compromised client could name any, and a job
 /// that has stopped keeps its last backups while its neighbour goes on (rlvm tags each with its job). The length counts
 /// from the newest snapshot that is not of the future: one with a forged time pushes nothing out (tried with 0.14, 0.18
 /// and 0.19).

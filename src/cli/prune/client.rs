@@ -1,6 +1,7 @@
-//! Old backups of a client that can only add: shut it out, look for what it may have forged, and only then remove.
+//! Prunes the repository of an append-only client: shuts the client out, looks for forged files, and only then removes
+//! backups.
 //!
-//! `restic prune` decides by index files and by names what is still needed. The client writes both, so a stolen client
+//! `restic prune` decides by index files and by names what is still needed. The client writes both, so a compromised client
 //! could make it remove good packs. [`crate::restic::NamedBlobs`] and [`crate::restic::is_misplaced`] say how.
 
 use std::{
@@ -44,13 +45,14 @@ pub(super) fn prune(world: &World<'_>, client: &PrunedClient) -> Result<String, 
     let PrunedClient { cmd, repository, .. } = client;
     trusted(world, client)?;
     let host = world.host.looker();
-    let path = repository.path().context("a client's repository is a directory of this host")?;
+    let path =
+        repository.path().context("cannot prune this client: its repository is not a local directory")?;
     if host.names(path).is_ok_and(|names| names.is_empty()) {
         return Ok("nothing is stored yet".into());
     }
     if !SshdConfig::is_forced(host.as_ref(), &client.spec)? {
-        let what = "sshd does not keep this client out while its repository is pruned";
-        return Err(Trouble::Failed(format!("{what}\nhelp: rlvm apply")));
+        let what = "cannot shut the client out: sshd does not force rlvm's current command for this account";
+        return Err(Trouble::Failed(format!("{what}\nhelp: run `rlvm apply`, then prune again")));
     }
     let _turn = turn(world, &repository.name)?.map_err(Trouble::Failed)?;
     let _out = shut_out(world, client, path)?;
@@ -61,8 +63,7 @@ pub(super) fn prune(world: &World<'_>, client: &PrunedClient) -> Result<String, 
     }
     alone(world, repository, cmd)?.map_err(|why| {
         let is_told = why.contains("\nhelp: ");
-        let help =
-            format!("`restic check` as {} says more; the client may have forged files", client.account);
+        let help = format!("run `restic check` as user {}: the client may have forged files", client.account);
         Trouble::Failed(if is_told { why } else { format!("{why}\nhelp: {help}") })
     })
 }
@@ -71,7 +72,7 @@ pub(super) fn prune(world: &World<'_>, client: &PrunedClient) -> Result<String, 
 fn trusted(world: &World<'_>, client: &PrunedClient) -> Result<()> {
     let Some(engine) = &client.repository.means.engine else { return Ok(()) };
     match Engine::distrust(world.host.looker().as_ref(), engine)? {
-        Some(why) => bail!("the pinned restic is not run: {why}"),
+        Some(why) => bail!("cannot use the pinned restic: {why}"),
         None => Ok(()),
     }
 }
@@ -105,7 +106,7 @@ fn shut_out(world: &World<'_>, client: &PrunedClient, path: &HostPath) -> Result
         }
     }
     let help = format!(
-        "wait until the backup ends, or pass a longer --wait TIME; to end what the client does: loginctl terminate-user {}",
+        "wait until the backup ends, or pass a longer --wait TIME; to end all processes of the client: loginctl terminate-user {}",
         client.account
     );
     Err(Trouble::Failed(format!("the repository is still in use by its client: {who}\nhelp: {help}")))
@@ -121,8 +122,8 @@ fn no_misplaced(host: &dyn Observe, repository: &HostPath) -> Result<(), Trouble
     let more = misplaced.len().saturating_sub(SHOWN);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
     Err(Trouble::Refused(format!(
-        "files in {repository} have names or places that restic never gives, and a prune would remove good packs because \
-         of them: {}{more}\nhelp: the client may have been stolen. Move these files out of the repository, then prune again",
+        "cannot prune {repository}: some files have names or places that restic never uses, and restic would remove good \
+         packs: {}{more}\nhelp: the client may be compromised. Move these files out of the repository, then prune again",
         all.join("; ")
     )))
 }
@@ -169,7 +170,7 @@ fn named(world: &World<'_>, client: &PrunedClient, path: &HostPath) -> Result<Na
     if ended.stopped || ended.timed_out {
         return Err(Trouble::Failed("restic was ended while it listed the index".into()));
     }
-    let cannot = |why: &str| format!("restic cannot list its index: {why}");
+    let cannot = |why: &str| format!("restic cannot list the index of the repository: {why}");
     match complaints.of_reading(ended.code) {
         Verdict::Well => blobs.counted().map_err(Trouble::Failed),
         Verdict::Damaged(why) => {
@@ -190,7 +191,7 @@ fn named(world: &World<'_>, client: &PrunedClient, path: &HostPath) -> Result<Na
 fn read_all(world: &World<'_>, client: &PrunedClient, path: &HostPath, named: &Named) -> Result<(), Trouble> {
     let count = match named {
         Named::Repeated(count) => format!("{count} blobs"),
-        Named::Once | Named::TooMany => "too many blobs to count, maybe some of them".into(),
+        Named::Once | Named::TooMany => "over 67 million blobs, and possibly some".into(),
     };
     let cmd = client.repository.access().read_all();
     let mut complaints = Complaints::default();
@@ -210,7 +211,7 @@ fn read_all(world: &World<'_>, client: &PrunedClient, path: &HostPath, named: &N
         })
     })?;
     let why = |why: &str| {
-        format!("the index names {count} more than once, and `restic check --read-data` found: {why}")
+        format!("the index names {count} more than once, and `restic check --read-data` failed: {why}")
     };
     match verdict.map_err(Trouble::Failed)? {
         Verdict::Well => Ok(()),
@@ -239,9 +240,9 @@ fn refused(
     let account = &client.account;
     Trouble::Refused(format!(
         "{why}\nnothing was removed: a prune could keep a wrong copy and remove the good one{files}\n\
-         help: the client may have been stolen, or the disk is damaged. Move the packs that are wrong and the index files \
-         that name them out of {path}, run `restic repair index` (0.14: `rebuild-index`) and `restic check --read-data` \
-         as {account}, then `rlvm prune --client {account}`"
+         help: the client may be compromised, or the disk is damaged. Move the wrong packs, and the index files that name \
+         them, out of {path}. As {account}, run `restic repair index` (restic 0.14: `restic rebuild-index`) and `restic \
+         check --read-data`. Then run `rlvm prune --client {account}`"
     ))
 }
 

@@ -1,5 +1,5 @@
-//! Which backups a prune removes beside a policy, and which it keeps: restic's policies take each snapshot for a whole
-//! backup.
+//! Decides which backups a prune removes or keeps in addition to the policy: restic's policies treat every snapshot as a
+//! complete backup.
 
 use std::collections::BTreeSet;
 
@@ -57,7 +57,7 @@ pub(super) fn note(spared: &[Snapshot]) -> Option<String> {
     let all = spared.iter().map(|it| {
         let (id, time) = (it.id.get(..8).unwrap_or(&it.id), it.time.strftime("%Y-%m-%d %H:%M UTC"));
         format!(
-            "snapshot {id} of {time} stays: it is the newest complete backup, and those after it lack something"
+            "snapshot {id} of {time} stays: it is the newest complete backup, and every later backup is incomplete or failed"
         )
     });
     Some(all.collect::<Vec<_>>().join("; ")).filter(|note| !note.is_empty())

@@ -232,8 +232,8 @@ impl Place {
             world.unfinished.done(&self.name)?;
         }
         Ok(ran.map_err(|why| {
-            let help = "unneeded data is still there, and the next prune of a job there removes it";
-            let room = "the file system is full, and restic needs some room to begin: make some there, outside the repository; ";
+            let help = "the next prune at this destination removes the unneeded data";
+            let room = "free some space on the file system, outside the repository, because restic needs room to begin; ";
             format!("{why}\nhelp: {}{help}", if restic::is_full(&why) { room } else { "" })
         }))
     }
@@ -361,7 +361,7 @@ fn still_there(before: &Foreseen, left: &[&Snapshot], why: &str) -> String {
     let names: Vec<&str> = left.iter().take(3).map(|it| it.id.get(..8).unwrap_or(&it.id)).collect();
     let more = if left.len() > names.len() { ", …" } else { "" };
     format!(
-        "{} of {} backups that were to go are still there ({}{more}): {why}\nhelp: if the place only adds, its own server \
+        "{} of {} backups that were to go are still there ({}{more}): {why}\nhelp: if the destination is append-only, its server \
          prunes it: `ssh: users: CLIENT: prune: {{ keep_within: … }}` in the server's state",
         left.len(),
         before.remove.len(),

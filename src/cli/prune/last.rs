@@ -1,4 +1,4 @@
-//! What the last prune of each client came to, kept for `status`.
+//! Stores the result of the last prune of each client, for `status`.
 
 use std::collections::BTreeMap;
 

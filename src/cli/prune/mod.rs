@@ -54,8 +54,8 @@ use crate::{
 /// host and stale locks, and waits for other locks.
 ///
 /// A client with `access: append_only` cannot remove its own backups. The server does, as the client's account, and
-/// only by `keep_within`, since a stolen client could forge any number of backups. The client is shut out meanwhile. The
-/// prune is refused if files in the repository could make restic remove good data.
+/// only by `keep_within`, since a compromised client could forge any number of backups. rlvm shuts the client out during
+/// the prune. The prune is refused if files in the repository could make restic remove good data.
 ///
 /// Without JOB and --client, prunes all jobs and clients. Uses the state that was applied last, unless --state names
 /// another. Exits 1 if one failed and 6 if one was refused; the others are pruned all the same.

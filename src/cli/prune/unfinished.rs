@@ -1,14 +1,9 @@
-//! Which destinations hold data of removed backups that is still to be removed: a prune was interrupted, or failed.
-
-use std::time::Duration;
+//! Records the destinations where an interrupted or failed prune has left data of removed backups.
 
 use anyhow::Result;
 
 use crate::{
-    cli::{
-        context::Context,
-        queue::{Queue, Use},
-    },
+    cli::{context::Context, queue::Queue},
     host::{Real, Store},
     model::Name,
     report::status::{Level, Remark},
@@ -57,9 +52,9 @@ pub(super) fn remarks(context: &Context<'_>, host: &Real) -> Result<Vec<Remark>>
     let mut remarks = Vec::new();
     for name in Unfinished::new(context, host)?.0.names()? {
         let Ok(name) = name.parse::<Name>() else { continue };
-        if queue.take(&name, Use::Beside, Duration::ZERO, &|_| {})?.is_ok() {
+        if !queue.is_taken(&name)? {
             let message = format!(
-                "a prune at destination {name} did not finish: data of removed backups still takes up space: rlvm prune"
+                "a prune at destination {name} did not finish: data of removed backups still takes up space; to finish it: rlvm prune"
             );
             remarks.push(Remark { about: "prune".into(), level: Level::Warning, message });
         }

@@ -221,7 +221,7 @@ impl Comparison {
             let count = self.blocked.len();
             let _ = writeln!(
                 text,
-                "  names that cannot be restored: {count}, the first is {}: {}",
+                "  paths that cannot be restored: {count}, the first is {}: {}",
                 super::safe(&first.path),
                 super::safe(&first.why)
             );

@@ -210,7 +210,7 @@ fn last(record: &Record) -> String {
     if record.status == "interrupted" {
         return format!("RESTORE INTERRUPTED: {placed}.\n");
     }
-    let lacking = super::compare::files(record.unrestored.len() as u64, "name");
+    let lacking = super::compare::files(record.unrestored.len() as u64, "path");
     format!("RESTORE INCOMPLETE: {lacking} not restored{in_full}; {placed}.\n")
 }
 
@@ -245,12 +245,12 @@ mod tests {
         );
         assert_eq!(
             last(&record("incomplete", 1)),
-            "RESTORE INCOMPLETE: 1 name not restored in full; 1 of 2 files restored below /x from near, in 1.0 s.\n"
+            "RESTORE INCOMPLETE: 1 path not restored in full; 1 of 2 files restored below /x from near, in 1.0 s.\n"
         );
         let in_place = Record { below: "/".parse().unwrap(), unchanged: 1, ..record("incomplete", 2) };
         assert_eq!(
             last(&in_place),
-            "RESTORE INCOMPLETE: 2 names not restored; 1 of 2 files put back in place from near, 1 unchanged, in 1.0 s.\n"
+            "RESTORE INCOMPLETE: 2 paths not restored; 1 of 2 files put back in place from near, 1 unchanged, in 1.0 s.\n"
         );
         let some = Record { unchanged: 2, not_compared: 1, ..record("success", 0) };
         assert_eq!(

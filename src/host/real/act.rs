@@ -283,7 +283,7 @@ fn place_dir(dir: BorrowedFd<'_>, new: &str, path: &HostPath, ids: (Uid, Gid), m
     let is_as_made = stat.st_uid == geteuid().as_raw() && (stat.st_mode & 0o777) | 0o700 == 0o700;
     ensure!(is_as_made && names(&made)?.is_empty(), "{path} was replaced while it was being made");
     if path.name().starts_with(STAGING) {
-        // restic before 0.18 keeps an ACL that what it restores gets from the directory above.
+        // restic before 0.18 does not remove ACLs that restored files inherit from the parent directory.
         xattr::remove_acls(&made).with_context(|| format!("cannot remove the ACLs of {path}"))?;
     }
     fchown(&made, Some(ids.0), Some(ids.1)).with_context(|| format!("cannot set the owner of {path}"))?;

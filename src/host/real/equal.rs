@@ -1,7 +1,7 @@
 //! Compares what was restored into a private directory with the live file: content, target, device number and extended
 //! attributes.
 //!
-//! The live file is looked at as everywhere in what was asked for: each directory is opened with `O_NOFOLLOW`, a mount on a
+//! The live file is opened safely: each directory is opened with `O_NOFOLLOW`, a mount on a
 //! network is asked first whether it answers, and only a regular file is opened, without waiting. Only the file that was seen
 //! before counts: its stamp is compared before and after it is read.
 

@@ -272,8 +272,8 @@ impl<'a> Leaf<'a> {
         };
         if let Some(why) = self.not_given(&stat, owner) {
             bail!(
-                "{path} is left as it is: {why}\n  help: look at what it is; then give it owner and mode by hand (chown, chmod), \
-                 or take the right to write there from others first"
+                "{path} is left as it is: {why}\n  help: check who created it; then set owner and mode by hand (chown, chmod), or first make the \
+                          parent directory writable only by its owner"
             );
         }
         Ok((fd, stat))

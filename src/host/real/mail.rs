@@ -85,7 +85,7 @@ fn failed(err: &Error) -> Tried {
     let code = err.status().map(u16::from);
     match code {
         Some(code @ (535 | 530 | 534 | 538)) => {
-            Tried::Fails(format!("answered {code}: it refuses this login"))
+            Tried::Fails(format!("answered {code}: the server refuses this login"))
         }
         Some(code) if err.is_transient() => Tried::Passes(format!("answered {code}"), None),
         Some(code) => Tried::Fails(format!("answered {code}")),

@@ -183,7 +183,9 @@ impl<'a> Placing<'a> {
             };
         }
         match (self.fate)(at.path) {
-            None => Err("restic restored it, but its file list does not have it".into()),
+            None => {
+                Err("restic restored this path, but the file list of the backup does not contain it".into())
+            }
             Some(Fate::Refuse | Fate::Keep) => Ok(()),
             Some(Fate::Create) => self.create(at, &new),
             Some(Fate::Replace(stamp)) => self.replace(at, &new, &stamp),
@@ -348,7 +350,7 @@ fn through(real: &Real, at: &At<'_>) -> Result<OwnedFd, String> {
     let mut cursor = Cursor::default();
     match cursor.go(real, &path) {
         Ok(Way::There(fd)) => open_dir(fd, b".").map_err(said),
-        Ok(Way::Absent) => Err("a symbolic link that leads nowhere stands where a directory was".into()),
+        Ok(Way::Absent) => Err("a broken symbolic link stands where a directory was".into()),
         Ok(Way::Blocked(why)) => Err(why),
         Err(err) => Err(format!("{err:#}")),
     }

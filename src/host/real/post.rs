@@ -121,11 +121,11 @@ fn judge<T>(answer: &Response<T>) -> Tried {
     let said = format!("answered {code}");
     match code {
         200..=299 => Tried::Taken(said),
-        300..=399 => {
-            Tried::Fails(format!("{said}: it redirects to another address, which rlvm does not follow"))
-        }
+        300..=399 => Tried::Fails(format!(
+            "{said}: the server redirects to another address, which rlvm does not follow"
+        )),
         404 | 410 => Tried::Fails(format!("{said}: the address is not, or no longer, known there")),
-        401 | 403 => Tried::Fails(format!("{said}: it refuses this login")),
+        401 | 403 => Tried::Fails(format!("{said}: the server refuses this login")),
         408 | 425 | 429 | 500..=599 => {
             let after =
                 answer.headers().get("retry-after").and_then(|it| it.to_str().ok()?.trim().parse().ok());

@@ -22,7 +22,7 @@ const KERNELS: &[u8] = b"security.";
 /// How long a value, and a list of names, may be, in bytes (xattr(7)).
 const LONGEST: usize = 64 << 10;
 
-/// The capabilities of a program (capabilities(7)), which restic stores: of the kernel's own they are what an administrator sets.
+/// The capabilities of a program (capabilities(7)), which restic stores: the only `security.` attribute that an administrator sets.
 const CAPABILITY: &[u8] = b"security.capability";
 
 /// Says whether two files have the same extended attributes and ACLs, those of the kernel's own apart.
@@ -71,7 +71,7 @@ pub(super) fn copy(from: &OwnedFd, to: &OwnedFd) -> Vec<String> {
     failed
 }
 
-/// Removes the ACLs of a directory, which it may have from the one above.
+/// Removes the ACLs that a directory inherited from its parent.
 pub(super) fn remove_acls(dir: &OwnedFd) -> nix::Result<()> {
     for name in ACLS {
         match fremovexattr(dir, name) {

@@ -60,7 +60,7 @@ fn the_systems_own_tools_make_it() {
     case(
         &user,
         &seen(entry(0, "/srv/c", "/usr/sbin/nologin")),
-        "refuse: bk has the number 0 of root: no client may log in as root",
+        "refuse: bk has UID 0, the UID of root: no client may log in as root",
     );
     let password = UserEntry { password: true, ..entry(999, "/srv/c", "/usr/sbin/nologin") };
     case(&user, &seen(password), "usermod --password '*' bk");

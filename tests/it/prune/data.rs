@@ -40,7 +40,11 @@ fn a_prune_that_did_not_finish_is_finished_by_the_next_one() {
     lab.find_by(&format!("/srv/bin:{path}"));
     lab.file("/srv/fails", "");
     let said = lab.expect(1, &["prune", "system"]);
-    assert!(said.stderr.contains("the next prune of a job there removes it"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("the next prune at this destination removes the unneeded data"),
+        "{}",
+        said.stderr
+    );
     assert_eq!(there(&lab, VAULT).len(), 1);
     assert_eq!(packs(&lab, VAULT), full);
     let remark = "a prune at destination vault did not finish";

@@ -112,7 +112,7 @@ fn forged_copy_of_good_data_is_not_kept_in_its_place() {
         let before = lab.tree();
         let ran = lab.expect(6, &["prune"]);
         for words in [
-            "the index names a blob more than once, and `restic check --read-data` found: ",
+            "the index names a blob more than once, and `restic check --read-data` failed: ",
             &format!("{WORM}/data/{}/{pack} (written 20", &pack[..2]),
             &format!("{WORM}/index/{index} (written 20"),
             "nothing was removed",
@@ -188,7 +188,7 @@ fn files_that_restic_takes_for_good_packs_are_refused() {
             lab.ok(&["cp", "-p", &good, &copy]);
             lost += usize::from(directory.is_none() && !restic_alone_keeps_all(&lab));
             let ran = lab.expect(6, &["prune"]);
-            let words = "have names or places that restic never gives";
+            let words = "have names or places that restic never uses";
             assert!(ran.stderr.contains(words), "restic {}: {}", version.version, ran.stderr);
             assert!(directory == Some("\u{1}") || ran.stderr.contains(&copy), "{}", ran.stderr);
             lab.ok(&["rm", &copy]);

@@ -47,7 +47,7 @@ fn what_one_place_cannot_give_the_next_one_does() {
         lab.ok(&["sh", "-c", "echo live > /srv/www/large; rm /srv/www/index.html"]);
         let ran = lab.expect(8, &["restore", "web", "--in-place", "--yes"]);
         assert!(
-            ran.stderr.contains("RESTORE INCOMPLETE: 1 name not restored; 1 of 4 files put back in place from near, 2 unchanged, in ")
+            ran.stderr.contains("RESTORE INCOMPLETE: 1 path not restored; 1 of 4 files put back in place from near, 2 unchanged, in ")
                 && ran.stderr.contains("/srv/www/large"),
             "{ran:?}"
         );
