@@ -190,6 +190,7 @@ fn named(world: &World<'_>, client: &PrunedClient, path: &HostPath) -> Result<Na
 /// Compares all that the index says with the packs; refuses if they differ.
 fn read_all(world: &World<'_>, client: &PrunedClient, path: &HostPath, named: &Named) -> Result<(), Trouble> {
     let count = match named {
+        Named::Repeated(1) => "a blob".into(),
         Named::Repeated(count) => format!("{count} blobs"),
         Named::Once | Named::TooMany => "over 67 million blobs, and possibly some".into(),
     };

@@ -132,7 +132,7 @@ fn it_stays_shut_unless_its_end_was_asked_for_and_it_is_rlvms() {
     assert!(why.contains("chown -R --no-dereference root:root '/mnt/a b'"), "{why}");
     let closed = UserEntry { closed: true, ..entry(999, "/srv/c", "/usr/sbin/nologin") };
     case(&user(false), &AccountSeen::User(closed), "usermod --expiredate '' bk");
-    let system = "refuse: bk has the number 1: it is an account of the system";
+    let system = "refuse: bk has UID 1, which is a UID of a system account";
     case(&user(false), &AccountSeen::User(entry(1, "/srv/c", "/bin/sh")), system);
 }
 

@@ -247,10 +247,7 @@ fn a_place_that_only_adds_is_no_success() {
         let failed = lab.expect(1, &["prune"]);
         let said = &failed.stderr;
         assert!(said.contains("2 of 2 backups that were to go are still there ("), "{said}");
-        assert!(
-            said.contains("its own server prunes it: `ssh: users: CLIENT: prune: { keep_within"),
-            "{said}"
-        );
+        assert!(said.contains("its server prunes it: `ssh: users: CLIENT: prune: { keep_within"), "{said}");
         assert_eq!(there(&lab, &rest.url("r")).len(), 3, "{}", version.version);
     }
 }

@@ -134,7 +134,7 @@ fn prune_needs_the_rules_that_keep_the_client_out() {
     lab.file(super::PART, &old);
     let ran = lab.expect(1, &["prune"]);
     assert!(
-        ran.stderr.contains("sshd does not keep this client out") && ran.stderr.contains("help: rlvm apply"),
+        ran.stderr.contains("cannot shut the client out") && ran.stderr.contains("help: run `rlvm apply`"),
         "{ran:?}"
     );
     assert_eq!(snapshots(&lab), 2);
