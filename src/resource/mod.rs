@@ -70,7 +70,7 @@ pub use ssh::{Access, AuthorizedKey, ClientPrune, SshAgentSpec, SshHostSpec, Ssh
 pub use ssh_agent::AgentSeen;
 pub use ssh_config::{SshConfig, SshConfigHost};
 pub use ssh_key::{NewKey, PublicSeen, SshKey, SshKeySeen};
-pub use sshd_config::{FreedElsewhere, Says, Setting, Sshd, SshdConfig, SshdSeen, Unread};
+pub use sshd_config::{Freed, OtherSshd, Says, Setting, Sshd, SshdConfig, SshdSeen, Unread};
 pub use undeclared::{Undeclared, UndeclaredSeen};
 pub use unit::{Loaded, Manager, OwnManager, Unit, UnitSeen, Wants};
 pub use writable::Writable;

@@ -6,6 +6,7 @@
 
 mod beside;
 mod foreign;
+mod lists;
 mod reading;
 mod revoked;
 #[cfg(test)]
@@ -17,11 +18,16 @@ use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-pub use self::{beside::FreedElsewhere, foreign::Setting, reading::Unread};
+pub use self::{
+    beside::{Freed, OtherSshd},
+    foreign::Setting,
+    reading::Unread,
+};
 use self::{
-    beside::freed_elsewhere,
+    beside::{groups_of, other_sshds},
     foreign::{Groups, findings, names_groups, select},
-    reading::{OfHost, read},
+    lists::without_lists_of_some_connections,
+    reading::{OfHost, Read, read},
     revoked::{Revocation, revocation},
     words::{WHO, refusals, shut_out, unresolved, words},
 };
@@ -76,9 +82,9 @@ pub struct SshdSeen {
     pub groups: Option<Box<BTreeMap<UserName, Vec<String>>>>,
     /// What sshd says.
     pub sshd: Sshd,
-    /// The accounts that another sshd of this system does not restrict.
-    #[serde(default, skip_serializing_if = "<[FreedElsewhere]>::is_empty")]
-    pub elsewhere: Box<[FreedElsewhere]>,
+    /// What the other sshds of this system read.
+    #[serde(default, skip_serializing_if = "<[OtherSshd]>::is_empty")]
+    pub elsewhere: Box<[OtherSshd]>,
 }
 
 /// What sshd says.
@@ -178,7 +184,7 @@ impl SshdConfig {
         Edit { ops: vec![self.configure(Some(&self.file.text))], ..edit }
     }
 
-    fn ask(&self, host: &dyn Observe) -> Result<Sshd> {
+    fn ask(&self, host: &dyn Observe, main: &Read) -> Result<Sshd> {
         if !matches!(host.entry(&sshd_path())?, Entry::File(_)) {
             return Ok(Sshd::Missing);
         }
@@ -203,13 +209,31 @@ impl SshdConfig {
                 Some(file) => revocation(host, file, self.keys_of(&login.user))?,
                 None => None,
             };
-            says.insert(login.user.clone(), Says { lines: lines.join("\n"), revoked });
+            let lines = without_lists_of_some_connections(main, &lines.join("\n"));
+            says.insert(login.user.clone(), Says { lines, revoked });
         }
         Ok(Sshd::Says(says))
     }
 
     fn keys_of(&self, user: &UserName) -> &[String] {
         self.keys.get(user).map_or(&[], Vec::as_slice)
+    }
+
+    /// Reports what else sshd reads: settings of others, and files that rlvm cannot read.
+    fn of_text(&self, foreign: &[Setting], unread: &[Unread], groups: &Groups) -> Vec<Finding> {
+        let address = SshdConfig::address();
+        let mut found = findings(foreign, &self.logins, groups, PART, &address);
+        found.extend(unread.iter().map(|Unread { what, is_early }| {
+            let (severity, which) = if *is_early {
+                (Severity::Error, "sshd's configuration before rlvm's file")
+            } else {
+                (Severity::Warning, "sshd's configuration")
+            };
+            let message = format!("cannot read a part of {which}: {what}");
+            let remedy = "check that no `Match` block in it concerns clients";
+            Finding::new(severity, address.clone(), message).remedy(remedy)
+        }));
+        found
     }
 
     /// Says in which word something else holds for a user than is meant, and who else decides on it.
@@ -285,28 +309,26 @@ impl Kind for SshdConfig {
             sshd: Sshd::Later,
             elsewhere: Box::default(),
         };
-        let main = look.host.entry(&HostPath::fixed(MAIN))?;
-        if !look.leaving && !matches!(main, Entry::Absent) {
+        let mut main = Read::default();
+        if !look.leaving && !matches!(look.host.entry(&HostPath::fixed(MAIN))?, Entry::Absent) {
             let read = read(&OfHost(look.host), MAIN, PART)?;
             seen.foreign = select(&read, &self.logins);
             // What cannot be read may hold the line that includes the file.
             seen.included = read.before.is_some() || !read.unread.is_empty();
-            seen.unread_files = read.unread.into();
+            main = read;
+            seen.unread_files = main.unread.clone().into();
         }
         if !look.host.is_tree() {
             seen.unread = matches!(look.host.entry(&sshd_mark())?, Entry::File(_));
-            seen.sshd = if look.leaving { Sshd::NotAsked } else { self.ask(look.host)? };
+            seen.sshd = if look.leaving { Sshd::NotAsked } else { self.ask(look.host, &main)? };
             if !look.leaving && seen.sshd != Sshd::Missing {
-                seen.elsewhere = freed_elsewhere(look.host, &self.logins)?.into();
+                seen.elsewhere = other_sshds(look.host, &self.logins)?.into();
             }
         }
-        if names_groups(&seen.foreign) || seen.sshd.names_groups() {
+        let elsewhere = seen.elsewhere.iter().any(|it| names_groups(&it.foreign));
+        if elsewhere || names_groups(&seen.foreign) || seen.sshd.names_groups() {
             for user in self.logins.iter().map(|login| &login.user) {
-                let mut groups = look.host.groups(user)?;
-                // So its first group is, or will be called.
-                groups.push(user.to_string());
-                groups.sort_unstable();
-                groups.dedup();
+                let groups = groups_of(look.host, user)?;
                 seen.groups.get_or_insert_default().insert(user.clone(), groups);
             }
         }
@@ -338,19 +360,15 @@ impl Kind for SshdConfig {
                 format!("{MAIN} does not include {PART}: sshd would not restrict the accounts of clients");
             found.push(say(Severity::Error, message).remedy(format!("add as its first line: {INCLUDE}")));
         }
-        let address = SshdConfig::address();
         let none = Groups::default();
         let groups = seen.groups.as_deref().unwrap_or(&none);
-        found.extend(findings(&seen.foreign, &self.logins, groups, PART, &address));
-        found.extend(seen.unread_files.iter().map(|Unread { what, is_early }| {
-            let (severity, which) = if *is_early {
-                (Severity::Error, "sshd's configuration before rlvm's file")
-            } else {
-                (Severity::Warning, "sshd's configuration")
-            };
-            let message = format!("cannot read a part of {which}: {what}");
-            say(severity, message).remedy("check that no `Match` block in it concerns clients")
-        }));
+        found.extend(self.of_text(&seen.foreign, &seen.unread_files, groups));
+        for it in seen.elsewhere.iter().flat_map(|it| self.of_text(&it.foreign, &it.unread_files, groups)) {
+            // Several sshds may read the same file.
+            if !found.contains(&it) {
+                found.push(it);
+            }
+        }
         match &seen.sshd {
             Sshd::NotAsked => {}
             Sshd::Later => {
@@ -369,7 +387,7 @@ impl Kind for SshdConfig {
             Sshd::Says(says) => {
                 let in_force = self.diff(seen) == Diff::Same;
                 // The other one may include rlvm's file, which is not there yet.
-                found.extend(seen.elsewhere.iter().filter(|_| in_force).map(FreedElsewhere::finding));
+                found.extend(seen.elsewhere.iter().filter(|_| in_force).flat_map(OtherSshd::findings));
                 for login in &self.logins {
                     let says = says.get(&login.user).into_iter();
                     found.extend(says.flat_map(|it| self.of_user(login, it, groups, in_force)));

@@ -1,12 +1,16 @@
 //! Checks every sshd that runs with a configuration file of its own (`sshd -f`): it must restrict each account, or refuse it.
+//!
+//! `sshd -T` answers for one connection only. So the file is also read, and checked line by line like sshd's main file.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{
     super::{Finding, Severity},
-    INCLUDE, SshdConfig,
-    words::shut_out,
+    INCLUDE, PART, SshdConfig,
+    foreign::{Groups, Setting, select},
+    lists::{is_refused_outside_blocks, list_in_block},
+    reading::{OfHost, Read, Unread, read},
 };
 use crate::{
     effect::{Login, Query},
@@ -14,52 +18,98 @@ use crate::{
     model::UserName,
 };
 
-/// An account that another sshd accepts without the restrictions of rlvm's file.
+/// The configuration of another sshd, with what concerns clients' accounts in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FreedElsewhere {
+pub struct OtherSshd {
     /// The configuration that this sshd was started with (`sshd -f`).
     pub config: String,
+    /// Its settings that change what accounts may do although it includes rlvm's file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub foreign: Vec<Setting>,
+    /// The files that it reads and rlvm cannot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread_files: Vec<Unread>,
+    /// The accounts that it does not restrict.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freed: Vec<Freed>,
+}
+
+/// An account that another sshd accepts without the restrictions of rlvm's file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freed {
     /// The account.
     pub user: UserName,
     /// The first setting that differs, or why the sshd could not be asked.
     pub why: String,
 }
 
-impl FreedElsewhere {
-    pub(super) fn finding(&self) -> Finding {
-        let Self { config, user, why } = self;
-        let message = format!("`sshd -f {config}`, which runs here, might not restrict {user}: {why}");
-        let remedy = format!(
-            "add `{INCLUDE}` as the first line of {config}, or `DenyUsers {user}`; then run apply again"
-        );
-        Finding::new(Severity::Error, SshdConfig::address(), message).remedy(remedy)
+impl OtherSshd {
+    /// Reports each account that this sshd does not restrict.
+    pub(super) fn findings(&self) -> impl Iterator<Item = Finding> {
+        let config = &self.config;
+        self.freed.iter().map(move |Freed { user, why }| {
+            let message = format!("`sshd -f {config}`, which runs here, might not restrict {user}: {why}");
+            let remedy = format!(
+                "add `{INCLUDE}` as the first line of {config}, or `DenyUsers {user}` outside all `Match` blocks; then run \
+                 apply again"
+            );
+            Finding::new(Severity::Error, SshdConfig::address(), message).remedy(remedy)
+        })
     }
 }
 
-/// Asks each other configuration of a running sshd what it would do with each account.
-pub(super) fn freed_elsewhere(host: &dyn Observe, logins: &[Login]) -> Result<Vec<FreedElsewhere>> {
+/// Checks each other configuration of a running sshd.
+pub(super) fn other_sshds(host: &dyn Observe, logins: &[Login]) -> Result<Vec<OtherSshd>> {
     let mut found = Vec::new();
     for config in host.other_sshd_configurations()? {
+        let text = read(&OfHost(host), &config, PART)?;
+        let mut freed = Vec::new();
         for login in logins {
-            let user = login.user.clone();
-            let asked = host.query(&Query::new(Login::ask(&user).args(["-f", &config]))?)?;
-            let why = if asked.code == Some(0) {
-                let groups = host.groups(&user)?;
-                let differences = login.differences(&asked.stdout);
-                // The word that says most is named.
-                let mut named = ["chrootdirectory", "forcecommand"].iter();
-                let named = named.find_map(|name| differences.iter().find(|(word, ..)| word == name));
-                match named.or(differences.first()) {
-                    Some((word, meant, now)) if shut_out(&user, &asked.stdout, &groups).is_none() => {
-                        format!("`{word}` is `{now}` instead of `{meant}`")
-                    }
-                    _ => continue,
-                }
-            } else {
-                format!("it cannot be asked, since it refuses its configuration: {}", asked.stderr.trim())
-            };
-            found.push(FreedElsewhere { config: config.clone(), user, why });
+            if let Some(why) = why_freed(host, &config, &text, login)? {
+                freed.push(Freed { user: login.user.clone(), why });
+            }
         }
+        // Without rlvm's file no order matters: the account is refused, or an error.
+        let foreign = if text.before.is_some() { select(&text, logins) } else { Vec::new() };
+        found.push(OtherSshd { config, foreign, unread_files: text.unread, freed });
     }
     Ok(found)
+}
+
+/// Says why another sshd might not restrict an account; nothing if it does so, or refuses the account.
+fn why_freed(host: &dyn Observe, config: &str, text: &Read, login: &Login) -> Result<Option<String>> {
+    let user = &login.user;
+    let asked = host.query(&Query::new(Login::ask(user).args(["-f", config]))?)?;
+    if asked.code != Some(0) {
+        let said = asked.stderr.trim();
+        return Ok(Some(format!("it cannot be asked, since it refuses its configuration: {said}")));
+    }
+    let groups = groups_of(host, user)?;
+    let in_block = list_in_block(text, user, &Groups::from([(user.clone(), groups.clone())]));
+    if in_block.is_none() && is_refused_outside_blocks(text, user, &asked.stdout, &groups) {
+        return Ok(None);
+    }
+    let differences = login.differences(&asked.stdout);
+    // The word that says most is named.
+    let mut named = ["chrootdirectory", "forcecommand"].iter();
+    let named = named.find_map(|name| differences.iter().find(|(word, ..)| word == name));
+    let why = match named.or(differences.first()) {
+        Some((word, meant, now)) => format!("`{word}` is `{now}` instead of `{meant}`"),
+        None if text.before.is_some() => return Ok(None),
+        // What is right for the connection that was asked about may be wrong for another one.
+        None => format!("it does not include {PART}"),
+    };
+    Ok(Some(match in_block {
+        Some(line) => format!("{why}, and {line}: sshd may accept other connections"),
+        None => why,
+    }))
+}
+
+/// Lists the groups of an account. The first group has, or will have, the account's name.
+pub(super) fn groups_of(host: &dyn Observe, user: &UserName) -> Result<Vec<String>> {
+    let mut groups = host.groups(user)?;
+    groups.push(user.to_string());
+    groups.sort_unstable();
+    groups.dedup();
+    Ok(groups)
 }

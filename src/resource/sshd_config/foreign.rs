@@ -36,7 +36,7 @@ pub struct Setting {
 pub(super) type Groups = BTreeMap<UserName, Vec<String>>;
 
 /// What a client's environment comes through.
-const ENVIRONMENT: [&str; 2] = ["acceptenv", "permituserenvironment"];
+const ENVIRONMENT: [&str; 3] = ["acceptenv", "permituserenvironment", "setenv"];
 
 /// Selects the settings that concern these accounts.
 pub(super) fn select(read: &Read, logins: &[Login]) -> Vec<Setting> {
@@ -46,12 +46,7 @@ pub(super) fn select(read: &Read, logins: &[Login]) -> Vec<Setting> {
         let is_environment = ENVIRONMENT.contains(&keyword.as_str());
         let is_meant = logins.iter().any(|login| login.meant.contains_key(&keyword));
         let is_earlier = index < before && !line.blocks.is_empty();
-        (is_environment || (is_meant && is_earlier)).then(|| Setting {
-            place: line.place.clone(),
-            blocks: line.blocks.clone(),
-            keyword,
-            value: line.value.clone(),
-        })
+        (is_environment || (is_meant && is_earlier)).then(|| Setting::of(line, keyword))
     };
     read.lines.iter().enumerate().filter_map(concerns).collect()
 }
@@ -89,6 +84,7 @@ pub(super) fn findings(
                 }
                 user_environment |= is_for_all(it);
             }
+            "setenv" => found.extend(it.fixed_variables(logins, groups, address)),
             "acceptenv" => found.extend(it.environment(logins, groups, address)),
             _ => found.extend(it.earlier(logins, groups, part, address)),
         }
@@ -97,6 +93,11 @@ pub(super) fn findings(
 }
 
 impl Setting {
+    pub(super) fn of(line: &Line, keyword: String) -> Self {
+        let Line { place, blocks, value, .. } = line.clone();
+        Self { place, blocks, keyword, value }
+    }
+
     /// Reports a setting that sshd reads before rlvm's.
     fn earlier(&self, logins: &[Login], groups: &Groups, part: &str, address: &Address) -> Option<Finding> {
         let Self { place, keyword, value, .. } = self;
@@ -157,6 +158,36 @@ impl Setting {
         Some(Finding::new(Severity::Error, address.clone(), message).remedy(remedy))
     }
 
+    /// Reports variables that sshd sets in sessions of confined accounts. rlvm's file sets none, so those that stand outside
+    /// all blocks hold for these accounts too.
+    fn fixed_variables(&self, logins: &[Login], groups: &Groups, address: &Address) -> Option<Finding> {
+        let Self { place, value, .. } = self;
+        let name = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
+        if value.split(' ').all(|word| word.contains('=') && is_harmless_variable(&name(word))) {
+            return None;
+        }
+        let confined = logins.iter().filter(|login| login.meant.contains_key("acceptenv"));
+        let users: Vec<&str> =
+            confined.filter(|it| self.may_match(&it.user, groups)).map(|it| it.user.as_str()).collect();
+        if users.is_empty() {
+            return None;
+        }
+        let (severity, block) = if self.blocks.is_empty() {
+            (Severity::Warning, "outside all blocks".to_owned())
+        } else {
+            (Severity::Error, format!("in the block `{}`", self.block()))
+        };
+        // The value may be a secret.
+        let names: Vec<String> = value.split(' ').map(name).collect();
+        let message = format!(
+            "{place} sets `SetEnv` for {} {block}: variables such as LD_PRELOAD change what a forced command does ({})",
+            names.join(", "),
+            users.join(", ")
+        );
+        let remedy = "take the line out, or limit the block to other users (`Match User`)";
+        Some(Finding::new(severity, address.clone(), message).remedy(remedy))
+    }
+
     /// Says whether a setting differs from what is declared for an account. sshd reads `yes` and `no` in any case.
     fn differs(&self, login: &Login) -> bool {
         login.meant.get(&self.keyword).is_some_and(|meant| {
@@ -165,14 +196,14 @@ impl Setting {
         })
     }
 
-    fn block(&self) -> String {
+    pub(super) fn block(&self) -> String {
         let blocks: Vec<String> = self.blocks.iter().map(|criteria| format!("Match {criteria}")).collect();
         blocks.join(", ")
     }
 
     /// Says whether some connection of a user can match all blocks. Only the user's name and groups rule a user out: a
     /// client may come from any address.
-    fn may_match(&self, user: &UserName, groups: &Groups) -> bool {
+    pub(super) fn may_match(&self, user: &UserName, groups: &Groups) -> bool {
         self.blocks.iter().all(|criteria| {
             // What is not understood may match. sshd splits a pattern at a `=` too (OpenSSH 9.2).
             let is_half = |word: &str| {
@@ -366,6 +397,10 @@ mod tests {
             (EARLIER, "AcceptEnv *\n", Some("Notice 00-earlier.conf:1")),
             (LATER, "Match Address 10.0.0.1\nAcceptEnv LANG RCLONE_*\n", Some("Error 50-later.conf:2 web01")),
             (LATER, "Match User git\nAcceptEnv *\n", None),
+            (LATER, "Match all\nSetEnv LD_PRELOAD=/x.so\n", Some("Error 50-later.conf:2 web01")),
+            (LATER, "SetEnv LANG=C LD_PRELOAD=/x.so\n", Some("Warning 50-later.conf:1 web01")),
+            (LATER, "SetEnv LANG=C LC_ALL=C\n", None),
+            (LATER, "Match User git\nSetEnv LD_PRELOAD=/x.so\n", None),
             (LATER, "PermitUserEnvironment no\nPermitUserEnvironment yes\n", None),
             (LATER, "PermitUserEnvironment LANG,LD_*\n", Some("Warning 50-later.conf:1")),
             (LATER, "Match all\nPermitUserEnvironment yes\n", Some("Warning 50-later.conf:2")),

@@ -63,9 +63,14 @@ fn sshd_is_told_also_without_its_pid_file() {
 
 /// Says whether the account for files reads a file of the host outside its directory, by the sshd on a port.
 fn reads_outside(lab: &Lab, port: &str) -> bool {
+    reads_outside_from(lab, port, "127.0.0.1")
+}
+
+fn reads_outside_from(lab: &Lab, port: &str, address: &str) -> bool {
     lab.file("/root/batch", "get /etc/passwd /root/got\n");
     lab.run(&["rm", "-f", "/root/got"]);
-    super::ssh(lab, "sftp", "files", &["-P", port, "-b", "/root/batch", &format!("{FILES}@nas.lan")]);
+    let (bind, at) = (format!("BindAddress={address}"), format!("{FILES}@nas.lan"));
+    super::ssh(lab, "sftp", "files", &["-P", port, "-o", &bind, "-b", "/root/batch", &at]);
     lab.at("/root/got").exists()
 }
 
@@ -102,6 +107,63 @@ fn an_sshd_with_its_own_configuration_is_told_and_asked() {
     }
     lab.file("/etc/ssh/lan", &(main.replace("Include", "#") + "DenyUsers backup-*\n"));
     lab.plan_is_empty();
+}
+
+#[test]
+fn a_block_of_an_sshd_with_its_own_configuration_is_an_error() {
+    let lab = machine();
+    usual(&lab);
+    lab.apply();
+    let main = lab.read("/etc/ssh/sshd_config").replace("127.0.0.1:22", "127.0.0.1:2222");
+    let (include, rest) = main.split_once('\n').unwrap();
+    // The account's keys are found without rlvm's file too.
+    let rest = rest.replace("X11Forwarding yes", "AuthorizedKeysFile /etc/ssh/rlvm/keys/%u");
+    let free = "Match Address 127.0.0.2\nChrootDirectory none\nForceCommand internal-sftp\nMatch all\n";
+    let deny = format!("Match Address 127.0.0.1\nDenyUsers {FILES} backup-web01-worm\n");
+    for (text, is_free, said) in [
+        (
+            format!("{rest}{free}{include}\n"),
+            true,
+            "/etc/ssh/lan:7 sets `chrootdirectory none` in the block `Match Address 127.0.0.2`",
+        ),
+        (
+            format!("{main}Match LocalPort 2222\nAcceptEnv *\n"),
+            false,
+            "/etc/ssh/lan:8 sets `AcceptEnv *` in the block `Match LocalPort 2222`",
+        ),
+        (
+            format!("{rest}{deny}"),
+            true,
+            "/etc/ssh/lan:7 sets `denyusers backup-web01 backup-web01-worm` only in the block `Match Address 127.0.0.1`",
+        ),
+        // Right for the one connection that sshd is asked about.
+        (
+            format!("{rest}Match Address 127.0.0.1\nInclude {PART}\n"),
+            true,
+            "`sshd -f /etc/ssh/lan`, which runs here, might not restrict backup-web01: it does not include",
+        ),
+    ] {
+        lab.file("/etc/ssh/lan", &text);
+        let mut lan = lab.sshd_of("/etc/ssh/lan", 2222);
+        assert_eq!(reads_outside_from(&lab, "2222", "127.0.0.2"), is_free, "{text}");
+        let plan = lab.expect(1, &["plan"]).stdout;
+        assert!(plan.contains(said), "{said}: {plan}");
+        lan.stop();
+    }
+}
+
+#[test]
+fn a_list_for_some_connections_is_not_said_to_refuse_every_login() {
+    let lab = machine();
+    usual(&lab);
+    lab.apply();
+    let main = lab.read("/etc/ssh/sshd_config");
+    for (block, is_said) in [("Address 127.0.0.1", false), ("User backup-*", true)] {
+        lab.file("/etc/ssh/sshd_config", &format!("{main}Match {block}\nDenyUsers {FILES}\n"));
+        let ran = lab.expect(0, &["plan"]);
+        let said = ran.stdout + &ran.stderr;
+        assert_eq!(said.contains("sshd refuses every login of backup-web01"), is_said, "{said}");
+    }
 }
 
 #[test]
