@@ -52,6 +52,11 @@ pub fn sshd_mark() -> HostPath {
     HostPath::fixed("/run/rlvm/sshd-reload")
 }
 
+/// Returns the file whose time of change says when rlvm last made every sshd read its configuration.
+pub fn sshd_told() -> HostPath {
+    HostPath::fixed("/run/rlvm/sshd-told")
+}
+
 impl Login {
     /// Asks sshd what holds for a user. It reads its configuration and no more.
     ///

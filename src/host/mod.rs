@@ -127,6 +127,9 @@ pub trait Observe {
     fn quota(&self, user: &UserName, dir: &HostPath) -> Result<Option<Quota>>;
     /// Lists the configurations of those sshds that listen with another file than the usual one (`sshd -f`), each once.
     fn other_sshd_configurations(&self) -> Result<Vec<String>>;
+    /// Names the first of these files and directories that was changed after an sshd that listens with this configuration has
+    /// read it, as far as can be told.
+    fn changed_since_sshd_read(&self, config: &str, files: &[String]) -> Result<Option<String>>;
     /// Finds a program in the host's `PATH`.
     fn program(&self, name: &str) -> Result<Option<Stamp>>;
     /// Says where in the host's `PATH` a program is.

@@ -7,6 +7,7 @@
 mod beside;
 mod foreign;
 mod lists;
+mod of_host;
 mod reading;
 mod revoked;
 #[cfg(test)]
@@ -69,6 +70,9 @@ pub struct SshdSeen {
     /// Whether sshd may not have read it since it was put in place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unread: bool,
+    /// A file that was changed after the sshd that runs has read its configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<String>,
     /// Whether sshd's own configuration includes it for everybody.
     pub included: bool,
     /// The settings of others that change what accounts may do.
@@ -119,6 +123,14 @@ impl Sshd {
         let Self::Says(says) = self else { return false };
         let is_of_groups = |line: &str| line.split(' ').next().is_some_and(|name| name.ends_with("groups"));
         says.values().any(|says| says.lines.lines().any(is_of_groups))
+    }
+}
+
+impl SshdSeen {
+    /// Names a file that was changed after an sshd that runs has read its configuration.
+    fn outdated(&self) -> Option<&str> {
+        let all = self.elsewhere.iter().map(|it| &it.changed).chain([&self.changed]);
+        all.flatten().map(String::as_str).next()
     }
 }
 
@@ -302,6 +314,7 @@ impl Kind for SshdConfig {
         let mut seen = SshdSeen {
             file,
             unread: false,
+            changed: None,
             included: true,
             foreign,
             unread_files,
@@ -322,6 +335,7 @@ impl Kind for SshdConfig {
             seen.unread = matches!(look.host.entry(&sshd_mark())?, Entry::File(_));
             seen.sshd = if look.leaving { Sshd::NotAsked } else { self.ask(look.host, &main)? };
             if !look.leaving && seen.sshd != Sshd::Missing {
+                seen.changed = look.host.changed_since_sshd_read(MAIN, &main.paths)?;
                 seen.elsewhere = other_sshds(look.host, &self.logins)?.into();
             }
         }
@@ -348,7 +362,18 @@ impl Kind for SshdConfig {
                 let attributes = vec![Attribute::new("read by sshd", false, true)];
                 Diff::Update(self.by_sshd(Edit { attributes, ..Edit::default() }))
             }
-            other => other,
+            Diff::Same => match seen.outdated() {
+                Some(file) => {
+                    let before = format!(
+                        "sshd may still use its old configuration: {file} changed after sshd read it"
+                    );
+                    let attributes =
+                        vec![Attribute::new("read by sshd", before, "its current configuration")];
+                    Diff::Update(self.by_sshd(Edit { attributes, ..Edit::default() }))
+                }
+                None => Diff::Same,
+            },
+            other @ Diff::Refuse(_) => other,
         }
     }
 
@@ -385,7 +410,7 @@ impl Kind for SshdConfig {
                 found.push(say(Severity::Warning, message).remedy(remedy));
             }
             Sshd::Says(says) => {
-                let in_force = self.diff(seen) == Diff::Same;
+                let in_force = self.file.diff(&seen.file) == Diff::Same && !seen.unread;
                 // The other one may include rlvm's file, which is not there yet.
                 found.extend(seen.elsewhere.iter().filter(|_| in_force).flat_map(OtherSshd::findings));
                 for login in &self.logins {

@@ -23,7 +23,7 @@ use sha2::Digest;
 use super::{
     Real, answers, keys,
     leaf::{Found, Leaf, noun},
-    process, programs, quota, sshd_processes, trusted,
+    process, programs, quota, sshd_age, sshd_processes, trusted,
     walk::{Cursor, Guard, Way, kind},
 };
 use crate::{
@@ -362,6 +362,10 @@ impl Observe for Look<'_> {
         let all = sshd_processes::listeners()?.into_iter().map(|it| it.config);
         let others: BTreeSet<String> = all.filter(|config| config != sshd_processes::MAIN).collect();
         Ok(others.into_iter().collect())
+    }
+
+    fn changed_since_sshd_read(&self, config: &str, files: &[String]) -> Result<Option<String>> {
+        sshd_age::changed_since_read(config, files)
     }
 
     fn program(&self, name: &str) -> Result<Option<Stamp>> {

@@ -30,6 +30,7 @@ mod secrets;
 mod session;
 mod shut;
 mod sshd;
+mod sshd_age;
 mod sshd_processes;
 mod staging;
 mod standings;

@@ -20,13 +20,15 @@ use super::{
     walk::{Cursor, Way},
 };
 use crate::{
-    effect::{Cmd, ConfigureSshd, Login, Op, Owner, sshd_mark, sshd_path},
+    effect::{Cmd, ConfigureSshd, Login, Op, Owner, sshd_mark, sshd_path, sshd_told},
     host::{Act, Host, Output, private::PrivateDir},
     model::{HostPath, Mode},
 };
 
 /// Where a new text is tried before anything is put in place: nobody but root gets there.
 const WORKSHOP: &str = "/run/rlvm/sshd";
+/// Becomes [`sshd_told`] when every sshd was told.
+const TELLING: &str = "sshd-telling";
 /// What the units are called: Debian's, and the others'.
 const UNITS: [&str; 2] = ["ssh.service", "sshd.service"];
 /// Where there is systemd (`sd_booted(3)`).
@@ -66,7 +68,12 @@ impl Real {
         self.settle()?;
         let narrows =
             has_changed_blocks(before.as_deref().unwrap_or_default(), after.as_deref().unwrap_or_default());
-        self.tell(narrows).context("cannot have sshd read its new configuration")?;
+        // Times of files are compared with this one: it is older than what any sshd reads now.
+        mark.remove(TELLING)?;
+        mark.file(TELLING, OFlag::O_WRONLY | OFlag::O_CREAT)?;
+        // If the text stays, an sshd may have used any older configuration.
+        self.tell(narrows || before == *after).context("cannot have sshd read its new configuration")?;
+        mark.rename(TELLING, sshd_told().name())?;
         unmark().with_context(|| format!("cannot remove {name}"))
     }
 

@@ -29,6 +29,9 @@ pub struct OtherSshd {
     /// The files that it reads and rlvm cannot.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unread_files: Vec<Unread>,
+    /// A file that was changed after this sshd has read its configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<String>,
     /// The accounts that it does not restrict.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub freed: Vec<Freed>,
@@ -71,7 +74,8 @@ pub(super) fn other_sshds(host: &dyn Observe, logins: &[Login]) -> Result<Vec<Ot
         }
         // Without rlvm's file no order matters: the account is refused, or an error.
         let foreign = if text.before.is_some() { select(&text, logins) } else { Vec::new() };
-        found.push(OtherSshd { config, foreign, unread_files: text.unread, freed });
+        let changed = host.changed_since_sshd_read(&config, &text.paths)?;
+        found.push(OtherSshd { config, foreign, unread_files: text.unread, changed, freed });
     }
     Ok(found)
 }

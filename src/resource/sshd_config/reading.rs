@@ -8,20 +8,16 @@
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    host::{Entry, Observe},
-    model::{HostPath, known_host::matches},
-};
+pub(super) use super::of_host::OfHost;
+use crate::model::known_host::matches;
 
 /// As deep as sshd follows `Include` (servconf.h, `SERVCONF_MAX_DEPTH`).
 const DEEPEST: usize = 16;
 /// As many files as are read: more than any host has, and fewer than files that include each other could name.
 const MOST_FILES: usize = 500;
-/// As many symbolic links as are followed to one file.
-const MOST_LINKS: usize = 8;
 
 /// What stands for bytes that are no text.
-const NO_TEXT: char = char::REPLACEMENT_CHARACTER;
+pub(super) const NO_TEXT: char = char::REPLACEMENT_CHARACTER;
 
 /// One setting in sshd's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +41,8 @@ pub(super) struct Read {
     pub(super) before: Option<usize>,
     /// What sshd reads and rlvm cannot.
     pub(super) unread: Vec<Unread>,
+    /// Each file and directory that sshd looks at, rlvm's file too.
+    pub(super) paths: Vec<String>,
 }
 
 /// A file, or a line, that sshd reads and rlvm cannot.
@@ -80,6 +78,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn file(&mut self, path: &str, around: &[String], depth: usize) -> Result<()> {
+        self.read.paths.push(path.to_owned());
         if path == self.part {
             let is_for_all = around.iter().all(|criteria| criteria.eq_ignore_ascii_case("all"));
             if is_for_all && self.read.before.is_none() {
@@ -155,6 +154,7 @@ impl Reader<'_> {
             }
             let mut next = Vec::new();
             for dir in found {
+                self.read.paths.push(format!("{dir}/"));
                 let names = match self.files.names(if dir.is_empty() { "/" } else { &dir })? {
                     Ok(names) => names,
                     Err(why) => {
@@ -245,57 +245,6 @@ fn words(text: &str) -> Vec<String> {
     }
     found.extend(word);
     found
-}
-
-/// The files of a host.
-pub(super) struct OfHost<'a>(pub(super) &'a dyn Observe);
-
-impl Files for OfHost<'_> {
-    fn names(&self, dir: &str) -> Result<Result<Vec<String>, String>> {
-        let dir: HostPath = match dir.parse() {
-            Ok(dir) => dir,
-            Err(bad) => return Ok(Err(format!("{bad}"))),
-        };
-        if dir.as_str().contains(NO_TEXT) {
-            return Ok(Err("its name is not valid UTF-8".into()));
-        }
-        match self.0.entry(&dir)? {
-            Entry::Directory(_) => Ok(Ok(self.0.names(&dir)?)),
-            Entry::Blocked(why) => Ok(Err(why)),
-            _ => Ok(Ok(Vec::new())),
-        }
-    }
-
-    fn text(&self, path: &str) -> Result<Result<Option<String>, String>> {
-        let mut path: HostPath = match path.parse() {
-            Ok(path) => path,
-            Err(bad) => return Ok(Err(format!("{bad}"))),
-        };
-        for _ in 0..MOST_LINKS {
-            let (entry, text) = self.0.text(&path)?;
-            match (entry, text) {
-                (Entry::File(_), Some(text)) => return Ok(Ok(Some(String::from_utf8_lossy(&text).into()))),
-                (Entry::File(_), None) => {
-                    return Ok(Err("it is too large, or has several hard links".into()));
-                }
-                // sshd passes over what it cannot open.
-                (Entry::Absent | Entry::Directory(_), _) => return Ok(Ok(None)),
-                (Entry::Blocked(why), _) => return Ok(Err(why)),
-                (other @ Entry::Other(_), _) => {
-                    let Some(target) = self.0.link(&path)? else {
-                        return Ok(Err(format!("it is {}", other.noun())));
-                    };
-                    let parent = path.parent_str().unwrap_or_default();
-                    let whole = if target.starts_with('/') { target } else { format!("{parent}/{target}") };
-                    path = match whole.parse() {
-                        Ok(next) => next,
-                        Err(_) => return Ok(Err(format!("it is a symbolic link to {whole}"))),
-                    };
-                }
-            }
-        }
-        Ok(Err("too many symbolic links".into()))
-    }
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ fn seen(it: &SshdConfig, says: Says) -> SshdSeen {
     SshdSeen {
         file: of_text(&it.file.text),
         unread: false,
+        changed: None,
         included: true,
         foreign: Vec::new(),
         unread_files: Box::default(),
@@ -92,6 +93,8 @@ fn it_is_put_in_place_by_sshds_own_op_and_told_until_it_was_read() {
     assert_eq!(ops(it.diff(&SshdSeen { file: of_text("x"), ..right.clone() })), put);
     let unread = SshdSeen { unread: true, ..right.clone() };
     assert_eq!(ops(it.diff(&unread)), put);
+    let outdated = SshdSeen { changed: Some("/etc/ssh/x".into()), ..right.clone() };
+    assert_eq!(ops(it.diff(&outdated)), put);
     // R46: one that goes, and one that went unheard.
     let gone = |seen: &SshdSeen| match it.removal(seen, &|_| false) {
         Removal::Delete(edit) => edit.ops,

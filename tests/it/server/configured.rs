@@ -106,6 +106,7 @@ fn an_sshd_with_its_own_configuration_is_told_and_asked() {
         assert!(plan.contains("`sshd -f /etc/ssh/lan`") && plan.contains(said), "{plan}");
     }
     lab.file("/etc/ssh/lan", &(main.replace("Include", "#") + "DenyUsers backup-*\n"));
+    lab.apply();
     lab.plan_is_empty();
 }
 
@@ -150,6 +151,30 @@ fn a_block_of_an_sshd_with_its_own_configuration_is_an_error() {
         assert!(plan.contains(said), "{said}: {plan}");
         lan.stop();
     }
+}
+
+#[test]
+fn an_sshd_that_still_uses_its_old_configuration_is_reloaded() {
+    let lab = machine();
+    usual(&lab);
+    lab.apply();
+    let earlier = "/etc/ssh/sshd_config.d/00-earlier.conf";
+    lab.file(earlier, "Match all\nChrootDirectory none\n");
+    let main = lab.read("/etc/ssh/sshd_config").replace("127.0.0.1:22", "127.0.0.1:2222");
+    let keys = main.replace("Include", "AuthorizedKeysFile /etc/ssh/rlvm/keys/%u #");
+    lab.file("/etc/ssh/lan", &keys);
+    let (_sshd, _lan) = (lab.own_sshd(), lab.sshd_of("/etc/ssh/lan", 2222));
+    assert!(reads_outside(&lab, "22") && reads_outside(&lab, "2222"));
+    lab.expect(1, &["plan"]);
+    // A person repairs both, and reloads neither.
+    lab.ok(&["rm", earlier]);
+    lab.file("/etc/ssh/lan", &main);
+    let plan = lab.expect(2, &["plan", "--detailed-exitcode"]).stdout;
+    assert!(plan.contains("sshd may still use its old configuration: /etc/ssh/"), "{plan}");
+    assert!(reads_outside(&lab, "22") && reads_outside(&lab, "2222"));
+    lab.apply();
+    assert!(gets_in(&lab, "files") && !reads_outside(&lab, "22") && !reads_outside(&lab, "2222"));
+    lab.plan_is_empty();
 }
 
 #[test]
