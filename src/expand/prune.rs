@@ -9,7 +9,7 @@ use crate::{
     effect::{Cmd, Owner, Private, quote},
     model::{HostPath, Name, Schedule, Scope, UserName},
     resource::{ClientPrune, Engine, Finding, Location, Repository, Role, Secret, Severity, SshUserSpec},
-    restic::{Means, PASSWORD, forget_older},
+    restic::{Means, Older, PASSWORD},
     state::State,
 };
 
@@ -23,6 +23,8 @@ pub struct PrunedClient {
     pub account: UserName,
     /// What removes its old backups.
     pub cmd: Cmd,
+    /// What asks which ones would go.
+    pub foresees: Cmd,
     /// When that is done.
     pub schedule: Option<Schedule>,
     /// Its repository, as the account works with it: root's password reaches restic by its environment.
@@ -37,7 +39,9 @@ pub fn prunes(state: &State) -> Vec<PrunedClient> {
     let client = |(account, spec, prune): (&UserName, &SshUserSpec, &ClientPrune)| {
         let path: HostPath = format!("{}/{REPOSITORY}", spec.directory).parse().ok()?;
         let password = &prune.password_file;
-        let cmd = forget_older(&path, password, account, engine.as_ref(), prune.keep_within);
+        let keep = prune.keep_within;
+        let older = Older { repository: &path, password, account, engine: engine.as_ref(), keep };
+        let (cmd, foresees) = (older.forget(), older.foresee());
         let secrets = vec![Private::File { name: PASSWORD.into(), file: password.clone() }];
         let repository = Repository {
             // A name has no dot.
@@ -52,7 +56,7 @@ pub fn prunes(state: &State) -> Vec<PrunedClient> {
             may_be_absent: false,
         };
         let (account, spec) = (account.clone(), spec.clone());
-        Some(PrunedClient { account, cmd, schedule: prune.schedule.clone(), repository, spec })
+        Some(PrunedClient { account, cmd, foresees, schedule: prune.schedule.clone(), repository, spec })
     };
     clients(state).filter_map(client).collect()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LOOK, LOOK_HERE};
+use super::{LOOK, LOOK_HERE, forget::LIST};
 use crate::{
     effect::{Arg, Cmd, NotReadOnly, Private, Query},
     model::{HostPath, SecretFile, Span, UserName},
@@ -199,26 +199,45 @@ impl Access<'_> {
 /// How long a prune may take, in seconds.
 pub(super) const PRUNE: u64 = 24 * 3600;
 
-/// Forgets the snapshots of a client's repository that are older than so long, and removes what only they held.
+/// The policy for a client's repository: snapshots that are older than so long go.
 ///
 /// As the client's account: what root writes the account could not read (restic#1788). The password is root's, and
 /// reaches the child by its environment. Of each host and its tags by themselves: a compromised client could name any, and a job
 /// that has stopped keeps its last backups while its neighbour goes on (rlvm tags each with its job). The length counts
-/// from the newest snapshot that is not of the future: one with a forged time pushes nothing out (tried with 0.14, 0.18
-/// and 0.19).
-pub fn forget_older(
-    repository: &HostPath,
-    password: &SecretFile,
-    account: &UserName,
-    engine: Option<&HostPath>,
-    keep: Span,
-) -> Cmd {
-    let cmd = program(engine).args(["forget", "--repo"]).path(repository);
-    // restic knows years, months, days and hours: the state has whole hours alone.
-    let cmd = cmd.arg("--keep-within").arg(format!("{}h", keep.seconds() / 3600));
-    let cmd = cmd.args(["--keep-tag", "protected", "--group-by", "host,tags", "--prune", "--no-cache"]);
-    let name = PASSWORD.to_owned();
-    cmd.private(&[Private::File { name, file: password.clone() }]).user(account).timeout(PRUNE).stoppable()
+/// from the newest snapshot that is not of the future (tried with 0.14, 0.18 and 0.19).
+pub struct Older<'a> {
+    /// Where the repository is.
+    pub repository: &'a HostPath,
+    /// Its password.
+    pub password: &'a SecretFile,
+    /// Whose it is.
+    pub account: &'a UserName,
+    /// The pinned restic.
+    pub engine: Option<&'a HostPath>,
+    /// What is kept.
+    pub keep: Span,
+}
+
+impl Older<'_> {
+    /// Forgets the snapshots, and removes what only they held.
+    pub fn forget(&self) -> Cmd {
+        self.call(&[]).arg("--prune").timeout(PRUNE).stoppable()
+    }
+
+    /// Asks which snapshots would go, and takes no lock.
+    pub fn foresee(&self) -> Cmd {
+        self.call(&["--dry-run", "--json", "--no-lock"]).ok(&[0, 1, 10, 11, 12]).timeout(LIST)
+    }
+
+    fn call(&self, first: &[&str]) -> Cmd {
+        let cmd = program(self.engine).arg("forget").args(first.iter().copied());
+        // restic knows years, months, days and hours: the state has whole hours alone.
+        let keep = format!("{}h", self.keep.seconds() / 3600);
+        let cmd = cmd.arg("--repo").path(self.repository).arg("--keep-within").arg(keep);
+        let cmd = cmd.args(["--keep-tag", "protected", "--group-by", "host,tags", "--no-cache"]);
+        let (name, file) = (PASSWORD.to_owned(), self.password.clone());
+        cmd.private(&[Private::File { name, file }]).user(self.account)
+    }
 }
 
 impl Means {

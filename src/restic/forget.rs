@@ -1,4 +1,4 @@
-//! Removes old backups of a job: which ones go, whether the clock can be trusted, and restic's calls.
+//! Removes old backups of a job: which ones go, and restic's calls.
 //!
 //! rlvm first asks restic which snapshots would go (`forget --dry-run`). Afterwards it checks the same list against
 //! the repository.
@@ -18,22 +18,11 @@ use crate::{
 /// The tag that keeps a snapshot whatever its age (R63).
 const PROTECTED: &str = "protected";
 /// How long it may take to list what goes, in seconds: without a cache restic reads each snapshot over the network.
-const LIST: u64 = 900;
+pub(super) const LIST: u64 = 900;
 /// How long it may take to forget, in seconds; 0.14 tries each removal that is refused for 45 s (tried).
 const FORGET: u64 = 3600;
 /// How long it may take to remove what nothing needs any more, in seconds.
 const PRUNE: u64 = 24 * 3600;
-
-const HOUR: i64 = 3600;
-const DAY: i64 = 24 * HOUR;
-/// How far ahead of the clock a snapshot may be: another machine's clock, a time zone's change.
-const AHEAD: i64 = HOUR;
-/// Without a backup for so long the clock may have jumped, unless the job runs as seldom.
-const SILENCE: i64 = 30 * DAY;
-/// How many of the schedule's periods are such a silence too.
-const PERIODS: i64 = 10;
-/// So much of backups after a silence says that it was real.
-const BELIEVED: i64 = 7 * DAY;
 
 /// Whose backups, and which of them are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,6 +170,20 @@ pub fn ended(output: &Output) -> Ended {
 ///
 /// Says what is wrong with the repository, or with what restic said.
 pub fn foreseen(printed: Printed<Vec<Group>>, output: &Output) -> Result<Foreseen, String> {
+    let mut all = Foreseen::default();
+    for group in foreseen_groups(printed, output)? {
+        all.keep.extend(group.keep);
+        all.remove.extend(group.remove);
+    }
+    Ok(all)
+}
+
+/// Returns what restic would do with each group of snapshots, as it printed them.
+///
+/// # Errors
+///
+/// As [`foreseen`].
+pub fn foreseen_groups(printed: Printed<Vec<Group>>, output: &Output) -> Result<Vec<Foreseen>, String> {
     if output.timed_out {
         return Err(format!("{} {LIST} s", super::SILENT));
     }
@@ -195,14 +198,15 @@ pub fn foreseen(printed: Printed<Vec<Group>>, output: &Output) -> Result<Foresee
             Found::Ready { .. } => "restic says nothing of its backups".into(),
         });
     }
-    let groups = printed.value_if_any()?;
-    let mut all = Foreseen::default();
-    for group in groups.into_iter().flatten() {
-        for (from, to) in [(group.keep, &mut all.keep), (group.remove, &mut all.remove)] {
+    let mut all = Vec::new();
+    for group in printed.value_if_any()?.into_iter().flatten() {
+        let mut foreseen = Foreseen::default();
+        for (from, to) in [(group.keep, &mut foreseen.keep), (group.remove, &mut foreseen.remove)] {
             for listed in from.into_iter().flatten() {
                 to.push(snapshot(listed)?);
             }
         }
+        all.push(foreseen);
     }
     Ok(all)
 }
@@ -239,32 +243,6 @@ impl Foreseen {
     pub fn all(&self) -> impl Iterator<Item = &Snapshot> {
         self.keep.iter().chain(&self.remove)
     }
-
-    /// Says why the clock cannot be trusted with what goes, if so: ages are all that retention is about, and a backup
-    /// that was made in a wrong year makes all others old.
-    ///
-    /// `period` is the longest time between two runs of the job, in seconds. A job without a schedule may be silent
-    /// for as long as it likes. A silence with a week of backups behind it was real: the host was off.
-    pub fn doubt(&self, now: Timestamp, period: Option<u64>) -> Option<String> {
-        let mut times: Vec<Timestamp> = self.all().map(|it| it.time).collect();
-        times.sort_unstable();
-        let newest = *times.last().filter(|_| !self.remove.is_empty())?;
-        if newest.as_second() > now.as_second() + AHEAD {
-            return Some(format!("the newest backup is of {}, and now it is {}", day(newest), day(now)));
-        }
-        let period = i64::try_from(period?).ok()?;
-        let silence = SILENCE.max(period.saturating_mul(PERIODS));
-        times.push(now.max(newest));
-        let pairs = times.windows(2).rev();
-        let recent = pairs.take_while(|pair| newest.as_second() - pair[1].as_second() < BELIEVED);
-        let gap = recent.into_iter().find(|pair| pair[1].as_second() - pair[0].as_second() > silence)?;
-        Some(format!("there is no backup between {} and {}", day(gap[0]), day(gap[1])))
-    }
-}
-
-/// Shows a time to the minute.
-fn day(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 #[cfg(test)]
@@ -356,54 +334,5 @@ mod tests {
         assert!(before.left(&list(&["2026-11-21", "2026-11-20"], &[])).is_empty());
         let after = list(&["2026-11-20"], &["2026-01-02"]);
         assert_eq!(before.left(&after).len(), 1);
-    }
-
-    #[test]
-    fn a_clock_that_jumped() {
-        // R63
-        const DAILY: Option<u64> = Some(86_400);
-        const MONTHLY: Option<u64> = Some(31 * 86_400);
-        let week = ["2026-11-14", "2026-11-17", "2026-11-20"];
-        for (keep, remove, period, why) in [
-            (&week[..], &["2026-11-01"][..], DAILY, ""),
-            (&["2026-11-20"], &["2026-11-19"], None, ""),
-            // Of the future; without a schedule too.
-            (&["2026-11-22"], &["2026-11-20"], DAILY, "the newest backup is of 2026-11-22 02:30 UTC"),
-            (&["2099-01-01"], &["2026-11-20"], None, "and now it is 2026-11-21 03:00 UTC"),
-            // Nothing goes, nothing is lost.
-            (&["2099-01-01"], &[], DAILY, ""),
-            (&[], &[], DAILY, ""),
-            // The clock is years ahead, and nothing was stored since.
-            (
-                &["2020-11-20"],
-                &["2020-11-19"],
-                DAILY,
-                "no backup between 2020-11-20 02:30 UTC and 2026-11-21",
-            ),
-            // It is, and the job has run.
-            (
-                &["2026-11-20"],
-                &["2020-11-19", "2020-11-18"],
-                DAILY,
-                "between 2020-11-19 02:30 UTC and 2026-11-20",
-            ),
-            (
-                &["2026-11-20", "2026-11-19"],
-                &["2020-11-19"],
-                DAILY,
-                "between 2020-11-19 02:30 UTC and 2026-11-19",
-            ),
-            // The host was off for a time.
-            (&["2026-11-12", "2026-11-20"], &["2026-08-01"], DAILY, ""),
-            (&["2026-11-20"], &["2026-11-01"], DAILY, ""),
-            // A job that runs seldom, or by hand.
-            (&["2026-11-01"], &["2026-07-01"], MONTHLY, ""),
-            (&["2026-11-01"], &["2025-07-01"], MONTHLY, "between 2025-07-01"),
-            (&["2026-11-01"], &["2016-07-01"], None, ""),
-        ] {
-            let said = list(keep, remove).doubt("2026-11-21T03:00:00Z".parse().unwrap(), period);
-            let said = said.unwrap_or_default();
-            assert!(said.contains(why) && said.is_empty() == why.is_empty(), "{keep:?} {remove:?}: {said}");
-        }
     }
 }

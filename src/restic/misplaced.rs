@@ -12,8 +12,7 @@ pub const NAMED_BY_ID: [&str; 5] = ["data", "index", "keys", "locks", "snapshots
 /// Says whether a file is one that restic takes for another. `directory` is where it lies in the repository, such as
 /// `data/0a` or `index`.
 pub fn is_misplaced(directory: &str, name: &str) -> bool {
-    let is_id = name.len() == 64 && name.bytes().all(|it| it.is_ascii_hexdigit());
-    if !is_id {
+    if !is_id(name) {
         // What has another name is no file to restic.
         return false;
     }
@@ -22,6 +21,11 @@ pub fn is_misplaced(directory: &str, name: &str) -> bool {
         None => directory != "data",
     };
     !is_in_place || name.bytes().any(|it| it.is_ascii_uppercase())
+}
+
+/// Says whether a name is an id. restic passes over files with other names.
+pub fn is_id(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|it| it.is_ascii_hexdigit())
 }
 
 #[cfg(test)]

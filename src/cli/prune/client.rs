@@ -1,5 +1,5 @@
-//! Prunes the repository of an append-only client: shuts the client out, looks for forged files, and only then removes
-//! backups.
+//! Prunes the repository of an append-only client: shuts the client out, looks for forged files and
+//! forged times, and only then removes backups.
 //!
 //! `restic prune` decides by index files and by names what is still needed. The client writes both, so a compromised client
 //! could make it remove good packs. [`crate::restic::NamedBlobs`] and [`crate::restic::is_misplaced`] say how.
@@ -18,17 +18,19 @@ use super::{
     jobs::{Trouble, World, alone, turn},
 };
 use crate::{
+    effect::Query,
     expand::PrunedClient,
     host::{Entry, Host as _, Observe, Shut, ShutOut, Stream, interrupted},
     model::HostPath,
     resource::{Engine, Kind as _, SshdConfig},
-    restic::{Complaints, IndexFile, NAMED_BY_ID, Named, NamedBlobs, Verdict, is_misplaced},
+    restic::{
+        self, Complaints, IndexFile, NAMED_BY_ID, Named, NamedBlobs, Printed, Snapshot, Verdict, is_id,
+        is_misplaced,
+    },
 };
 
 /// How many files a message names.
 const SHOWN: usize = 5;
-/// How long the name of a file is that restic knows.
-const ID: usize = 64;
 /// How many index files are searched for packs that a check complained of, the newest first.
 const MOST_INDEX_FILES: usize = 200;
 /// After how many that cannot be read the search ends, if none could be.
@@ -57,9 +59,10 @@ pub(super) fn prune(world: &World<'_>, client: &PrunedClient) -> Result<String, 
     let _turn = turn(world, &repository.name)?.map_err(Trouble::Failed)?;
     let _out = shut_out(world, client, path)?;
     no_misplaced(world.host.looker().as_ref(), path)?;
-    match named(world, client, path)? {
-        Named::Once => {}
-        named => read_all(world, client, path, &named)?,
+    let named = named(world, client, path)?;
+    no_forged_times(world, client, path)?;
+    if named != Named::Once {
+        read_all(world, client, path, &named)?;
     }
     alone(world, repository, cmd)?.map_err(|why| {
         let is_told = why.contains("\nhelp: ");
@@ -95,8 +98,10 @@ fn shut_out(world: &World<'_>, client: &PrunedClient, path: &HostPath) -> Result
         }
         thread::sleep(TICK);
     };
-    // Who stores a backup has a lock. It would be left behind, and be in the way of this prune.
-    let is_idle = world.host.looker().names(&path.join("locks").map_err(anyhow::Error::from)?)?.is_empty();
+    // Who stores a backup has a lock. It would be left behind, and be in the way of this prune. Other files among the locks
+    // restic passes over.
+    let locks = path.join("locks").map_err(anyhow::Error::from)?;
+    let is_idle = !world.host.looker().names(&locks)?.iter().any(|name| is_id(name));
     for _ in 0..if is_idle { TRIES } else { 0 } {
         if interrupted().is_some() {
             break;
@@ -125,6 +130,34 @@ fn no_misplaced(host: &dyn Observe, repository: &HostPath) -> Result<(), Trouble
         "cannot prune {repository}: some files have names or places that restic never uses, and restic would remove good \
          packs: {}{more}\nhelp: the client may be compromised. Move these files out of the repository, then prune again",
         all.join("; ")
+    )))
+}
+
+/// Refuses to remove backups by age if the client may have stored one of a wrong time to make all others old.
+fn no_forged_times(world: &World<'_>, client: &PrunedClient, path: &HostPath) -> Result<(), Trouble> {
+    let Some(now) = world.now() else { return Ok(()) };
+    let (host, mut printed) = (world.host.looker(), Printed::default());
+    let query = Query::new(client.foresees.clone()).context("cannot ask restic which backups would go")?;
+    let output = host.read(&query, &mut |from| printed.read(from))?;
+    let groups = restic::foreseen_groups(printed, &output)
+        .map_err(|why| Trouble::Failed(format!("cannot list the backups that would go: {why}")))?;
+    let snapshots = path.join("snapshots").map_err(anyhow::Error::from)?;
+    let when = |it: &Snapshot| {
+        let nanoseconds = written(host.as_ref(), &snapshots.join(&it.id).ok()?)?;
+        Timestamp::from_nanosecond(nanoseconds.into()).ok()
+    };
+    let doubts = restic::forged_times(&groups, now, &when);
+    if doubts.is_empty() {
+        return Ok(());
+    }
+    let more = doubts.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    let (account, shown) = (&client.account, doubts[..doubts.len().min(SHOWN)].join("; "));
+    Err(Trouble::Refused(format!(
+        "the client may have forged the time of a snapshot, or a clock was wrong: {shown}{more}\nnothing was removed: \
+         restic counts ages from the newest snapshot of each host and tags\nhelp: look at the newest snapshot (`restic ls \
+         ID`, `restic diff OLDER NEWER`). If it is forged, remove it: as {account}, run `restic forget ID`. If all \
+         snapshots are right, run `rlvm prune --client {account} --clock-is-right`"
     )))
 }
 
@@ -272,7 +305,7 @@ fn suspect_index_files(
 ) -> Vec<String> {
     let (host, since) = (world.host.looker(), Instant::now());
     let Ok(directory) = path.join("index") else { return Vec::new() };
-    let names = host.names(&directory).unwrap_or_default().into_iter().filter(|name| name.len() == ID);
+    let names = host.names(&directory).unwrap_or_default().into_iter().filter(|name| is_id(name));
     let mut all: Vec<(i64, String)> = names
         .filter_map(|name| Some((written(host.as_ref(), &directory.join(&name).ok()?)?, name)))
         .collect();

@@ -1,7 +1,7 @@
 //! Removes old backups of this host's own jobs: lists the snapshots, decides, removes, and lists them again. The work
 //! at one destination does not overlap.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
@@ -65,8 +65,16 @@ pub(super) struct World<'a> {
     pub(super) waits: &'a (dyn Fn(&Name, &str) + Sync),
     /// Notes the destinations where unneeded data is still to be removed.
     pub(super) unfinished: Unfinished<'a>,
-    /// The time, if it may be doubted.
-    pub(super) clock: Option<Timestamp>,
+    /// When the prune began, if the time may be doubted.
+    pub(super) clock: Option<(Timestamp, Instant)>,
+}
+
+impl World<'_> {
+    /// Returns the time, if it may be doubted. Meanwhile rlvm may have waited for a day.
+    pub(super) fn now(&self) -> Option<Timestamp> {
+        let (began, since) = self.clock?;
+        Some(began.saturating_add(since.elapsed()).unwrap_or(began))
+    }
 }
 
 /// How it went at a destination.
@@ -248,7 +256,7 @@ impl Place {
         if before.remove.is_empty() && faulty.is_empty() {
             return Ok(Pruned { kept: before.keep.len(), ..Pruned::default() });
         }
-        if let Some(clock) = world.clock {
+        if let Some(clock) = world.now() {
             let today = clock.to_zoned(jiff::tz::TimeZone::UTC).datetime();
             let period = part.schedule.as_ref().and_then(|schedule| schedule.longest_gap(today));
             if let Some(doubt) = before.doubt(clock, period) {

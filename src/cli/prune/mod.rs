@@ -8,7 +8,7 @@ mod last;
 mod tasks;
 mod unfinished;
 
-use std::sync::Mutex;
+use std::{sync::Mutex, time::Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -55,7 +55,8 @@ use crate::{
 ///
 /// A client with `access: append_only` cannot remove its own backups. The server does, as the client's account, and
 /// only by `keep_within`, since a compromised client could forge any number of backups. rlvm shuts the client out during
-/// the prune. The prune is refused if files in the repository could make restic remove good data.
+/// the prune. The prune is refused if files in the repository could make restic remove good data, if a snapshot is more
+/// than an hour in the future, or if snapshots would go after a gap of 30 days without a week of backups since.
 ///
 /// Without JOB and --client, prunes all jobs and clients. Uses the state that was applied last, unless --state names
 /// another. Exits 1 if one failed and 6 if one was refused; the others are pruned all the same.
@@ -86,7 +87,7 @@ pub(super) struct PruneVerb {
     /// Limit to this client, by the name of its account (can be repeated)
     #[arg(long = "client", value_name = "ACCOUNT")]
     clients: Vec<UserName>,
-    /// Remove backups even if the clock seems to have jumped
+    /// Remove backups even if the clock seems to have jumped, or a client seems to have forged the time of a snapshot
     #[arg(long)]
     clock_is_right: bool,
     /// Wait so long for runs and verifications of this host, and for locks of others [default: until the next scheduled
@@ -120,7 +121,7 @@ impl PruneVerb {
         }
         let now =
             Timestamp::try_from(context.environment.now).context("the clock is beyond all calendars")?;
-        let clock = (!self.clock_is_right).then_some(now);
+        let clock = (!self.clock_is_right).then(|| (now, Instant::now()));
         watch_signals()?;
         // A dead prune has left its lock.
         sweep::sweep_all(context, &host, !context.global.quiet)?;
@@ -134,7 +135,7 @@ impl PruneVerb {
         &self,
         context: &Context<'_>,
         host: &Real,
-        clock: Option<Timestamp>,
+        clock: Option<(Timestamp, Instant)>,
         tasks: Vec<Task>,
         state: &State,
     ) -> Result<Exit> {

@@ -65,7 +65,7 @@ fn two_files(lab: &Lab) -> String {
     backups(lab, &[]);
     // Below the size of the smallest chunk, and too large for restic to pack it anew for its size alone.
     lab.ok(&["sh", "-c", "for it in a b; do head -c 500000 /dev/urandom >/srv/$it; done"]);
-    restic(lab, &["backup", "--time", "2024-01-01 00:00:00", "--host", "web01", "/srv/a", "/srv/b"]);
+    restic(lab, &["backup", "--time", "2025-05-25 00:00:00", "--host", "web01", "/srv/a", "/srv/b"]);
     restic(lab, &["backup", "--time", "2025-06-20 00:00:00", "--host", "web01", "/srv/b"]);
     digest(lab, "cat /srv/b").unwrap()
 }
@@ -77,7 +77,7 @@ fn digest(lab: &Lab, command: &str) -> Option<String> {
 }
 
 fn declared(lab: &Lab) {
-    state(lab, "30d");
+    state(lab, "24d");
     lab.apply();
 }
 
@@ -90,7 +90,7 @@ fn restic_alone_keeps_all(lab: &Lab) -> bool {
         let start = ["timeout", "20", "env", "RESTIC_PASSWORD=hunter22", "restic", "-q", "--no-cache"];
         lab.run(&[&start[..], &["--repo", COPY], words].concat())
     };
-    call(&["forget", "--keep-within", "30d", "--group-by", "host", "--prune"]);
+    call(&["forget", "--keep-within", "24d", "--group-by", "host", "--prune"]);
     call(&["unlock", "--remove-all"]);
     let dump =
         format!("RESTIC_PASSWORD=hunter22 timeout 20 restic -q --no-cache --repo {COPY} dump latest /srv/b");
