@@ -188,7 +188,7 @@ mod tests {
         let honest = ["2026-08-16", "2026-08-17"];
         // Each snapshot was written on its own day, or all on this day.
         let by_name = |it: &Snapshot| Some(it.time);
-        let today = |it: &Snapshot| if it.id < "2026-08-18".to_owned() { Some(it.time) } else { Some(now) };
+        let today = |it: &Snapshot| if it.id.as_str() < "2026-08-18" { Some(it.time) } else { Some(now) };
         for (keep, remove, is_written_today, why) in [
             (
                 &["2026-11-20"][..],
