@@ -72,12 +72,12 @@ pub struct SshdSeen {
     pub unread: bool,
     /// A file that was changed after the sshd that runs has read its configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub changed: Option<String>,
+    pub changed: Option<Box<str>>,
     /// Whether sshd's own configuration includes it for everybody.
     pub included: bool,
     /// The settings of others that change what accounts may do.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub foreign: Vec<Setting>,
+    #[serde(default, skip_serializing_if = "<[Setting]>::is_empty")]
+    pub foreign: Box<[Setting]>,
     /// The files that sshd reads and rlvm cannot, each with the reason.
     #[serde(default, skip_serializing_if = "<[Unread]>::is_empty")]
     pub unread_files: Box<[Unread]>,
@@ -129,8 +129,8 @@ impl Sshd {
 impl SshdSeen {
     /// Names a file that was changed after an sshd that runs has read its configuration.
     fn outdated(&self) -> Option<&str> {
-        let all = self.elsewhere.iter().map(|it| &it.changed).chain([&self.changed]);
-        all.flatten().map(String::as_str).next()
+        let elsewhere = self.elsewhere.iter().filter_map(|it| it.changed.as_deref());
+        elsewhere.chain(self.changed.as_deref()).next()
     }
 }
 
@@ -310,7 +310,7 @@ impl Kind for SshdConfig {
 
     fn observe(&self, look: &Look<'_, SshdSeen>) -> Result<SshdSeen> {
         let file = self.file.observe(look.host)?;
-        let (foreign, unread_files, groups) = (Vec::new(), Box::default(), None);
+        let (foreign, unread_files, groups) = (Box::default(), Box::default(), None);
         let mut seen = SshdSeen {
             file,
             unread: false,
@@ -325,7 +325,7 @@ impl Kind for SshdConfig {
         let mut main = Read::default();
         if !look.leaving && !matches!(look.host.entry(&HostPath::fixed(MAIN))?, Entry::Absent) {
             let read = read(&OfHost(look.host), MAIN, PART)?;
-            seen.foreign = select(&read, &self.logins);
+            seen.foreign = select(&read, &self.logins).into();
             // What cannot be read may hold the line that includes the file.
             seen.included = read.before.is_some() || !read.unread.is_empty();
             main = read;
@@ -335,7 +335,7 @@ impl Kind for SshdConfig {
             seen.unread = matches!(look.host.entry(&sshd_mark())?, Entry::File(_));
             seen.sshd = if look.leaving { Sshd::NotAsked } else { self.ask(look.host, &main)? };
             if !look.leaving && seen.sshd != Sshd::Missing {
-                seen.changed = look.host.changed_since_sshd_read(MAIN, &main.paths)?;
+                seen.changed = look.host.changed_since_sshd_read(MAIN, &main.paths)?.map(Into::into);
                 seen.elsewhere = other_sshds(look.host, &self.logins)?.into();
             }
         }

@@ -40,7 +40,7 @@ fn seen(it: &SshdConfig, says: Says) -> SshdSeen {
         unread: false,
         changed: None,
         included: true,
-        foreign: Vec::new(),
+        foreign: Box::default(),
         unread_files: Box::default(),
         groups: None,
         sshd,
