@@ -10,25 +10,19 @@ use crate::{
     restic::Listed,
 };
 
-/// How far apart two places of one backup may be, in seconds, where no record tells.
-const APART: i64 = 3600;
-
-/// Says whether a snapshot is a copy of the other, both are copies of one, or one run stored both. Where no record knows
-/// either of them, as on a new host, their times decide.
+/// Says whether it is known that two snapshots are the same backup: one is a copy of the other, both are copies of one, both
+/// have the same tree, or a record names both as of one run. Times that are near each other say nothing: files may have changed
+/// in between.
 pub(super) fn is_same_backup(runs: &[Record], one: &Listed, other: &Listed) -> bool {
     let ids = |it: &Listed| [Some(it.id.clone()), it.original.clone()];
     let shared = ids(one).into_iter().flatten().any(|id| ids(other).into_iter().flatten().any(|it| it == id));
-    let mut known = false;
+    let tree = !one.tree.is_empty() && one.tree == other.tree;
     let by_one_run = runs.iter().flat_map(|run| &run.jobs).any(|job| {
         let stored = job.destinations.iter().chain(&job.copies).filter_map(|it| it.summary.as_ref());
         let has = |it: &Listed| stored.clone().any(|summary| it.is_called(&summary.snapshot_id));
-        let (has_one, has_other) = (has(one), has(other));
-        known |= has_one || has_other;
-        has_one && has_other
+        has(one) && has(other)
     });
-    let seconds = |it: &Listed| it.time().map(Timestamp::as_second);
-    let near = seconds(one).zip(seconds(other)).is_some_and(|(one, other)| (one - other).abs() <= APART);
-    shared || by_one_run || !known && near
+    shared || tree || by_one_run
 }
 
 /// Keeps the candidates that are the newest backup, the nearest first. Returns what is to be said of the others.
@@ -82,15 +76,23 @@ mod tests {
     }
 
     #[test]
-    fn one_backup_at_two_places_is_known_by_its_copy_or_its_time() {
-        let first = listed("ab", "2026-11-20T01:30:00Z", None);
+    fn one_backup_at_two_places_is_known_by_its_copy_or_its_tree() {
+        let first = Listed { tree: "5a".into(), ..listed("ab", "2026-11-20T01:30:00Z", None) };
+        let tree = |tree: &str, it: Listed| Listed { tree: tree.into(), ..it };
         for (other, expected) in [
             (listed("cd", "2026-11-20T01:30:00Z", Some("ab")), true),
-            (listed("cd", "2026-11-20T02:29:00Z", None), true),
-            (listed("cd", "2026-11-20T02:31:00Z", None), false),
             (listed("cd", "2026-11-19T01:30:00Z", Some("ef")), false),
+            // Nearness says nothing: the source may have changed in between.
+            (listed("cd", "2026-11-20T01:30:00Z", None), false),
+            (tree("5b", listed("cd", "2026-11-20T01:30:01Z", None)), false),
+            (tree("5a", listed("cd", "2026-11-20T02:29:00Z", None)), true),
+            (tree("5a", listed("cd", "2026-11-22T02:31:00Z", None)), true),
         ] {
             assert_eq!(is_same_backup(&[], &first, &other), expected, "{other:?}");
+            assert_eq!(is_same_backup(&[], &other, &first), expected, "{other:?}");
         }
+        // An unknown tree is no tree.
+        let [one, other] = ["ab", "cd"].map(|id| listed(id, "2026-11-20T01:30:00Z", None));
+        assert!(!is_same_backup(&[], &one, &other));
     }
 }

@@ -5,6 +5,10 @@
 //! exchanged, and if another file came out than was shown, that one is put back. What the snapshot does not have is not
 //! touched, and a directory is never replaced. No link is followed in what was asked for.
 
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "files to put in place")]
+mod tests;
+
 use std::{
     collections::HashSet,
     os::fd::{AsFd, OwnedFd},
@@ -59,6 +63,8 @@ pub struct Placing<'a> {
     met: HashSet<Vec<u8>>,
     /// How other names that are no UTF-8 and were restored read.
     alike: HashSet<String>,
+    /// The directory that holds the private one, by device and inode: rlvm itself moves its times.
+    beside: Option<(u64, u64)>,
 }
 
 /// A name in the restored directory and in the live one.
@@ -73,6 +79,8 @@ struct At<'a> {
 }
 
 const CHANGED: &str = "it changed after the comparison, and rlvm left it as it is";
+const DIRECTORY_CHANGED: &str =
+    "it changed after the comparison, and rlvm left its owner, mode, time and attributes as they are";
 
 impl<'a> Placing<'a> {
     /// Makes one for the paths that were asked for.
@@ -85,8 +93,22 @@ impl<'a> Placing<'a> {
         let asked: HashSet<&[u8]> = asked.collect();
         let above = asked.iter().flat_map(|path| upwards(path).skip(1)).collect();
         let (met, alike, left) = (HashSet::new(), HashSet::new(), Vec::new());
-        let (placed, files_placed, same) = (0, 0, 0);
-        Self { fate, asked, above, broken, keep_broken, stop, placed, files_placed, same, left, met, alike }
+        let (placed, files_placed, same, beside) = (0, 0, 0, None);
+        Self {
+            fate,
+            asked,
+            above,
+            broken,
+            keep_broken,
+            stop,
+            placed,
+            files_placed,
+            same,
+            left,
+            met,
+            alike,
+            beside,
+        }
     }
 
     /// Puts what is in the private directory of a restore in place below a directory.
@@ -95,7 +117,9 @@ impl<'a> Placing<'a> {
     ///
     /// If either cannot be got at. What could not be put in place is in `left`.
     pub fn place(&mut self, real: &Real, staging: &HostPath, base: &HostPath) -> Result<()> {
-        let (_, staged) = real.open_staging(staging)?.with_context(|| format!("{staging} is gone"))?;
+        let (above, staged) = real.open_staging(staging)?.with_context(|| format!("{staging} is gone"))?;
+        let above = fstat(&above).with_context(|| format!("cannot look at what holds {staging}"))?;
+        self.beside = Some((above.st_dev, above.st_ino));
         // What is renamed over something must outlive a power cut.
         syncfs(&staged).with_context(|| format!("cannot make durable what is in {staging}"))?;
         let mut cursor = Cursor::default();
@@ -242,6 +266,11 @@ impl<'a> Placing<'a> {
             self.same += 1;
             return Ok(());
         }
+        // The comparison reads all of a file. What was written meanwhile with the old size and time set back shows in its ctime
+        // only, and the exchange itself moves that.
+        if look(at.live, at.name).map(|it| stamp(&it)) != Ok(*shown) {
+            return Err(CHANGED.into());
+        }
         // What was there goes with the private directory.
         let (ours, theirs) = ((at.staged.as_fd(), at.name), (at.live.as_fd(), at.name));
         exchange(ours, theirs).map_err(said)?;
@@ -278,13 +307,22 @@ impl<'a> Placing<'a> {
             return Err(CHANGED.into());
         }
         let below = own(real, at, new.uid)?;
-        if !is_it(&fstat(&below).map_err(said)?, shown) {
+        let before = fstat(&below).map_err(said)?;
+        if !is_it(&before, shown) {
             return Err(CHANGED.into());
         }
+        let ours = self.beside == Some((before.st_dev, before.st_ino));
+        let changed = !ours && stamp(&before) != *shown;
         let inner = open_dir(at.staged, at.name).map_err(said)?;
         self.merge(real, &inner, &below, at.path, at.base);
         if !dress {
             return Ok(());
+        }
+        // Nobody has agreed to lose what a user has set since.
+        if changed || is_set_anew(&before, &fstat(&below).map_err(said)?) {
+            let is_as_stored = is_worn(&fstat(&below).map_err(said)?, new);
+            let nothing_to_set = is_as_stored && xattr::same(&inner, &below) == Ok(true);
+            return if nothing_to_set { Ok(()) } else { Err(DIRECTORY_CHANGED.into()) };
         }
         self::dress(at.live, &below, new)
             .map_err(|errno| format!("cannot set its owner, mode and time: {}", errno.desc()))?;
@@ -340,6 +378,20 @@ fn upwards(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Says whether a directory is the one that was looked at: its times move with what it holds.
 fn is_it(stat: &FileStat, shown: &Stamp) -> bool {
     (stat.st_dev, stat.st_ino) == (shown.dev, shown.ino)
+}
+
+/// Says whether somebody has set another owner, mode or attribute of a directory while files were put in it. These move its
+/// times too: then only owner and mode tell.
+fn is_set_anew(before: &FileStat, now: &FileStat) -> bool {
+    let (was, is) = (there(before), there(now));
+    let set = (was.uid, was.gid, was.mode) != (is.uid, is.gid, is.mode);
+    set || was.mtime == is.mtime && stamp(before).ctime != stamp(now).ctime
+}
+
+/// Says whether a directory has the owner and mode of the one that was restored.
+fn is_worn(stat: &FileStat, like: &There) -> bool {
+    let is = there(stat);
+    (is.uid, is.gid, is.mode) == (like.uid, like.gid, like.mode)
 }
 
 /// Opens the directory that a link above what was asked for leads to: the walk knows which links are root's own.
