@@ -85,7 +85,7 @@ pub struct SshdSeen {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<Box<BTreeMap<UserName, Vec<String>>>>,
     /// What sshd says.
-    pub sshd: Sshd,
+    pub sshd: Box<Sshd>,
     /// What the other sshds of this system read.
     #[serde(default, skip_serializing_if = "<[OtherSshd]>::is_empty")]
     pub elsewhere: Box<[OtherSshd]>,
@@ -319,7 +319,7 @@ impl Kind for SshdConfig {
             foreign,
             unread_files,
             groups,
-            sshd: Sshd::Later,
+            sshd: Box::new(Sshd::Later),
             elsewhere: Box::default(),
         };
         let mut main = Read::default();
@@ -333,8 +333,8 @@ impl Kind for SshdConfig {
         }
         if !look.host.is_tree() {
             seen.unread = matches!(look.host.entry(&sshd_mark())?, Entry::File(_));
-            seen.sshd = if look.leaving { Sshd::NotAsked } else { self.ask(look.host, &main)? };
-            if !look.leaving && seen.sshd != Sshd::Missing {
+            *seen.sshd = if look.leaving { Sshd::NotAsked } else { self.ask(look.host, &main)? };
+            if !look.leaving && *seen.sshd != Sshd::Missing {
                 seen.changed = look.host.changed_since_sshd_read(MAIN, &main.paths)?.map(Into::into);
                 seen.elsewhere = other_sshds(look.host, &self.logins)?.into();
             }
@@ -394,7 +394,7 @@ impl Kind for SshdConfig {
                 found.push(it);
             }
         }
-        match &seen.sshd {
+        match &*seen.sshd {
             Sshd::NotAsked => {}
             Sshd::Later => {
                 let message = "deferred: sshd checks and reads it at the first boot";

@@ -43,7 +43,7 @@ fn seen(it: &SshdConfig, says: Says) -> SshdSeen {
         foreign: Box::default(),
         unread_files: Box::default(),
         groups: None,
-        sshd,
+        sshd: Box::new(sshd),
         elsewhere: Box::default(),
     }
 }
@@ -126,7 +126,7 @@ fn what_sshd_would_do_else_is_told() {
         (Sshd::Refuses("line 1".into()), "Warning: sshd refuses its configuration: line 1"),
         (Sshd::Later, "Notice: deferred: "),
     ] {
-        let found = said(&SshdSeen { sshd, ..right.clone() });
+        let found = said(&SshdSeen { sshd: Box::new(sshd), ..right.clone() });
         assert!(found.len() == 1 && found[0].starts_with(start), "{found:?}");
     }
     let outside = said(&SshdSeen { included: false, ..right });
