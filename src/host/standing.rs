@@ -73,6 +73,8 @@ pub enum Equality {
     Differs,
     /// The live file is not the one that was seen before, or changed since.
     Moved,
+    /// Nothing was restored under this name.
+    Absent,
     /// They cannot be compared: why.
     Unknown(String),
 }

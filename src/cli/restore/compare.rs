@@ -72,6 +72,9 @@ pub(super) struct Comparison {
     /// How many bytes are fetched to be compared.
     #[serde(skip)]
     copied: u64,
+    /// How many names are known only when all is restored, since they are not UTF-8.
+    #[serde(skip)]
+    pub(super) unclear: u64,
 }
 
 impl Comparison {
@@ -162,7 +165,7 @@ impl Comparison {
 
     /// Says what restic is to restore, if that is less than what was asked for.
     pub(super) fn few(&self, only_missing: bool) -> Option<&[String]> {
-        let dirs = !only_missing && self.directories_differing > 0;
+        let dirs = !only_missing && self.directories_differing > 0 || self.unclear > 0;
         (!self.many && !dirs && !self.few.is_empty()).then_some(&self.few)
     }
 
@@ -173,7 +176,7 @@ impl Comparison {
 
     /// Says whether there is nothing to do.
     pub(super) fn is_empty(&self, only_missing: bool) -> bool {
-        self.to_do == 0 && (only_missing || self.directories_differing == 0)
+        self.to_do == 0 && self.unclear == 0 && (only_missing || self.directories_differing == 0)
     }
 
     /// Says it to a person.
@@ -205,6 +208,13 @@ impl Comparison {
         let _ = writeln!(text, "  {} unchanged", files(self.same, "file"));
         if let Some(said) = said_of_alike(self.not_compared, only_missing) {
             let _ = writeln!(text, "  {said}");
+        }
+        if self.unclear > 0 {
+            let paths = files(self.unclear, "path");
+            let _ = writeln!(
+                text,
+                "  {paths} with a name that is not UTF-8: rlvm restores everything to find out whether the name is the stored one"
+            );
         }
         if self.directories_differing > 0 && !only_missing {
             let count = self.directories_differing;

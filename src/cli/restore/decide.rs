@@ -14,7 +14,7 @@ use anyhow::Result;
 use super::{
     compare::{Comparison, within},
     nodes::Node,
-    proof::{Likeness, likeness},
+    proof::{Likeness, is_it, likeness},
     wish::Wish,
 };
 use crate::host::{Equality, Fate, Sort, Stamp, Standing, lossy};
@@ -131,6 +131,8 @@ pub(super) struct Alike {
 pub(super) struct Decided {
     /// By the snapshot's path. What lies in a directory that is new is not in it: it comes with that.
     pub(super) fates: HashMap<Vec<u8>, Fate>,
+    /// By the path as the snapshot's list has it: of names that are not known to the byte, and are not in `fates`.
+    unclear: HashMap<String, Fate>,
     /// What it comes to.
     pub(super) comparison: Comparison,
     /// The files that look as they were, and may differ.
@@ -140,9 +142,8 @@ pub(super) struct Decided {
 impl Decided {
     /// Says what was decided for a path, by its bytes.
     pub(super) fn fate(&self, path: &[u8]) -> Option<Fate> {
-        let by_text =
-            || std::str::from_utf8(path).is_err().then(|| self.fates.get(lossy(path).as_bytes())).flatten();
-        self.fates.get(path).or_else(by_text).copied()
+        // A file that is really named with the replacement character is one of several that read the same.
+        self.fates.get(path).or_else(|| self.unclear.get(&lossy(path))).copied()
     }
 }
 
@@ -157,10 +158,15 @@ impl Decided {
                 Verdict::Blocked("it changed while it was compared, and is left as it is".into()),
                 Fate::Refuse,
             ),
+            // The live name only looks like the stored one, which is created beside it.
+            Equality::Absent if std::str::from_utf8(&it.path).is_err() => (Verdict::New, Fate::Keep),
+            Equality::Absent if strict => {
+                (Verdict::Blocked("it cannot be compared: it was not restored".into()), Fate::Refuse)
+            }
             Equality::Unknown(why) if strict => {
                 (Verdict::Blocked(format!("it cannot be compared: {why}")), Fate::Refuse)
             }
-            Equality::Unknown(_) => return,
+            Equality::Absent | Equality::Unknown(_) => return,
         };
         self.fates.insert(it.path.clone(), fate);
         self.comparison.settle(node, &verdict);
@@ -263,8 +269,7 @@ impl Decided {
             vec![name]
         };
         let key = |name: &[u8]| [path.as_slice(), b"/", name].concat();
-        // Another name that reads the same may be meant, until the file is fetched. A directory is entered: what is restored
-        // below another name is said to be left.
+        // Another name that reads the same may be meant, until the file is fetched. A directory is entered, see `is_unclear`.
         let is_guess = !root && text.contains(char::REPLACEMENT_CHARACTER) && node.sort != Sort::Directory;
         if let ([only], false) = (meant.as_slice(), many || is_guess) {
             let raw = key(only);
@@ -277,6 +282,12 @@ impl Decided {
                 self.fates.insert(raw.clone(), fate);
             }
             self.comparison.add(node, &verdict, manner.only_missing);
+            if is_unclear(node, &standing, (&path, &text, root), manner) {
+                self.comparison.unclear += 1;
+                if !root && !mounted {
+                    self.unclear.entry(node.path.clone()).or_insert(Fate::Create);
+                }
+            }
             if let (Verdict::Alike, false, Standing::There(_, stamp)) = (&verdict, mounted, &standing) {
                 let way = raw.split(|byte| *byte == b'/').count() - 1 - names.len();
                 self.alike.push(Alike { node: number, path: raw.clone(), way, stamp: *stamp });
@@ -303,11 +314,11 @@ impl Decided {
         meant: &[(Vec<Vec<u8>>, Vec<u8>)],
         manner: Manner,
     ) -> Kind {
-        let by_text = node.path.clone().into_bytes();
+        let by_text = node.path.clone();
         let found = meant.iter().map(|(names, key)| (key, place.look.at(names)));
         let found: Vec<(&Vec<u8>, Standing)> = found.filter(|(_, it)| *it != Standing::Absent).collect();
         if found.is_empty() {
-            self.fates.insert(by_text, Fate::Create);
+            self.unclear.insert(by_text, Fate::Create);
             self.comparison.add(node, &Verdict::New, manner.only_missing);
             return Kind::New;
         }
@@ -315,12 +326,12 @@ impl Decided {
         if node.sort == Sort::Directory || !found.iter().all(|(_, it)| is_plain(it)) {
             let why = "several names here look the same, because they are not UTF-8: restore to a --target"
                 .to_owned();
-            self.fates.insert(by_text, Fate::Refuse);
+            self.unclear.insert(by_text, Fate::Refuse);
             self.fates.extend(found.iter().map(|(key, _)| ((*key).clone(), Fate::Refuse)));
             self.comparison.add(node, &Verdict::Blocked(why.clone()), manner.only_missing);
             return Kind::Blocked(format!("{}: {why}", node.path));
         }
-        self.fates.entry(by_text).or_insert(Fate::Create);
+        self.unclear.entry(by_text).or_insert(Fate::Create);
         for (key, standing) in &found {
             let fate = match standing {
                 Standing::There(_, stamp) if !manner.only_missing => Fate::Replace(*stamp),
@@ -333,6 +344,21 @@ impl Decided {
         self.comparison.add(node, &verdict, manner.only_missing);
         Kind::New
     }
+}
+
+/// Says whether only the restored files tell if what stands there has the stored name. A directory with a name that is no UTF-8
+/// can be another one that reads the same: a rename sets the ctime, so one with the stored ctime has the stored name. Of what
+/// lies above a path that was asked for nothing is known.
+fn is_unclear(
+    node: &Node,
+    standing: &Standing,
+    (above, name, root): (&[u8], &str, bool),
+    manner: Manner,
+) -> bool {
+    let Standing::There(there, stamp) = standing else { return false };
+    let odd = |text: &str| text.contains(char::REPLACEMENT_CHARACTER);
+    let is_dir = (node.sort, there.sort) == (Sort::Directory, Sort::Directory);
+    is_dir && odd(name) && !(manner.proves && is_it(node, stamp)) || root && odd(&lossy(above))
 }
 
 /// Decides about a mount point: what is mounted there hides what was stored.

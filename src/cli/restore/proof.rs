@@ -64,13 +64,18 @@ pub(super) fn likeness(node: &Node, there: &There, stamp: &Stamp, proves: bool) 
     if there.sort != node.sort || !owned || !looks {
         return Likeness::Differs;
     }
-    let is_it = |it: Identity| it.ctime == stamp.ctime && it.inode.is_none_or(|inode| inode == stamp.ino);
     match node.sort {
         // There is nothing more to a socket. A directory's attributes are set back in any case.
         Sort::Directory | Sort::Socket => Likeness::Proven,
-        _ if proves && node.identity.is_some_and(is_it) => Likeness::Proven,
+        _ if proves && is_it(node, stamp) => Likeness::Proven,
         _ => Likeness::Alike,
     }
+}
+
+/// Says whether the inode is the stored one, and was not changed or renamed since.
+pub(super) fn is_it(node: &Node, stamp: &Stamp) -> bool {
+    let same = |it: Identity| it.ctime == stamp.ctime && it.inode.is_none_or(|inode| inode == stamp.ino);
+    node.identity.is_some_and(same)
 }
 
 /// Takes away identities that prove nothing: of files that changed so shortly before the backup began that a later change can

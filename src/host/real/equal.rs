@@ -90,7 +90,7 @@ impl Copies<'_> {
         let Some((_, live)) = &mut self.live else { return Ok(Equality::Moved) };
         let stored = match self.stored.dir(stored_dirs) {
             Ok(Some(dir)) => dir,
-            Ok(None) => return Ok(Equality::Unknown("it was not restored".into())),
+            Ok(None) => return Ok(Equality::Absent),
             Err(why) => return Ok(Equality::Unknown(why)),
         };
         let Ok(Some(live)) = live.dir(dirs) else { return Ok(Equality::Moved) };
@@ -102,7 +102,7 @@ fn equality(stored: Name<'_>, live: Name<'_>, seen: &Stamp, stop: &dyn Fn() -> b
     let is_it = |stat: &FileStat| stamp(stat) == *seen;
     let new = match look(stored.0, stored.1) {
         Ok(stat) => stat,
-        Err(Errno::ENOENT) => return Equality::Unknown("it was not restored".into()),
+        Err(Errno::ENOENT) => return Equality::Absent,
         Err(errno) => return Equality::Unknown(errno.desc().into()),
     };
     if !look(live.0, live.1).is_ok_and(|stat| is_it(&stat)) {
@@ -298,6 +298,6 @@ mod tests {
         mkfifo(&live.path().join("f"), Mode::S_IRWXU).unwrap();
         assert_eq!(equality(ours, theirs, &seen, &never), Equality::Moved);
         fs::remove_file(stored.path().join("f")).unwrap();
-        assert_eq!(equality(ours, theirs, &seen, &never), Equality::Unknown("it was not restored".into()));
+        assert_eq!(equality(ours, theirs, &seen, &never), Equality::Absent);
     }
 }

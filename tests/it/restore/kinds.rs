@@ -184,6 +184,46 @@ fn names_of_any_bytes_are_asked_for_and_given_back() {
     }
 }
 
+#[test]
+fn a_name_that_only_looks_the_same_hides_no_missing_file() {
+    // R75
+    for version in restics() {
+        let mut lab = Lab::new();
+        lab.use_restic(&version);
+        let python = |lab: &Lab, script: &str| lab.ok(&["python3", "-c", &format!("import os\n{script}")]);
+        python(
+            &lab,
+            "os.makedirs(b'/srv/www/z/\\xff1')\nfor n in [b'f\\xff', b'z/\\xff1/x']: open(b'/srv/www/' + n, 'w').write('stored')",
+        );
+        let lab = stored(lab);
+        let there =
+            |name: &str| python(&lab, &format!("print(os.path.exists(b'/srv/www/{name}'))")) == "True\n";
+        for manner in [&[][..], &["--only-missing"], &["--compare-content"]] {
+            let restore = |path: &str| {
+                lab.expect(0, &[&["restore", "web", "--in-place", "--yes", "--path", path], manner].concat())
+            };
+            // A file that is really named with the replacement character, and one whose name cannot be shown.
+            python(&lab, "os.rename(b'/srv/www/f\\xff', '/srv/www/f\\ufffd'.encode())");
+            let ran = restore("/srv/www");
+            assert!(there("f\\xff") && there("f\\xef\\xbf\\xbd"), "{} {manner:?} {ran:?}", version.dir);
+            python(&lab, "os.remove('/srv/www/f\\ufffd'.encode())");
+            // A directory that was renamed.
+            python(&lab, "os.rename(b'/srv/www/z/\\xff1', b'/srv/www/z/\\xfe1')");
+            let ran = restore("/srv/www/z");
+            assert!(there("z/\\xff1/x") && there("z/\\xfe1/x"), "{} {manner:?} {ran:?}", version.dir);
+            python(&lab, "os.remove(b'/srv/www/z/\\xfe1/x'); os.rmdir(b'/srv/www/z/\\xfe1')");
+        }
+        // One that the backup does not have.
+        python(
+            &lab,
+            "os.makedirs(b'/srv/www/z/\\xfd1'); os.rename(b'/srv/www/z/\\xff1', b'/srv/away')\n\
+                      open('/root/paths', 'wb').write(b'/srv/www/z/\\xfd1\\0')",
+        );
+        let ran = lab.expect(8, &["restore", "web", "--in-place", "--yes", "--path-from", "/root/paths"]);
+        assert!(ran.stderr.contains("the backup has no file with exactly this name"), "{ran:?}");
+    }
+}
+
 /// Says or sets what a directory has beside owner and mode.
 const ATTRIBUTES: &str = "import os, struct, sys\n\
     acl = lambda user: struct.pack('<I', 2) + b''.join(struct.pack('<HHI', *it) for it in \

@@ -121,7 +121,9 @@ impl Look for Tree {
     }
 
     fn names(&mut self, dir: &[Vec<u8>]) -> Vec<Vec<u8>> {
-        self.0.iter().filter_map(|(it, _)| Some(it.strip_prefix(dir)?.first()?.clone())).collect()
+        let all: BTreeSet<Vec<u8>> =
+            self.0.iter().filter_map(|(it, _)| Some(it.strip_prefix(dir)?.first()?.clone())).collect();
+        all.into_iter().collect()
     }
 }
 
@@ -271,5 +273,63 @@ fn what_looks_as_it_was_stays_until_it_is_compared() {
         ] {
             assert_eq!(found.fate(path), Some(fate));
         }
+    }
+}
+
+/// Decides about files that are all there as they were.
+fn of_unchanged(wish: &[u8], live: &[&[u8]], nodes: &[Node]) -> Decided {
+    let wish = Wish::read(wish).unwrap();
+    let (_, below) = wish.split();
+    let tree = live.iter().zip(nodes).map(|(path, node)| (names(path), like(node))).collect();
+    let mut place =
+        Some(Place { names: below, look: Box::new(Tree(tree)), mounts: BTreeSet::new(), proves: true });
+    let mut open = |_: &Wish| Ok(place.take().unwrap());
+    decide_all(nodes, std::iter::once(&wish), &mut open, ALL).unwrap()
+}
+
+#[test]
+fn another_directory_that_reads_the_same_is_not_taken_for_the_stored_one() {
+    let nodes = [
+        node("/s", Sort::Directory),
+        node("/s/\u{fffd}1", Sort::Directory),
+        node("/s/\u{fffd}1/x", Sort::File),
+    ];
+    let changed = nodes.clone().map(|it| match it.sort {
+        Sort::Directory => Node { identity: None, ..it },
+        _ => it,
+    });
+    let live: &[&[u8]] = &[b"s", b"s/\xfe1", b"s/\xfe1/x"];
+    // A rename sets the ctime: with the stored one it has the stored name.
+    let found = of_unchanged(b"/s", live, &nodes);
+    assert!(found.comparison.is_empty(false) && found.comparison.is_empty(true));
+    assert_eq!(found.fate(b"/s/\xff1"), None);
+    // Else only the restored files tell which name is stored, and one that is not there is created.
+    let found = of_unchanged(b"/s", live, &changed);
+    assert!(!found.comparison.is_empty(false) && !found.comparison.is_empty(true));
+    assert_eq!((found.comparison.few(true), found.comparison.needed(true)), (None, 3));
+    assert_eq!(found.fate(b"/s/\xff1"), Some(Fate::Create));
+    assert!(matches!(found.fate(b"/s/\xfe1"), Some(Fate::Enter { .. })));
+    // Asked for by its bytes: nothing else is created.
+    for (wish, at) in [(&b"/s/\xfe1"[..], 1), (b"/s/\xfe1/x", 2)] {
+        let live: Vec<&[u8]> = live[at..].iter().map(|it| if at == 1 { &it[2..] } else { *it }).collect();
+        let live = if at == 1 { live } else { vec![&b"\xfe1/x"[..]] };
+        let found = of_unchanged(wish, &live, &changed[at..]);
+        assert!(!found.comparison.is_empty(true), "{wish:?}");
+        assert_eq!(found.fate(b"/s/\xff1"), None, "{wish:?}");
+    }
+    // A name that is UTF-8 is known.
+    let plain = [node("/s", Sort::Directory), Node { identity: None, ..node("/s/d", Sort::Directory) }];
+    assert!(of_unchanged(b"/s", &[b"s", b"s/d"], &plain).comparison.is_empty(false));
+}
+
+#[test]
+fn a_file_named_with_the_replacement_character_does_not_hide_a_missing_one() {
+    let stored = [("/s", Sort::Directory), ("/s/f\u{fffd}", Sort::File)];
+    let live: &[(&[u8], Sort)] = &[(b"s", Sort::Directory), ("s/f\u{fffd}".as_bytes(), Sort::File)];
+    for only_missing in [true, false] {
+        let found = decided(b"/s", live, &stored, Manner { only_missing, ..ALL }, &[]);
+        assert_eq!(found.fate(b"/s/f\xff"), Some(Fate::Create));
+        let kept = if only_missing { Fate::Keep } else { Fate::Replace(stamp(1)) };
+        assert_eq!(found.fate("/s/f\u{fffd}".as_bytes()), Some(kept));
     }
 }
