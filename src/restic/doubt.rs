@@ -119,19 +119,7 @@ fn day(time: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::restic::Listed;
-
-    fn all(keep: &[&str], remove: &[&str]) -> Foreseen {
-        let all = |days: &[&str]| {
-            let of = |day: &&str| Snapshot {
-                id: (*day).to_owned(),
-                time: format!("{day}T02:30:00Z").parse().unwrap(),
-                listed: Listed { hostname: "web01".into(), ..Listed::default() },
-            };
-            days.iter().map(of).collect()
-        };
-        Foreseen { keep: all(keep), remove: all(remove) }
-    }
+    use crate::restic::forget::tests::list;
 
     #[test]
     fn a_clock_that_jumped() {
@@ -176,7 +164,7 @@ mod tests {
             (&["2026-11-01"], &["2025-07-01"], MONTHLY, "between 2025-07-01"),
             (&["2026-11-01"], &["2016-07-01"], None, ""),
         ] {
-            let said = all(keep, remove).doubt("2026-11-21T03:00:00Z".parse().unwrap(), period);
+            let said = list(keep, remove).doubt("2026-11-21T03:00:00Z".parse().unwrap(), period);
             let said = said.unwrap_or_default();
             assert!(said.contains(why) && said.is_empty() == why.is_empty(), "{keep:?} {remove:?}: {said}");
         }
@@ -224,15 +212,15 @@ mod tests {
         ] {
             let written: &dyn Fn(&Snapshot) -> Option<Timestamp> =
                 if is_written_today { &today } else { &by_name };
-            let fine = all(&["2026-11-20", "2026-11-19"], &["2026-11-18"]);
-            let said = forged_times(&[fine, all(keep, remove)], now, written).join("; ");
+            let fine = list(&["2026-11-20", "2026-11-19"], &["2026-11-18"]);
+            let said = forged_times(&[fine, list(keep, remove)], now, written).join("; ");
             assert!(said.contains(why) && said.is_empty() == why.is_empty(), "{keep:?} {remove:?}: {said}");
         }
     }
 
     #[test]
     fn a_clients_words_stay_on_one_line() {
-        let mut group = all(&["2027-03-01"], &[]);
+        let mut group = list(&["2027-03-01"], &[]);
         group.keep[0].listed.hostname = "a\nerror: x".into();
         group.keep[0].listed.tags = vec!["t".repeat(1000)];
         let said = forged_times(&[group], "2026-11-21T02:00:00Z".parse().unwrap(), &|_| None).join("");

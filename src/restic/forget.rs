@@ -246,15 +246,16 @@ impl Foreseen {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn list(keep: &[&str], remove: &[&str]) -> Foreseen {
+    /// Snapshots of `web01`, each with its day as its id.
+    pub(in crate::restic) fn list(keep: &[&str], remove: &[&str]) -> Foreseen {
         let all = |days: &[&str]| {
             let of = |day: &&str| Snapshot {
                 id: (*day).to_owned(),
                 time: format!("{day}T02:30:00Z").parse().unwrap(),
-                listed: Listed::default(),
+                listed: Listed { hostname: "web01".into(), ..Listed::default() },
             };
             days.iter().map(of).collect()
         };

@@ -15,13 +15,14 @@ use jiff::Timestamp;
 
 use super::{
     super::free::Tried,
+    data::remove_unneeded,
     jobs::{Trouble, World, alone, turn},
 };
 use crate::{
     effect::Query,
     expand::PrunedClient,
     host::{Entry, Host as _, Observe, Shut, ShutOut, Stream, interrupted},
-    model::HostPath,
+    model::{DataPrune, HostPath},
     resource::{Engine, Kind as _, SshdConfig},
     restic::{
         self, Complaints, IndexFile, NAMED_BY_ID, Named, NamedBlobs, Printed, Snapshot, Verdict, is_id,
@@ -44,7 +45,7 @@ const TRIES: u32 = 100;
 
 /// Prunes a client, if it has stored anything yet, once nobody else works there. Returns what was printed.
 pub(super) fn prune(world: &World<'_>, client: &PrunedClient) -> Result<String, Trouble> {
-    let PrunedClient { cmd, repository, .. } = client;
+    let repository = &client.repository;
     trusted(world, client)?;
     let host = world.host.looker();
     let path =
@@ -64,11 +65,35 @@ pub(super) fn prune(world: &World<'_>, client: &PrunedClient) -> Result<String, 
     if named != Named::Once {
         read_all(world, client, path, &named)?;
     }
-    alone(world, repository, cmd)?.map_err(|why| {
+    forget(world, client)?.map_err(|why| {
         let is_told = why.contains("\nhelp: ");
         let help = format!("run `restic check` as user {}: the client may have forged files", client.account);
         Trouble::Failed(if is_told { why } else { format!("{why}\nhelp: {help}") })
     })
+}
+
+/// Removes the old backups and their data, and data that an earlier prune has left.
+fn forget(world: &World<'_>, client: &PrunedClient) -> Result<Result<String, String>> {
+    let PrunedClient { cmd, repository, .. } = client;
+    let limits = DataPrune::default();
+    let is_unfinished = world.unfinished.holds(&repository.name)?;
+    world.unfinished.begin(&repository.name)?;
+    let mut ran = alone(world, repository, cmd)?;
+    if ran.as_ref().is_err_and(|why| restic::is_full(why)) {
+        ran = match remove_unneeded(world, repository, limits)? {
+            Ok(_) => alone(world, repository, cmd)?,
+            failed @ Err(_) => failed,
+        };
+    }
+    match ran {
+        // With nothing to forget, restic removes no data.
+        Ok(said) if is_unfinished => Ok(remove_unneeded(world, repository, limits)?.map(|more| said + &more)),
+        Ok(said) => {
+            world.unfinished.done(&repository.name)?;
+            Ok(Ok(said))
+        }
+        failed @ Err(_) => Ok(failed),
+    }
 }
 
 /// Refuses a pinned restic that others than root can have written.

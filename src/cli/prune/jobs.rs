@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
+    data::{MAKE_ROOM, remove_unneeded},
     grades::{Grades, note},
     unfinished::Unfinished,
 };
@@ -217,33 +218,13 @@ impl Place {
         }
         let is_reached = place.jobs.iter().any(|job| job.removed.is_some());
         if is_begun && is_reached && interrupted().is_none() {
-            match self.remove_unneeded(world) {
+            match remove_unneeded(world, &self.repository, self.limits) {
                 Ok(Ok(output)) => place.output = Some(output),
                 Ok(Err(why)) => place.error = Some(why),
                 Err(err) => place.error = Some(format!("{err:#}")),
             }
         }
         place
-    }
-
-    /// Removes data that no backup needs any more. On a full file system it first removes what needs no new packs.
-    fn remove_unneeded(&self, world: &World<'_>) -> Result<Result<String, String>> {
-        let access = self.repository.access();
-        let mut ran = alone(world, &self.repository, &access.prune(self.limits))?;
-        if ran.as_ref().is_err_and(|why| restic::is_full(why)) && interrupted().is_none() {
-            ran = match alone(world, &self.repository, &access.prune_without_repacking())? {
-                Ok(_) => alone(world, &self.repository, &access.prune(self.limits))?,
-                failed @ Err(_) => failed,
-            };
-        }
-        if ran.is_ok() {
-            world.unfinished.done(&self.name)?;
-        }
-        Ok(ran.map_err(|why| {
-            let help = "the next prune at this destination removes the unneeded data";
-            let room = "free some space on the file system, outside the repository, because restic needs room to begin; ";
-            format!("{why}\nhelp: {}{help}", if restic::is_full(&why) { room } else { "" })
-        }))
     }
 
     fn forget(&self, world: &World<'_>, part: &Part) -> Result<Pruned, Trouble> {
@@ -302,6 +283,9 @@ impl Place {
             match alone(world, &self.repository, cmd)? {
                 Ok(output) => pruned.output.push_str(&output),
                 Err(why) => failed = Some(why),
+            }
+            if let Some(why) = failed.as_ref().filter(|why| restic::is_full(why)) {
+                return Err(Trouble::Failed(format!("{why}\nhelp: {MAKE_ROOM}")));
             }
         }
         // restic 0.18 ends well where a store that only adds has kept all; and what failed may have done half of it.

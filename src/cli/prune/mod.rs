@@ -2,6 +2,7 @@
 //! clients that this host stores.
 
 mod client;
+mod data;
 mod grades;
 mod jobs;
 mod last;

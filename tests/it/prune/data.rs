@@ -4,7 +4,7 @@ use jiff::{Timestamp, ToSpan};
 
 use super::jobs::{KEEP_ONE, OFFSITE, PASSWORD, VAULT, limited, prepared, restic, state, there, three};
 use crate::{
-    lab::{Lab, restics},
+    lab::{Lab, WORM, WORM_USER, restics},
     support::BACKUP,
 };
 
@@ -14,9 +14,22 @@ fn packs(lab: &Lab, repository: &str) -> u64 {
     said.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// A restic whose prune fails while a file is there, and which is the real one otherwise.
-const FAILING_PRUNE: &str = "#!/bin/sh\nfor word; do\n  [ \"$word\" != prune ] || [ ! -e /srv/fails ] || { echo \
-                          'Fatal: connection reset' >&2; exit 1; }\ndone\n";
+/// A restic that removes no data while a file is there, and which is the real one otherwise.
+const FAILING_PRUNE: &str = "#!/bin/sh\nfails() { [ ! -e /srv/fails ] || { echo 'Fatal: connection reset' >&2; exit 1; }; }\n\
+    for word; do\n  shift\n  case $word in\n    prune) fails ;;\n    --prune) [ ! -e /srv/fails ] || { restic \"$@\"; fails; } ;;\n  esac\n  \
+    set -- \"$@\" \"$word\"\ndone\n";
+
+/// Puts it in restic's place.
+fn failing(lab: &mut Lab) {
+    let path = lab.search_path().to_owned();
+    lab.file(
+        "/srv/bin/restic",
+        &format!("{}exec restic \"$@\"\n", FAILING_PRUNE.replacen('\n', &format!("\nPATH={path}\n"), 1)),
+    );
+    lab.ok(&["chmod", "755", "/srv/bin/restic"]);
+    lab.find_by(&format!("/srv/bin:{path}"));
+    lab.file("/srv/fails", "");
+}
 
 #[test]
 fn a_prune_that_did_not_finish_is_finished_by_the_next_one() {
@@ -34,11 +47,7 @@ fn a_prune_that_did_not_finish_is_finished_by_the_next_one() {
         );
     }
     let full = packs(&lab, VAULT);
-    let path = lab.search_path().to_owned();
-    lab.file("/srv/bin/restic", &format!("{FAILING_PRUNE}PATH={path} exec restic \"$@\"\n"));
-    lab.ok(&["chmod", "755", "/srv/bin/restic"]);
-    lab.find_by(&format!("/srv/bin:{path}"));
-    lab.file("/srv/fails", "");
+    failing(&mut lab);
     let said = lab.expect(1, &["prune", "system"]);
     assert!(
         said.stderr.contains("the next prune at this destination removes the unneeded data"),
@@ -47,7 +56,7 @@ fn a_prune_that_did_not_finish_is_finished_by_the_next_one() {
     );
     assert_eq!(there(&lab, VAULT).len(), 1);
     assert_eq!(packs(&lab, VAULT), full);
-    let remark = "a prune at destination vault did not finish";
+    let remark = "a prune of vault did not finish";
     assert!(lab.rlvm(&["status"]).stdout.contains(remark));
     lab.ok(&["rm", "/srv/fails"]);
     // Nothing is to be forgotten any more.
@@ -56,6 +65,28 @@ fn a_prune_that_did_not_finish_is_finished_by_the_next_one() {
     assert!(packs(&lab, VAULT) < full);
     assert!(!lab.rlvm(&["status"]).stdout.contains(remark));
     restic(&lab, VAULT, &["check", "--read-data"]);
+}
+
+#[test]
+fn a_clients_prune_that_did_not_finish_is_finished_by_the_next_one() {
+    let mut lab = super::prepared();
+    lab.use_restic(&restics()[0]);
+    super::backups(
+        &lab,
+        &[("2025-06-01", "web01", "x"), ("2025-06-20", "web01", "x"), ("2025-07-10", "web01", "x")],
+    );
+    super::state(&lab, "10d");
+    lab.apply();
+    let full = packs(&lab, WORM);
+    failing(&mut lab);
+    lab.expect(1, &["prune", "--client", WORM_USER.0, "--clock-is-right"]);
+    assert_eq!((super::days(&lab).len(), packs(&lab, WORM)), (1, full));
+    let remark = "did not finish: data of removed backups";
+    assert!(lab.rlvm(&["status"]).stdout.contains(remark));
+    lab.ok(&["rm", "/srv/fails"]);
+    lab.expect(0, &["prune", "--client", WORM_USER.0]);
+    assert!(packs(&lab, WORM) < full);
+    assert!(!lab.rlvm(&["status"]).stdout.contains(remark));
 }
 
 #[test]
@@ -77,8 +108,8 @@ fn a_full_file_system_gets_room_by_a_prune() {
         // Packs of which a part is needed are repacked; the large file has packs of its own.
         for days in [3_i64, 2, 1] {
             let made = format!(
-                "rm -rf /srv/all; mkdir -p /srv/all; for i in $(seq 1 90); do if [ $((i % 3)) = {days} ] || [ ! -e /srv/kept$i ]; \
-                 then head -c 30000 /dev/urandom >/srv/kept$i; fi; cp /srv/kept$i /srv/all/$i; done; head -c 12000000 \
+                "rm -rf /srv/all; mkdir -p /srv/all; for i in $(seq 1 30); do if [ $((i % 3)) = {days} ] || [ ! -e /srv/kept$i ]; \
+                 then head -c 90000 /dev/urandom >/srv/kept$i; fi; cp /srv/kept$i /srv/all/$i; done; head -c 12000000 \
                  /dev/urandom >/srv/all/large"
             );
             lab.ok(&["sh", "-c", &made]);

@@ -10,7 +10,7 @@ use super::{
     left, record, stored,
 };
 use crate::{
-    lab::{Lab, restics},
+    lab::{Lab, Restic, restics},
     support::Ran,
 };
 
@@ -128,16 +128,22 @@ fn check((stored, live, name): (&str, &str, &str), fate: Fate, ran: &Ran, [was, 
     assert_eq!(after, disk, "disk: {what}");
 }
 
+/// Makes a machine with a backup of each cell, and tells what was stored.
+fn all_stored(version: &Restic) -> (Lab, BTreeMap<String, Value>) {
+    let mut lab = Lab::new();
+    lab.use_restic(version);
+    python(&lab, &["store"]);
+    let lab = stored(lab);
+    let was = tell(&lab, "/srv/www");
+    (lab, was)
+}
+
 #[test]
 fn each_kind_over_each_kind_is_shown_and_done_or_listed() {
     // R75
     let none = Value::Null;
     for version in restics() {
-        let mut lab = Lab::new();
-        lab.use_restic(&version);
-        python(&lab, &["store"]);
-        let lab = stored(lab);
-        let was = tell(&lab, "/srv/www");
+        let (lab, was) = all_stored(&version);
         for manner in [OnlyMissing, Plain, CompareContent] {
             // All of it at once.
             python(&lab, &["live"]);
@@ -185,11 +191,7 @@ fn asked_for_by_path(minor: u32) {
     // R75
     let none = Value::Null;
     for version in restics().into_iter().filter(|it| it.version.1 == minor) {
-        let mut lab = Lab::new();
-        lab.use_restic(&version);
-        python(&lab, &["store"]);
-        let lab = stored(lab);
-        let was = tell(&lab, "/srv/www");
+        let (lab, was) = all_stored(&version);
         for manner in [OnlyMissing, Plain, CompareContent] {
             python(&lab, &["live"]);
             let before = tell(&lab, "/srv/www");
@@ -236,11 +238,7 @@ fn nothing_in_a_target_gives_way() {
     let none = Value::Null;
     let top = "/srv/out/srv/www";
     for version in restics() {
-        let mut lab = Lab::new();
-        lab.use_restic(&version);
-        python(&lab, &["store"]);
-        let lab = stored(lab);
-        let was = tell(&lab, "/srv/www");
+        let (lab, was) = all_stored(&version);
         python(&lab, &["live", top]);
         let before = tell(&lab, top);
         let restore = ["restore", "web", "--target", "/srv/out", "--into-existing", "--json"];
