@@ -118,7 +118,7 @@ fn root_is_nobodys_client() {
     scratch.file("/etc/passwd", &passwd);
     scratch.state(&client(""));
     let refused = scratch.expect(7, &["apply", "--yes", "--adopt"]);
-    assert!(refused.stdout.contains("has the number 0 of root"), "{}", refused.stdout);
+    assert!(refused.stdout.contains("has UID 0, the UID of root"), "{}", refused.stdout);
     assert_eq!(scratch.read("/etc/passwd"), passwd);
 }
 

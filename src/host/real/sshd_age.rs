@@ -1,7 +1,8 @@
-//! Compares when a listening sshd read its configuration with when the files of that configuration changed.
+//! Finds files that changed after a running sshd read its configuration.
 //!
 //! sshd does not say when it read its files. It did so not earlier than its process started, than it wrote its pid file, and
-//! than rlvm last made it read them. An sshd without a pid file that a person reloads is taken for outdated once.
+//! than rlvm last made it read them. An sshd without a pid file that a person reloads is taken for outdated once, and so is
+//! one that started after the clock was set back, if a file has a time that is still to come.
 
 use std::{
     fs::{metadata, symlink_metadata},
@@ -13,7 +14,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::sshd_processes::{Listener, listeners};
-use crate::effect::sshd_told;
+use crate::effect::sshd_reloaded;
 
 /// Where sshd writes its number after it has read its configuration, if nothing else is declared.
 const PID_FILE: &str = "/run/sshd.pid";
@@ -21,17 +22,28 @@ const PID_FILE: &str = "/run/sshd.pid";
 const TICK: Duration = Duration::from_millis(10);
 
 /// Names the first of some files that was changed after an sshd that listens with this configuration has read it.
+#[expect(clippy::disallowed_methods, reason = "host looks")]
 pub(super) fn changed_since_read(config: &str, files: &[String]) -> Result<Option<String>> {
-    let told = modified(sshd_told().as_str());
+    let told = modified(sshd_reloaded().as_str());
     for Listener { pid, .. } in listeners()?.into_iter().filter(|it| it.config == config) {
         // It may end at any time.
         let Some(started) = started(pid)? else { continue };
         let read = [told, written_by(pid)].into_iter().flatten().fold(started, Duration::max);
-        if let Some(file) = files.iter().find(|file| changed(file).is_some_and(|at| at > read)) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is wrong")?;
+        let outdated = |at| is_outdated(at, read, told.is_some(), now);
+        if let Some(file) = files.iter().find(|file| changed(file).is_some_and(outdated)) {
             return Ok(Some(file.trim_end_matches('/').to_owned()));
         }
     }
     Ok(None)
+}
+
+/// Says whether a file changed at a time after it was read.
+///
+/// A time that is still to come says that the clock was set back since. Nothing can be compared with it: only that every sshd
+/// has been told since the boot settles it, or it would be told at each apply.
+fn is_outdated(changed: Duration, read: Duration, told: bool, now: Duration) -> bool {
+    changed > read && !(told && changed > now)
 }
 
 /// Returns when a process started, rounded up.
@@ -75,7 +87,21 @@ fn changed(path: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::ticks;
+    use super::*;
+
+    #[test]
+    fn a_time_to_come_counts_until_every_sshd_was_told() {
+        let is_outdated = |changed, read, told, now| {
+            let [changed, read, now] = [changed, read, now].map(Duration::from_secs);
+            super::is_outdated(changed, read, told, now)
+        };
+        for told in [false, true] {
+            assert!(!is_outdated(5, 7, told, 9));
+            assert!(is_outdated(8, 7, told, 9));
+        }
+        assert!(is_outdated(12, 7, false, 9));
+        assert!(!is_outdated(12, 7, true, 9));
+    }
 
     #[test]
     fn the_start_of_a_process_is_read_behind_its_name() {
