@@ -1,7 +1,7 @@
 //! Reads and writes the applied state: the state as it was applied last, which runs use. It is stored beside the
 //! ledger.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -73,5 +73,11 @@ pub(super) fn applied(context: &Context<'_>, host: &Real) -> Result<State> {
     let kept = Kept::read(&Store::new(host, &context.home()?))?;
     let none =
         || Failure::new(Exit::Failed, "nothing was applied here yet").help("rlvm apply, or --state PATH");
-    Ok(kept.with_context(none)?.state)
+    let state = kept.with_context(none)?.state;
+    if let Some(host) = context.global.host.as_ref().filter(|host| **host != state.host.as_str()) {
+        let message =
+            format!("the state that was applied here is of host {}, and --host names {host}", state.host);
+        bail!(Failure::new(Exit::Refused, message).help("leave out --host"));
+    }
+    Ok(state)
 }

@@ -78,6 +78,7 @@ impl<'a> Queue<'a> {
                     return Ok(Ok(Turn { _lock: lock, waited }));
                 }
                 Err(err) => match err.downcast::<Busy>() {
+                    Ok(busy) if busy.holder().is_empty() => "another rlvm".into(),
                     Ok(busy) => busy.holder().to_owned(),
                     Err(err) => return Err(err),
                 },
@@ -96,6 +97,14 @@ impl<'a> Queue<'a> {
     /// Returns whether somebody works alone at a destination. Asking takes no place.
     pub(super) fn is_taken(&self, destination: &Name) -> Result<bool> {
         Ok(self.store.holder(destination.as_str())?.is_some())
+    }
+}
+
+/// Says why a wait for a destination ended without a place.
+pub(super) fn no_place(by: &str) -> String {
+    match interrupted() {
+        Some(_) => format!("stopped by a signal while it waited for {by}"),
+        None => format!("the destination is still in use by {by}; to wait longer, pass --wait TIME"),
     }
 }
 

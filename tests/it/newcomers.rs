@@ -44,3 +44,20 @@ fn a_closed_password_directory_is_an_error_of_plan() {
     lab.apply();
     lab.expect(0, &["run", "web"]);
 }
+
+#[test]
+fn another_host_than_the_applied_one_runs_nothing() {
+    let lab = Lab::new();
+    lab.file("/srv/www/file", "x\n");
+    lab.state(
+        "destinations:\n  near: { local: { path: /srv/near }, password_file: /etc/rlvm/near.pass, generate_password: true }\n\
+         jobs:\n  web: { sources: [{ path: /srv/www }], to: [near] }\n",
+    );
+    lab.apply();
+    for verb in [&["run", "web"][..], &["status"], &["list"], &["prune"]] {
+        let ran = lab.run(&[&["rlvm", "--host", "web02"], verb].concat());
+        assert_eq!(ran.code, Some(6), "{ran:?}");
+        assert!(ran.stderr.contains("is of host web01, and --host names web02"), "{ran:?}");
+    }
+    lab.ok(&["rlvm", "--host", "web01", "run", "web"]);
+}

@@ -12,7 +12,7 @@ use crate::{
     cli::{
         free::Waiting,
         journaled::Journaled,
-        queue::{Queue, Turn, Use},
+        queue::{Queue, Turn, Use, no_place},
     },
     effect::{Op, Owner, STAGING},
     host::{Act as _, Real},
@@ -58,12 +58,7 @@ impl World<'_> {
     pub(super) fn turn(&self, destination: &Name, how: Use) -> Result<Turn, Trouble> {
         let patience = Duration::from_secs(self.waiting.patience);
         let turn = self.queue.take(destination, how, patience, &|by| (self.waits)(destination, by))?;
-        turn.map_err(|by| {
-            Trouble(
-                Outcome::Failed,
-                format!("the destination is still in use by {by}; to wait longer, pass --wait TIME"),
-            )
-        })
+        turn.map_err(|by| Trouble(Outcome::Failed, no_place(&by)))
     }
 
     /// Makes a private directory for a user, does something in it, and removes it, whatever happened.
