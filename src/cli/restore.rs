@@ -389,7 +389,13 @@ fn listed(world: &World<'_>, file: &Path) -> Result<Vec<Wish>> {
 /// Says that no place has what was asked for.
 fn none(job: &Name, found: &Candidates<'_>) -> Failure {
     let all: Vec<&str> = found.said.iter().chain(&found.without).map(String::as_str).collect();
-    let message = format!("job {job}: no destination has the requested backup\n  {}", all.join("\n  "));
+    let all = all.join("\n  ");
+    if found.without.is_empty() {
+        let message =
+            format!("job {job}: cannot look for the backup, since no destination can be read\n  {all}");
+        return Failure::new(Exit::Failed, message);
+    }
+    let message = format!("job {job}: no destination has the requested backup\n  {all}");
     Failure::new(Exit::Failed, message).help("`rlvm snapshots` lists the backups")
 }
 

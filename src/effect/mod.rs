@@ -22,7 +22,7 @@ pub(crate) use install::is_packed;
 pub use install::{Install, Receipt};
 pub use letter::{Carrier, Letter, Mail, Post, Tls, Where};
 pub use query::{NotReadOnly, QUIET_SSH, Query};
-pub use sshd::{ConfigureSshd, Login, is_harmless_variable, sshd_mark, sshd_path, sshd_told};
+pub use sshd::{ConfigureSshd, Login, is_harmless_variable, sshd_mark, sshd_path, sshd_reloaded};
 pub use step::Step;
 
 use crate::model::{GroupName, HostPath, KeyType, Line, Mode, Personal, UserName};

@@ -53,8 +53,8 @@ pub fn sshd_mark() -> HostPath {
 }
 
 /// Returns the file whose time of change says when rlvm last made every sshd read its configuration.
-pub fn sshd_told() -> HostPath {
-    HostPath::fixed("/run/rlvm/sshd-told")
+pub fn sshd_reloaded() -> HostPath {
+    HostPath::fixed("/run/rlvm/sshd-reloaded")
 }
 
 impl Login {

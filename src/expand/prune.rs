@@ -23,7 +23,7 @@ pub struct PrunedClient {
     pub account: UserName,
     /// What removes its old backups.
     pub cmd: Cmd,
-    /// What asks which ones would go.
+    /// The command that lists the snapshots that a prune would remove.
     pub foresees: Cmd,
     /// When that is done.
     pub schedule: Option<Schedule>,

@@ -15,7 +15,7 @@ use super::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataPrune {
-    /// How much unneeded data may stay: a share of the repository like `10%`, a size, `0` or `unlimited`. More means less
+    /// How much unneeded data may stay: a share of the repository like `10%`, a size, `"0"` or `unlimited`. More means less
     /// repacking. Default: restic's own, 5%.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_unused: Option<UnusedData>,
@@ -61,7 +61,7 @@ impl FromStr for UnusedData {
             "unlimited" => Ok(Self::Unlimited),
             "0" => Ok(Self::Nothing),
             _ => text.parse().map(Self::AtMost).map_err(|bad: BadText| BadText {
-                remedy: Some("write unlimited, 0, 2G or 10%".into()),
+                remedy: Some("write unlimited, \"0\", 2G or 10%".into()),
                 ..bad
             }),
         }

@@ -164,8 +164,10 @@ fn closing(plan: &Plan, style: Style) -> String {
     } else {
         String::new()
     };
+    let is_refused = plan.has(Severity::Refusal);
     let tail = match worst {
         Some(Severity::Error) if plan.stopped => "\nNothing can be applied until the errors are fixed.\n",
+        Some(Severity::Error) if is_refused => "\nIt is not applied as long as something is refused.\n",
         Some(Severity::Error) if plan.is_empty() => "\n",
         Some(Severity::Error) => {
             "\nrlvm apply leaves out what has an error and what needs it, and then exits with code 7.\n"

@@ -368,7 +368,7 @@ impl Kind for SshdConfig {
                         "sshd may still use its old configuration: {file} changed after sshd read it"
                     );
                     let attributes =
-                        vec![Attribute::new("read by sshd", before, "its current configuration")];
+                        vec![Attribute::new("configuration in use", before, "the current configuration")];
                     Diff::Update(self.by_sshd(Edit { attributes, ..Edit::default() }))
                 }
                 None => Diff::Same,

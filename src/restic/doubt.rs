@@ -1,4 +1,4 @@
-//! Decides whether the times of backups can be trusted with a removal by age.
+//! Decides whether the times of snapshots are plausible enough to remove snapshots by age.
 //!
 //! restic counts ages from the newest backup. A backup of a wrong time makes all others old: because the clock was wrong,
 //! or because a client that can only add stored it for this purpose.
@@ -11,11 +11,11 @@ const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 /// How far ahead of the clock a snapshot may be: another machine's clock, a time zone's change.
 const AHEAD: i64 = HOUR;
-/// Without a backup for so long the clock may have jumped, unless the job runs as seldom.
+/// After a gap longer than this the clock may have jumped, unless the job runs less often.
 const SILENCE: i64 = 30 * DAY;
-/// How many of the schedule's periods are such a silence too.
+/// A gap must also be longer than this many periods of the schedule.
 const PERIODS: i64 = 10;
-/// So much of backups after a silence says that it was real.
+/// A gap that is followed by backups over this time counts as real: the host was off.
 const BELIEVED: i64 = 7 * DAY;
 /// How many characters of a name that a client chose a message shows.
 const SHOWN: usize = 40;
@@ -46,7 +46,7 @@ impl Foreseen {
         let newest = self.all().max_by_key(|it| it.time)?;
         if is_ahead(newest.time, now) {
             return Some(format!(
-                "snapshot {} ({}) is of {}, and now it is {}",
+                "snapshot {} ({}) has the time {}, but now it is {}",
                 id(newest),
                 whose(newest),
                 day(newest.time),
@@ -71,7 +71,7 @@ impl Foreseen {
                 day(to)
             ))
         };
-        between("is of the time", &|it| Some(it.time)).or_else(|| between("was written here", written))
+        between("has a time", &|it| Some(it.time)).or_else(|| between("was stored on this server", written))
     }
 }
 
@@ -182,7 +182,7 @@ mod tests {
                 &["2026-11-20"][..],
                 &honest[..],
                 false,
-                "is of the time between 2026-08- (2026-08-17 02:30 UTC) and 2026-11-",
+                "has a time between 2026-08- (2026-08-17 02:30 UTC) and 2026-11-",
             ),
             // The gap is filled, or a week follows it: forged times, whose files are all of today.
             (&["2026-11-20", "2026-11-10"], &honest, false, ""),
@@ -190,24 +190,24 @@ mod tests {
                 &["2026-11-20", "2026-11-10"],
                 &honest,
                 true,
-                "was written here between 2026-08- (2026-08-17 02:30 UTC) and",
+                "was stored on this server between 2026-08- (2026-08-17 02:30 UTC) and",
             ),
             (
                 &["2026-11-20", "2026-10-25", "2026-09-30", "2026-09-10"],
                 &honest,
                 true,
-                "was written here between",
+                "was stored on this server between",
             ),
             // Nothing goes.
             (&["2026-11-20", "2026-08-17"], &[], false, ""),
             // Nothing goes yet, but in half an hour.
-            (&["2026-11-21", "2026-08-17"], &[], false, "is of the time between"),
+            (&["2026-11-21", "2026-08-17"], &[], false, "has a time between"),
             // Nothing goes until a time comes.
             (
                 &["2027-03-01", "2026-08-17"],
                 &[],
                 false,
-                "snapshot 2027-03- (host web01) is of 2027-03-01 02:30 UTC, and now",
+                "snapshot 2027-03- (host web01) has the time 2027-03-01 02:30 UTC, but now",
             ),
         ] {
             let written: &dyn Fn(&Snapshot) -> Option<Timestamp> =

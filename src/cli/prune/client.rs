@@ -162,10 +162,12 @@ fn no_misplaced(host: &dyn Observe, repository: &HostPath) -> Result<(), Trouble
 fn no_forged_times(world: &World<'_>, client: &PrunedClient, path: &HostPath) -> Result<(), Trouble> {
     let Some(now) = world.now() else { return Ok(()) };
     let (host, mut printed) = (world.host.looker(), Printed::default());
-    let query = Query::new(client.foresees.clone()).context("cannot ask restic which backups would go")?;
+    let query =
+        Query::new(client.foresees.clone()).context("cannot ask restic which snapshots it would remove")?;
     let output = host.read(&query, &mut |from| printed.read(from))?;
-    let groups = restic::foreseen_groups(printed, &output)
-        .map_err(|why| Trouble::Failed(format!("cannot list the backups that would go: {why}")))?;
+    let groups = restic::foreseen_groups(printed, &output).map_err(|why| {
+        Trouble::Failed(format!("cannot list the snapshots that restic would remove: {why}"))
+    })?;
     let snapshots = path.join("snapshots").map_err(anyhow::Error::from)?;
     let when = |it: &Snapshot| {
         let nanoseconds = written(host.as_ref(), &snapshots.join(&it.id).ok()?)?;
@@ -181,7 +183,7 @@ fn no_forged_times(world: &World<'_>, client: &PrunedClient, path: &HostPath) ->
     Err(Trouble::Refused(format!(
         "the client may have forged the time of a snapshot, or a clock was wrong: {shown}{more}\nnothing was removed: \
          restic counts ages from the newest snapshot of each host and tags\nhelp: look at the newest snapshot (`restic ls \
-         ID`, `restic diff OLDER NEWER`). If it is forged, remove it: as {account}, run `restic forget ID`. If all \
+         ID`, `restic diff OLDER NEWER`). If it is forged, take the client's key out of the state, run `rlvm apply`, then run `restic forget ID` as {account}. If all \
          snapshots are right, run `rlvm prune --client {account} --clock-is-right`"
     )))
 }

@@ -7,7 +7,7 @@ use crate::{host::interrupted, model::DataPrune, resource::Repository, restic};
 
 /// What to do if restic cannot even begin.
 pub(super) const MAKE_ROOM: &str =
-    "free some space on the file system, outside the repository, because restic needs room to begin";
+    "free some space outside the repository on the same file system: restic needs space to start";
 
 /// Removes data that no backup needs any more. Repacking needs room: on a full file system the packs in which nothing is
 /// needed are removed first. Returns what restic printed, or why it failed.
@@ -32,7 +32,7 @@ pub(super) fn remove_unneeded(
         world.unfinished.done(&repository.name)?;
     }
     Ok(ran.map_err(|why| {
-        let room = if restic::is_full(&why) { format!("{MAKE_ROOM}; ") } else { String::new() };
+        let room = if restic::is_full(&why) { format!("{MAKE_ROOM}. Then ") } else { String::new() };
         format!("{why}\nhelp: {room}the next prune at this destination removes the unneeded data")
     }))
 }

@@ -16,7 +16,7 @@ use crate::{
     cli::{
         free::{Tried, Waiting},
         journaled::Journaled,
-        queue::{Queue, Turn, Use},
+        queue::{Queue, Turn, Use, no_place},
     },
     destination::Destination,
     effect::Cmd,
@@ -71,7 +71,7 @@ pub(super) struct World<'a> {
 }
 
 impl World<'_> {
-    /// Returns the time, if it may be doubted. Meanwhile rlvm may have waited for a day.
+    /// Returns the present time, or nothing with `--clock-is-right`. rlvm may have waited for locks since the prune began.
     pub(super) fn now(&self) -> Option<Timestamp> {
         let (began, since) = self.clock?;
         Some(began.saturating_add(since.elapsed()).unwrap_or(began))
@@ -317,8 +317,7 @@ impl Place {
 pub(super) fn turn(world: &World<'_>, name: &Name) -> Result<Result<Turn, String>> {
     let patience = Duration::from_secs(world.waiting.patience);
     let turn = world.queue.take(name, Use::Alone, patience, &|by| (world.waits)(name, by))?;
-    Ok(turn
-        .map_err(|by| format!("the destination is still in use by {by}; to wait longer, pass --wait TIME")))
+    Ok(turn.map_err(|by| no_place(&by)))
 }
 
 /// Runs what needs the repository for itself, once nobody else's lock is in the way; returns what it printed, or why it

@@ -56,8 +56,9 @@ use crate::{
 ///
 /// A client with `access: append_only` cannot remove its own backups. The server does, as the client's account, and
 /// only by `keep_within`, since a compromised client could forge any number of backups. rlvm shuts the client out during
-/// the prune. The prune is refused if files in the repository could make restic remove good data, if a snapshot is more
-/// than an hour in the future, or if snapshots would go after a gap of 30 days without a week of backups since.
+/// the prune. rlvm refuses to prune if files in the repository could make restic remove good data, if a snapshot is more
+/// than an hour in the future, or if it would remove snapshots although the newest ones follow a gap of more than 30 days
+/// and span less than a week.
 ///
 /// Without JOB and --client, prunes all jobs and clients. Uses the state that was applied last, unless --state names
 /// another. Exits 1 if one failed and 6 if one was refused; the others are pruned all the same.

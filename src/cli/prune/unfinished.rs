@@ -54,7 +54,7 @@ pub(super) fn remarks(context: &Context<'_>, host: &Real) -> Result<Vec<Remark>>
         let Ok(name) = name.parse::<Name>() else { continue };
         if !queue.is_taken(&name)? {
             let message = format!(
-                "a prune of {name} did not finish: data of removed backups still takes up space; to finish it: rlvm prune"
+                "a prune of {name} did not finish: data of removed backups still takes up space; run `rlvm prune` to remove it"
             );
             remarks.push(Remark { about: "prune".into(), level: Level::Warning, message });
         }

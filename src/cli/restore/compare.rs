@@ -72,7 +72,7 @@ pub(super) struct Comparison {
     /// How many bytes are fetched to be compared.
     #[serde(skip)]
     copied: u64,
-    /// How many names are known only when all is restored, since they are not UTF-8.
+    /// Number of paths whose exact name is known only after the restore, because the name is not UTF-8.
     #[serde(skip)]
     pub(super) unclear: u64,
 }
@@ -213,7 +213,7 @@ impl Comparison {
             let paths = files(self.unclear, "path");
             let _ = writeln!(
                 text,
-                "  {paths} with a name that is not UTF-8: rlvm restores everything to find out whether the name is the stored one"
+                "  {paths} with a name that is not UTF-8: rlvm restores all requested files to a private directory to compare the exact names"
             );
         }
         if self.directories_differing > 0 && !only_missing {

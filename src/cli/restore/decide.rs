@@ -161,7 +161,7 @@ impl Decided {
             // The live name only looks like the stored one, which is created beside it.
             Equality::Absent if std::str::from_utf8(&it.path).is_err() => (Verdict::New, Fate::Keep),
             Equality::Absent if strict => {
-                (Verdict::Blocked("it cannot be compared: it was not restored".into()), Fate::Refuse)
+                (Verdict::Blocked("rlvm cannot compare it: restic did not restore it".into()), Fate::Refuse)
             }
             Equality::Unknown(why) if strict => {
                 (Verdict::Blocked(format!("it cannot be compared: {why}")), Fate::Refuse)
@@ -346,7 +346,7 @@ impl Decided {
     }
 }
 
-/// Says whether only the restored files tell if what stands there has the stored name. A directory with a name that is no UTF-8
+/// Returns whether rlvm must restore the files to learn if the existing path has the stored name. A directory with a name that is no UTF-8
 /// can be another one that reads the same: a rename sets the ctime, so one with the stored ctime has the stored name. Of what
 /// lies above a path that was asked for nothing is known.
 fn is_unclear(

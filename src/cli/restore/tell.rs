@@ -176,42 +176,39 @@ impl Teller {
 
 /// The last line: loud if anything is missing.
 fn last(record: &Record) -> String {
-    let Record { files, bytes, seconds, below, destination, .. } = record;
-    let whole = format!("{} of {}", super::compare::files(*files, "file"), indicatif::HumanBytes(*bytes));
-    let place = if below.as_str() == "/" { "put back in place".into() } else { format!("below {below}") };
-    let not_compared = match record.not_compared {
-        0 => String::new(),
-        count => format!(", {count} of them not compared (--compare-content)"),
-    };
-    if record.status == "success" {
-        let unchanged = match record.unchanged {
-            0 => String::new(),
-            count => format!(", {count} of them unchanged"),
-        };
+    let Record { bytes, seconds, below, destination, .. } = record;
+    let of = super::compare::files(record.files, "file");
+    let in_place = below.as_str() == "/";
+    if record.status == "success" && !in_place {
+        let bytes = indicatif::HumanBytes(*bytes);
         return format!(
-            "Restore complete: {whole} from {destination}{unchanged}{not_compared}, {place}, in {seconds:.1} s.\n"
+            "Restore complete: {of} of {bytes} from {destination}, below {below}, in {seconds:.1} s.\n"
         );
     }
     // Into a target an incomplete file is restored too: some of it is better than nothing.
-    let (done, in_full) = if below.as_str() == "/" {
+    let (done, in_full) = if in_place {
         ("put back in place".into(), "")
     } else {
         (format!("restored below {below}"), " in full")
     };
-    let unchanged = match record.unchanged {
+    let not_compared = match record.not_compared {
         0 => String::new(),
-        count => format!(", {count} unchanged"),
+        count => format!(" ({count} of them not compared: --compare-content)"),
     };
-    let of = super::compare::files(*files, "file");
-    let placed = format!(
-        "{} of {of} {done} from {destination}{unchanged}{not_compared}, in {seconds:.1} s",
-        record.files_placed
-    );
-    if record.status == "interrupted" {
-        return format!("RESTORE INTERRUPTED: {placed}.\n");
+    let stay = match record.unchanged {
+        0 => String::new(),
+        count => format!(", {count} left as they are{not_compared}"),
+    };
+    let placed =
+        format!("{} of {of} {done} from {destination}{stay}, in {seconds:.1} s", record.files_placed);
+    match record.status {
+        "success" => format!("Restore complete: {placed}.\n"),
+        "interrupted" => format!("RESTORE INTERRUPTED: {placed}.\n"),
+        _ => {
+            let lacking = super::compare::files(record.unrestored.len() as u64, "path");
+            format!("RESTORE INCOMPLETE: {lacking} not restored{in_full}; {placed}.\n")
+        }
     }
-    let lacking = super::compare::files(record.unrestored.len() as u64, "path");
-    format!("RESTORE INCOMPLETE: {lacking} not restored{in_full}; {placed}.\n")
 }
 
 #[cfg(test)]
@@ -250,13 +247,14 @@ mod tests {
         let in_place = Record { below: "/".parse().unwrap(), unchanged: 1, ..record("incomplete", 2) };
         assert_eq!(
             last(&in_place),
-            "RESTORE INCOMPLETE: 2 paths not restored; 1 of 2 files put back in place from near, 1 unchanged, in 1.0 s.\n"
+            "RESTORE INCOMPLETE: 2 paths not restored; 1 of 2 files put back in place from near, 1 left as they are, in 1.0 s.\n"
         );
-        let some = Record { unchanged: 2, not_compared: 1, ..record("success", 0) };
+        // With --only-missing a file that differs is left as it is too.
+        let some = Record { unchanged: 2, not_compared: 1, ..Record { status: "success", ..in_place } };
         assert_eq!(
             last(&some),
-            "Restore complete: 2 files of 2.00 KiB from near, 2 of them unchanged, 1 of them not compared \
-             (--compare-content), below /x, in 1.0 s.\n"
+            "Restore complete: 1 of 2 files put back in place from near, 2 left as they are (1 of them not compared: \
+             --compare-content), in 1.0 s.\n"
         );
     }
 }

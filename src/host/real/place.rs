@@ -118,7 +118,8 @@ impl<'a> Placing<'a> {
     /// If either cannot be got at. What could not be put in place is in `left`.
     pub fn place(&mut self, real: &Real, staging: &HostPath, base: &HostPath) -> Result<()> {
         let (above, staged) = real.open_staging(staging)?.with_context(|| format!("{staging} is gone"))?;
-        let above = fstat(&above).with_context(|| format!("cannot look at what holds {staging}"))?;
+        let above =
+            fstat(&above).with_context(|| format!("cannot read the directory that contains {staging}"))?;
         self.beside = Some((above.st_dev, above.st_ino));
         // What is renamed over something must outlive a power cut.
         syncfs(&staged).with_context(|| format!("cannot make durable what is in {staging}"))?;
@@ -319,8 +320,8 @@ impl<'a> Placing<'a> {
             return Ok(());
         }
         // Nobody has agreed to lose what a user has set since.
-        if changed || is_set_anew(&before, &fstat(&below).map_err(said)?) {
-            let is_as_stored = is_worn(&fstat(&below).map_err(said)?, new);
+        if changed || attributes_changed(&before, &fstat(&below).map_err(said)?) {
+            let is_as_stored = has_owner_and_mode_of(&fstat(&below).map_err(said)?, new);
             let nothing_to_set = is_as_stored && xattr::same(&inner, &below) == Ok(true);
             return if nothing_to_set { Ok(()) } else { Err(DIRECTORY_CHANGED.into()) };
         }
@@ -382,14 +383,14 @@ fn is_it(stat: &FileStat, shown: &Stamp) -> bool {
 
 /// Says whether somebody has set another owner, mode or attribute of a directory while files were put in it. These move its
 /// times too: then only owner and mode tell.
-fn is_set_anew(before: &FileStat, now: &FileStat) -> bool {
+fn attributes_changed(before: &FileStat, now: &FileStat) -> bool {
     let (was, is) = (there(before), there(now));
     let set = (was.uid, was.gid, was.mode) != (is.uid, is.gid, is.mode);
     set || was.mtime == is.mtime && stamp(before).ctime != stamp(now).ctime
 }
 
 /// Says whether a directory has the owner and mode of the one that was restored.
-fn is_worn(stat: &FileStat, like: &There) -> bool {
+fn has_owner_and_mode_of(stat: &FileStat, like: &There) -> bool {
     let is = there(stat);
     (is.uid, is.gid, is.mode) == (like.uid, like.gid, like.mode)
 }

@@ -20,15 +20,15 @@ use super::{
     walk::{Cursor, Way},
 };
 use crate::{
-    effect::{Cmd, ConfigureSshd, Login, Op, Owner, sshd_mark, sshd_path, sshd_told},
+    effect::{Cmd, ConfigureSshd, Login, Op, Owner, sshd_mark, sshd_path, sshd_reloaded},
     host::{Act, Host, Output, private::PrivateDir},
     model::{HostPath, Mode},
 };
 
 /// Where a new text is tried before anything is put in place: nobody but root gets there.
 const WORKSHOP: &str = "/run/rlvm/sshd";
-/// Becomes [`sshd_told`] when every sshd was told.
-const TELLING: &str = "sshd-telling";
+/// Becomes [`sshd_reloaded`] when every sshd was told.
+const RELOADING: &str = "sshd-reloading";
 /// What the units are called: Debian's, and the others'.
 const UNITS: [&str; 2] = ["ssh.service", "sshd.service"];
 /// Where there is systemd (`sd_booted(3)`).
@@ -69,11 +69,11 @@ impl Real {
         let narrows =
             has_changed_blocks(before.as_deref().unwrap_or_default(), after.as_deref().unwrap_or_default());
         // Times of files are compared with this one: it is older than what any sshd reads now.
-        mark.remove(TELLING)?;
-        mark.file(TELLING, OFlag::O_WRONLY | OFlag::O_CREAT)?;
+        mark.remove(RELOADING)?;
+        mark.file(RELOADING, OFlag::O_WRONLY | OFlag::O_CREAT)?;
         // If the text stays, an sshd may have used any older configuration.
         self.tell(narrows || before == *after).context("cannot have sshd read its new configuration")?;
-        mark.rename(TELLING, sshd_told().name())?;
+        mark.rename(RELOADING, sshd_reloaded().name())?;
         unmark().with_context(|| format!("cannot remove {name}"))
     }
 

@@ -180,7 +180,7 @@ impl Setting {
         // The value may be a secret.
         let names: Vec<String> = value.split(' ').map(name).collect();
         let message = format!(
-            "{place} sets `SetEnv` for {} {block}: variables such as LD_PRELOAD change what a forced command does ({})",
+            "{place} sets {} with `SetEnv` {block}: variables such as LD_PRELOAD change what a forced command does ({})",
             names.join(", "),
             users.join(", ")
         );

@@ -8,12 +8,12 @@ use super::{give_passwords, says};
 use crate::lab::{Lab, REST_PASSWORD, REST_USER};
 
 /// A restic that tells with which words and which environment it is called, and then is itself.
-const TELLING: &str = "#!/bin/sh\ntold=$(printf '%s\\n' \"$*\"; env)\nprintf '%s\\n\\n' \"$told\" >> /srv/told\n\
+const RELOADING: &str = "#!/bin/sh\ntold=$(printf '%s\\n' \"$*\"; env)\nprintf '%s\\n\\n' \"$told\" >> /srv/told\n\
     exec /usr/bin/restic \"$@\"\n";
 
-/// Has rlvm call [`TELLING`].
+/// Has rlvm call [`RELOADING`].
 fn tell(lab: &Lab) {
-    lab.file_of("/usr/local/sbin/restic", TELLING, 0, 0o755);
+    lab.file_of("/usr/local/sbin/restic", RELOADING, 0, 0o755);
     lab.file_of("/srv/told", "", 0, 0o666);
 }
 

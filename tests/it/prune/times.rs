@@ -35,14 +35,14 @@ fn idle(version: &crate::lab::Restic) -> Lab {
 }
 
 #[test]
-fn one_snapshot_of_a_thief_makes_no_honest_ones_old() {
+fn one_forged_snapshot_time_is_refused() {
     const MINUTES_OF_A_DAY: i64 = 24 * 60;
     for version in restics() {
         for (forged, words) in [
             // Of now, of half an hour to come, and of long after; and dense enough to fill the gap.
-            (&[1][..], "host web01, tags x: no snapshot is of the time between "),
-            (&[-30], "host web01, tags x: no snapshot is of the time between "),
-            (&[-100 * MINUTES_OF_A_DAY], "(host web01, tags x) is of "),
+            (&[1][..], "host web01, tags x: no snapshot has a time between "),
+            (&[-30], "host web01, tags x: no snapshot has a time between "),
+            (&[-100 * MINUTES_OF_A_DAY], "(host web01, tags x) has the time "),
             (
                 &[
                     1,
@@ -51,7 +51,7 @@ fn one_snapshot_of_a_thief_makes_no_honest_ones_old() {
                     60 * MINUTES_OF_A_DAY,
                     80 * MINUTES_OF_A_DAY,
                 ],
-                "host web01, tags x: no snapshot was written here between ",
+                "host web01, tags x: no snapshot was stored on this server between ",
             ),
         ] {
             let lab = idle(&version);

@@ -47,7 +47,7 @@ fn what_one_place_cannot_give_the_next_one_does() {
         lab.ok(&["sh", "-c", "echo live > /srv/www/large; rm /srv/www/index.html"]);
         let ran = lab.expect(8, &["restore", "web", "--in-place", "--yes"]);
         assert!(
-            ran.stderr.contains("RESTORE INCOMPLETE: 1 path not restored; 1 of 4 files put back in place from near, 2 unchanged, in ")
+            ran.stderr.contains("RESTORE INCOMPLETE: 1 path not restored; 1 of 4 files put back in place from near, 2 left as they are, in ")
                 && ran.stderr.contains("/srv/www/large"),
             "{ran:?}"
         );
@@ -66,8 +66,10 @@ fn a_place_that_is_down_is_said() {
     let ran = lab.expect(0, &["restore", "web", "--target", "/srv/out"]);
     assert!(ran.stderr.contains("warning: near: ") && ran.stdout.contains("from far"), "{ran:?}");
     let ran = lab.expect(1, &["restore", "web", "--target", "/srv/out2", "--from", "near"]);
-    assert!(ran.stderr.contains("no destination has the requested backup"), "{ran:?}");
+    assert!(ran.stderr.contains("cannot look for the backup, since no destination can be read"), "{ran:?}");
     lab.ok(&["mv", "/srv/elsewhere", NEAR]);
+    let ran = lab.expect(1, &["restore", "web", "--target", "/srv/out2", "--snapshot", "2001-01-01"]);
+    assert!(ran.stderr.contains("no destination has the requested backup"), "{ran:?}");
     lab.ok(&["sh", "-c", "cp -p /etc/rlvm/near.pass /root; echo wrong > /etc/rlvm/near.pass"]);
     let ran = lab.expect(0, &["restore", "web", "--target", "/srv/out3"]);
     assert!(ran.stderr.contains("near: wrong password"), "{ran:?}");
