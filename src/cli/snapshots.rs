@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     expand::expand,
-    job::Record,
+    job::{Backups, Fault, Record},
     model::{Name, Span},
     plan::show::{Paint, visible},
     report::{judge::Said, words},
@@ -37,7 +37,9 @@ Examples:
   rlvm snapshots system --to vault --latest 3
   rlvm snapshots --json | jq -r '.snapshots[] | [.time, .short_id, .job] | @tsv'
 
-In JSON, field names are restic's, with `job` and `destination` added. restic before 0.17 has no `summary`.
+In JSON, field names are restic's, with `job`, `destination` and `status` added. `status` is what the run records of this
+host say: complete, incomplete, failed, unchecked (its run has not checked it yet), or absent if no record names the
+snapshot. Failed and unchecked snapshots do not count as backups. restic before 0.17 has no `summary`.
 
 Exit codes:
   0  all repositories were read    9  one could not be read; the others are shown")]
@@ -77,6 +79,9 @@ struct Shown {
     /// The job, under the name that it has now; none if rlvm did not make it.
     job: Option<Name>,
     destination: Name,
+    /// What the records of runs say of it; none if they do not name it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Known>,
     #[serde(flatten)]
     listed: Listed,
     /// How many bytes its files have, as its run's record has it where restic does not say it.
@@ -84,6 +89,37 @@ struct Shown {
     bytes: Option<u64>,
     #[serde(skip)]
     at: Timestamp,
+}
+
+/// What a run has found of the snapshot that it stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Known {
+    Complete,
+    Incomplete,
+    Failed,
+    Unchecked,
+}
+
+impl Known {
+    fn of(backups: &Backups<'_>, destinations: &[Name], it: &Listed) -> Option<Self> {
+        match backups.fault(destinations, it) {
+            Some(Fault::Failed) => Some(Self::Failed),
+            Some(Fault::Unjudged) => Some(Self::Unchecked),
+            None if backups.is_incomplete(it) => Some(Self::Incomplete),
+            None => backups.is_complete(it).then_some(Self::Complete),
+        }
+    }
+
+    /// Returns what a person has to know of it; nothing of one that is complete.
+    const fn words(self) -> Option<&'static str> {
+        match self {
+            Self::Complete => None,
+            Self::Incomplete => Some("incomplete"),
+            Self::Failed => Some("not a backup: its run failed"),
+            Self::Unchecked => Some("not a backup: its run has not checked it"),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -106,8 +142,15 @@ impl SnapshotsVerb {
         let jobs: Vec<Name> = self.jobs.iter().flat_map(|name| state.jobs[name].names(name)).collect();
         let limit = self.timeout.seconds();
         let said = ask(context, &host, &expanded, &destinations, (hosts, &jobs), limit);
-        // Only sizes are taken from them.
-        let runs = records::all(context, &host).map(|all| all.runs).unwrap_or_default();
+        let runs = records::all_and_running(context, &host).map_or_else(
+            |err| {
+                let word = context.printer.err_style().paint(Paint::Changed, "warning");
+                let why = visible(&format!("{err:#}"));
+                context.printer.note(&format!("{word}: cannot read which snapshots are complete: {why}\n"));
+                Vec::new()
+            },
+            |all| all.runs,
+        );
         let all = self.sorted(&state, &said, &runs);
         if self.json {
             context.printer.json(&all)?;
@@ -154,6 +197,7 @@ impl SnapshotsVerb {
     fn sorted(&self, state: &State, said: &BTreeMap<Name, Said>, runs: &[Record]) -> Listing {
         let mut all = Listing { format_version: "1.0", snapshots: Vec::new(), unreadable: Vec::new() };
         let hosts = state.hosts();
+        let backups = Backups::of(runs);
         for (destination, said) in said {
             let listed = match said {
                 Ok(listed) => listed,
@@ -166,12 +210,14 @@ impl SnapshotsVerb {
                     continue;
                 }
             };
+            let names = state.names_of(destination);
             let here = |it: &&Listed| self.all_hosts || hosts.iter().any(|host| host.as_str() == it.hostname);
             let shown = listed.iter().filter(here).filter_map(|it| {
                 let (job, bytes) = (job_of(state, it), bytes(it, runs));
                 Some(Shown {
                     job,
                     destination: destination.clone(),
+                    status: Known::of(&backups, &names, it),
                     bytes,
                     at: it.time()?,
                     listed: it.clone(),
@@ -231,6 +277,7 @@ fn table(all: &[Shown], zone: &TimeZone) -> Vec<String> {
     let head = ["TIME", "ID", "JOB", "DESTINATION", "HOST", "SIZE", "PATHS"].map(str::to_owned);
     let row = |it: &Shown| {
         let short = it.listed.id.get(..8).unwrap_or(&it.listed.id);
+        let note = it.status.and_then(Known::words).map_or_else(String::new, |note| format!("  ({note})"));
         [
             words::at_second(it.at, zone),
             visible(short),
@@ -238,7 +285,7 @@ fn table(all: &[Shown], zone: &TimeZone) -> Vec<String> {
             it.destination.to_string(),
             visible(&it.listed.hostname),
             it.bytes.map_or("-".into(), words::size),
-            visible(&it.listed.paths.join(", ")),
+            visible(&it.listed.paths.join(", ")) + &note,
         ]
     };
     let rows: Vec<[String; 7]> = std::iter::once(head).chain(all.iter().map(row)).collect();

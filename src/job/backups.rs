@@ -100,6 +100,11 @@ impl<'a> Backups<'a> {
         self.stored(snapshot).is_some_and(|it| it.status == Status::Incomplete)
     }
 
+    /// Says whether the run of a backup has found that it is complete.
+    pub fn is_complete(&self, snapshot: &Listed) -> bool {
+        self.stored(snapshot).is_some_and(|it| it.status < Status::Incomplete)
+    }
+
     fn stored(&self, snapshot: &Listed) -> Option<&'a StoreRecord> {
         let is_it = |it: &&&StoreRecord| {
             it.summary.as_ref().is_some_and(|summary| snapshot.is_called(&summary.snapshot_id))
