@@ -22,7 +22,7 @@ use crate::{
     host::{CallersFiles, Host as _, Real, Store, caller, host_name, is_root, lexical},
     ledger::{self, LOG, Ledger, SNAPSHOT},
     model::{HostName, HostPath, Scope},
-    plan::{Looking, Options, Plan, Survey, changed_definitions, decide, observe, renamed_without_was},
+    plan::{Looking, Options, Plan, Survey, changed_definitions, decide, history, observe},
     resource::{Looks, Seen},
     state::{self, Defaults, Loaded, Problem, Problems, State},
 };
@@ -418,7 +418,7 @@ impl<'a> Context<'a> {
         let ledger = of.known.then_some(&of.ledger);
         let mut plan = decide(&of.state.host, ledger, &survey, &seen, &of.expanded.findings, options);
         plan.definitions = changed_definitions(applied.as_ref(), &of.state, options)?;
-        plan.findings.extend(renamed_without_was(applied.as_ref(), &of.state, options));
+        plan.findings.extend(history::of_backups(applied.as_ref(), &of.state, options));
         Ok(Planned { survey, seen, applied, plan })
     }
 

@@ -15,9 +15,8 @@ use crate::{
     host::Store,
     model::Address,
     plan::{
-        Options, Plan, Survey, changed_definitions, decide,
+        Options, Plan, Survey, changed_definitions, decide, history,
         json::PlanJson,
-        renamed_without_was,
         saved::{RestsOn, Saved},
         show,
     },
@@ -171,7 +170,7 @@ impl PlanVerb {
         let ledger = basis.known.then_some(&basis.ledger);
         let mut plan = decide(&basis.state.host, ledger, &survey, &all, &basis.expanded.findings, &options);
         plan.definitions = changed_definitions(observation.applied.as_ref(), &basis.state, &options)?;
-        plan.findings.extend(renamed_without_was(observation.applied.as_ref(), &basis.state, &options));
+        plan.findings.extend(history::of_backups(observation.applied.as_ref(), &basis.state, &options));
         self.print(context, &plan)?;
         Ok(exit_of(&plan, self.detailed_exitcode))
     }

@@ -7,9 +7,8 @@ use anyhow::Result;
 
 use super::{Action, Change, Options};
 use crate::{
-    model::{Address, Name},
-    resource::{Finding, Severity},
-    state::{Job, State, definitions, same_definitions},
+    model::Address,
+    state::{State, definitions, same_definitions},
 };
 
 /// Compares the definitions of a state with those of the state that was applied last: one change for each that differs.
@@ -52,29 +51,6 @@ pub fn changed_definitions(
         }
     }
     Ok(changes)
-}
-
-/// Reports each job that leaves the state while a job with the same sources or destinations is new: without `was:` the new
-/// job does not continue the backups of the old one.
-pub fn renamed_without_was(applied: Option<&State>, declared: &State, options: &Options) -> Vec<Finding> {
-    let Some(applied) = applied.filter(|_| options.targets.is_empty()) else { return Vec::new() };
-    let is_kept = |name: &Name| declared.jobs.iter().any(|(new, job)| new == name || job.was.contains(name));
-    let new: Vec<(&Name, &Job)> =
-        declared.jobs.iter().filter(|(name, _)| !applied.jobs.contains_key(*name)).collect();
-    let note = |(old, left): (&Name, &Job)| {
-        let like = |same: &dyn Fn(&Job) -> bool| new.iter().find(|(_, job)| same(job)).map(|(name, _)| *name);
-        let (what, name) = match like(&|job| job.sources == left.sources) {
-            Some(name) => ("sources", name),
-            None => ("destinations", like(&|job| job.to == left.to)?),
-        };
-        let message = format!(
-            "job {old} leaves the state, and job {name} with the same {what} is new: {name} does not continue the backups of \
-             {old}, which stay under the old name"
-        );
-        let remedy = format!("if {old} was renamed, write `was: [{old}]` in job {name}");
-        Some(Finding::new(Severity::Notice, Address::new("job", name.as_str()), message).remedy(remedy))
-    };
-    applied.jobs.iter().filter(|(name, _)| !is_kept(name)).filter_map(note).collect()
 }
 
 /// Says what stays of something that is no longer defined.

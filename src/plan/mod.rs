@@ -7,6 +7,7 @@ mod blocked;
 mod decide;
 mod definitions;
 mod guard;
+pub mod history;
 mod in_force;
 pub mod json;
 mod observe;
@@ -21,7 +22,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use decide::{Options, decide};
-pub use definitions::{changed_definitions, renamed_without_was};
+pub use definitions::changed_definitions;
 pub use in_force::{InForce, in_force};
 pub use observe::{Looking, Progress, look, observe};
 pub use survey::{Item, Survey};

@@ -1,7 +1,7 @@
 //! Which change of a state is a change of a definition, under which address.
 
 use crate::{
-    plan::{Action, Options, changed_definitions, renamed_without_was},
+    plan::{Action, Options, changed_definitions},
     state::State,
 };
 
@@ -21,37 +21,6 @@ fn changes(before: &str, after: &str, options: &Options) -> Vec<String> {
         other => panic!("no such change of a definition: {other:?}"),
     };
     changed.iter().map(|change| format!("{} {}", word(&change.actions[0]), change.address)).collect()
-}
-
-#[test]
-fn a_job_renamed_without_was_is_noted() {
-    let near = "destinations: {near: {local: {path: /n}, password_file: /p}, far: {local: {path: /f}, password_file: /p}}";
-    let jobs = |jobs: &str| state(&format!("{near}\njobs: {{{jobs}}}"));
-    let www = "www: {sources: [{path: /srv}], to: [near]}";
-    for (after, noted) in [
-        (
-            "web: {sources: [{path: /srv}], to: [near]}",
-            Some("job www leaves the state, and job web with the same sources is new"),
-        ),
-        ("web: {sources: [{path: /srv}], to: [far]}", Some("the same sources")),
-        ("web: {sources: [{path: /home}], to: [near]}", Some("the same destinations")),
-        ("web: {sources: [{path: /home}], to: [far]}", None),
-        ("web: {sources: [{path: /srv}], to: [near], was: [www]}", None),
-        ("www: {sources: [{path: /srv}], to: [near]}, web: {sources: [{path: /srv}], to: [near]}", None),
-        ("", None),
-    ] {
-        let notes = renamed_without_was(Some(&jobs(www)), &jobs(after), &Options::default());
-        let said: Vec<&str> = notes.iter().map(|it| it.message.as_str()).collect();
-        assert_eq!(said.len(), usize::from(noted.is_some()), "{after}: {said:?}");
-        assert!(noted.is_none_or(|noted| said[0].contains(noted)), "{after}: {said:?}");
-        assert!(
-            notes
-                .iter()
-                .all(|it| it.remedy.as_deref() == Some("if www was renamed, write `was: [www]` in job web"))
-        );
-    }
-    // Two jobs and two states in which both exist: nothing is renamed.
-    assert!(renamed_without_was(None, &jobs(www), &Options::default()).is_empty());
 }
 
 #[test]
