@@ -175,7 +175,7 @@ mod tests {
     fn lines(zone: &TimeZone, now: &str) -> Vec<Line> {
         let yaml = "version: 1\nhost: web01\ndestinations:\n  \
              a: { local: { path: /a }, password_file: /p }\n  b: { local: { path: /b }, password_file: /p }\njobs:\n  \
-             db: { to: [a], sources: [{ mysql: {} }, { sqlite: /srv/x.db }], schedule: '@reboot', user: backup }\n  \
+             db: { to: [a], sources: [{ btrfs: { subvolume: /srv/db } }, { path: /srv/x }], schedule: '@reboot', user: backup }\n  \
              off: { to: [a], sources: [{ path: /etc }], schedule: '@daily', enabled: false }\n  \
              web: { to: [a], copy: { b: { from: a } }, sources: [{ path: /etc }, { lvm: { volume: vg0/root, snapshot_size: 2G } }], schedule: '30 2 * * *' }\n";
         let state = crate::state::load("state", &mut |_| Ok(yaml.to_owned())).unwrap().state;
@@ -188,7 +188,7 @@ mod tests {
         let shown = table(&lines(&TimeZone::UTC, "2026-11-21T02:30"));
         let expected = "\
 JOB  ENABLED  SCHEDULE    NEXT                  SOURCES                       DESTINATIONS  USER
-db   yes      @reboot     -                     mysql:(all), sqlite:/srv/x.db  a             backup
+db   yes      @reboot     -                     btrfs:/srv/db, /srv/x          a             backup
 off  no       @daily      -                     /etc                          a             root
 web  yes      30 2 * * *  Sun 2026-11-22 02:30  /etc, lvm:vg0/root            a, b (copy)   root
 ";

@@ -49,7 +49,6 @@ use crate::{
     job::Record,
     model::{BadText, HostPath, Mode, Name, UserName},
     restic::{Restore, Wanted},
-    source::Source,
     state::Job,
 };
 
@@ -188,7 +187,6 @@ impl RestoreVerb {
         };
         let declared = &state.jobs[&job];
         let teller = Teller::new(context, self.json);
-        self.tell_unsupported(declared, &teller);
         let places = self.places(&world, &job, declared)?;
         let has = ask(&world, places, (&job, declared), self.any_host);
         let runs = records::all_and_running(context, &host)?.runs;
@@ -258,17 +256,6 @@ impl RestoreVerb {
         };
         let help = "rlvm restore JOB --target DIR (into a directory), or rlvm restore JOB --in-place (to the original paths)";
         Err(Failure::new(Exit::Usage, message).help(help).into())
-    }
-
-    /// Says what this rlvm does not store, and so does not give back.
-    fn tell_unsupported(&self, job: &Job, teller: &Teller) {
-        let kinds: Vec<&str> = job.sources.iter().filter(|it| !it.is_supported()).map(Source::key).collect();
-        if !kinds.is_empty() {
-            let kinds = kinds.join(", ");
-            teller.warn(&format!(
-                "this version of rlvm stores only files: it cannot restore the job's {kinds} sources"
-            ));
-        }
     }
 
     fn places(&self, world: &World<'_>, job: &Name, declared: &Job) -> Result<Vec<Place>> {

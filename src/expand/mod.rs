@@ -1,7 +1,6 @@
 //! Expands a state to resources. A job becomes its cron entry or timer and a rule for its logs; a destination becomes
 //! its password file and repository; everything becomes the directories that it lies in. Pure.
 //!
-//! `unsupported` reports every key of the state that this version of rlvm does not implement yet.
 
 mod accounts;
 mod crontab;
@@ -19,7 +18,6 @@ mod server;
 mod ssh;
 mod undeclared;
 mod units;
-mod unsupported;
 mod verify;
 
 pub use engine::published;
@@ -99,7 +97,6 @@ pub fn expand(state: &State, user_facts: &UserFacts, scope: &Scope) -> Expanded 
         personal::refuse(state, personal, &mut expanded);
     }
     inside::add(state, &mut expanded);
-    unsupported::add(state, &mut expanded);
     expanded.findings.sort_unstable();
     expanded
 }

@@ -96,7 +96,7 @@ fn what_may_come_is_a_warning_and_what_cannot_be_an_error() {
             btrfs("/b/open"),
             "error jobs.a.sources: others than root can write into /b/open, where its snapshot would lie",
         ),
-        // Said by `expand`, once.
+        // The state is refused before.
         (r#"{"sqlite": "/gone"}"#.to_owned(), ""),
     ] {
         let said = said(&jobs(&[("a", "", &format!("[{source}]"))]), &ground());

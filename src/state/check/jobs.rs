@@ -45,6 +45,7 @@ impl Check<'_> {
             let path = |key| [at[0], at[1], key];
             self.was("jobs", name, &job.was);
             self.something_somewhere(name, job);
+            self.kinds_of_sources(name, job);
             self.names(name, job);
             self.once(name, job);
             self.options(&path("options"), &job.options, &REFUSED);
@@ -111,6 +112,23 @@ impl Check<'_> {
                 let problem = self.files.error(at, format!("job `{name}` has no {what}")).help(remedy);
                 self.problems.push(problem);
             }
+        }
+    }
+
+    /// A job with a source that is not stored must not look like a backup of it.
+    fn kinds_of_sources(&mut self, name: &Name, job: &Job) {
+        for (place, source) in job.sources.iter().enumerate().filter(|(_, source)| !source.is_supported()) {
+            let message =
+                format!("this version of rlvm cannot back up sources of the kind `{}`", source.key());
+            let remedy = match source.key() {
+                "mysql" | "postgres" | "sqlite" => {
+                    "dump the database in a hook, and make the directory of the dumps a source: examples/databases.yaml"
+                }
+                _ => {
+                    "stop what writes to it with `stop`, and make its directory a `path` source, or its volume an `lvm` source"
+                }
+            };
+            self.error(&["jobs", name.as_str(), "sources", &place.to_string()], message, remedy);
         }
     }
 
