@@ -103,7 +103,10 @@ pub fn decide(
         plan.stopped = true;
     }
     if !changes.is_empty() {
-        plan.again.extend(again(survey, seen, &needs, &changes));
+        let is_new = |address: &Address| !plan.again.iter().any(|(known, ..)| known == address);
+        let far = again(survey, seen, &needs, &changes).into_iter().filter(|(address, ..)| is_new(address));
+        let far: Vec<_> = far.collect();
+        plan.again.extend(far);
     }
     if !leaving.is_empty() {
         leave(survey, seen, &needs, &leaving, &blocked, &mut changes, &mut plan);

@@ -1,4 +1,4 @@
-//! Decides which definitions an apply puts in force. If the repository of a job could not be created, the job keeps
+//! Decides which definitions an apply puts in force. If the repository of a job could not be created or opened, the job keeps
 //! the definition that was applied before, so that the next run stores where the last one did. Pure.
 
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ pub struct InForce {
 }
 
 /// Returns what is put in force: what is `declared`, but for definitions that need a repository of the `failed` resources
-/// which is new or is declared anew. What `applied` does not have has no former definition, and is put in force.
+/// which is new, is declared anew, or is to be used by another user. What `applied` does not have has no former definition, and is put in force.
 pub fn in_force(applied: Option<&State>, declared: &State, failed: &BTreeSet<Address>) -> InForce {
     let mut now = InForce { state: declared.clone(), waits: Vec::new() };
     let Some(applied) = applied else { return now };
@@ -36,9 +36,11 @@ pub fn in_force(applied: Option<&State>, declared: &State, failed: &BTreeSet<Add
         }
     }
     for (name, job) in &declared.jobs {
-        let needs =
-            |job: &Job| bad.iter().copied().find(|it| job.to.contains(it) || job.copy.contains_key(*it));
-        let (Some(needed), Some((was, former))) = (needs(job), former(applied, name, job)) else { continue };
+        let Some((was, former)) = former(applied, name, job) else { continue };
+        // Another user may not get into a repository that the former one did.
+        let is_new =
+            |it: &&Name| bad.contains(it) || (former.user != job.user && failed.contains(&address(it)));
+        let Some(needed) = job.to.iter().chain(job.copy.keys()).find(is_new) else { continue };
         if former == job {
             continue;
         }
@@ -117,6 +119,13 @@ mod tests {
             (state(&[near, far], &job("near, far", "")), "other", kept(&["near", "far"], &[])),
             // What failed is as it was: the former definition would be no better.
             (state(&[near], &job("near", ", nice: 5")), "near", kept(&["near"], &[])),
+            // As before, but by a user who may not get in there.
+            (
+                state(&[near], &job("near", ", user: backup")),
+                "near",
+                kept(&["near"], &["job:web < repository:near"]),
+            ),
+            (state(&[near], &job("near", ", user: backup")), "other", kept(&["near"], &[])),
             // The same destination at another place.
             (
                 state(&[("near", "/else")], &job("near", "")),

@@ -38,11 +38,14 @@ pub(super) fn reach(
     if findings.is_empty() {
         return;
     }
-    let Some(first) = put_right(index, needs.get(), changes, &[Action::Update]) else {
+    let is_way = |need: usize| resource.path().is_none() || is_way(survey.items[need].resource());
+    let Some(first) = put_right_among(index, needs.get(), changes, &[Action::Update], &is_way) else {
         plan.findings.extend(findings);
         return;
     };
     let first = survey.items[first].address;
+    // What is still out of reach then, fails the apply and not only the next plan.
+    plan.again.push((survey.items[index].address.clone(), resource.clone(), None));
     if changes.get(&index).is_some_and(|change| change.actions == [Action::Adopt]) {
         changes.remove(&index);
     }
@@ -133,6 +136,11 @@ pub(super) fn refuse(
     plan.findings.push(finding);
 }
 
+/// Says whether others of this host are reached through it: a password file that changes opens no directory.
+const fn is_way(resource: &Resource) -> bool {
+    matches!(resource, Resource::Directory(_) | Resource::Account(_))
+}
+
 /// Finds what a resource needs, however far off, to which one of these is done.
 fn put_right(
     index: usize,
@@ -140,12 +148,23 @@ fn put_right(
     changes: &BTreeMap<usize, Change>,
     actions: &[Action],
 ) -> Option<usize> {
+    put_right_among(index, needs, changes, actions, &|_| true)
+}
+
+/// Does the same among what is of some kind.
+fn put_right_among(
+    index: usize,
+    needs: &[Vec<usize>],
+    changes: &BTreeMap<usize, Change>,
+    actions: &[Action],
+    is_meant: &dyn Fn(usize) -> bool,
+) -> Option<usize> {
     let mut next = needs[index].clone();
     let mut asked = HashSet::new();
     while let Some(need) = next.pop() {
         let put_right =
             |change: &Change| change.actions.iter().any(|action| actions.contains(action)) && !change.refused;
-        if changes.get(&need).is_some_and(put_right) {
+        if is_meant(need) && changes.get(&need).is_some_and(put_right) {
             return Some(need);
         }
         if asked.insert(need) {

@@ -117,7 +117,7 @@ fn a_job_keeps_its_destination_until_the_new_one_is_there() {
     lab.file("/srv/taken/far/config", "mine\n");
     lab.state(&format!("destinations:\n{}{}", place("far", "/srv/taken/far"), job("far")));
     let applied = lab.expect(7, &["apply", "--yes"]);
-    let said = "skipped job:web: it needs repository:far, which could not be created; the previous definition \
+    let said = "skipped job:web: it needs repository:far, which rlvm could not create or open; the previous definition \
                 stays active";
     assert!(applied.stderr.contains(said), "{applied:?}");
     // However often apply tries.

@@ -61,3 +61,28 @@ fn another_host_than_the_applied_one_runs_nothing() {
     }
     lab.ok(&["rlvm", "--host", "web01", "run", "web"]);
 }
+
+#[test]
+fn a_user_who_cannot_get_into_the_repository_changes_no_working_job() {
+    let lab = Lab::new();
+    lab.file("/srv/www/file", "x\n");
+    let state = |user: &str| {
+        lab.state(&format!(
+            "destinations:\n  near: {{ local: {{ path: /srv/near }}, password_file: /etc/rlvm/near.pass, generate_password: true }}\n\
+             jobs:\n  web: {{ sources: [{{ path: /srv/www }}], to: [near]{user} }}\n"
+        ));
+    };
+    state("");
+    lab.apply();
+    lab.expect(0, &["run", "web"]);
+    // That the password file is to be the user's too makes it no note.
+    state(", user: nobody");
+    let error = "error: repository:near: nobody cannot write /srv/near (/srv/near is root:root 0700)";
+    let plan = lab.expect(1, &["plan"]);
+    assert!(plan.stdout.contains(error), "{plan:?}");
+    let applied = lab.expect(7, &["apply", "--yes"]);
+    assert!(applied.stderr.contains("skipped job:web: it needs repository:near"), "{applied:?}");
+    // As the schedule would start it.
+    let ran = lab.run(&["rlvm", "run", "web"]);
+    assert!(ran.code == Some(0) && ran.stdout.contains("web: stored at near"), "{ran:?}");
+}

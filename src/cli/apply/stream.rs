@@ -139,7 +139,7 @@ impl<'a> Stream<'a> {
         for Change { address, actions, .. } in &plan.definitions {
             if let Some((_, needed)) = waits.iter().find(|(what, _)| what == address) {
                 let reason = format!(
-                    "it needs {needed}, which could not be created; the previous definition stays active"
+                    "it needs {needed}, which rlvm could not create or open; the previous definition stays active"
                 );
                 self.event(&Event::ApplySkipped { address, reason }, &bar);
                 waiting.push(address.clone());
