@@ -247,11 +247,16 @@ impl<'a> Context<'a> {
             return Err(Failure::new(Exit::Failed, message).help(hint).into());
         }
         let tried: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
-        let message = format!("no state: there is no {}", tried.join(", nor "));
+        let message = match tried.as_slice() {
+            [one] => format!("no state: {one} does not exist"),
+            all => format!("no state: none of ./{} exists", all.join(", ")),
+        };
         let help = if !candidates.iter().any(|it| it == Path::new(ETC)) && self.files.is_dir(Path::new(ETC)) {
             "pass the state: --state PATH; /etc/rlvm/state belongs to the host, and only root can apply it: sudo rlvm …"
+        } else if named.is_some() {
+            "check the path of the state: a YAML file, or a directory with hosts/NAME.yaml"
         } else {
-            "pass the state: --state PATH"
+            "copy one from examples/ (README, \"First backup\"), or pass its path: --state PATH"
         };
         Err(Failure::new(Exit::Failed, message).help(help).into())
     }

@@ -118,6 +118,11 @@ impl PruneVerb {
         let state = applied(context, &host)?;
         let mut tasks = self.of_jobs(context, &host, &state)?;
         tasks.extend(self.of_clients(context, &state)?);
+        if tasks.is_empty() && !self.json {
+            context
+                .printer
+                .say("nothing to prune: no enabled job declares `retention`, so all backups are kept\n")?;
+        }
         if self.printed {
             return self.show(context, &tasks);
         }
