@@ -13,6 +13,7 @@ pub mod json;
 mod observe;
 mod reach;
 mod removal;
+mod removal_policy;
 pub mod saved;
 pub mod show;
 mod survey;

@@ -1,4 +1,4 @@
-//! Decides what becomes of resources that are no longer declared.
+//! Turns what is no longer declared into changes. `removal_policy` says what may be done.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,14 +6,13 @@ use super::{
     Action, Change, Plan,
     blocked::Blocked,
     decide::{NeedsOnce, change},
-    guard,
+    guard, removal_policy,
     survey::Survey,
 };
 use crate::{
     effect::{Op, temporary},
-    ledger::{Entry, Origin},
     model::HostPath,
-    resource::{Diff, Edit, Finding, OnRemove, Removal, Seen, Severity},
+    resource::{Diff, Edit, Finding, Removal, Seen, Severity},
 };
 
 /// Decides on what is no longer declared: what needs others goes first.
@@ -52,19 +51,8 @@ pub(super) fn leave(
             continue;
         }
         let is_gone = |path: &HostPath| gone.contains(path);
-        let by_kind = match entry.origin {
-            Origin::Made => resource.removal(&seen[index], &is_gone),
-            Origin::Adopted | Origin::Matched => resource.removal_of_found(&seen[index], &is_gone),
-        };
-        let is_unseen = matches!(by_kind, Removal::Delete(_) | Removal::Shut(..))
-            || matches!(seen[index], Seen::Unknown(_));
-        let by_kind = if blocked.left.contains(&index) && is_unseen {
-            Removal::Forget("it stays on a disk that is not mounted".into())
-        } else {
-            by_kind
-        };
-        let removal = removal(entry, of_slot.is_some(), by_kind);
-        match removal {
+        let is_left = blocked.left.contains(&index);
+        match removal_policy::removal(entry, &seen[index], of_slot.is_some(), is_left, &is_gone) {
             _ if entry.protect => {
                 plan.findings.push(guard::protected(item.address));
             }
@@ -114,20 +102,5 @@ fn removed_by(op: &Op) -> Vec<HostPath> {
             [Some(path.clone()), left_over(path)].into_iter().flatten().collect()
         }
         _ => Vec::new(),
-    }
-}
-
-/// Holds what a kind says of its removal against what the ledger says may be done. `taken`: something else has its slot.
-fn removal(entry: &Entry, taken: bool, kinds: Removal) -> Removal {
-    let ours = taken || entry.resource.is_rlvms();
-    match (&kinds, entry.on_remove, entry.origin) {
-        // An account that is let go of is shut all the same: what shut it in goes with the other resources.
-        (Removal::Forget(_) | Removal::Quiet | Removal::Shut(..), ..) => kinds,
-        (_, OnRemove::Forget, _) => Removal::Forget("it stays, as `on_remove: forget` said".into()),
-        // R46: it was there before rlvm.
-        (Removal::Delete(_), OnRemove::Default, Origin::Matched) if !ours => {
-            Removal::Forget("it stays: it was there as declared before rlvm managed it".into())
-        }
-        _ => kinds,
     }
 }

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Attribute, Diff, Edit, Finding, Kind, Look, Removal, Severity};
+use super::{Attribute, Diff, Edit, Finding, Kind, Look, Removal, RemovalRule, Severity};
 use crate::{
     effect::{Cmd, Op, Owner, quote},
     host::{Entry, UserEntry},
@@ -208,19 +208,26 @@ impl Kind for Account {
         }
     }
 
+    fn removal_rule(&self) -> RemovalRule {
+        match self {
+            Self::NewUser(_) | Self::NewGroup(_) => RemovalRule::Account,
+            Self::User(_) | Self::Group(_) => RemovalRule::Ordinary,
+        }
+    }
+
     fn removal(&self, seen: &AccountSeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
         let (repository, link) = match seen {
             AccountSeen::Absent => return Removal::Quiet,
             AccountSeen::Leaving { repository, link } => (repository.clone(), link.as_deref()),
             _ => (None, None),
         };
-        if let (Self::NewUser(user @ NewUser { goes: true, .. }), Some(target)) = (self, link) {
+        if let (Self::NewUser(user), Some(target)) = (self, link) {
             // The link may lead to what the client stored, or elsewhere: a person decides.
             let edit = Edit { ops: vec![user.shut()], ..Edit::default() };
             return Removal::Shut(edit, user.stays_for_link(target));
         }
         let ops = match self {
-            Self::NewUser(user @ NewUser { name, goes: true, .. }) if *seen != AccountSeen::There => {
+            Self::NewUser(user) if *seen != AccountSeen::There => {
                 // What stays must not be the next account's that gets its number. First the way to it, then all that it
                 // holds. Killed half-way that is done again, since the account goes last.
                 let kept = repository.into_iter().flat_map(|path| {
@@ -232,32 +239,26 @@ impl Kind for Account {
                         Op::SetMode { path, mode: Mode::new(0o700) },
                     ]
                 });
-                let delete = Op::Run(Cmd::new("userdel").arg(name.as_str()).rooted().whole());
+                let delete = Op::Run(Cmd::new("userdel").arg(user.name.as_str()).rooted().whole());
                 std::iter::once(user.shut()).chain(kept).chain([delete]).collect()
             }
-            Self::NewUser(user) => {
-                let edit = Edit { ops: vec![user.shut()], ..Edit::default() };
-                return Removal::Shut(edit, SHUT.into());
-            }
+            Self::NewUser(_) => return self.closing(seen),
             // userdel takes a user's own group with it, unless login.defs(5) says otherwise: 6 is "no such group". 8 is "the
             // first group of a user": that of an account that stays.
-            Self::NewGroup(NewGroup { name, goes: true }) => {
+            Self::NewGroup(NewGroup { name, .. }) => {
                 vec![Op::Run(Cmd::new("groupdel").arg(name.as_str()).ok(&[0, 6, 8]).rooted().whole())]
             }
-            Self::NewGroup(_) => return Removal::Quiet,
             Self::User(_) | Self::Group(_) => return Removal::Forget("accounts stay".into()),
         };
         Removal::Delete(Edit { ops, ..Edit::default() })
     }
 
-    fn removal_of_found(&self, seen: &AccountSeen, gone: &dyn Fn(&HostPath) -> bool) -> Removal {
-        // R46: what was there before rlvm is not deleted, whatever the state said. It is shut all the same.
+    fn closing(&self, seen: &AccountSeen) -> Removal {
         match self {
-            Self::NewUser(user) => Self::NewUser(NewUser { goes: false, ..user.clone() }).removal(seen, gone),
-            Self::NewGroup(group) => {
-                Self::NewGroup(NewGroup { goes: false, ..group.clone() }).removal(seen, gone)
+            Self::NewUser(user) if *seen != AccountSeen::Absent => {
+                Removal::Shut(Edit { ops: vec![user.shut()], ..Edit::default() }, SHUT.into())
             }
-            _ => self.removal(seen, gone),
+            _ => Removal::Quiet,
         }
     }
 

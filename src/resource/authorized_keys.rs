@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use self::place::{Place, place, planted_entry, strange_entry};
 pub use self::{home::HomeEntry, place::StrangeEntry};
 use super::{
-    Access, Diff, FileSeen, Finding, Identity, Kind, Look, ManagedFile, Overlap, Removal, Severity,
-    SshUserSpec, ssh::RCLONE,
+    Access, Diff, FileSeen, Finding, Identity, Kind, Look, ManagedFile, Overlap, Removal, RemovalRule,
+    Severity, SshUserSpec, ssh::RCLONE,
 };
 use crate::{
     effect::quote,
@@ -175,8 +175,8 @@ impl Kind for AuthorizedKeys {
         above.map(|dir| Address::new("directory", dir.as_str())).collect()
     }
 
-    fn is_rlvms(&self) -> bool {
-        true
+    fn removal_rule(&self) -> RemovalRule {
+        RemovalRule::Exclusive
     }
 
     fn lets_in(&self) -> bool {

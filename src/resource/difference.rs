@@ -64,16 +64,3 @@ impl Attribute {
         Self { name: name.into(), before: before.into(), after: after.into(), sensitive: false }
     }
 }
-
-/// How a resource goes that is no longer declared.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Removal {
-    /// By this.
-    Delete(Edit),
-    /// It stays, and rlvm forgets it: why.
-    Forget(String),
-    /// It stays, shut, and rlvm forgets it: why. Whoever made it, and whatever needs it.
-    Shut(Edit, String),
-    /// There is nothing to do and nothing to say.
-    Quiet,
-}

@@ -24,6 +24,7 @@ mod managed_file;
 mod other_backups;
 mod program;
 mod quota;
+mod removal;
 mod repository;
 mod scheduling;
 mod secret;
@@ -40,14 +41,13 @@ mod writable;
 use std::borrow::Cow;
 
 use anyhow::Result;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use account::{Account, AccountSeen, MIGHTY, NewGroup, NewUser};
 pub use authorized_keys::{AuthorizedKeys, AuthorizedKeysSeen, HomeEntry, StrangeEntry};
 pub use cron::{CRON_PATH, CronFile, CronLine, CronSpec};
 pub use crontab::{Crontab, CrontabLine, CrontabSeen};
-pub use difference::{Attribute, Diff, Edit, Removal};
+pub use difference::{Attribute, Diff, Edit};
 pub use directory::{Directory, DirectorySeen, DirectorySpec, There};
 pub use engine::{Engine, EngineSeen, ExposedDirectory, ProgramSeen};
 pub use finding::{Finding, Severity};
@@ -62,6 +62,7 @@ pub use managed_file::{FileSeen, ManagedFile};
 pub use other_backups::{OtherBackup, OtherBackups};
 pub use program::{LOGROTATE, Program};
 pub use quota::Quota;
+pub use removal::{OnRemove, Removal, RemovalRule};
 pub use repository::{Location, Machine, Remote, Repository, RepositorySeen, RepositoryState, has_process};
 pub use scheduling::{CronDaemon, Scheduling, SchedulingSeen, Starter};
 pub use secret::{Role, Secret, SecretSeen};
@@ -79,20 +80,6 @@ use crate::{
     host::Observe,
     model::{Address, HostPath, Name},
 };
-
-/// What becomes of a thing on the host when its block is taken out of the state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub enum OnRemove {
-    /// What is usual for its kind.
-    #[default]
-    Default,
-    /// It is deleted, if rlvm made it.
-    Delete,
-    /// It is left as it is.
-    Forget,
-}
 
 /// One kind of resource.
 pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
@@ -151,17 +138,19 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
         Vec::new()
     }
 
-    /// Says how it goes once it is no longer declared. `gone` are the paths that go before it. Pure.
-    fn removal(&self, seen: &Self::Seen, gone: &dyn Fn(&HostPath) -> bool) -> Removal;
-
-    /// Says how it goes if it was there before rlvm managed it. Pure.
-    fn removal_of_found(&self, seen: &Self::Seen, gone: &dyn Fn(&HostPath) -> bool) -> Removal {
-        self.removal(seen, gone)
+    /// Returns the rule for when it is no longer declared. `plan::removal_policy` decides by it.
+    fn removal_rule(&self) -> RemovalRule {
+        RemovalRule::Ordinary
     }
 
-    /// Says whether it can be nobody's but rlvm's, by where it is: found without a ledger it goes like one that was made.
-    fn is_rlvms(&self) -> bool {
-        false
+    /// Says how rlvm removes it, if it may. `gone` are the paths that go before it. Pure.
+    fn removal(&self, _seen: &Self::Seen, _gone: &dyn Fn(&HostPath) -> bool) -> Removal {
+        Removal::Quiet
+    }
+
+    /// Says how rlvm closes it if it stays, for kinds with [`RemovalRule::Account`]. Pure.
+    fn closing(&self, _seen: &Self::Seen) -> Removal {
+        Removal::Quiet
     }
 
     /// Says whether it decides who is let in, and how far: then no error elsewhere delays its change or its end.
@@ -344,17 +333,17 @@ macro_rules! kinds {
                 }
             }
 
-            /// See [`Kind::removal_of_found`].
-            pub fn removal_of_found(&self, seen: &Seen, gone: &dyn Fn(&HostPath) -> bool) -> Removal {
+            /// See [`Kind::closing`].
+            pub fn closing(&self, seen: &Seen) -> Removal {
                 match (self, seen) {
-                    $((Self::$Kind(it), Seen::$Kind(seen)) => it.removal_of_found(seen, gone),)*
+                    $((Self::$Kind(it), Seen::$Kind(seen)) => it.closing(seen),)*
                     _ => Removal::Forget("what was observed is of another kind".into()),
                 }
             }
 
-            /// See [`Kind::is_rlvms`].
-            pub fn is_rlvms(&self) -> bool {
-                match self { $(Self::$Kind(it) => it.is_rlvms(),)* }
+            /// See [`Kind::removal_rule`].
+            pub fn removal_rule(&self) -> RemovalRule {
+                match self { $(Self::$Kind(it) => it.removal_rule(),)* }
             }
 
             /// See [`Kind::lets_in`].

@@ -16,8 +16,8 @@ use state::Marks;
 pub use state::{RepositorySeen, RepositoryState};
 
 use super::{
-    Attribute, Cost, Diff, Directory, Edit, Finding, Identity, Kind, Look, NotSeen, Overlap, Removal, Secret,
-    Severity,
+    Attribute, Cost, Diff, Directory, Edit, Finding, Identity, Kind, Look, NotSeen, Overlap, RemovalRule,
+    Secret, Severity,
 };
 use crate::{
     effect::{Arg, Op},
@@ -198,8 +198,8 @@ impl Kind for Repository {
         vec![Finding::new(severity, address, message).remedy(remedy)]
     }
 
-    fn removal(&self, _: &RepositorySeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
-        Removal::Forget(format!("the repository stays in {} with all its backups", self.place()))
+    fn removal_rule(&self) -> RemovalRule {
+        RemovalRule::Permanent(format!("the repository stays in {} with all its backups", self.place()))
     }
 
     fn identity(&self, seen: &RepositorySeen) -> Option<Identity> {
@@ -436,7 +436,7 @@ mod tests {
     #[test]
     fn it_is_never_removed() {
         // R46
-        let removal = repository().removal(&ready("ab"), &|_| true);
-        assert!(matches!(removal, Removal::Forget(why) if why.contains("stays in /r")));
+        let rule = repository().removal_rule();
+        assert!(matches!(rule, RemovalRule::Permanent(why) if why.contains("stays in /r")));
     }
 }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Attribute, Diff, Edit, Finding, Kind, Look, Removal, Severity, look::names_of};
+use super::{Account, Attribute, Diff, Edit, Finding, Kind, Look, RemovalRule, Severity, look::names_of};
 use crate::{
     effect::{Op, Owner},
     host::{Entry, Stamp},
@@ -238,8 +238,8 @@ impl Kind for Secret {
         }
     }
 
-    fn removal(&self, _: &SecretSeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
-        Removal::Forget("a secret is never removed: what it opens may still be needed".into())
+    fn removal_rule(&self) -> RemovalRule {
+        RemovalRule::Permanent("a secret is never removed: what it opens may still be needed".into())
     }
 
     fn is_managed(&self, _: &SecretSeen) -> bool {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Account, AgentSeen, Attribute, Diff, Edit, FileSeen, Finding, Kind, Look, Removal, Severity,
+    Account, AgentSeen, Attribute, Diff, Edit, FileSeen, Finding, Kind, Look, RemovalRule, Severity,
     look::names_of,
 };
 use crate::{
@@ -343,8 +343,10 @@ impl Kind for SshKey {
         findings
     }
 
-    fn removal(&self, _: &SshKeySeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
-        Removal::Forget("a key is never removed: a server may know it, and nothing else may open that".into())
+    fn removal_rule(&self) -> RemovalRule {
+        RemovalRule::Permanent(
+            "a key is never removed: a server may know it, and nothing else may open that".into(),
+        )
     }
 
     fn is_managed(&self, _: &SshKeySeen) -> bool {

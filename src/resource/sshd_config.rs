@@ -33,8 +33,8 @@ use self::{
     words::{WHO, refusals, shut_out, unresolved, words},
 };
 use super::{
-    Attribute, AuthorizedKeys, Diff, Edit, FileSeen, Finding, Kind, Look, ManagedFile, Removal, Severity,
-    SshUserSpec,
+    Attribute, AuthorizedKeys, Diff, Edit, FileSeen, Finding, Kind, Look, ManagedFile, Removal, RemovalRule,
+    Severity, SshUserSpec,
 };
 use crate::{
     effect::{ConfigureSshd, Login, Op, Query, sshd_mark, sshd_path},
@@ -300,8 +300,8 @@ impl Kind for SshdConfig {
         self.logins.iter().map(|login| Address::new(AuthorizedKeys::NAME, login.user.as_str())).collect()
     }
 
-    fn is_rlvms(&self) -> bool {
-        true
+    fn removal_rule(&self) -> RemovalRule {
+        RemovalRule::Exclusive
     }
 
     fn lets_in(&self) -> bool {

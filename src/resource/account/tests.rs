@@ -113,15 +113,15 @@ fn it_stays_shut_unless_its_end_was_asked_for_and_it_is_rlvms() {
     let shut = "usermod --expiredate 1 bk";
     let group = |goes| Account::NewGroup(NewGroup { name: "bk".parse().unwrap(), goes });
     let user = |goes| Account::NewUser(NewUser { goes, ..client() });
-    assert_eq!(said(user(false).removal(&there, &|_| false)), shut);
-    assert_eq!(said(group(false).removal(&AccountSeen::There, &|_| false)), "quiet");
+    assert_eq!(user(false).removal_rule(), RemovalRule::Account);
+    assert_eq!(group(false).removal_rule(), RemovalRule::Account);
+    assert_eq!(said(user(false).closing(&there)), shut);
+    assert_eq!(said(group(false).closing(&AccountSeen::There)), "quiet");
+    assert_eq!(user(false).closing(&AccountSeen::Absent), Removal::Quiet);
     let deleted = "usermod --expiredate 1 bk; chown -h root:root /srv/c/repo; \
         chown -R --no-dereference root:root /srv/c/repo; chmod 0700 /srv/c/repo; userdel bk";
     assert_eq!(said(user(true).removal(&there, &|_| false)), deleted);
     assert_eq!(said(group(true).removal(&AccountSeen::There, &|_| false)), "groupdel bk");
-    // R46: it was there before rlvm.
-    assert_eq!(said(user(true).removal_of_found(&there, &|_| false)), shut);
-    assert_eq!(said(group(true).removal_of_found(&AccountSeen::There, &|_| false)), "quiet");
     assert_eq!(user(true).removal(&AccountSeen::Absent, &|_| false), Removal::Quiet);
     // What it stores could not be looked at: it is shut, and nothing of it goes.
     assert_eq!(said(user(true).removal(&AccountSeen::There, &|_| false)), shut);

@@ -83,7 +83,7 @@ fn it_is_made_and_never_written_over() {
     let rsa = SshKey { make: Some(rsa), ..made() };
     let Diff::Refuse(why) = rsa.diff(&file("root", 0o600, false, whole())) else { panic!("not refused") };
     assert!(why.contains("type ssh-ed25519, and rsa is declared; a key is never replaced"), "{why}");
-    assert!(matches!(made().removal(&garbage, &|_| false), Removal::Forget(_)));
+    assert!(matches!(made().removal_rule(), RemovalRule::Permanent(_)));
 }
 
 fn said(key: &SshKey, seen: &SshKeySeen) -> String {
