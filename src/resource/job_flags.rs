@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Diff, Engine, Finding, Kind, Look, Removal, Severity, look::Cost};
+use super::{Engine, Finding, Look, Severity, check::Check, look::Cost};
 use crate::{
     host::{Entry, Observe},
     model::{Address, HostPath, Name},
@@ -69,16 +69,12 @@ fn unreadable(host: &dyn Observe, flag: &str, value: &str) -> Result<Option<Stri
     })
 }
 
-impl Kind for JobFlags {
+impl Check for JobFlags {
     const NAME: &'static str = "job_flags";
     type Seen = Vec<BadFlag>;
 
     fn key(&self) -> Cow<'_, str> {
         "restic".into()
-    }
-
-    fn path(&self) -> Option<&HostPath> {
-        None
     }
 
     fn cost(&self) -> Cost {
@@ -104,15 +100,7 @@ impl Kind for JobFlags {
         Ok(found)
     }
 
-    fn exists(&self, _: &Vec<BadFlag>) -> bool {
-        true
-    }
-
-    fn diff(&self, _: &Vec<BadFlag>) -> Diff {
-        Diff::Same
-    }
-
-    fn checks(&self, seen: &Vec<BadFlag>, _: Option<&Vec<BadFlag>>) -> Vec<Finding> {
+    fn findings(&self, seen: &Vec<BadFlag>) -> Vec<Finding> {
         let say = |BadFlag { job, why }: &BadFlag| {
             let message = format!(
                 "job `{job}`: every run would fail, because restic does not accept its options: {why}"
@@ -122,13 +110,5 @@ impl Kind for JobFlags {
             Finding::new(Severity::Error, Address::new(Self::NAME, &self.key()), message).remedy(remedy)
         };
         seen.iter().map(say).collect()
-    }
-
-    fn removal(&self, _: &Vec<BadFlag>, _: &dyn Fn(&HostPath) -> bool) -> Removal {
-        Removal::Quiet
-    }
-
-    fn is_managed(&self, _: &Vec<BadFlag>) -> bool {
-        false
     }
 }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Diff, Finding, Kind, Look, Removal, Severity, SshdConfig};
+use super::{Finding, Look, Severity, SshdConfig, check::Check};
 use crate::{
     host::Entry,
     model::{Address, HostPath},
@@ -32,7 +32,7 @@ impl LeftoverAccess {
     }
 }
 
-impl Kind for LeftoverAccess {
+impl Check for LeftoverAccess {
     const NAME: &'static str = "leftover_access";
     /// Whether the file is there.
     type Seen = bool;
@@ -41,23 +41,11 @@ impl Kind for LeftoverAccess {
         self.file.as_str().into()
     }
 
-    fn path(&self) -> Option<&HostPath> {
-        None
-    }
-
     fn observe(&self, look: &Look<'_, bool>) -> Result<bool> {
         Ok(!matches!(look.host.entry(&self.file)?, Entry::Absent))
     }
 
-    fn exists(&self, seen: &bool) -> bool {
-        *seen
-    }
-
-    fn diff(&self, _: &bool) -> Diff {
-        Diff::Same
-    }
-
-    fn checks(&self, seen: &bool, _: Option<&bool>) -> Vec<Finding> {
+    fn findings(&self, seen: &bool) -> Vec<Finding> {
         let message = format!(
             "{} exists, but neither the state nor the ledger has an account: clients may still be able to log in",
             self.file
@@ -66,13 +54,5 @@ impl Kind for LeftoverAccess {
                       run rlvm apply again";
         let finding = Finding::new(Severity::Error, Address::new(Self::NAME, &self.key()), message);
         seen.then(|| finding.remedy(remedy)).into_iter().collect()
-    }
-
-    fn removal(&self, _: &bool, _: &dyn Fn(&HostPath) -> bool) -> Removal {
-        Removal::Quiet
-    }
-
-    fn is_managed(&self, _: &bool) -> bool {
-        false
     }
 }

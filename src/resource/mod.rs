@@ -3,10 +3,11 @@
 //! Each kind says what is declared, how it is observed ([`Kind::observe`]), and, pure, which changes make the host
 //! match ([`Kind::diff`]), which findings to report ([`Kind::checks`]) and how it is removed ([`Kind::removal`]).
 //! `plan` decides for all kinds alike whether a resource may be touched at all: who created it, whether it was
-//! adopted, whether it is protected.
+//! adopted, whether it is protected. What is only looked at is a [`check::Check`].
 
 mod account;
 mod authorized_keys;
+mod check;
 mod cron;
 mod crontab;
 mod difference;

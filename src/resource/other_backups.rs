@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Diff, Finding, Kind, Look, Removal, Severity, managed_block::parts};
+use super::{Finding, Look, Severity, check::Check, managed_block::parts};
 use crate::{
     host::{Entry, Observe},
     model::{Address, HostPath},
@@ -73,16 +73,12 @@ const UNITS: &str = "/etc/systemd/system";
 /// What stands in the first line of each cron entry and unit that rlvm makes.
 const OURS: &str = "; made by rlvm,";
 
-impl Kind for OtherBackups {
+impl Check for OtherBackups {
     const NAME: &'static str = "other_backups";
     type Seen = Vec<OtherBackup>;
 
     fn key(&self) -> Cow<'_, str> {
         "schedules".into()
-    }
-
-    fn path(&self) -> Option<&HostPath> {
-        None
     }
 
     fn observe(&self, look: &Look<'_, Vec<OtherBackup>>) -> Result<Vec<OtherBackup>> {
@@ -113,15 +109,7 @@ impl Kind for OtherBackups {
         Ok(found)
     }
 
-    fn exists(&self, seen: &Vec<OtherBackup>) -> bool {
-        !seen.is_empty()
-    }
-
-    fn diff(&self, _: &Vec<OtherBackup>) -> Diff {
-        Diff::Same
-    }
-
-    fn checks(&self, seen: &Vec<OtherBackup>, _: Option<&Vec<OtherBackup>>) -> Vec<Finding> {
+    fn findings(&self, seen: &Vec<OtherBackup>) -> Vec<Finding> {
         let address = Address::new(Self::NAME, &self.key());
         let finding = |other: &OtherBackup| {
             let OtherBackup { place, tool, source } = other;
@@ -135,14 +123,6 @@ impl Kind for OtherBackups {
             Finding::new(Severity::Warning, &address, what).remedy(remedy)
         };
         seen.iter().map(finding).collect()
-    }
-
-    fn removal(&self, _: &Vec<OtherBackup>, _: &dyn Fn(&HostPath) -> bool) -> Removal {
-        Removal::Quiet
-    }
-
-    fn is_managed(&self, _: &Vec<OtherBackup>) -> bool {
-        false
     }
 }
 
@@ -251,7 +231,7 @@ mod tests {
         let it = OtherBackups { sources: Vec::new() };
         let found =
             it.in_text("/etc/crontab", "0 3 * * * root RESTIC_PASSWORD=hunter2 restic backup /home\n");
-        let said = format!("{found:?} {:?}", it.checks(&found, None));
+        let said = format!("{found:?} {:?}", it.findings(&found));
         assert!(said.contains("/etc/crontab:1 runs restic") && !said.contains("hunter2"), "{said}");
     }
 }

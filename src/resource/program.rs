@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Diff, Finding, Kind, Look, Removal, Severity, scheduling::is_program};
+use super::{Finding, Look, Severity, check::Check, scheduling::is_program};
 use crate::model::{Address, HostPath, field::is_default};
 
 /// A program that must be there when it is time.
@@ -66,17 +66,13 @@ impl Program {
     }
 }
 
-impl Kind for Program {
+impl Check for Program {
     const NAME: &'static str = "program";
     /// Whether it is there, and can be run. In a tree it may come later: then nothing is asked.
     type Seen = bool;
 
     fn key(&self) -> Cow<'_, str> {
         self.at.as_str().into()
-    }
-
-    fn path(&self) -> Option<&HostPath> {
-        None
     }
 
     fn observe(&self, look: &Look<'_, bool>) -> Result<bool> {
@@ -86,15 +82,7 @@ impl Kind for Program {
         is_program(look.host, &self.at)
     }
 
-    fn exists(&self, seen: &bool) -> bool {
-        *seen
-    }
-
-    fn diff(&self, _: &bool) -> Diff {
-        Diff::Same
-    }
-
-    fn checks(&self, seen: &bool, _: Option<&bool>) -> Vec<Finding> {
+    fn findings(&self, seen: &bool) -> Vec<Finding> {
         if *seen {
             return Vec::new();
         }
@@ -102,14 +90,6 @@ impl Kind for Program {
         let (message, remedy) = self.missing();
         let severity = if self.essential { Severity::Error } else { Severity::Warning };
         vec![Finding::new(severity, address, message).remedy(remedy)]
-    }
-
-    fn removal(&self, _: &bool, _: &dyn Fn(&HostPath) -> bool) -> Removal {
-        Removal::Quiet
-    }
-
-    fn is_managed(&self, _: &bool) -> bool {
-        false
     }
 }
 
@@ -120,17 +100,17 @@ mod tests {
     #[test]
     fn a_program_that_is_missing_is_told() {
         let it = Program::rlvm("/usr/bin/rlvm".parse().unwrap());
-        assert!(it.checks(&true, None).is_empty());
-        assert!(it.checks(&false, None)[0].message.contains("/usr/bin/rlvm"));
+        assert!(it.findings(&true).is_empty());
+        assert!(it.findings(&false)[0].message.contains("/usr/bin/rlvm"));
         for (rules, severity) in [(true, Severity::Error), (false, Severity::Warning)] {
-            let found = Program::logrotate(rules).checks(&false, None);
+            let found = Program::logrotate(rules).findings(&false);
             assert_eq!(
                 (found[0].severity, found[0].remedy.as_deref()),
                 (severity, Some("apt-get install logrotate"))
             );
         }
         assert!(
-            Program::mailer().checks(&false, None)[0].message.contains("to send mails by /usr/sbin/sendmail")
+            Program::mailer().findings(&false)[0].message.contains("to send mails by /usr/sbin/sendmail")
         );
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Diff, Finding, Kind, Look, Removal, Severity};
+use super::{Account, Finding, Look, Severity, check::Check};
 use crate::{
     host,
     model::{Address, GroupName, HostPath, UserName},
@@ -23,17 +23,13 @@ pub struct Quota {
 /// What is rounded down to: a plan would be stale with each byte that a client writes.
 const UNIT: u64 = 1 << 30;
 
-impl Kind for Quota {
+impl Check for Quota {
     const NAME: &'static str = "quota";
     /// In bytes; nothing where the file system has no quotas.
     type Seen = Option<host::Quota>;
 
     fn key(&self) -> Cow<'_, str> {
         self.user.as_str().into()
-    }
-
-    fn path(&self) -> Option<&HostPath> {
-        None
     }
 
     fn needs(&self) -> Vec<Address> {
@@ -48,15 +44,7 @@ impl Kind for Quota {
         Ok(quota.map(|quota| host::Quota { used: quota.used / UNIT * UNIT, ..quota }))
     }
 
-    fn exists(&self, seen: &Option<host::Quota>) -> bool {
-        seen.is_some()
-    }
-
-    fn diff(&self, _: &Option<host::Quota>) -> Diff {
-        Diff::Same
-    }
-
-    fn checks(&self, seen: &Option<host::Quota>, _: Option<&Option<host::Quota>>) -> Vec<Finding> {
+    fn findings(&self, seen: &Option<host::Quota>) -> Vec<Finding> {
         let Some(host::Quota { at, limit, used }) = seen else { return Vec::new() };
         let (user, used) = (&self.user, used / UNIT);
         let address = Address::new(Self::NAME, user.as_str());
@@ -66,14 +54,6 @@ impl Kind for Quota {
             None => say(format!("{user} has no quota on {at}, {used} GiB used: it may fill it"))
                 .remedy(format!("setquota -u {user} 0 100G 0 0 {at}")),
         }]
-    }
-
-    fn removal(&self, _: &Option<host::Quota>, _: &dyn Fn(&HostPath) -> bool) -> Removal {
-        Removal::Quiet
-    }
-
-    fn is_managed(&self, _: &Option<host::Quota>) -> bool {
-        false
     }
 }
 
@@ -93,7 +73,7 @@ mod tests {
     fn a_limit_is_told_and_so_is_none() {
         let it = Quota { user: "web01".parse().unwrap(), directory: "/srv/a".parse().unwrap() };
         let said = |limit: Option<u64>, used| {
-            let found = it.checks(&Some(host::Quota { at: "/srv".into(), limit, used }), None);
+            let found = it.findings(&Some(host::Quota { at: "/srv".into(), limit, used }));
             (found[0].message.clone(), found[0].remedy.clone())
         };
         let full = said(Some(100 * UNIT), 12 * UNIT);
@@ -102,6 +82,6 @@ mod tests {
         let (none, remedy) = said(None, UNIT);
         assert_eq!(none, "web01 has no quota on /srv, 1 GiB used: it may fill it");
         assert_eq!(remedy.as_deref(), Some("setquota -u web01 0 100G 0 0 /srv"));
-        assert!(it.checks(&None, None).is_empty());
+        assert!(it.findings(&None).is_empty());
     }
 }

@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{CRON_PATH, Diff, Finding, Kind, Look, Removal, Severity};
+use super::{CRON_PATH, Finding, Look, Severity, check::Check};
 use crate::{
     host::{Entry, Observe},
     model::{Address, HostPath},
@@ -164,16 +164,12 @@ impl Scheduling {
     }
 }
 
-impl Kind for Scheduling {
+impl Check for Scheduling {
     const NAME: &'static str = "scheduler";
     type Seen = SchedulingSeen;
 
     fn key(&self) -> Cow<'_, str> {
         if self.starter == Starter::Systemd { "systemd".into() } else { "cron".into() }
-    }
-
-    fn path(&self) -> Option<&HostPath> {
-        None
     }
 
     fn observe(&self, look: &Look<'_, SchedulingSeen>) -> Result<SchedulingSeen> {
@@ -191,15 +187,7 @@ impl Kind for Scheduling {
         Ok(SchedulingSeen { cron: CronDaemon::look(host)?, callers_alone })
     }
 
-    fn exists(&self, _: &SchedulingSeen) -> bool {
-        true
-    }
-
-    fn diff(&self, _: &SchedulingSeen) -> Diff {
-        Diff::Same
-    }
-
-    fn checks(&self, seen: &SchedulingSeen, _: Option<&SchedulingSeen>) -> Vec<Finding> {
+    fn findings(&self, seen: &SchedulingSeen) -> Vec<Finding> {
         let address = Address::new(Self::NAME, &self.key());
         let say =
             |message: String, remedy: String| Finding::new(Severity::Error, &address, message).remedy(remedy);
@@ -213,14 +201,6 @@ impl Kind for Scheduling {
             )
         });
         daemon.into_iter().chain(programs).collect()
-    }
-
-    fn removal(&self, _: &SchedulingSeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
-        Removal::Quiet
-    }
-
-    fn is_managed(&self, _: &SchedulingSeen) -> bool {
-        false
     }
 }
 
@@ -243,7 +223,7 @@ mod tests {
             (Starter::Systemd, CronDaemon::Absent, ""),
         ] {
             let it = Scheduling { starter, programs: BTreeMap::new() };
-            let found = it.checks(&SchedulingSeen { cron, callers_alone: Vec::new() }, None);
+            let found = it.findings(&SchedulingSeen { cron, callers_alone: Vec::new() });
             assert_eq!(found.is_empty(), words.is_empty(), "{starter:?} {cron:?}");
             let told = |it: &Finding| {
                 it.severity == Severity::Error && it.message.contains(words) && it.remedy.is_some()
@@ -259,7 +239,7 @@ mod tests {
         let it = Scheduling { starter: Starter::Systemd, programs };
         let seen =
             SchedulingSeen { cron: CronDaemon::Absent, callers_alone: vec!["restic".into(), "ssh".into()] };
-        let found = it.checks(&seen, None);
+        let found = it.findings(&seen);
         assert!(found[0].message.contains("restic is on your PATH, but not on the PATH of scheduled"));
         assert_eq!(
             found[1].remedy.as_deref(),

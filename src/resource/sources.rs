@@ -8,11 +8,11 @@ use std::{borrow::Cow, collections::BTreeMap};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Cost, Diff, Finding, Kind, Look, Removal, Severity};
+use super::{Cost, Finding, Look, Severity, check::Check};
 use crate::{
     effect::{Cmd, Query},
     host::Observe,
-    model::{HostPath, Line, Name, RunId, Schedule, UserName},
+    model::{Line, Name, RunId, Schedule, UserName},
     source::{Ground, Lvm, Source, TAG, Unfit, Walk, nothing_of, room, uncovered},
 };
 
@@ -59,17 +59,13 @@ pub struct Unsound {
     pub passes: bool,
 }
 
-impl Kind for Sources {
+impl Check for Sources {
     const NAME: &'static str = "sources";
     /// What is wrong. In a tree nothing is: it is another machine's ground.
     type Seen = Vec<Unsound>;
 
     fn key(&self) -> Cow<'_, str> {
         "jobs".into()
-    }
-
-    fn path(&self) -> Option<&HostPath> {
-        None
     }
 
     fn cost(&self) -> Cost {
@@ -86,29 +82,13 @@ impl Kind for Sources {
         Ok(unsound)
     }
 
-    fn exists(&self, _: &Vec<Unsound>) -> bool {
-        true
-    }
-
-    fn diff(&self, _: &Vec<Unsound>) -> Diff {
-        Diff::Same
-    }
-
-    fn checks(&self, seen: &Vec<Unsound>, _: Option<&Vec<Unsound>>) -> Vec<Finding> {
+    fn findings(&self, seen: &Vec<Unsound>) -> Vec<Finding> {
         let finding = |it: &Unsound| {
             let severity = if it.passes { Severity::Warning } else { Severity::Error };
             let place = it.job.as_ref().map_or_else(|| "jobs".into(), |job| format!("jobs.{job}.sources"));
             Finding::new(severity, place, &it.message).remedy(&it.remedy)
         };
         seen.iter().map(finding).collect()
-    }
-
-    fn removal(&self, _: &Vec<Unsound>, _: &dyn Fn(&HostPath) -> bool) -> Removal {
-        Removal::Quiet
-    }
-
-    fn is_managed(&self, _: &Vec<Unsound>) -> bool {
-        false
     }
 }
 

@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::BTreeSet};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Diff, Finding, Kind, Look, Removal, Severity};
+use super::{Finding, Look, Severity, check::Check};
 use crate::{
     host::{Entry, Observe},
     model::{Address, HostPath, UserName},
@@ -71,16 +71,12 @@ fn is_repository(host: &dyn Observe, path: &HostPath) -> Result<bool> {
     Ok(matches!(host.entry(&path.join("keys")?)?, Entry::Directory(_)))
 }
 
-impl Kind for Undeclared {
+impl Check for Undeclared {
     const NAME: &'static str = "undeclared";
     type Seen = UndeclaredSeen;
 
     fn key(&self) -> Cow<'_, str> {
         self.directory.as_str().into()
-    }
-
-    fn path(&self) -> Option<&HostPath> {
-        None
     }
 
     fn needs(&self) -> Vec<Address> {
@@ -98,15 +94,7 @@ impl Kind for Undeclared {
         Ok(seen)
     }
 
-    fn exists(&self, seen: &UndeclaredSeen) -> bool {
-        *seen != UndeclaredSeen::default()
-    }
-
-    fn diff(&self, _: &UndeclaredSeen) -> Diff {
-        Diff::Same
-    }
-
-    fn checks(&self, seen: &UndeclaredSeen, _: Option<&UndeclaredSeen>) -> Vec<Finding> {
+    fn findings(&self, seen: &UndeclaredSeen) -> Vec<Finding> {
         let say = |message: String, remedy: &str| {
             Finding::new(Severity::Notice, self.address(), message).remedy(remedy)
         };
@@ -127,19 +115,12 @@ impl Kind for Undeclared {
             .map(|why| Finding::new(Severity::Notice, self.address(), format!("not looked through: {why}")));
         repositories.chain(accounts).chain(unseen).collect()
     }
-
-    fn removal(&self, _: &UndeclaredSeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
-        Removal::Quiet
-    }
-
-    fn is_managed(&self, _: &UndeclaredSeen) -> bool {
-        false
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resource::{Diff, Kind as _};
 
     #[test]
     fn what_is_unknown_is_named_and_nothing_is_done() {
@@ -154,7 +135,7 @@ mod tests {
             accounts: vec![("old".into(), "/srv/clients/old".into())],
             unseen: None,
         };
-        let said: Vec<String> = it.checks(&seen, None).into_iter().map(|it| it.message).collect();
+        let said: Vec<String> = it.findings(&seen).into_iter().map(|it| it.message).collect();
         assert_eq!(
             said,
             [
@@ -162,7 +143,7 @@ mod tests {
                 "unknown: the account old with the home /srv/clients/old is not declared; rlvm leaves it alone",
             ]
         );
-        assert!(it.checks(&UndeclaredSeen::default(), None).is_empty() && it.diff(&seen) == Diff::Same);
+        assert!(it.findings(&UndeclaredSeen::default()).is_empty() && it.diff(&seen) == Diff::Same);
         assert!(!it.is_managed(&seen));
     }
 }

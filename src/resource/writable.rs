@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Diff, Finding, Kind, Look, Removal, Severity};
+use super::{Finding, Look, Severity, check::Check};
 use crate::{
     host::Entry,
     model::{Address, HostPath, UserName},
@@ -26,17 +26,13 @@ pub struct Writable {
     pub left: bool,
 }
 
-impl Kind for Writable {
+impl Check for Writable {
     const NAME: &'static str = "writable";
     /// What only root could do; nothing, if all is well.
     type Seen = Option<String>;
 
     fn key(&self) -> Cow<'_, str> {
         self.of.to_string().into()
-    }
-
-    fn path(&self) -> Option<&HostPath> {
-        None
     }
 
     fn observe(&self, look: &Look<'_, Option<String>>) -> Result<Option<String>> {
@@ -59,41 +55,26 @@ impl Kind for Writable {
         })
     }
 
-    fn exists(&self, _: &Option<String>) -> bool {
-        true
-    }
-
-    fn diff(&self, _: &Option<String>) -> Diff {
-        Diff::Same
-    }
-
-    fn checks(&self, seen: &Option<String>, _: Option<&Option<String>>) -> Vec<Finding> {
+    fn findings(&self, seen: &Option<String>) -> Vec<Finding> {
         let say = |why: &String| {
             let finding = Finding::new(Severity::Error, &self.of, format!("it needs root: {why}"));
             finding.remedy("declare it where you can write, below your home, or in the host's own state")
         };
         seen.iter().map(say).collect()
     }
-
-    fn removal(&self, _: &Option<String>, _: &dyn Fn(&HostPath) -> bool) -> Removal {
-        Removal::Quiet
-    }
-
-    fn is_managed(&self, _: &Option<String>) -> bool {
-        false
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resource::Kind as _;
 
     #[test]
     fn what_needs_root_is_told_of_the_thing_itself() {
         let of = Address::new("directory", "/srv/a");
         let it = Writable { of, path: "/srv/a".parse().unwrap(), user: "me".parse().unwrap(), left: false };
-        assert!(it.checks(&None, None).is_empty());
-        let found = it.checks(&Some("/srv belongs to root".into()), None);
+        assert!(it.findings(&None).is_empty());
+        let found = it.findings(&Some("/srv belongs to root".into()));
         assert_eq!(found[0].severity, Severity::Error);
         assert_eq!(found[0].message, "it needs root: /srv belongs to root");
         assert!(!it.is_managed(&None));

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     host::Mounts,
+    model::HostPath,
     source::{LogicalVolume, Subvolume},
 };
 
@@ -61,7 +62,7 @@ fn jobs(all: &[(&str, &str, &str)]) -> Sources {
 }
 
 fn said(sources: &Sources, ground: &Ground) -> Vec<String> {
-    let findings = sources.checks(&sources.judge(ground), None);
+    let findings = sources.findings(&sources.judge(ground));
     assert!(findings.iter().all(|it| it.remedy.is_some()), "{findings:?}");
     findings
         .iter()
