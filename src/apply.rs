@@ -19,7 +19,7 @@ use crate::{
     ledger::{Entry, Origin, Writer},
     model::Address,
     plan::{Action, Change, Plan},
-    resource::{Cost, Diff, Finding, Looks, NotSeen, Seen, Severity},
+    resource::{Cost, Diff, Finding, Judgement, Looks, NotSeen, Seen, Severity},
 };
 
 /// Something that happened.
@@ -284,10 +284,10 @@ impl Run<'_, '_> {
                 scope.spawn(move || {
                     let seen =
                         resource.observe(host.looker().as_ref(), last.as_ref(), false, Looks::default())?;
-                    let mut findings = resource.checks(&seen, last.as_ref());
-                    findings.extend(resource.reach(&seen));
-                    let left = match resource.diff(&seen) {
-                        Diff::Same => None,
+                    let Judgement { diff, mut findings, way } = resource.judge(&seen, last.as_ref());
+                    findings.extend(way.findings);
+                    let left = match diff {
+                        Diff::Same | Diff::Unmanaged => None,
                         Diff::Refuse(what) => Some(Finding::new(Severity::Error, resource.address(), what)),
                         Diff::Create(_) | Diff::Update(_) => {
                             let message =
@@ -368,11 +368,12 @@ fn carry_out(
         .resource
         .observe(host, last, false, Looks::default())
         .context("cannot look at what was made")?;
-    if let Some(NotSeen::Waits(why) | NotSeen::Left(why)) = entry.resource.not_seen(&seen) {
+    let Judgement { diff, way, .. } = entry.resource.judge(&seen, last);
+    if let Some(NotSeen::Waits(why) | NotSeen::Left(why)) = way.not_seen {
         bail!("it was done, and could not be looked at: {why}\n  help: plan again");
     }
-    match entry.resource.diff(&seen) {
-        Diff::Same => Ok(Done { seen: entry.resource.remember(&seen), found: false }),
+    match diff {
+        Diff::Same | Diff::Unmanaged => Ok(Done { seen: entry.resource.remember(&seen), found: false }),
         Diff::Refuse(why) => bail!("it was done, and yet it is not as declared: {why}"),
         Diff::Create(_) | Diff::Update(_) => bail!("it was done, and yet it is not as declared"),
     }
@@ -401,16 +402,16 @@ fn said(finding: Finding) -> String {
 fn find(change: &Change, told: &[Finding], host: &dyn Observe) -> Result<Option<Seen>> {
     let Some(Entry { resource, seen: last, .. }) = &change.entry else { return Ok(None) };
     let seen = resource.observe(host, last.as_ref(), false, Looks::default())?;
-    let mut findings = resource.checks(&seen, last.as_ref());
-    findings.extend(resource.reach(&seen));
+    let Judgement { diff, mut findings, way } = resource.judge(&seen, last.as_ref());
+    findings.extend(way.findings);
     if let Some(bad) = findings.iter().find(|finding| finding.severity == Severity::Error).cloned() {
         bail!(said(bad));
     }
-    if let Some(NotSeen::Waits(why) | NotSeen::Left(why)) = resource.not_seen(&seen) {
+    if let Some(NotSeen::Waits(why) | NotSeen::Left(why)) = way.not_seen {
         bail!("it cannot be looked at: {why}");
     }
-    match resource.diff(&seen) {
-        Diff::Same => Ok(Some(resource.remember(&seen).unwrap_or(seen))),
+    match diff {
+        Diff::Same | Diff::Unmanaged => Ok(Some(resource.remember(&seen).unwrap_or(seen))),
         Diff::Create(edit) if edit.ops == change.ops => {
             // A warning that nobody has read yet is no ground to go on.
             let new = findings.into_iter().find(|it| it.severity == Severity::Warning && !told.contains(it));

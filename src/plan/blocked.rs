@@ -7,7 +7,7 @@ use super::{
     decide::NeedsOnce,
     survey::{Item, Survey},
 };
-use crate::resource::{Finding, Resource, Seen, Severity};
+use crate::resource::{Finding, Judgement, Resource, Seen, Severity};
 
 /// What a plan leaves alone, by index.
 #[derive(Default)]
@@ -21,9 +21,15 @@ pub(super) struct Blocked {
 
 /// Finds resources that cannot be judged: those that could not be looked at, and those below a missing mount. What is seen
 /// below a missing mount is ignored.
-pub(super) fn blocked(survey: &Survey<'_>, seen: &[Seen], needs: &NeedsOnce<'_>, plan: &mut Plan) -> Blocked {
+pub(super) fn blocked(
+    survey: &Survey<'_>,
+    seen: &[Seen],
+    judged: &[Judgement],
+    needs: &NeedsOnce<'_>,
+    plan: &mut Plan,
+) -> Blocked {
     let mut blocked = Blocked::default();
-    let blocks = |index: usize| survey.items[index].resource().blocks(&seen[index]);
+    let blocks = |index: usize| judged[index].way.blocks;
     if !(0..survey.items.len()).any(blocks) {
         return blocked;
     }
@@ -42,7 +48,7 @@ pub(super) fn blocked(survey: &Survey<'_>, seen: &[Seen], needs: &NeedsOnce<'_>,
         let by = below(&blocked.held).filter(|_| !waits_for_nothing(item));
         match (seen, by) {
             (Seen::Unknown(why), _) => plan.findings.push(Finding::unseen(item.address, why)),
-            _ if blocks(index) => plan.findings.extend(item.resource().checks(seen, None)),
+            _ if blocks(index) => plan.findings.extend_from_slice(&judged[index].findings),
             (_, Some(by)) => plan.findings.push(skipped(survey, index, by)),
             (_, None) => continue,
         }

@@ -15,7 +15,8 @@ use crate::{
     ledger::{Entry, Ledger, Origin},
     model::{Address, HostName, HostPath},
     resource::{
-        Attribute, Cost, Diff, Edit, Finding, Kind as _, LeftoverAccess, NotSeen, Seen, Severity, SshdConfig,
+        Attribute, Cost, Diff, Edit, Finding, Judgement, Kind as _, LeftoverAccess, NotSeen, Seen, Severity,
+        SshdConfig,
     },
 };
 
@@ -53,7 +54,9 @@ pub fn decide(
         quiet: Vec::new(),
     };
     let needs = NeedsOnce::new(survey);
-    let mut blocked = blocked(survey, seen, &needs, &mut plan);
+    let judged: Vec<Judgement> =
+        survey.items.iter().zip(seen).map(|(item, seen)| judge(item, seen)).collect();
+    let mut blocked = blocked(survey, seen, &judged, &needs, &mut plan);
     let mut changes: BTreeMap<usize, Change> = BTreeMap::new();
     let (mut leaving, mut refused) = (Vec::new(), Vec::new());
     // Some errors name the part of the state that they are about, and not the resource that is wrong.
@@ -67,7 +70,7 @@ pub fn decide(
             continue;
         }
         let told = plan.findings.len();
-        match of_declared(item, &seen[index], declared.adopt || options.adopt, &mut plan) {
+        match of_declared(item, &seen[index], &judged[index], declared.adopt || options.adopt, &mut plan) {
             Ok(decided) => changes.extend(decided.map(|change| (index, change))),
             Err(what) => refused.push((index, what)),
         }
@@ -79,7 +82,7 @@ pub fn decide(
     for (index, item) in survey.items.iter().enumerate() {
         if item.declared.is_some() && !blocked.held.contains(&index) {
             let told = plan.findings.len();
-            reach(index, survey, &seen[index], &needs, &mut changes, &mut plan);
+            reach(index, survey, &judged[index].way, &needs, &mut changes, &mut plan);
             bad.extend(plan.findings[told..].iter().any(Finding::is_error).then_some(index));
         }
     }
@@ -104,7 +107,7 @@ pub fn decide(
     }
     if !changes.is_empty() {
         let is_new = |address: &Address| !plan.again.iter().any(|(known, ..)| known == address);
-        let far = again(survey, seen, &needs, &changes).into_iter().filter(|(address, ..)| is_new(address));
+        let far = again(survey, &judged, &needs, &changes).into_iter().filter(|(address, ..)| is_new(address));
         let far: Vec<_> = far.collect();
         plan.again.extend(far);
     }
@@ -152,11 +155,21 @@ impl<'a> NeedsOnce<'a> {
     }
 }
 
+/// Judges one resource by the look at it now and by what the ledger has kept of the last one.
+fn judge(item: &Item<'_>, seen: &Seen) -> Judgement {
+    item.resource().judge(seen, item.entry.and_then(|entry| entry.seen.as_ref()))
+}
+
 /// Decides on one resource that is declared. An error says what is there that is never written over.
-fn of_declared(item: &Item<'_>, seen: &Seen, adopt: bool, plan: &mut Plan) -> Result<Option<Change>, String> {
+fn of_declared(
+    item: &Item<'_>,
+    seen: &Seen,
+    Judgement { diff, findings, way }: &Judgement,
+    adopt: bool,
+    plan: &mut Plan,
+) -> Result<Option<Change>, String> {
     let (resource, entry) = (item.resource(), item.entry);
-    let remembered = entry.and_then(|entry| entry.seen.as_ref());
-    plan.findings.extend(resource.checks(seen, remembered));
+    plan.findings.extend_from_slice(findings);
     if let (Some(destination), Some(Entry { origin: Origin::Made, put_away: false, pending: false, .. })) =
         (resource.to_put_away(), entry)
     {
@@ -164,12 +177,11 @@ fn of_declared(item: &Item<'_>, seen: &Seen, adopt: bool, plan: &mut Plan) -> Re
         let remedy = format!("put it away: rlvm secret show {destination}");
         plan.findings.push(Finding::new(Severity::Warning, item.address, message).remedy(remedy));
     }
-    let diff = resource.diff(seen);
-    if !resource.is_managed(seen) && entry.is_none() {
+    if *diff == Diff::Unmanaged && entry.is_none() {
         return Ok(None);
     }
     let known = entry.is_some_and(|entry| !entry.pending);
-    match resource.not_seen(seen) {
+    match &way.not_seen {
         Some(NotSeen::Left(why)) => {
             let message = format!("not looked at: {why}");
             plan.findings.push(Finding::new(Severity::Notice, item.address, message));
@@ -177,23 +189,23 @@ fn of_declared(item: &Item<'_>, seen: &Seen, adopt: bool, plan: &mut Plan) -> Re
         }
         Some(NotSeen::Waits(_)) if known => return Ok(as_it_was(item, seen, known, plan)),
         Some(NotSeen::Waits(_)) => {
-            return Ok(match diff {
+            return Ok(match diff.clone() {
                 Diff::Create(edit) => Some(Change { unseen: true, ..creation(item, edit) }),
                 _ => None,
             });
         }
         None => {}
     }
-    Ok(match (diff, entry) {
-        (Diff::Same, Some(entry)) if !told_only(item, entry).is_empty() => {
+    Ok(match (diff.clone(), entry) {
+        (Diff::Same | Diff::Unmanaged, Some(entry)) if !told_only(item, entry).is_empty() => {
             Some(kept_as_it_is(item, seen, entry))
         }
-        (Diff::Same, Some(_)) => {
+        (Diff::Same | Diff::Unmanaged, Some(_)) => {
             plan.unchanged += 1;
             remember(item, seen, plan);
             None
         }
-        (Diff::Same, None) => Some(adoption(item, seen, Edit::default(), Origin::Matched)),
+        (Diff::Same | Diff::Unmanaged, None) => Some(adoption(item, seen, Edit::default(), Origin::Matched)),
         (Diff::Create(edit), _) => Some(creation(item, edit)),
         (Diff::Update(edit), Some(entry)) => Some(update(item, seen, edit, entry)),
         (Diff::Update(edit), None) => {
@@ -314,7 +326,7 @@ fn creation(item: &Item<'_>, edit: Edit) -> Change {
 }
 
 fn update(item: &Item<'_>, seen: &Seen, edit: Edit, entry: &Entry) -> Change {
-    let drift = !entry.pending && entry.resource.diff(seen) != Diff::Same;
+    let drift = !entry.pending && !entry.resource.diff(seen).is_none();
     let declared_anew = *item.resource() != entry.resource;
     let reason = match (drift, declared_anew) {
         (true, false) => "changed on the host since the last apply",

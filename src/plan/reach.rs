@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     model::Address,
-    resource::{Cost, Finding, NotSeen, Resource, Seen, Severity},
+    resource::{Cost, Finding, Judgement, NotSeen, Resource, Seen, Severity, Way},
 };
 
 /// Says of one resource why it cannot be got at. If that is being put right it is looked at by the next plan, and
@@ -17,17 +17,16 @@ use crate::{
 pub(super) fn reach(
     index: usize,
     survey: &Survey<'_>,
-    seen: &Seen,
+    way: &Way,
     needs: &NeedsOnce<'_>,
     changes: &mut BTreeMap<usize, Change>,
     plan: &mut Plan,
 ) {
-    let resource = survey.items[index].resource();
-    let findings = resource.reach(seen);
-    if let Some(NotSeen::Waits(why)) = resource.not_seen(seen) {
+    let findings = way.findings.iter().cloned();
+    if let Some(NotSeen::Waits(why)) = &way.not_seen {
         let made = [Action::Create, Action::Update];
         match put_right(index, &of_other_kinds(index, survey, needs), changes, &made) {
-            Some(first) => wait(index, survey.items[first].address, &why, survey, changes, plan),
+            Some(first) => wait(index, survey.items[first].address, why, survey, changes, plan),
             None => {
                 changes.remove(&index);
                 plan.findings.extend(findings);
@@ -35,10 +34,11 @@ pub(super) fn reach(
         }
         return;
     }
-    if findings.is_empty() {
+    if way.findings.is_empty() {
         return;
     }
-    let is_way = |need: usize| resource.path().is_none() || is_way(survey.items[need].resource());
+    let resource = survey.items[index].resource();
+    let is_way = |need: usize| !way.is_closed || opens(survey.items[need].resource());
     let Some(first) = put_right_among(index, needs.get(), changes, &[Action::Update], &is_way) else {
         plan.findings.extend(findings);
         return;
@@ -49,7 +49,7 @@ pub(super) fn reach(
     if changes.get(&index).is_some_and(|change| change.actions == [Action::Adopt]) {
         changes.remove(&index);
     }
-    plan.findings.extend(findings.into_iter().map(|it| {
+    plan.findings.extend(findings.map(|it| {
         let message = format!("{}; {first} is put right first", it.message);
         Finding::new(Severity::Notice, it.address, message)
     }));
@@ -59,7 +59,7 @@ pub(super) fn reach(
 /// repository is made makes none more or less reachable.
 pub(super) fn again(
     survey: &Survey<'_>,
-    seen: &[Seen],
+    judged: &[Judgement],
     needs: &NeedsOnce<'_>,
     changes: &BTreeMap<usize, Change>,
 ) -> Vec<(Address, Resource, Option<Seen>)> {
@@ -68,9 +68,7 @@ pub(super) fn again(
     let far = survey.items.iter().enumerate().filter(|(_, item)| {
         item.resource().cost() == Cost::Wait && item.resource().path().is_none() && is_known(item)
     });
-    let left = |index: usize| {
-        matches!(survey.items[index].resource().not_seen(&seen[index]), Some(NotSeen::Left(_)))
-    };
+    let left = |index: usize| matches!(judged[index].way.not_seen, Some(NotSeen::Left(_)));
     let touched =
         far.filter(|(index, _)| !changes.contains_key(index) && !left(*index)).filter(|(index, _)| {
             let needs = of_other_kinds(*index, survey, needs);
@@ -136,8 +134,8 @@ pub(super) fn refuse(
     plan.findings.push(finding);
 }
 
-/// Says whether others of this host are reached through it: a password file that changes opens no directory.
-const fn is_way(resource: &Resource) -> bool {
+/// Says whether a change of it may let a user into a directory: one of a password file does not.
+const fn opens(resource: &Resource) -> bool {
     matches!(resource, Resource::Directory(_) | Resource::Account(_))
 }
 

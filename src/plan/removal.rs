@@ -12,7 +12,7 @@ use super::{
 use crate::{
     effect::{Op, temporary},
     model::HostPath,
-    resource::{Diff, Edit, Finding, Removal, Seen, Severity},
+    resource::{Edit, Finding, Removal, Seen, Severity},
 };
 
 /// Decides on what is no longer declared: what needs others goes first.
@@ -72,7 +72,7 @@ pub(super) fn leave(
                 changes.insert(index, change(item, vec![Action::Forget], reason, edit, None));
             }
             Removal::Delete(edit) => {
-                let drift = !entry.pending && resource.diff(&seen[index]) != Diff::Same;
+                let drift = !entry.pending && !resource.diff(&seen[index]).is_none();
                 let since = if drift { "; changed on the host since the last apply" } else { "" };
                 let reason = format!("no longer declared{since}");
                 let removed = change(item, vec![Action::Delete], reason, edit, None);

@@ -188,7 +188,8 @@ impl Kind for Account {
                 let groupadd = Cmd::new("groupadd").args(["--system", group.name.as_str()]).rooted();
                 Diff::Create(Edit { ops: vec![Op::Run(groupadd.whole())], ..Edit::default() })
             }
-            _ => Diff::Same,
+            (Self::NewUser(_) | Self::NewGroup(_), _) => Diff::Same,
+            (Self::User(_) | Self::Group(_), _) => Diff::Unmanaged,
         }
     }
 
@@ -264,10 +265,6 @@ impl Kind for Account {
 
     fn lets_in(&self) -> bool {
         matches!(self, Self::NewUser(_))
-    }
-
-    fn is_managed(&self, _: &AccountSeen) -> bool {
-        matches!(self, Self::NewUser(_) | Self::NewGroup(_))
     }
 }
 

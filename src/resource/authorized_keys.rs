@@ -15,7 +15,7 @@ use self::place::{Place, place, planted_entry, strange_entry};
 pub use self::{home::HomeEntry, place::StrangeEntry};
 use super::{
     Access, Diff, FileSeen, Finding, Identity, Kind, Look, ManagedFile, Overlap, Removal, RemovalRule,
-    Severity, SshUserSpec, ssh::RCLONE,
+    Severity, SshUserSpec, Way, ssh::RCLONE,
 };
 use crate::{
     effect::quote,
@@ -245,7 +245,7 @@ impl Kind for AuthorizedKeys {
         found
     }
 
-    fn reach(&self, seen: &AuthorizedKeysSeen) -> Vec<Finding> {
+    fn way(&self, seen: &AuthorizedKeysSeen) -> Way {
         let user = &self.user;
         let say = |what: &String| {
             let (severity, message) = match self.access {
@@ -266,7 +266,7 @@ impl Kind for AuthorizedKeys {
                 "let only root own and write it (chown root, chmod go-w), or declare it so in the state";
             Finding::new(severity, self.address(), message).remedy(remedy)
         };
-        seen.unsafe_way.iter().map(say).collect()
+        Way { findings: seen.unsafe_way.iter().map(say).collect(), ..Way::default() }
     }
 
     fn identity(&self, seen: &AuthorizedKeysSeen) -> Option<Identity> {
@@ -422,11 +422,11 @@ mod tests {
         assert_eq!(it.checks(&missing, None)[0].remedy.as_deref(), Some("apt install rclone")); // R31
         let it = declared("/srv/a", Access::Sftp, None);
         let way = vec!["/srv belongs to root and has mode 0775".to_owned()];
-        let found = it.reach(&AuthorizedKeysSeen { unsafe_way: way, ..seen() });
+        let found = it.way(&AuthorizedKeysSeen { unsafe_way: way, ..seen() }).findings;
         assert!(found[0].severity == Severity::Error && found[0].message.contains("/srv belongs to root"));
         let it = declared("/srv/a", Access::AppendOnly, None);
         let way = vec!["/srv belongs to root and has mode 0775".to_owned()];
-        let found = it.reach(&AuthorizedKeysSeen { unsafe_way: way, ..seen() });
+        let found = it.way(&AuthorizedKeysSeen { unsafe_way: way, ..seen() }).findings;
         let said = "/srv belongs to root and has mode 0775: users other than root can replace the repository of web01";
         assert!(found[0].severity == Severity::Warning && found[0].message == said, "{found:?}");
         let needs: Vec<String> = it.needs().iter().map(ToString::to_string).collect();

@@ -68,14 +68,10 @@ impl<T: Check> Kind for T {
     }
 
     fn diff(&self, _: &T::Seen) -> Diff {
-        Diff::Same
+        Diff::Unmanaged
     }
 
     fn checks(&self, seen: &T::Seen, _: Option<&T::Seen>) -> Vec<Finding> {
         self.findings(seen)
-    }
-
-    fn is_managed(&self, _: &T::Seen) -> bool {
-        false
     }
 }

@@ -11,6 +11,8 @@ use crate::{effect::Op, host::Observe};
 pub enum Diff {
     /// Not at all.
     Same,
+    /// rlvm only looks at it as it is, and does not answer for it.
+    Unmanaged,
     /// There is nothing yet.
     Create(Edit),
     /// It is there, and differs.
@@ -20,6 +22,11 @@ pub enum Diff {
 }
 
 impl Diff {
+    /// Says whether there is nothing to do.
+    pub fn is_none(&self) -> bool {
+        matches!(self, Self::Same | Self::Unmanaged)
+    }
+
     /// Says why apply would refuse to change owner or mode of what is there, if so.
     ///
     /// # Errors
@@ -28,7 +35,7 @@ impl Diff {
     pub(super) fn not_given(&self, host: &dyn Observe) -> Result<Option<String>> {
         match self {
             Self::Update(edit) => host.not_given(&edit.ops),
-            Self::Same | Self::Create(_) | Self::Refuse(_) => Ok(None),
+            _ => Ok(None),
         }
     }
 }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Account, Attribute, Diff, Edit, Finding, Kind, Look, OnRemove, Removal, Resource, Severity,
+    Account, Attribute, Diff, Edit, Finding, Kind, Look, OnRemove, Removal, Resource, Severity, Way,
     look::names_of,
 };
 use crate::{
@@ -201,7 +201,8 @@ impl Kind for Directory {
             There::Other(what) => return Diff::Refuse(what.clone()),
         };
         if self.implied {
-            return Diff::Same;
+            // What was there already and is only needed is nobody's business.
+            return if self.mounted { Diff::Same } else { Diff::Unmanaged };
         }
         let mut edit = Edit::default();
         let (user, group) = (owner.user.as_str(), owner.group.as_str());
@@ -244,7 +245,7 @@ impl Kind for Directory {
         vec![finding.remedy(format!("`mount {path}`, then plan again; nothing is made on the disk below it"))]
     }
 
-    fn reach(&self, seen: &DirectorySeen) -> Vec<Finding> {
+    fn way(&self, seen: &DirectorySeen) -> Way {
         let address = || Address::new(Self::NAME, self.path.as_str());
         let finding = |why: &String| {
             let message = format!("it keeps its owner and mode: {why}");
@@ -252,7 +253,8 @@ impl Kind for Directory {
                           parent directory writable only by its owner";
             Finding::new(Severity::Error, address(), message).remedy(remedy)
         };
-        seen.kept.iter().map(finding).collect()
+        let findings = seen.kept.iter().map(finding).collect();
+        Way { findings, blocks: seen.mounted == Some(false), ..Way::default() }
     }
 
     fn removal(&self, seen: &DirectorySeen, gone: &dyn Fn(&HostPath) -> bool) -> Removal {
@@ -276,15 +278,6 @@ impl Kind for Directory {
 
     fn is_asked_for(&self) -> bool {
         !self.implied || self.mounted
-    }
-
-    fn blocks(&self, seen: &DirectorySeen) -> bool {
-        seen.mounted == Some(false)
-    }
-
-    fn is_managed(&self, seen: &DirectorySeen) -> bool {
-        // What was there already and is only needed is nobody's business.
-        self.is_asked_for() || !matches!(seen.there, There::Directory { .. })
     }
 }
 
@@ -349,7 +342,7 @@ mod tests {
     #[track_caller]
     fn case(declared: &Directory, seen: &DirectorySeen, expected: &str) {
         let got = match declared.diff(seen) {
-            Diff::Same => "same".to_owned(),
+            Diff::Same | Diff::Unmanaged => "same".to_owned(),
             Diff::Refuse(why) => format!("refuse: {why}"),
             Diff::Create(edit) | Diff::Update(edit) => {
                 edit.ops.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
@@ -393,7 +386,7 @@ mod tests {
         let it = Directory { implied: true, ..declared() };
         case(&it, &directory("www-data", "www-data", 0o777), "same");
         case(&it, &seen(There::Absent), "test -d /srv/a || install -d -o root -g root -m 0700 /srv/a");
-        assert!(!it.is_managed(&directory("root", "root", 0o700)) && it.is_managed(&seen(There::Absent)));
+        assert_eq!(it.diff(&directory("root", "root", 0o700)), Diff::Unmanaged);
     }
 
     #[test]
@@ -403,7 +396,7 @@ mod tests {
         case(&it, &missing, "same"); // R21
         assert_eq!(it.checks(&missing, None)[0].severity, Severity::Error);
         let disk = Directory { may_be_absent: true, ..it.clone() };
-        assert!(disk.checks(&missing, None)[0].severity == Severity::Notice && disk.blocks(&missing));
+        assert!(disk.checks(&missing, None)[0].severity == Severity::Notice && disk.way(&missing).blocks);
         let tree = DirectorySeen { tree: true, ..missing };
         assert_eq!(it.checks(&tree, None)[0].severity, Severity::Notice);
         let mounted = DirectorySeen { mounted: Some(true), ..directory("root", "root", 0o755) };

@@ -1,7 +1,8 @@
 //! Defines the kinds of resources, one file per kind. A new kind is its file and one line in the list below.
 //!
 //! Each kind says what is declared, how it is observed ([`Kind::observe`]), and, pure, which changes make the host
-//! match ([`Kind::diff`]), which findings to report ([`Kind::checks`]) and how it is removed ([`Kind::removal`]).
+//! match ([`Kind::diff`]), which findings to report ([`Kind::checks`]), whether rlvm can get at it ([`Kind::way`]) and how
+//! it is removed ([`Kind::removal`]). [`Resource::judge`] puts the first three together.
 //! `plan` decides for all kinds alike whether a resource may be touched at all: who created it, whether it was
 //! adopted, whether it is protected. What is only looked at is a [`check::Check`].
 
@@ -16,6 +17,7 @@ mod engine;
 mod finding;
 mod identity;
 mod job_flags;
+mod judgement;
 mod known_hosts;
 mod leftover_access;
 mod logrotate;
@@ -54,6 +56,7 @@ pub use engine::{Engine, EngineSeen, ExposedDirectory, ProgramSeen};
 pub use finding::{Finding, Severity};
 pub use identity::{Identity, Overlap};
 pub use job_flags::JobFlags;
+pub use judgement::{Judgement, Way};
 pub use known_hosts::{Known, KnownHosts};
 pub use leftover_access::LeftoverAccess;
 pub use logrotate::{Frequency, LogrotateFile, LogrotateSeen, LogrotateSpec, NewFile, Su};
@@ -129,14 +132,9 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
         Vec::new()
     }
 
-    /// Says why it could not be looked at, if so. Pure.
-    fn not_seen(&self, _seen: &Self::Seen) -> Option<NotSeen> {
-        None
-    }
-
-    /// Says why it cannot be got at. What it needs may be in the way, and be put right by the same plan. Pure.
-    fn reach(&self, _seen: &Self::Seen) -> Vec<Finding> {
-        Vec::new()
+    /// Says whether rlvm can get at it. Pure.
+    fn way(&self, _seen: &Self::Seen) -> Way {
+        Way::default()
     }
 
     /// Returns the rule for when it is no longer declared. `plan::removal_policy` decides by it.
@@ -159,11 +157,6 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
         false
     }
 
-    /// Says whether rlvm answers for it as it is seen, or only looks.
-    fn is_managed(&self, _seen: &Self::Seen) -> bool {
-        true
-    }
-
     /// Says whether it stands in the state by itself, or is only needed by something that does.
     fn is_asked_for(&self) -> bool {
         true
@@ -183,11 +176,6 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
     /// what takes it is there.
     fn slots(&self) -> Vec<String> {
         Vec::new()
-    }
-
-    /// Says whether nothing may be made below its path as it is seen.
-    fn blocks(&self, _seen: &Self::Seen) -> bool {
-        false
     }
 
     /// What to keep of a look for the next one; nothing for most kinds.
@@ -296,33 +284,20 @@ macro_rules! kinds {
                 }
             }
 
-            /// See [`Kind::checks`].
-            pub fn checks(&self, seen: &Seen, last: Option<&Seen>) -> Vec<Finding> {
+            /// Judges it by what was seen. A resource that could not be looked at blocks what needs it.
+            pub fn judge(&self, seen: &Seen, last: Option<&Seen>) -> Judgement {
                 match (self, seen) {
                     $((Self::$Kind(it), Seen::$Kind(seen)) => {
                         let last = match last {
                             Some(Seen::$Kind(last)) => Some(last),
                             _ => None,
                         };
-                        it.checks(seen, last)
+                        Judgement { diff: it.diff(seen), findings: it.checks(seen, last), way: it.way(seen) }
                     })*
-                    _ => Vec::new(),
-                }
-            }
-
-            /// See [`Kind::not_seen`].
-            pub fn not_seen(&self, seen: &Seen) -> Option<NotSeen> {
-                match (self, seen) {
-                    $((Self::$Kind(it), Seen::$Kind(seen)) => it.not_seen(seen),)*
-                    _ => None,
-                }
-            }
-
-            /// See [`Kind::reach`].
-            pub fn reach(&self, seen: &Seen) -> Vec<Finding> {
-                match (self, seen) {
-                    $((Self::$Kind(it), Seen::$Kind(seen)) => it.reach(seen),)*
-                    _ => Vec::new(),
+                    _ => {
+                        let way = Way { blocks: true, ..Way::default() };
+                        Judgement { diff: self.diff(seen), findings: Vec::new(), way }
+                    }
                 }
             }
 
@@ -352,14 +327,6 @@ macro_rules! kinds {
                 match self { $(Self::$Kind(it) => it.lets_in(),)* }
             }
 
-            /// See [`Kind::is_managed`].
-            pub fn is_managed(&self, seen: &Seen) -> bool {
-                match (self, seen) {
-                    $((Self::$Kind(it), Seen::$Kind(seen)) => it.is_managed(seen),)*
-                    _ => false,
-                }
-            }
-
             /// See [`Kind::is_asked_for`].
             pub fn is_asked_for(&self) -> bool {
                 match self { $(Self::$Kind(it) => it.is_asked_for(),)* }
@@ -381,14 +348,6 @@ macro_rules! kinds {
             /// See [`Kind::slots`].
             pub fn slots(&self) -> Vec<String> {
                 match self { $(Self::$Kind(it) => it.slots(),)* }
-            }
-
-            /// See [`Kind::blocks`]. A resource that could not be looked at blocks what needs it.
-            pub fn blocks(&self, seen: &Seen) -> bool {
-                match (self, seen) {
-                    $((Self::$Kind(it), Seen::$Kind(seen)) => it.blocks(seen),)*
-                    _ => true,
-                }
             }
 
             /// See [`Kind::remember`].

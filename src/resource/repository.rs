@@ -17,7 +17,7 @@ pub use state::{RepositorySeen, RepositoryState};
 
 use super::{
     Attribute, Cost, Diff, Directory, Edit, Finding, Identity, Kind, Look, NotSeen, Overlap, RemovalRule,
-    Secret, Severity,
+    Secret, Severity, Way,
 };
 use crate::{
     effect::{Arg, Op},
@@ -168,11 +168,9 @@ impl Kind for Repository {
         findings
     }
 
-    fn not_seen(&self, seen: &RepositorySeen) -> Option<NotSeen> {
-        if let RepositoryState::NotSeen(why) = &seen.state { Some(why.clone()) } else { None }
-    }
-
-    fn reach(&self, seen: &RepositorySeen) -> Vec<Finding> {
+    fn way(&self, seen: &RepositorySeen) -> Way {
+        let not_seen = if let RepositoryState::NotSeen(why) = &seen.state { Some(why.clone()) } else { None };
+        let mut way = Way { not_seen, is_closed: seen.denied.is_some(), ..Way::default() };
         let (message, remedy) = match (&seen.denied, &seen.state) {
             // R20
             (Some(denied), _) => (
@@ -190,12 +188,13 @@ impl Kind for Repository {
             {
                 (format!("unreachable: {why}"), "see to that, then plan again")
             }
-            _ => return Vec::new(),
+            _ => return way,
         };
         let address = Address::new(Self::NAME, self.name.as_str());
         let severity =
             if self.may_be_absent && seen.denied.is_none() { Severity::Warning } else { Severity::Error };
-        vec![Finding::new(severity, address, message).remedy(remedy)]
+        way.findings.push(Finding::new(severity, address, message).remedy(remedy));
+        way
     }
 
     fn removal_rule(&self) -> RemovalRule {
@@ -425,7 +424,7 @@ mod tests {
             ),
         ] {
             let mut findings = repository().checks(&seen, last.as_ref());
-            findings.extend(repository().reach(&seen));
+            findings.extend(repository().way(&seen).findings);
             let said: Vec<String> =
                 findings.iter().map(|it| format!("{:?} {}", it.severity, it.message)).collect();
             assert_eq!(said.join("; "), expected);

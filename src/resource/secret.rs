@@ -134,7 +134,7 @@ impl Kind for Secret {
 
     fn diff(&self, seen: &SecretSeen) -> Diff {
         if !self.generate {
-            return Diff::Same; // A person's; `checks` says what is wrong with it.
+            return Diff::Unmanaged; // A person's; `checks` says what is wrong with it.
         }
         let path = self.file.0.clone();
         let Owner { user, group } = &self.owner;
@@ -242,10 +242,6 @@ impl Kind for Secret {
         RemovalRule::Permanent("a secret is never removed: what it opens may still be needed".into())
     }
 
-    fn is_managed(&self, _: &SecretSeen) -> bool {
-        self.generate
-    }
-
     fn to_put_away(&self) -> Option<&Name> {
         self.generate.then_some(&self.destination)
     }
@@ -345,7 +341,7 @@ mod tests {
             (file("root", 0o640, 9), "Warning /s can be read by others than root (mode 0640)"),
             (file("root", 0o700, 9), "Warning /s can be read by others than root (mode 0700)"),
         ] {
-            assert_eq!(it.diff(&seen), Diff::Same);
+            assert_eq!(it.diff(&seen), Diff::Unmanaged);
             let said: Vec<String> =
                 it.checks(&seen, None).iter().map(|it| format!("{:?} {}", it.severity, it.message)).collect();
             assert_eq!(said.join("; "), expected);

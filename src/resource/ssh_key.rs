@@ -265,7 +265,7 @@ impl Kind for SshKey {
 
     fn diff(&self, seen: &SshKeySeen) -> Diff {
         let Some(new) = &self.make else {
-            return Diff::Same; // A person's; `checks` says what is wrong with it.
+            return Diff::Unmanaged; // A person's; `checks` says what is wrong with it.
         };
         let path = &self.path;
         let (now_owner, now_group, now_mode, head, public) = match seen {
@@ -347,10 +347,6 @@ impl Kind for SshKey {
         RemovalRule::Permanent(
             "a key is never removed: a server may know it, and nothing else may open that".into(),
         )
-    }
-
-    fn is_managed(&self, _: &SshKeySeen) -> bool {
-        self.make.is_some()
     }
 }
 

@@ -373,7 +373,7 @@ impl Kind for SshdConfig {
                 }
                 None => Diff::Same,
             },
-            other @ Diff::Refuse(_) => other,
+            other @ (Diff::Unmanaged | Diff::Refuse(_)) => other,
         }
     }
 

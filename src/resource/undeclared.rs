@@ -143,7 +143,6 @@ mod tests {
                 "unknown: the account old with the home /srv/clients/old is not declared; rlvm leaves it alone",
             ]
         );
-        assert!(it.findings(&UndeclaredSeen::default()).is_empty() && it.diff(&seen) == Diff::Same);
-        assert!(!it.is_managed(&seen));
+        assert!(it.findings(&UndeclaredSeen::default()).is_empty() && it.diff(&seen) == Diff::Unmanaged);
     }
 }

@@ -288,7 +288,7 @@ impl Kind for Unit {
         }
         let (mut edit, is_new) = match self.file.diff(&seen.file) {
             Diff::Refuse(why) => return Diff::Refuse(why),
-            Diff::Same => (Edit::default(), false),
+            Diff::Same | Diff::Unmanaged => (Edit::default(), false),
             Diff::Create(edit) => (edit, true),
             Diff::Update(edit) => (edit, false),
         };

@@ -77,6 +77,6 @@ mod tests {
         let found = it.findings(&Some("/srv belongs to root".into()));
         assert_eq!(found[0].severity, Severity::Error);
         assert_eq!(found[0].message, "it needs root: /srv belongs to root");
-        assert!(!it.is_managed(&None));
+        assert!(it.diff(&None) == crate::resource::Diff::Unmanaged);
     }
 }

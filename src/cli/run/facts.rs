@@ -176,7 +176,7 @@ impl Known {
         let mut findings = repository.checks(&seen, last);
         // What cannot be reached now may be in a moment: storing tries again, and says why not.
         if repository.path().is_some() {
-            findings.extend(repository.reach(&seen));
+            findings.extend(repository.way(&seen).findings);
         }
         findings.into_iter().find(|it| it.severity == Severity::Error).and_then(|it| fails(it.message))
     }

@@ -30,7 +30,7 @@ fn entry(uid: u32, home: &str, shell: &str) -> UserEntry {
 #[track_caller]
 fn case(account: &Account, seen: &AccountSeen, expected: &str) {
     let got = match account.diff(seen) {
-        Diff::Same => "same".to_owned(),
+        Diff::Same | Diff::Unmanaged => "same".to_owned(),
         Diff::Refuse(why) => format!("refuse: {why}"),
         Diff::Create(edit) | Diff::Update(edit) => {
             edit.ops.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
@@ -143,8 +143,8 @@ fn a_missing_account_is_named_with_its_remedy() {
     let missing = user.checks(&AccountSeen::Absent, None);
     assert_eq!(missing[0].message, "there is no user backup");
     assert_eq!(missing[0].severity, Severity::Error);
-    assert_eq!(user.diff(&AccountSeen::Absent), Diff::Same);
-    assert!(!user.is_managed(&AccountSeen::There));
+    assert_eq!(user.diff(&AccountSeen::Absent), Diff::Unmanaged);
+    assert_eq!(user.diff(&AccountSeen::There), Diff::Unmanaged);
 }
 
 #[test]

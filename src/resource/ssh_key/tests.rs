@@ -44,7 +44,7 @@ fn ops(diff: Diff) -> String {
             edit.ops.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
         }
         Diff::Refuse(why) => why,
-        Diff::Same => "same".into(),
+        Diff::Same | Diff::Unmanaged => "same".into(),
     }
 }
 
@@ -66,7 +66,7 @@ fn it_is_made_and_never_written_over() {
         (SshKeySeen::Other("/k is a FIFO".into()), "/k is a FIFO"),
     ] {
         assert_eq!(ops(made().diff(&seen)), expected, "{seen:?}");
-        assert_eq!(named().diff(&seen), Diff::Same);
+        assert_eq!(named().diff(&seen), Diff::Unmanaged);
     }
     for (seen, words) in [
         (absent(whole()), "/k.pub is there, and /k, its private half, is not"),

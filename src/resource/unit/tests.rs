@@ -35,7 +35,7 @@ fn fine() -> UnitSeen {
 /// Says in short what a diff is: its sort, the attributes that differ, the ops; `write` for the file.
 fn told(diff: &Diff) -> String {
     let (sort, edit) = match diff {
-        Diff::Same => return "same".into(),
+        Diff::Same | Diff::Unmanaged => return "same".into(),
         Diff::Refuse(why) => return format!("refuse: {why}"),
         Diff::Create(edit) => ("create", edit),
         Diff::Update(edit) => ("update", edit),
