@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use self::place::{Place, place, planted_entry, strange_entry};
 pub use self::{home::HomeEntry, place::StrangeEntry};
 use super::{
-    Access, Diff, FileSeen, Finding, Identity, Kind, Look, ManagedFile, Overlap, Removal, RemovalRule,
-    Severity, SshUserSpec, Way, ssh::RCLONE,
+    Access, FileSeen, Finding, Identity, Kind, Look, ManagedFile, Overlap, RemovalRule, Severity,
+    SshUserSpec, Way, managed_file::kind_is, ssh::RCLONE,
 };
 use crate::{
     effect::quote,
@@ -161,12 +161,10 @@ impl Kind for AuthorizedKeys {
     const NAME: &'static str = "authorized_keys";
     type Seen = AuthorizedKeysSeen;
 
+    kind_is!(file, file);
+
     fn key(&self) -> Cow<'_, str> {
         self.user.as_str().into()
-    }
-
-    fn path(&self) -> Option<&HostPath> {
-        Some(&self.file.path)
     }
 
     fn needs(&self) -> Vec<Address> {
@@ -213,14 +211,6 @@ impl Kind for AuthorizedKeys {
             seen.no_rclone = matches!(look.host.entry(&HostPath::fixed(RCLONE))?, Entry::Absent);
         }
         Ok(seen)
-    }
-
-    fn exists(&self, seen: &AuthorizedKeysSeen) -> bool {
-        seen.file != FileSeen::Absent
-    }
-
-    fn diff(&self, seen: &AuthorizedKeysSeen) -> Diff {
-        self.file.diff(&seen.file)
     }
 
     fn checks(&self, seen: &AuthorizedKeysSeen, _: Option<&AuthorizedKeysSeen>) -> Vec<Finding> {
@@ -278,10 +268,6 @@ impl Kind for AuthorizedKeys {
         };
         let (at, shared) = (self.directory.to_string(), self.user.to_string());
         (!things.is_empty()).then_some(Identity { at, things, within, holds, shared, overlap })
-    }
-
-    fn removal(&self, seen: &AuthorizedKeysSeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
-        self.file.removal(&seen.file)
     }
 }
 

@@ -6,8 +6,8 @@ use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Diff, FileSeen, Kind, Look, ManagedFile, Removal};
-use crate::model::{BadText, HostPath, Line, Name, Schedule, UserName, field::is_default};
+use super::{FileSeen, Kind, Look, ManagedFile, managed_file::kind_is};
+use crate::model::{BadText, Line, Name, Schedule, UserName, field::is_default};
 
 /// A cron entry of your own, beside those that jobs make.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -104,28 +104,14 @@ impl Kind for CronFile {
     const NAME: &'static str = "cron";
     type Seen = FileSeen;
 
+    kind_is!(0);
+
     fn key(&self) -> Cow<'_, str> {
         self.0.path.name().into()
     }
 
-    fn path(&self) -> Option<&HostPath> {
-        Some(&self.0.path)
-    }
-
     fn observe(&self, look: &Look<'_, FileSeen>) -> Result<FileSeen, anyhow::Error> {
         self.0.observe(look.host)
-    }
-
-    fn exists(&self, seen: &FileSeen) -> bool {
-        *seen != FileSeen::Absent
-    }
-
-    fn diff(&self, seen: &FileSeen) -> Diff {
-        self.0.diff(seen)
-    }
-
-    fn removal(&self, seen: &FileSeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
-        self.0.removal(seen)
     }
 
     fn slots(&self) -> Vec<String> {

@@ -9,7 +9,7 @@ use std::{borrow::Cow, fmt::Write};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Diff, FileSeen, Finding, Kind, Look, ManagedBlock, Removal, Severity, SshKey};
+use super::{FileSeen, Finding, Kind, Look, ManagedBlock, Severity, SshKey, managed_file::kind_is};
 use crate::{
     effect::Owner,
     model::{Address, HostPath, KnownHost, Marker, Mode, PublicKey},
@@ -90,12 +90,10 @@ impl Kind for KnownHosts {
     const NAME: &'static str = "known_hosts";
     type Seen = FileSeen;
 
+    kind_is!(block);
+
     fn key(&self) -> Cow<'_, str> {
         self.block.path.as_str().into()
-    }
-
-    fn path(&self) -> Option<&HostPath> {
-        Some(&self.block.path)
     }
 
     fn needs(&self) -> Vec<Address> {
@@ -107,21 +105,9 @@ impl Kind for KnownHosts {
         self.block.observe(look.host)
     }
 
-    fn exists(&self, seen: &FileSeen) -> bool {
-        self.block.exists(seen)
-    }
-
-    fn diff(&self, seen: &FileSeen) -> Diff {
-        self.block.diff(seen)
-    }
-
     fn checks(&self, seen: &FileSeen, _: Option<&FileSeen>) -> Vec<Finding> {
         let lines = self.block.foreign(seen);
         lines.into_iter().filter_map(|(number, line)| self.conflict(number, line)).collect()
-    }
-
-    fn removal(&self, seen: &FileSeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
-        self.block.removal(seen)
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Diff, FileSeen, Finding, Kind, Look, ManagedFile, Removal, Severity};
+use super::{FileSeen, Finding, Kind, Look, ManagedFile, Severity, managed_file::kind_is};
 use crate::{
     effect::Owner,
     host::Entry,
@@ -200,12 +200,10 @@ impl Kind for LogrotateFile {
     const NAME: &'static str = "logrotate";
     type Seen = LogrotateSeen;
 
+    kind_is!(file, file);
+
     fn key(&self) -> Cow<'_, str> {
         self.file.path.name().into()
-    }
-
-    fn path(&self) -> Option<&HostPath> {
-        Some(&self.file.path)
     }
 
     fn observe(&self, look: &Look<'_, LogrotateSeen>) -> Result<LogrotateSeen, anyhow::Error> {
@@ -220,14 +218,6 @@ impl Kind for LogrotateFile {
         Ok(LogrotateSeen { file: self.file.observe(look.host)?, open })
     }
 
-    fn exists(&self, seen: &LogrotateSeen) -> bool {
-        seen.file != FileSeen::Absent
-    }
-
-    fn diff(&self, seen: &LogrotateSeen) -> Diff {
-        self.file.diff(&seen.file)
-    }
-
     fn checks(&self, seen: &LogrotateSeen, _: Option<&LogrotateSeen>) -> Vec<Finding> {
         // R44: logrotate skips such a rule, and says so only in its own log.
         let address = Address::new(Self::NAME, &self.key());
@@ -238,10 +228,6 @@ impl Kind for LogrotateFile {
             Finding::new(Severity::Warning, &address, message).remedy(remedy)
         };
         seen.open.iter().map(say).collect()
-    }
-
-    fn removal(&self, seen: &LogrotateSeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
-        self.file.removal(&seen.file)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Shared code of the kinds that are a text file of root: observe, diff and removal.
+//! Shared code of the kinds that are a text file: observe, exists, diff and removal.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,33 @@ use crate::{
     host::{Entry, Observe},
     model::{HostPath, Mode},
 };
+
+/// Writes the methods of a [`Kind`](super::Kind) that is one file, or one block of lines in a file. `$part` is its field with
+/// the [`ManagedFile`] or `ManagedBlock`. `$seen` is the field of what was seen, for a kind that looks at more.
+macro_rules! kind_is {
+    ($part:tt $(, $seen:ident)?) => {
+        fn path(&self) -> Option<&$crate::model::HostPath> {
+            Some(&self.$part.path)
+        }
+
+        fn exists(&self, seen: &Self::Seen) -> bool {
+            self.$part.exists(&seen$(.$seen)?)
+        }
+
+        fn diff(&self, seen: &Self::Seen) -> $crate::resource::Diff {
+            self.$part.diff(&seen$(.$seen)?)
+        }
+
+        fn removal(
+            &self,
+            seen: &Self::Seen,
+            _: &dyn Fn(&$crate::model::HostPath) -> bool,
+        ) -> $crate::resource::Removal {
+            self.$part.removal(&seen$(.$seen)?)
+        }
+    };
+}
+pub(super) use kind_is;
 
 /// A file with the text given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +88,11 @@ impl ManagedFile {
             Ok(String::from_utf8(text)
                 .unwrap_or_else(|err| String::from_utf8_lossy(err.as_bytes()).into_owned()))
         })
+    }
+
+    /// Says whether there is anything.
+    pub(super) fn exists(&self, seen: &FileSeen) -> bool {
+        *seen != FileSeen::Absent
     }
 
     /// Says what to do so that it is as declared.

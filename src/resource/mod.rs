@@ -144,7 +144,7 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
 
     /// Says how rlvm removes it, if it may. `gone` are the paths that go before it. Pure.
     fn removal(&self, _seen: &Self::Seen, _gone: &dyn Fn(&HostPath) -> bool) -> Removal {
-        Removal::Quiet
+        Removal::Forget("rlvm does not remove it".into())
     }
 
     /// Says how rlvm closes it if it stays, for kinds with [`RemovalRule::Account`]. Pure.

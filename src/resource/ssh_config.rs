@@ -9,7 +9,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Diff, FileSeen, Finding, Kind, Look, ManagedBlock, Removal, Severity, SshHostSpec};
+use super::{FileSeen, Finding, Kind, Look, ManagedBlock, Severity, SshHostSpec, managed_file::kind_is};
 use crate::{
     effect::Owner,
     model::{Address, BadText, HostPath, Mode, PublicKey, Server, known_host::matches},
@@ -173,12 +173,10 @@ impl Kind for SshConfig {
     const NAME: &'static str = "ssh_config";
     type Seen = FileSeen;
 
+    kind_is!(block);
+
     fn key(&self) -> Cow<'_, str> {
         self.block.path.as_str().into()
-    }
-
-    fn path(&self) -> Option<&HostPath> {
-        Some(&self.block.path)
     }
 
     fn needs(&self) -> Vec<Address> {
@@ -187,14 +185,6 @@ impl Kind for SshConfig {
 
     fn observe(&self, look: &Look<'_, FileSeen>) -> Result<FileSeen> {
         self.block.observe(look.host)
-    }
-
-    fn exists(&self, seen: &FileSeen) -> bool {
-        self.block.exists(seen)
-    }
-
-    fn diff(&self, seen: &FileSeen) -> Diff {
-        self.block.diff(seen)
     }
 
     fn checks(&self, seen: &FileSeen, _: Option<&FileSeen>) -> Vec<Finding> {
@@ -207,10 +197,6 @@ impl Kind for SshConfig {
                 .remedy(format!("put it below a line that leaves {name} out, like `Host * !{name}`"))
         };
         self.other_keys(seen).into_iter().map(say).collect()
-    }
-
-    fn removal(&self, seen: &FileSeen, _: &dyn Fn(&HostPath) -> bool) -> Removal {
-        self.block.removal(seen)
     }
 }
 
