@@ -95,9 +95,9 @@ pub(super) fn shut_out(user: &UserName, lines: &str, groups: &[String]) -> Optio
     if let Some(pattern) = listed("denyusers").iter().find(|it| !it.contains('@') && is_user(it)) {
         return Some(format!("`DenyUsers {pattern}` includes the account"));
     }
+    // sshd takes a `!` here for a letter of the name (match.c, `match_user`; tried with OpenSSH 9.2).
     let allowed = listed("allowusers");
-    let not = |pattern: &&str| pattern.strip_prefix('!').is_some_and(is_user);
-    if !allowed.is_empty() && (allowed.iter().any(not) || !allowed.iter().any(|it| is_user(it))) {
+    if !allowed.is_empty() && !allowed.iter().any(|it| is_user(it)) {
         return Some(format!("`AllowUsers {}` does not include the account", allowed.join(" ")));
     }
     if let Some(pattern) = listed("denygroups").iter().find(|it| in_group(it)) {
@@ -171,7 +171,10 @@ mod tests {
             ("allowusers root\nallowusers web*\n", None),
             ("allowusers web01@10.0.0.*\n", None),
             ("allowusers root\nallowusers me\n", Some("`AllowUsers root me` does not include the account")),
-            ("allowusers !web01\nallowusers *\n", Some("`AllowUsers !web01 *` does not include the account")),
+            // An exception for a person, and a letter for sshd.
+            ("allowusers !web01\nallowusers *\n", None),
+            ("allowusers *,!web01\n", Some("`AllowUsers *,!web01` does not include the account")),
+            ("denyusers !web01\n", None),
             ("denyusers web0?\n", Some("`DenyUsers web0?` includes the account")),
             ("denyusers web01@10.0.0.1\n", None),
             ("allowgroups clients\n", None),

@@ -4,6 +4,7 @@
 
 mod access;
 mod configured;
+mod elsewhere;
 mod foreign;
 mod given;
 mod hostile;

@@ -1,0 +1,48 @@
+//! An sshd beside the system's own: what it really does with a client's key, and what plan says of it.
+
+use super::{FILES, WORM, machine, usual};
+use crate::lab::Lab;
+
+/// Makes a machine with the usual accounts; returns a configuration that accepts their keys and restricts nobody.
+fn with_free_configuration() -> (Lab, String) {
+    let lab = machine();
+    usual(&lab);
+    lab.apply();
+    let main = lab.read("/etc/ssh/sshd_config").replace("127.0.0.1:22", "127.0.0.1:2222");
+    let free = main.replace("Include", "AuthorizedKeysFile /etc/ssh/rlvm/keys/%u #");
+    (lab, free)
+}
+
+/// Says whether the account for files reads a file of the host outside its directory, by the sshd on port 2222.
+fn reads_outside(lab: &Lab) -> bool {
+    lab.file("/root/batch", "get /etc/passwd /root/got\n");
+    lab.run(&["rm", "-f", "/root/got"]);
+    let at = format!("{FILES}@nas.lan");
+    super::ssh(lab, "sftp", "files", &["-P", "2222", "-b", "/root/batch", &at]);
+    lab.at("/root/got").exists()
+}
+
+#[test]
+fn list_of_allowed_users_knows_no_exceptions() {
+    let (lab, free) = with_free_configuration();
+    for (list, is_free) in [
+        (format!("AllowUsers !{FILES} !{WORM} *\n"), true),
+        (format!("DenyUsers !{FILES} !{WORM}\n"), true),
+        ("AllowUsers *,!backup-*\n".to_owned(), false),
+        ("AllowUsers root\n".to_owned(), false),
+        ("DenyUsers backup-*\n".to_owned(), false),
+    ] {
+        lab.file("/etc/ssh/lan", &(free.clone() + &list));
+        let mut lan = lab.sshd_of("/etc/ssh/lan", 2222);
+        // sshd alone decides what a list means.
+        assert_eq!(reads_outside(&lab), is_free, "{list}");
+        let plan = lab.rlvm(&["plan"]);
+        let said = format!("might not restrict {FILES}: `chrootdirectory` is `none` instead of");
+        assert_eq!(
+            (plan.code == Some(1), plan.stdout.contains(&said)),
+            (is_free, is_free),
+            "{list}: {plan:?}"
+        );
+        lan.stop();
+    }
+}
