@@ -1,5 +1,7 @@
 //! Describes what exists at a path.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Mode, PublicKey};
@@ -118,4 +120,13 @@ pub struct UserEntry {
     /// The name of another account with the same number, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub same_uid: Option<String>,
+}
+
+/// What those sshds read that listen and do not read the usual file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SshdsBeside {
+    /// The files that they were started with (`sshd -f`).
+    pub configurations: BTreeSet<String>,
+    /// The programs, other than the system's own, that were started without `-f`: each reads a default of its own.
+    pub programs: BTreeSet<String>,
 }

@@ -22,7 +22,7 @@ use std::io::Read;
 
 use anyhow::Result;
 
-pub use entry::{Entry, KeyHead, Meta, Quota, Stamp, UserEntry};
+pub use entry::{Entry, KeyHead, Meta, Quota, SshdsBeside, Stamp, UserEntry};
 pub use lock::{Busy, Lock};
 pub use log::Log;
 pub use mount::{Mount, Mounts};
@@ -125,8 +125,8 @@ pub trait Observe {
     fn home(&self, user: &UserName) -> Result<Option<HostPath>>;
     /// Says how much of the file system where a directory lies a user may fill; nothing where there are no quotas.
     fn quota(&self, user: &UserName, dir: &HostPath) -> Result<Option<Quota>>;
-    /// Lists the configurations of those sshds that listen with another file than the usual one (`sshd -f`), each once.
-    fn other_sshd_configurations(&self) -> Result<Vec<String>>;
+    /// Says what those sshds read that listen and do not read the usual file.
+    fn sshds_beside(&self) -> Result<SshdsBeside>;
     /// Names the first of these files and directories that was changed after an sshd that listens with this configuration has
     /// read it, as far as can be told.
     fn changed_since_sshd_read(&self, config: &str, files: &[String]) -> Result<Option<String>>;

@@ -28,7 +28,9 @@ use super::{
 };
 use crate::{
     effect::{Op, Owner, Query},
-    host::{Entry, KeyHead, LONGEST_TEXT, Meta, Mounts, Observe, Output, Quota, Stamp, UserEntry},
+    host::{
+        Entry, KeyHead, LONGEST_TEXT, Meta, Mounts, Observe, Output, Quota, SshdsBeside, Stamp, UserEntry,
+    },
     model::{GroupName, HostPath, Mode, Sha256, UserName},
 };
 
@@ -358,10 +360,8 @@ impl Observe for Look<'_> {
         quota::of(self.real, user, dir)
     }
 
-    fn other_sshd_configurations(&self) -> Result<Vec<String>> {
-        let all = sshd_processes::listeners()?.into_iter().map(|it| it.config);
-        let others: BTreeSet<String> = all.filter(|config| config != sshd_processes::MAIN).collect();
-        Ok(others.into_iter().collect())
+    fn sshds_beside(&self) -> Result<SshdsBeside> {
+        sshd_processes::beside()
     }
 
     fn changed_since_sshd_read(&self, config: &str, files: &[String]) -> Result<Option<String>> {

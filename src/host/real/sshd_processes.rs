@@ -11,17 +11,27 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::model::UserName;
+use crate::{effect::sshd_path, host::SshdsBeside, model::UserName};
 
-/// What sshd reads if it is told nothing else.
+/// What the system's own sshd reads if it is told nothing else.
 pub(super) const MAIN: &str = "/etc/ssh/sshd_config";
 
 /// An sshd that listens in this system, not in a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Listener {
     pub(super) pid: i32,
-    /// The configuration that it reads.
-    pub(super) config: String,
+    /// What it reads.
+    pub(super) reads: Reads,
+}
+
+/// What an sshd reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// A configuration file.
+    File(String),
+    /// What another program than the system's own sshd was built to read, since no file was named: the program's path. Each
+    /// build of sshd has a default of its own (`/usr/local/etc/sshd_config`), and no option prints it.
+    DefaultOf(String),
 }
 
 /// How many ancestors of a process are looked at.
@@ -38,12 +48,32 @@ struct Process {
 /// Lists each sshd that listens.
 pub(super) fn listeners() -> Result<Vec<Listener>> {
     let all = processes()?;
-    let reads =
-        |it: &Process| Some(Listener { pid: it.pid, config: absolute(it.pid, configuration(&it.called)?) });
-    let found: Vec<(i32, Listener)> = all.iter().filter_map(|it| Some((it.parent, reads(it)?))).collect();
+    let listener = |it: &Process| {
+        let reads = match configuration(&it.called, || default_of(program(it.pid)))? {
+            Reads::File(file) => Reads::File(absolute(it.pid, file)),
+            // It has just ended.
+            Reads::DefaultOf(program) if program.is_empty() => return None,
+            other @ Reads::DefaultOf(_) => other,
+        };
+        Some(Listener { pid: it.pid, reads })
+    };
+    let found: Vec<(i32, Listener)> = all.iter().filter_map(|it| Some((it.parent, listener(it)?))).collect();
     // A session that is just beginning is still called as the listener is that forked it.
     let pids: BTreeSet<i32> = found.iter().map(|(_, it)| it.pid).collect();
     Ok(found.into_iter().filter(|(parent, _)| !pids.contains(parent)).map(|(_, it)| it).collect())
+}
+
+/// Lists what the sshds read that do not read the usual file.
+pub(super) fn beside() -> Result<SshdsBeside> {
+    let mut found = SshdsBeside::default();
+    for it in listeners()? {
+        match it.reads {
+            Reads::File(config) if config == MAIN => false,
+            Reads::File(config) => found.configurations.insert(config),
+            Reads::DefaultOf(program) => found.programs.insert(program),
+        };
+    }
+    Ok(found)
 }
 
 /// Ends connections on which nobody has logged in yet. Whoever wanted to tries again.
@@ -126,10 +156,23 @@ fn is_sshd(pid: i32) -> bool {
     if !is_roots || place(&format!("/proc/{pid}/root")) != place("/proc/self/root") {
         return false;
     }
-    let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-    let program = program.to_string_lossy();
-    let name = Path::new(program.trim_end_matches(" (deleted)")).file_name();
+    let program = program(pid);
+    let name = Path::new(&program).file_name();
     name.is_some_and(|name| ["sshd", "sshd-session", "sshd-auth"].iter().any(|it| name == *it))
+}
+
+/// Returns the path of the program that a process runs; after an update, where the program was.
+fn program(pid: i32) -> String {
+    let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    program.to_string_lossy().trim_end_matches(" (deleted)").to_owned()
+}
+
+/// Says what a program of sshd's reads if no file is named.
+fn default_of(program: String) -> Reads {
+    let path = sshd_path();
+    // The way to the system's own may lead over links (`/usr/sbin`, alternatives).
+    let own = std::fs::canonicalize(path.as_str()).unwrap_or_else(|_| path.as_str().into());
+    if Path::new(&program) == own { Reads::File(MAIN.to_owned()) } else { Reads::DefaultOf(program) }
 }
 
 #[expect(clippy::disallowed_methods, reason = "host looks")]
@@ -152,9 +195,9 @@ fn absolute(pid: i32, path: String) -> String {
     from.join(path).to_string_lossy().into_owned()
 }
 
-/// Returns the configuration that a process called so reads, if it is an sshd that listens: not one of its sessions, which
-/// are called `sshd: USER …`, and no call that only asks. The options are those of sshd.c.
-fn configuration(called: &str) -> Option<String> {
+/// Says what a process called so reads, if it is an sshd that listens: not one of its sessions, which are called
+/// `sshd: USER …`, and no call that only asks. The options are those of sshd.c. `default` is what it reads without `-f`.
+fn configuration(called: &str, default: impl FnOnce() -> Reads) -> Option<Reads> {
     let mut words = called.split(['\0', ' ']).filter(|word| !word.is_empty());
     match words.next()? {
         "sshd:" if !called.contains("[listener]") => return None,
@@ -162,7 +205,7 @@ fn configuration(called: &str) -> Option<String> {
         "sshd-session:" | "sshd-auth:" => return None,
         _ => {}
     }
-    let mut config = MAIN.to_owned();
+    let mut config = None;
     while let Some(word) = words.next() {
         let Some(options) = word.strip_prefix('-') else { continue };
         for (at, option) in options.char_indices() {
@@ -172,13 +215,13 @@ fn configuration(called: &str) -> Option<String> {
             if "CEbcfghkopu".contains(option) {
                 let value = Some(&options[at + 1..]).filter(|rest| !rest.is_empty()).or_else(|| words.next());
                 if option == 'f' {
-                    value?.clone_into(&mut config);
+                    config = Some(value?.to_owned());
                 }
                 break;
             }
         }
     }
-    Some(config)
+    Some(config.map_or_else(default, Reads::File))
 }
 
 #[cfg(test)]
@@ -187,12 +230,13 @@ mod tests {
 
     #[test]
     fn listeners_are_told_from_sessions_and_questions() {
+        let default = Some("default");
         for (called, expected) in [
-            ("/usr/sbin/sshd\0-D\0", Some(MAIN)),
-            ("sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups\0\0\0", Some(MAIN)),
+            ("/usr/sbin/sshd\0-D\0", default),
+            ("sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups\0\0\0", default),
             ("/usr/sbin/sshd\0-D\0-f\0/etc/ssh/sshd_config\0", Some(MAIN)),
             ("/usr/sbin/sshd\0-Df/etc/ssh/./sshd_config\0", Some("/etc/ssh/./sshd_config")),
-            ("/usr/sbin/sshd\0-p\x002222\0-o\0PidFile=none\0", Some(MAIN)),
+            ("/usr/sbin/sshd\0-p\x002222\0-o\0PidFile=none\0", default),
             ("/usr/sbin/sshd\0-D\0-f\0/etc/ssh/other\0", Some("/etc/ssh/other")),
             ("sshd: /usr/sbin/sshd -D -f lan [listener] 0 of 10-100 startups\0", Some("lan")),
             ("/usr/sbin/sshd\0-D\0-R\0", None),
@@ -203,7 +247,8 @@ mod tests {
             ("sshd: [accepted]\0", None),
             ("", None),
         ] {
-            assert_eq!(configuration(called).as_deref(), expected, "{called:?}");
+            let found = configuration(called, || Reads::File("default".into()));
+            assert_eq!(found, expected.map(|it| Reads::File(it.to_owned())), "{called:?}");
         }
     }
 

@@ -1,4 +1,5 @@
 //! Checks every sshd that runs with a configuration file of its own (`sshd -f`): it must restrict each account, or refuse it.
+//! An sshd that is another program than the system's own, and was started without `-f`, cannot be checked.
 //!
 //! `sshd -T` answers for one connection only. So the file is also read, and checked line by line like sshd's main file.
 
@@ -14,15 +15,18 @@ use super::{
 };
 use crate::{
     effect::{Login, Query},
-    host::Observe,
+    host::{Observe, SshdsBeside},
     model::UserName,
 };
 
 /// The configuration of another sshd, with what concerns clients' accounts in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OtherSshd {
-    /// The configuration that this sshd was started with (`sshd -f`).
+    /// The configuration that this sshd was started with (`sshd -f`); empty if it was started without.
     pub config: String,
+    /// The program, if it is not the system's own and was started without `-f`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
     /// Its settings that change what accounts may do although it includes rlvm's file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub foreign: Vec<Setting>,
@@ -51,11 +55,19 @@ impl OtherSshd {
     pub(super) fn findings(&self) -> impl Iterator<Item = Finding> {
         let config = &self.config;
         self.freed.iter().map(move |Freed { user, why }| {
-            let message = format!("`sshd -f {config}`, which runs here, might not restrict {user}: {why}");
-            let remedy = format!(
-                "add `{INCLUDE}` as the first line of {config}, or `DenyUsers {user}` outside all `Match` blocks; then run \
-                 apply again"
-            );
+            let (sshd, remedy) = match &self.program {
+                Some(program) => {
+                    (program.clone(), format!("stop {program}, or start it with `-f FILE` even if FILE is its default"))
+                }
+                None => (
+                    format!("`sshd -f {config}`"),
+                    format!(
+                        "add `{INCLUDE}` as the first line of {config}, or `DenyUsers {user}` outside all `Match` blocks; \
+                         then run apply again"
+                    ),
+                ),
+            };
+            let message = format!("{sshd}, which runs here, might not restrict {user}: {why}");
             Finding::new(Severity::Error, SshdConfig::address(), message).remedy(remedy)
         })
     }
@@ -64,7 +76,8 @@ impl OtherSshd {
 /// Checks each other configuration of a running sshd.
 pub(super) fn other_sshds(host: &dyn Observe, logins: &[Login]) -> Result<Vec<OtherSshd>> {
     let mut found = Vec::new();
-    for config in host.other_sshd_configurations()? {
+    let SshdsBeside { configurations, programs } = host.sshds_beside()?;
+    for config in configurations {
         let text = read(&OfHost(host), &config, PART)?;
         let mut freed = Vec::new();
         for login in logins {
@@ -75,8 +88,14 @@ pub(super) fn other_sshds(host: &dyn Observe, logins: &[Login]) -> Result<Vec<Ot
         // Without rlvm's file no order matters: the account is refused, or an error.
         let foreign = if text.before.is_some() { select(&text, logins) } else { Vec::new() };
         let changed = host.changed_since_sshd_read(&config, &text.paths)?;
-        found.push(OtherSshd { config, foreign, unread_files: text.unread, changed, freed });
+        found.push(OtherSshd { config, program: None, foreign, unread_files: text.unread, changed, freed });
     }
+    let why = "it was started without `-f FILE`, so rlvm does not know which configuration it reads";
+    found.extend(programs.into_iter().map(|program| OtherSshd {
+        program: Some(program),
+        freed: logins.iter().map(|it| Freed { user: it.user.clone(), why: why.to_owned() }).collect(),
+        ..OtherSshd::default()
+    }));
     Ok(found)
 }
 

@@ -131,6 +131,12 @@ impl Lab {
         Server::start(self, port, "other.log", &mut command)
     }
 
+    /// Starts an sshd of the machine's that is another program, by the configuration that it reads by default.
+    pub(crate) fn sshd_at(&self, program: &str, port: u16) -> Server<'_> {
+        let mut command = self.program(&[&TIED[..], &[program, "-D", "-e"]].concat());
+        Server::start(self, port, "built.log", &mut command)
+    }
+
     fn start_sshd(&self, config: &Path) -> Server<'_> {
         let config = config.to_str().unwrap();
         let mut command = self.program(&[&TIED[..], &["/usr/sbin/sshd", "-D", "-e", "-f", config]].concat());

@@ -3,6 +3,9 @@
 use super::{FILES, WORM, machine, usual};
 use crate::lab::Lab;
 
+/// Where a self-built OpenSSH installs its server.
+const BUILT: &str = "/usr/local/sbin/sshd";
+
 /// Makes a machine with the usual accounts; returns a configuration that accepts their keys and restricts nobody.
 fn with_free_configuration() -> (Lab, String) {
     let lab = machine();
@@ -45,4 +48,31 @@ fn list_of_allowed_users_knows_no_exceptions() {
         );
         lan.stop();
     }
+}
+
+#[test]
+fn sshd_that_is_another_program_is_an_error_unless_its_file_is_known() {
+    let (lab, free) = with_free_configuration();
+    lab.dir("/etc/lan", 0, 0o755);
+    lab.file("/etc/lan/sshd_config", &free);
+    let build = format!(
+        "sed s,/etc/ssh/sshd_config,/etc/lan/sshd_config, /usr/sbin/sshd >{BUILT}; chmod 755 {BUILT}"
+    );
+    lab.ok(&["sh", "-c", &build]);
+    let mut lan = lab.sshd_at(BUILT, 2222);
+    assert!(reads_outside(&lab));
+    let plan = lab.expect(1, &["plan"]).stdout;
+    let said =
+        format!("{BUILT}, which runs here, might not restrict {FILES}: it was started without `-f FILE`");
+    assert!(plan.contains(&said), "{plan}");
+    // Whether it follows a revocation is not known either.
+    lab.state("ssh: {}");
+    let ran = lab.expect(7, &["apply", "--yes", "--allow-mass-removal"]);
+    assert!((ran.stdout + &ran.stderr).contains(&format!("{BUILT} was started without `-f FILE`")));
+    lan.stop();
+    usual(&lab);
+    // The system's own is no other program.
+    let _own = lab.own_sshd();
+    lab.expect(0, &["apply", "--yes", "--adopt"]);
+    lab.plan_is_empty();
 }
