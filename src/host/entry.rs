@@ -1,6 +1,6 @@
 //! Describes what exists at a path.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -125,8 +125,9 @@ pub struct UserEntry {
 /// What those sshds read that listen and do not read the usual file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SshdsBeside {
-    /// The files that they were started with (`sshd -f`).
-    pub configurations: BTreeSet<String>,
+    /// The files that they were started with (`sshd -f`), each with the program that reads it if that is not the system's
+    /// own sshd.
+    pub configurations: BTreeMap<String, Option<String>>,
     /// The programs, other than the system's own, that were started without `-f`: each reads a default of its own.
     pub programs: BTreeSet<String>,
 }

@@ -16,7 +16,7 @@ use super::{
     Real,
     leaf::Existing,
     process,
-    sshd_processes::{Listener, MAIN, Reads, end_logins_in_progress, listeners},
+    sshd_processes::{Listener, MAIN, end_logins_in_progress, listeners},
     walk::{Cursor, Way},
 };
 use crate::{
@@ -162,16 +162,15 @@ impl Real {
             }
         }
         let mut not_told = Vec::new();
-        for Listener { pid, reads } in listeners()?.into_iter().filter(|it| !told.contains(&it.pid)) {
-            let config = match reads {
-                Reads::File(config) => config,
-                Reads::DefaultOf(program) => {
-                    not_told.push(format!(
-                        "process {pid}: {program} was started without `-f FILE`, so rlvm does not know which configuration it \
-                         reads"
-                    ));
-                    continue;
-                }
+        for it in listeners()?.into_iter().filter(|it| !told.contains(&it.pid)) {
+            let Listener { pid, program, config } = it;
+            let Some(config) = config else {
+                let program = program.unwrap_or_default();
+                not_told.push(format!(
+                    "process {pid}: {program} was started without `-f FILE`, so rlvm does not know which configuration it \
+                     reads"
+                ));
+                continue;
             };
             // One that cannot read its configuration ends when it is told to.
             let try_it = Cmd::at(&sshd_path()).args(["-t", "-f"]).arg(config.as_str());

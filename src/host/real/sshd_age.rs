@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::sshd_processes::{Listener, Reads, listeners};
+use super::sshd_processes::{Listener, listeners};
 use crate::effect::sshd_reloaded;
 
 /// Where sshd writes its number after it has read its configuration, if nothing else is declared.
@@ -25,8 +25,7 @@ const TICK: Duration = Duration::from_millis(10);
 #[expect(clippy::disallowed_methods, reason = "host looks")]
 pub(super) fn changed_since_read(config: &str, files: &[String]) -> Result<Option<String>> {
     let told = modified(sshd_reloaded().as_str());
-    let reads = Reads::File(config.to_owned());
-    for Listener { pid, .. } in listeners()?.into_iter().filter(|it| it.reads == reads) {
+    for Listener { pid, .. } in listeners()?.into_iter().filter(|it| it.config.as_deref() == Some(config)) {
         // It may end at any time.
         let Some(started) = started(pid)? else { continue };
         let read = [told, written_by(pid)].into_iter().flatten().fold(started, Duration::max);

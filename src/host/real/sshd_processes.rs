@@ -20,18 +20,11 @@ pub(super) const MAIN: &str = "/etc/ssh/sshd_config";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Listener {
     pub(super) pid: i32,
-    /// What it reads.
-    pub(super) reads: Reads,
-}
-
-/// What an sshd reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Reads {
-    /// A configuration file.
-    File(String),
-    /// What another program than the system's own sshd was built to read, since no file was named: the program's path. Each
-    /// build of sshd has a default of its own (`/usr/local/etc/sshd_config`), and no option prints it.
-    DefaultOf(String),
+    /// Its program, if it is not the system's own sshd.
+    pub(super) program: Option<String>,
+    /// The configuration that it reads. That is not known of another program that was started without `-f`: each build of
+    /// sshd has a default of its own (`/usr/local/etc/sshd_config`), and no option prints it.
+    pub(super) config: Option<String>,
 }
 
 /// How many ancestors of a process are looked at.
@@ -49,13 +42,16 @@ struct Process {
 pub(super) fn listeners() -> Result<Vec<Listener>> {
     let all = processes()?;
     let listener = |it: &Process| {
-        let reads = match configuration(&it.called, || default_of(program(it.pid)))? {
-            Reads::File(file) => Reads::File(absolute(it.pid, file)),
-            // It has just ended.
-            Reads::DefaultOf(program) if program.is_empty() => return None,
-            other @ Reads::DefaultOf(_) => other,
-        };
-        Some(Listener { pid: it.pid, reads })
+        let file = configuration(&it.called)?;
+        let program = program(it.pid);
+        // It has just ended.
+        if program.is_empty() {
+            return None;
+        }
+        let program = (!is_systems_own(&program)).then_some(program);
+        let default = || program.is_none().then(|| MAIN.to_owned());
+        let config = file.0.map(|file| absolute(it.pid, file)).or_else(default);
+        Some(Listener { pid: it.pid, program, config })
     };
     let found: Vec<(i32, Listener)> = all.iter().filter_map(|it| Some((it.parent, listener(it)?))).collect();
     // A session that is just beginning is still called as the listener is that forked it.
@@ -67,11 +63,12 @@ pub(super) fn listeners() -> Result<Vec<Listener>> {
 pub(super) fn beside() -> Result<SshdsBeside> {
     let mut found = SshdsBeside::default();
     for it in listeners()? {
-        match it.reads {
-            Reads::File(config) if config == MAIN => false,
-            Reads::File(config) => found.configurations.insert(config),
-            Reads::DefaultOf(program) => found.programs.insert(program),
-        };
+        match (it.config, it.program) {
+            (Some(config), None) if config == MAIN => {}
+            (Some(config), None) => drop(found.configurations.entry(config).or_default()),
+            (Some(config), program) => drop(found.configurations.insert(config, program)),
+            (None, program) => found.programs.extend(program),
+        }
     }
     Ok(found)
 }
@@ -167,12 +164,11 @@ fn program(pid: i32) -> String {
     program.to_string_lossy().trim_end_matches(" (deleted)").to_owned()
 }
 
-/// Says what a program of sshd's reads if no file is named.
-fn default_of(program: String) -> Reads {
+/// Says whether a program is the system's own sshd. The way to it may lead over links (`/usr/sbin`, alternatives).
+fn is_systems_own(program: &str) -> bool {
     let path = sshd_path();
-    // The way to the system's own may lead over links (`/usr/sbin`, alternatives).
     let own = std::fs::canonicalize(path.as_str()).unwrap_or_else(|_| path.as_str().into());
-    if Path::new(&program) == own { Reads::File(MAIN.to_owned()) } else { Reads::DefaultOf(program) }
+    Path::new(program) == own
 }
 
 #[expect(clippy::disallowed_methods, reason = "host looks")]
@@ -195,9 +191,13 @@ fn absolute(pid: i32, path: String) -> String {
     from.join(path).to_string_lossy().into_owned()
 }
 
-/// Says what a process called so reads, if it is an sshd that listens: not one of its sessions, which are called
-/// `sshd: USER …`, and no call that only asks. The options are those of sshd.c. `default` is what it reads without `-f`.
-fn configuration(called: &str, default: impl FnOnce() -> Reads) -> Option<Reads> {
+/// The file that an sshd was started with (`-f`), if any.
+#[derive(Debug, PartialEq, Eq)]
+struct StartedWith(Option<String>);
+
+/// Says with which configuration a process called so was started, if it is an sshd that listens: not one of its sessions,
+/// which are called `sshd: USER …`, and no call that only asks. The options are those of sshd.c.
+fn configuration(called: &str) -> Option<StartedWith> {
     let mut words = called.split(['\0', ' ']).filter(|word| !word.is_empty());
     match words.next()? {
         "sshd:" if !called.contains("[listener]") => return None,
@@ -221,7 +221,7 @@ fn configuration(called: &str, default: impl FnOnce() -> Reads) -> Option<Reads>
             }
         }
     }
-    Some(config.map_or_else(default, Reads::File))
+    Some(StartedWith(config))
 }
 
 #[cfg(test)]
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn listeners_are_told_from_sessions_and_questions() {
-        let default = Some("default");
+        let default = Some("");
         for (called, expected) in [
             ("/usr/sbin/sshd\0-D\0", default),
             ("sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups\0\0\0", default),
@@ -247,8 +247,8 @@ mod tests {
             ("sshd: [accepted]\0", None),
             ("", None),
         ] {
-            let found = configuration(called, || Reads::File("default".into()));
-            assert_eq!(found, expected.map(|it| Reads::File(it.to_owned())), "{called:?}");
+            let found = configuration(called).map(|it| it.0.unwrap_or_default());
+            assert_eq!(found.as_deref(), expected, "{called:?}");
         }
     }
 

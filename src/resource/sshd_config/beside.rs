@@ -77,11 +77,20 @@ impl OtherSshd {
 pub(super) fn other_sshds(host: &dyn Observe, logins: &[Login]) -> Result<Vec<OtherSshd>> {
     let mut found = Vec::new();
     let SshdsBeside { configurations, programs } = host.sshds_beside()?;
-    for config in configurations {
+    for (config, program) in configurations {
         let text = read(&OfHost(host), &config, PART)?;
         let mut freed = Vec::new();
         for login in logins {
-            if let Some(why) = why_freed(host, &config, &text, login)? {
+            let reads_elsewhere = program.as_ref().zip(text.relative.as_ref()).map(|(program, relative)| {
+                format!(
+                    "{program} looks up `Include {relative}` in a directory of its own; write its whole path"
+                )
+            });
+            let why = match reads_elsewhere {
+                None => why_freed(host, &config, &text, login)?,
+                why => why,
+            };
+            if let Some(why) = why {
                 freed.push(Freed { user: login.user.clone(), why });
             }
         }

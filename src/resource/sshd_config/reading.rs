@@ -43,6 +43,8 @@ pub(super) struct Read {
     pub(super) unread: Vec<Unread>,
     /// Each file and directory that sshd looks at, rlvm's file too.
     pub(super) paths: Vec<String>,
+    /// The first `Include` of a relative path. Each build of sshd looks it up in a directory of its own (`/etc/ssh`).
+    pub(super) relative: Option<String>,
 }
 
 /// A file, or a line, that sshd reads and rlvm cannot.
@@ -144,6 +146,9 @@ impl Reader<'_> {
 
     /// Lists the files that a pattern names, sorted as glob(3) does; the part too where it is not there yet.
     fn expand(&mut self, pattern: &str) -> Result<Vec<String>> {
+        if !pattern.starts_with('/') {
+            self.read.relative.get_or_insert_with(|| pattern.to_owned());
+        }
         let whole = if pattern.starts_with('/') { pattern.to_owned() } else { format!("/etc/ssh/{pattern}") };
         let way: Vec<&str> = components(&whole).filter(|component| *component != ".").collect();
         let mut found = vec![String::new()];

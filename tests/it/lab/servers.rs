@@ -131,9 +131,9 @@ impl Lab {
         Server::start(self, port, "other.log", &mut command)
     }
 
-    /// Starts an sshd of the machine's that is another program, by the configuration that it reads by default.
-    pub(crate) fn sshd_at(&self, program: &str, port: u16) -> Server<'_> {
-        let mut command = self.program(&[&TIED[..], &[program, "-D", "-e"]].concat());
+    /// Starts an sshd of the machine's that is another program.
+    pub(crate) fn sshd_at(&self, words: &[&str], port: u16) -> Server<'_> {
+        let mut command = self.program(&[&TIED[..], words, &["-D", "-e"]].concat());
         Server::start(self, port, "built.log", &mut command)
     }
 

@@ -59,7 +59,7 @@ fn sshd_that_is_another_program_is_an_error_unless_its_file_is_known() {
         "sed s,/etc/ssh/sshd_config,/etc/lan/sshd_config, /usr/sbin/sshd >{BUILT}; chmod 755 {BUILT}"
     );
     lab.ok(&["sh", "-c", &build]);
-    let mut lan = lab.sshd_at(BUILT, 2222);
+    let mut lan = lab.sshd_at(&[BUILT], 2222);
     assert!(reads_outside(&lab));
     let plan = lab.expect(1, &["plan"]).stdout;
     let said =
@@ -75,4 +75,23 @@ fn sshd_that_is_another_program_is_an_error_unless_its_file_is_known() {
     let _own = lab.own_sshd();
     lab.expect(0, &["apply", "--yes", "--adopt"]);
     lab.plan_is_empty();
+}
+
+#[test]
+fn relative_include_of_another_program_is_an_error() {
+    let (lab, free) = with_free_configuration();
+    // Each build looks a relative path up in a directory of its own.
+    lab.ok(&["sh", "-c", &format!("sed s,/etc/ssh,/etc/lan,g /usr/sbin/sshd >{BUILT}; chmod 755 {BUILT}")]);
+    lab.dir("/etc/lan/sshd_config.d", 0, 0o755);
+    for (include, is_free) in [("sshd_config.d/*.conf", true), ("/etc/ssh/sshd_config.d/*.conf", false)] {
+        lab.file("/etc/ssh/lan", &format!("Include {include}\n{free}"));
+        let mut lan = lab.sshd_at(&[BUILT, "-f", "/etc/ssh/lan"], 2222);
+        assert_eq!(reads_outside(&lab), is_free, "{include}");
+        let plan = lab.rlvm(&["plan"]);
+        let said = format!(
+            "might not restrict {FILES}: {BUILT} looks up `Include {include}` in a directory of its own"
+        );
+        assert_eq!((plan.code == Some(1), plan.stdout.contains(&said)), (is_free, is_free), "{plan:?}");
+        lan.stop();
+    }
 }
