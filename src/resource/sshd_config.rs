@@ -140,13 +140,16 @@ impl SshdConfig {
         Address::new(Self::NAME, PART)
     }
 
-    /// Says whether sshd's configuration forces the command of an account, as this rlvm writes it.
+    /// Says whether sshd's configuration forces the command of an account, as this rlvm writes it, and every sshd has read it.
     ///
     /// # Errors
     ///
     /// If the file cannot be read.
     pub fn is_forced(host: &dyn Observe, spec: &SshUserSpec) -> Result<bool> {
         let Some(command) = spec.forced_command()? else { return Ok(false) };
+        if matches!(host.entry(&sshd_mark())?, Entry::File(_)) {
+            return Ok(false);
+        }
         let (_, text) = host.text(&HostPath::fixed(PART))?;
         let text = String::from_utf8_lossy(text.as_deref().unwrap_or_default()).into_owned();
         // The command names the account's own directory.

@@ -54,7 +54,8 @@ pub(super) fn prune(world: &World<'_>, client: &PrunedClient) -> Result<String, 
         return Ok("nothing is stored yet".into());
     }
     if !SshdConfig::is_forced(host.as_ref(), &client.spec)? {
-        let what = "cannot shut the client out: sshd does not force rlvm's current command for this account";
+        let what = "cannot shut the client out: sshd does not force rlvm's current command for this account, or may not have \
+                    read it yet";
         return Err(Trouble::Failed(format!("{what}\nhelp: run `rlvm apply`, then prune again")));
     }
     let _turn = turn(world, &repository.name)?.map_err(Trouble::Failed)?;

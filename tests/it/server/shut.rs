@@ -143,3 +143,26 @@ fn prune_needs_the_rules_that_keep_the_client_out() {
     lab.apply();
     lab.expect(0, &["prune"]);
 }
+
+#[test]
+fn prune_waits_until_every_sshd_has_read_the_rules_that_keep_the_client_out() {
+    let lab = prepared();
+    let _sshd = lab.own_sshd();
+    two_backups(&lab);
+    lab.file("/srv/slow/go", "");
+    let part = lab.read(super::PART);
+    lab.file(super::PART, &part.replace("/usr/bin/flock ", "/usr/bin/other "));
+    let main = lab.read("/etc/ssh/sshd_config").replace("127.0.0.1:22", "127.0.0.1:2222");
+    lab.file("/etc/ssh/lan", &main);
+    let _lan = lab.sshd_of("/etc/ssh/lan", 2222);
+    // That one goes on with the rules that it has read.
+    lab.file("/etc/ssh/lan", &(main.clone() + "NoSuchWord\n"));
+    lab.expect(7, &["apply", "--yes"]);
+    assert_eq!(lab.read(super::PART), part);
+    let ran = lab.expect(1, &["prune"]);
+    assert!(ran.stderr.contains("cannot shut the client out"), "{ran:?}");
+    assert_eq!(snapshots(&lab), 2);
+    lab.file("/etc/ssh/lan", &main);
+    lab.apply();
+    lab.expect(0, &["prune"]);
+}
