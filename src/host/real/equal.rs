@@ -132,8 +132,8 @@ fn reads_alike(stored: Name<'_>, live: Name<'_>) -> bool {
 }
 
 /// Says whether two names stand for the same, owner, mode and time apart: the same kind, and of a file the same content and
-/// extended attributes, of a link the same target, of a device the same number. Extended attributes of links and devices,
-/// which only root can set, are not compared.
+/// extended attributes, of a link the same target, of a FIFO and a device the same ACL, and of a device the same number.
+/// Extended attributes of links are not compared: only root can set them, and restic 0.14 does not restore them.
 ///
 /// # Errors
 ///
@@ -151,8 +151,11 @@ pub(super) fn same(stored: Name<'_>, live: Name<'_>, stop: &dyn Fn() -> bool) ->
             Ok(xattr::same(&new, &is)? && same_content(&File::from(new), &File::from(is), stop)?)
         }
         Sort::Link => Ok(readlinkat(stored.0, stored.1)? == readlinkat(live.0, live.1)?),
-        Sort::CharDevice | Sort::BlockDevice => Ok(new.st_rdev == is.st_rdev),
-        Sort::Fifo | Sort::Socket => Ok(true),
+        Sort::CharDevice | Sort::BlockDevice => {
+            Ok(new.st_rdev == is.st_rdev && xattr::same_at(stored, live)?)
+        }
+        Sort::Fifo => xattr::same_at(stored, live),
+        Sort::Socket => Ok(true),
         // What is in a directory is compared name by name.
         Sort::Directory => Ok(false),
     }

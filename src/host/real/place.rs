@@ -5,12 +5,13 @@
 //! exchanged, and if another file came out than was shown, that one is put back. What the snapshot does not have is not
 //! touched, and a directory is never replaced. No link is followed in what was asked for.
 
+mod replace;
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "files to put in place")]
 mod tests;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     os::fd::{AsFd, OwnedFd},
 };
 
@@ -25,9 +26,9 @@ use nix::{
 };
 
 use super::{
-    Real, equal,
+    Real,
     look::stamp,
-    rename::{exchange, rename_new},
+    rename::rename_new,
     staging::{look, names, open_dir, there},
     walk::{Cursor, Way, is_anothers},
     xattr,
@@ -65,6 +66,8 @@ pub struct Placing<'a> {
     alike: HashSet<String>,
     /// The directory that holds the private one, by device and inode: rlvm itself moves its times.
     beside: Option<(u64, u64)>,
+    /// Files of which a name was replaced, by device and inode: as they were shown, and as they are since.
+    replaced: HashMap<(u64, u64), (Stamp, Stamp)>,
 }
 
 /// A name in the restored directory and in the live one.
@@ -92,7 +95,7 @@ impl<'a> Placing<'a> {
     ) -> Self {
         let asked: HashSet<&[u8]> = asked.collect();
         let above = asked.iter().flat_map(|path| upwards(path).skip(1)).collect();
-        let (met, alike, left) = (HashSet::new(), HashSet::new(), Vec::new());
+        let (met, alike, left, replaced) = (HashSet::new(), HashSet::new(), Vec::new(), HashMap::new());
         let (placed, files_placed, same, beside) = (0, 0, 0, None);
         Self {
             fate,
@@ -108,6 +111,7 @@ impl<'a> Placing<'a> {
             met,
             alike,
             beside,
+            replaced,
         }
     }
 
@@ -151,9 +155,6 @@ impl<'a> Placing<'a> {
             } else if std::str::from_utf8(&path).is_err() {
                 self.alike.insert(lossy(&path));
             }
-            if self.is_withheld(&path) {
-                continue;
-            }
             if let Err(why) = self.one(real, &At { staged, live, name: &name, path: &path, base }) {
                 self.leave(&path, why);
             }
@@ -178,6 +179,18 @@ impl<'a> Placing<'a> {
 
     fn leave(&mut self, path: &[u8], why: String) {
         self.left.push(Left { path: lossy(path), why });
+    }
+
+    /// Lists all that is in a directory that was not restored in full, and replaces nothing.
+    fn leave_below(&mut self, dir: &OwnedFd, path: &[u8]) -> nix::Result<()> {
+        for name in names(dir)? {
+            let path = [path, b"/", &name].concat();
+            self.leave(&path, "its directory was not restored in full".into());
+            if there(&look(dir, &name)?).sort == Sort::Directory {
+                self.leave_below(&open_dir(dir, &name)?, &path)?;
+            }
+        }
+        Ok(())
     }
 
     fn is_withheld(&self, path: &[u8]) -> bool {
@@ -207,14 +220,22 @@ impl<'a> Placing<'a> {
                 Ok(())
             };
         }
+        // A directory lacks only its owner, mode or attributes: what is in it is put in place.
+        let is_broken = self.is_withheld(at.path);
+        if is_broken && new.sort != Sort::Directory {
+            return Ok(());
+        }
         match (self.fate)(at.path) {
+            Some(Fate::Replace(_)) if is_broken => {
+                self.leave_below(&open_dir(at.staged, at.name).map_err(said)?, at.path).map_err(said)
+            }
             None => {
                 Err("restic restored this path, but the file list of the backup does not contain it".into())
             }
             Some(Fate::Refuse | Fate::Keep) => Ok(()),
             Some(Fate::Create) => self.create(at, &new),
             Some(Fate::Replace(stamp)) => self.replace(at, &new, &stamp),
-            Some(Fate::Enter { stamp, dress }) => self.enter(real, at, &new, (&stamp, dress)),
+            Some(Fate::Enter { stamp, dress }) => self.enter(real, at, &new, (&stamp, dress && !is_broken)),
         }
     }
 
@@ -235,9 +256,8 @@ impl<'a> Placing<'a> {
     }
 
     fn create(&mut self, at: &At<'_>, new: &There) -> Result<(), String> {
-        // A directory may hold what was not restored in full.
         if new.sort == Sort::Directory {
-            self.weed(&open_dir(at.staged, at.name).map_err(said)?, at.path).map_err(said)?;
+            self.weed_whole(at)?;
         }
         match rename_new((at.staged.as_fd(), at.name), (at.live.as_fd(), at.name)) {
             Ok(()) => {}
@@ -248,52 +268,6 @@ impl<'a> Placing<'a> {
         }
         self.count(at.path, new.sort == Sort::Directory);
         Ok(())
-    }
-
-    fn replace(&mut self, at: &At<'_>, new: &There, shown: &Stamp) -> Result<(), String> {
-        let old = match look(at.live, at.name) {
-            Ok(stat) => stat,
-            Err(Errno::ENOENT) => return self.create(at, new),
-            Err(errno) => return Err(said(errno)),
-        };
-        let is = there(&old);
-        if stamp(&old) != *shown || is.sort == Sort::Directory {
-            return Err(CHANGED.into());
-        }
-        if new.sort == Sort::Directory {
-            self.weed(&open_dir(at.staged, at.name).map_err(said)?, at.path).map_err(said)?;
-        }
-        if is_same(at, new, &is, self.stop) {
-            self.same += 1;
-            return Ok(());
-        }
-        // The comparison reads all of a file. What was written meanwhile with the old size and time set back shows in its ctime
-        // only, and the exchange itself moves that.
-        if look(at.live, at.name).map(|it| stamp(&it)) != Ok(*shown) {
-            return Err(CHANGED.into());
-        }
-        // What was there goes with the private directory.
-        let (ours, theirs) = ((at.staged.as_fd(), at.name), (at.live.as_fd(), at.name));
-        exchange(ours, theirs).map_err(said)?;
-        let out = look(at.staged, at.name).map_err(said)?;
-        // A rename alone moves the time of its last change.
-        let same = Stamp { ctime: 0, ..stamp(&out) } == Stamp { ctime: 0, ..*shown } && there(&out) == is;
-        if same {
-            self.count(at.path, new.sort == Sort::Directory);
-            return Ok(());
-        }
-        match exchange(ours, theirs) {
-            Ok(()) => Err(CHANGED.into()),
-            Err(_) => {
-                let aside = [at.name, b".rlvm-kept"].concat();
-                rename_new(ours, (at.live.as_fd(), &aside)).map_err(said)?;
-                self.count(at.path, new.sort == Sort::Directory);
-                Err(format!(
-                    "another file appeared there after the comparison: rlvm kept it as {}",
-                    lossy(&aside)
-                ))
-            }
-        }
     }
 
     fn enter(
@@ -336,9 +310,18 @@ impl<'a> Placing<'a> {
         }
     }
 
+    /// Prepares a directory that is put in place as a whole: it may hold what was not restored in full.
+    fn weed_whole(&mut self, at: &At<'_>) -> Result<(), String> {
+        self.weed(&open_dir(at.staged, at.name).map_err(said)?, at.path).map_err(said)
+    }
+
     /// Takes out of a directory that is put in place as a whole what was not restored in full, and what was not asked for,
     /// and counts the rest.
     fn weed(&mut self, dir: &OwnedFd, path: &[u8]) -> nix::Result<()> {
+        if self.is_withheld(path) {
+            // Without its owner or ACL its mode may let in others than the stored one did.
+            fchmod(dir, Bits::S_IRWXU)?;
+        }
         for name in names(dir)? {
             let path = [path, b"/", &name].concat();
             if self.asked.contains(path.as_slice()) {
@@ -422,12 +405,6 @@ fn own(real: &Real, at: &At<'_>, was: u32) -> Result<OwnedFd, String> {
         ));
     }
     Ok(below)
-}
-
-/// Says whether what is there is what was restored: then there is nothing to replace. The time of a link does not count.
-fn is_same(at: &At<'_>, new: &There, is: &There, stop: &dyn Fn() -> bool) -> bool {
-    let looks = if new.sort == Sort::Link { (new.uid, new.gid) == (is.uid, is.gid) } else { new == is };
-    looks && equal::same((at.staged, at.name), (at.live, at.name), stop) == Ok(true)
 }
 
 /// Gives a directory that is there the owner and mode of the one that was restored. One that the owner of `above` could have

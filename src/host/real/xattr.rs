@@ -7,13 +7,15 @@
 use std::{
     collections::BTreeMap,
     ffi::{CStr, CString},
-    os::fd::OwnedFd,
+    os::fd::{AsRawFd as _, OwnedFd},
 };
 
 use rustix::{
-    fs::{XattrFlags, fgetxattr, flistxattr, fremovexattr, fsetxattr},
+    fs::{XattrFlags, fgetxattr, flistxattr, fremovexattr, fsetxattr, lgetxattr, llistxattr},
     io::Errno,
 };
+
+use super::equal::Name;
 
 /// The ACLs of a directory (acl(5)).
 const ACLS: [&CStr; 2] = [c"system.posix_acl_access", c"system.posix_acl_default"];
@@ -27,20 +29,36 @@ const CAPABILITY: &[u8] = b"security.capability";
 
 /// Says whether two files have the same extended attributes and ACLs, those of the kernel's own apart.
 pub(super) fn same(one: &OwnedFd, other: &OwnedFd) -> nix::Result<bool> {
-    let all = |fd: &OwnedFd| {
-        let names = match list(fd) {
-            // The file system knows none.
-            Err(Errno::OPNOTSUPP) => Vec::new(),
-            names => names?,
-        };
-        let counts = |name: &&CString| {
-            let name = name.to_bytes();
-            !name.starts_with(KERNELS) || name == CAPABILITY
-        };
-        let pairs = names.iter().filter(counts).map(|name| Ok((name.clone(), value(fd, name)?)));
-        pairs.collect::<Result<BTreeMap<CString, Vec<u8>>, Errno>>()
+    let all = |fd: &OwnedFd| all(list(fd), &|name| value(fd, name));
+    Ok(all(one).map_err(plain)? == all(other).map_err(plain)?)
+}
+
+/// Says the same of two names in open directories, no link followed: of what must not be opened, such as a FIFO or a device.
+pub(super) fn same_at(one: Name<'_>, other: Name<'_>) -> nix::Result<bool> {
+    let all = |(dir, name): Name<'_>| {
+        // The kernel takes no directory and name for attributes.
+        let path = [format!("/proc/self/fd/{}/", dir.as_raw_fd()).as_bytes(), name].concat();
+        let names = whole(|buffer| llistxattr(path.as_slice(), buffer)).map(|bytes| split(&bytes));
+        all(names, &|name| whole(|buffer| lgetxattr(path.as_slice(), name, buffer)))
     };
     Ok(all(one).map_err(plain)? == all(other).map_err(plain)?)
+}
+
+/// Reads all that count.
+fn all(
+    names: Result<Vec<CString>, Errno>,
+    value: &dyn Fn(&CStr) -> Result<Vec<u8>, Errno>,
+) -> Result<BTreeMap<CString, Vec<u8>>, Errno> {
+    let names = match names {
+        // The file system knows none.
+        Err(Errno::OPNOTSUPP) => Vec::new(),
+        names => names?,
+    };
+    let counts = |name: &&CString| {
+        let name = name.to_bytes();
+        !name.starts_with(KERNELS) || name == CAPABILITY
+    };
+    names.iter().filter(counts).map(|name| Ok((name.clone(), value(name)?))).collect()
 }
 
 /// Sets what `from` has and `to` has not, or has otherwise. Returns what could not be set or removed, and why.
@@ -87,11 +105,12 @@ fn plain(errno: Errno) -> nix::Error {
 }
 
 fn list(fd: &OwnedFd) -> Result<Vec<CString>, Errno> {
-    let bytes = whole(|buffer| flistxattr(fd, buffer))?;
-    Ok(bytes
-        .split_inclusive(|byte| *byte == 0)
-        .filter_map(|name| Some(CStr::from_bytes_with_nul(name).ok()?.to_owned()))
-        .collect())
+    Ok(split(&whole(|buffer| flistxattr(fd, buffer))?))
+}
+
+fn split(bytes: &[u8]) -> Vec<CString> {
+    let names = bytes.split_inclusive(|byte| *byte == 0);
+    names.filter_map(|name| Some(CStr::from_bytes_with_nul(name).ok()?.to_owned())).collect()
 }
 
 fn value(fd: &OwnedFd, name: &CStr) -> Result<Vec<u8>, Errno> {

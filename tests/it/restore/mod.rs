@@ -7,6 +7,7 @@ mod kinds;
 mod old_renames;
 mod places;
 mod safety;
+mod shown;
 mod table;
 mod talk;
 
