@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     effect::{Arg, Op},
-    host::Observe,
+    host::{Entry, Observe},
     model::{Address, HostPath, Name, SecretFile, UserName},
     restic::{self, Access, Found, Means, Original},
 };
@@ -267,8 +267,16 @@ impl Repository {
         if !host.has_user(&self.user)? {
             return Ok(Some(format!("there is no user {}", self.user)));
         }
-        if host.entry(&self.password.0)?.file().is_none() {
-            return Ok(Some(format!("its password file {} is not there", self.password.0)));
+        let password = &self.password.0;
+        match host.entry(password)? {
+            Entry::File(_) => {}
+            Entry::Absent => return Ok(Some(format!("its password file {password} is not there"))),
+            Entry::Blocked(why) => {
+                return Ok(Some(format!("its password file {password} cannot be reached: {why}")));
+            }
+            other => {
+                return Ok(Some(format!("its password file {password} is {}, not a file", other.noun())));
+            }
         }
         self.unready(host)
     }
