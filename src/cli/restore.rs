@@ -4,14 +4,18 @@ mod ask;
 mod attempt;
 mod carry;
 mod compare;
+mod consent;
 mod copies;
 mod decide;
 mod guide;
+mod lacking;
+mod leads;
 mod nodes;
 mod places;
 mod proof;
 mod same;
 mod stage;
+mod target;
 mod tell;
 mod wish;
 mod world;
@@ -144,7 +148,7 @@ pub(super) struct RestoreVerb {
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// Print the restic command and do not run it; with --compare-content, print the comparison and restore nothing
+    /// Print the restic command and do not run it; with --in-place, print the comparison and restore nothing
     #[arg(long = "dry-run")]
     printed: bool,
     /// Print JSON: one event per line, the record last
@@ -211,7 +215,7 @@ impl RestoreVerb {
         if asked.wanted == Wanted::Latest && asked.from.is_none() && !self.any_host {
             self.is_newest(&world, (&runs, &declared.names(&job)), all[0], &teller)?;
         }
-        if self.printed && !self.compare_content {
+        if self.printed && !asked.goal.in_place {
             return show(&world, all[0], &asked);
         }
         self.carry_out(&world, &all, &asked, &teller)
@@ -391,27 +395,22 @@ fn show(world: &World<'_>, from: &Candidate<'_>, asked: &Asked) -> Result<Exit> 
     let root = UserName::root();
     let access = from.place.access(&root);
     let paths: Vec<String> = asked.wishes.iter().map(|it| it.text.clone()).collect();
-    let goal = &asked.goal;
-    // In place rlvm takes a private directory on the same file system, and renames what is in it.
-    let target = if goal.in_place { HostPath::fixed("/var/tmp/restored") } else { goal.base.clone() };
+    let target = &asked.goal.base;
     let restore = Restore {
         snapshot: &from.snapshot.id,
         paths: &paths,
-        target: &target,
+        target,
         version: version(world, &access)?,
         seconds: 1,
     };
     let make = Op::MakeDir { path: target.clone(), owner: Owner::root(), mode: Mode::new(0o700) };
-    let mut text = format!(
+    let text = format!(
         "# {}: snapshot of {}, from {}\n{make}\n{}\n",
         asked.job,
         when(world, from.snapshot),
         from.place.name,
         access.restore(&restore)
     );
-    if goal.in_place {
-        text.push_str("# then rlvm moves each restored name to its original path\n");
-    }
     world.context.printer.print(&text)?;
     Ok(Exit::Ok)
 }
@@ -419,4 +418,11 @@ fn show(world: &World<'_>, from: &Candidate<'_>, asked: &Asked) -> Result<Exit> 
 /// What a file is called moves no cursor.
 pub(super) fn safe(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
+/// Returns a name, or a reason that has names in it, on one line: a name that another user chose must not look like a line of
+/// rlvm's own, and must not turn the direction of a text.
+pub(super) fn one_line(text: &str) -> String {
+    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if c.is_control() || turns(c) { '\u{fffd}' } else { c }).collect()
 }

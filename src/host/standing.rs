@@ -108,6 +108,12 @@ pub struct Staged {
     pub sort: Sort,
     /// How many bytes it has.
     pub size: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// To whom it belongs.
+    pub uid: u32,
+    /// To which group.
+    pub gid: u32,
     /// Whether it is a link whose target has a U+FFFD: restic before 0.16 makes that of bytes that are no UTF-8.
     pub altered: bool,
 }

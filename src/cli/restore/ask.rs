@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use super::safe;
+use super::one_line;
 use crate::{
     cli::{
         context::Context,
@@ -60,7 +60,7 @@ pub(super) fn choice(context: &Context<'_>, question: &str, all: &[String]) -> R
         if shown < all.len() {
             let until = (shown + SHOWN).min(all.len());
             for (number, text) in all.iter().enumerate().take(until).skip(shown) {
-                context.printer.note(&format!("  {:>3}  {}\n", number + 1, safe(text)));
+                context.printer.note(&format!("  {:>3}  {}\n", number + 1, one_line(text)));
             }
             shown = until;
         }

@@ -5,8 +5,10 @@ use std::collections::{BTreeSet, HashSet};
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    compare::{lacking, upwards, within},
+    compare::{upwards, within},
     decide::{Decided, Manner, Place, decide_all},
+    lacking::lacking,
+    leads::leads,
     nodes::{Node, held, proven},
     places::Candidate,
     proof::{keep_proofs, keeps_ctime},
@@ -81,8 +83,8 @@ pub(super) fn prepare(
     let mut held = list(world, &access, id, &wishes)?;
     keep_proofs(&mut held.nodes, from.snapshot.time());
     if !held.without.is_empty() {
-        let all: Vec<String> = held.without.iter().map(|it| super::safe(it)).collect();
-        let holds: Vec<String> = from.snapshot.paths.iter().map(|it| super::safe(it)).collect();
+        let all: Vec<String> = held.without.iter().map(|it| super::one_line(it)).collect();
+        let holds: Vec<String> = from.snapshot.paths.iter().map(|it| super::one_line(it)).collect();
         let message = format!("the backup does not contain {}", all.join(", "));
         let help = format!("write each path as it was stored; the backup contains {}", holds.join(", "));
         bail!(Failure::new(Exit::Failed, message).help(help));
@@ -96,7 +98,10 @@ pub(super) fn prepare(
     let mounts = world.host.looker().mounts()?;
     // One after the other: each holds directories open.
     let mut open = |wish: &Wish| place(world, wish, goal, &mounts);
-    let decided = decide_all(&held.nodes, outermost(&wishes), &mut open, manner)?;
+    let mut decided = decide_all(&held.nodes, outermost(&wishes), &mut open, manner)?;
+    if goal.in_place {
+        decided.comparison.leads = leads(world, wishes.iter());
+    }
     Ok(Prepared { nodes: held.nodes, wishes, decided })
 }
 
@@ -110,7 +115,7 @@ fn stored(from: &Candidate<'_>) -> Result<Vec<Wish>> {
     match paths.iter().map(read).collect::<Option<Vec<Wish>>>() {
         Some(all) if !all.is_empty() => Ok(all),
         _ => {
-            let paths: Vec<String> = paths.iter().map(|it| super::safe(it)).collect();
+            let paths: Vec<String> = paths.iter().map(|it| super::one_line(it)).collect();
             let message =
                 format!("cannot tell the exact paths that this snapshot stored: {}", paths.join(", "));
             let help = "name the paths to restore: --path or --path-from";
@@ -142,10 +147,12 @@ fn place(world: &World<'_>, wish: &Wish, goal: &Goal, mounts: &Mounts) -> Result
     Ok(Place { names, look: Box::new(world.host.standings(&way)?), mounts, proves })
 }
 
-/// Says where a path really lies. One that cannot be got at, since a link on its way leads nowhere, say, lies where it is
-/// written: nothing can be put there, which the look at it says.
+/// Says where a path really lies. One that does not exist lies where the links on the way to it lead. One that cannot be got at
+/// lies where it is written: nothing can be put there, which the look at it says.
 fn lies(world: &World<'_>, path: &HostPath) -> HostPath {
-    world.host.looker().lies(path).ok().flatten().unwrap_or_else(|| path.clone())
+    let looker = world.host.looker();
+    let lies = looker.lies(path).ok().flatten();
+    lies.or_else(|| looker.leads(path)).unwrap_or_else(|| path.clone())
 }
 
 /// Lists the mount points in a path, as paths of the snapshot.
@@ -288,7 +295,9 @@ pub(super) fn fetch(
     let mut staged = Vec::new();
     world.host.staged(&staging, &mut |it| staged.push(it))?;
     let mut unrestored = said.failed;
-    unrestored.extend(lacking(wanted(), &staged, &unrestored));
+    // A person was warned that a target gets no owners.
+    let owners = goal.in_place || gives_to_nobody(world, from, what)?.is_none();
+    unrestored.extend(lacking(wanted(), &staged, &unrestored, owners));
     Ok(Fetched { staging, unrestored })
 }
 
@@ -332,6 +341,19 @@ pub(super) fn owner(world: &World<'_>, from: &Candidate<'_>) -> Result<Owner> {
     Ok(Owner { user: user.clone(), group: entry.group.parse()? })
 }
 
+/// Names who restic works as, if not all of it can be given back to its owners by that user.
+pub(super) fn gives_to_nobody(
+    world: &World<'_>,
+    from: &Candidate<'_>,
+    what: &Prepared,
+) -> Result<Option<UserName>> {
+    let scope = world.context.scope()?;
+    let user = from.place.works_as().or_else(|| scope.personal().map(|it| &it.user));
+    let Some(user) = user else { return Ok(None) };
+    let uid = world.host.looker().user(user)?.map(|entry| entry.uid);
+    Ok((!what.nodes.iter().all(|node| Some(node.uid) == uid)).then(|| user.clone()))
+}
+
 /// What was put in place.
 pub(super) struct Put {
     pub(super) placed: u64,
@@ -340,9 +362,21 @@ pub(super) struct Put {
     pub(super) unrestored: Vec<Unrestored>,
 }
 
+impl Put {
+    /// Describes that nothing was put in place.
+    pub(super) fn nothing(what: &Prepared, goal: &Goal) -> Self {
+        let comparison = &what.decided.comparison;
+        let unchanged = comparison.unchanged(goal.only_missing);
+        Self { placed: 0, files_placed: 0, unchanged, unrestored: comparison.blocked.clone() }
+    }
+}
+
 /// Moves the restored files to their place. In place an incomplete file replaces nothing; into a target it is moved too,
 /// since some of it is better than nothing.
 pub(super) fn put(world: &World<'_>, what: &Prepared, fetched: Fetched, goal: &Goal) -> Result<Put> {
+    if goal.in_place && leads(world, what.wishes.iter()) != what.decided.comparison.leads {
+        bail!("a symbolic link above the requested paths changed after the comparison: nothing was restored");
+    }
     let failed: BTreeSet<&str> = fetched.unrestored.iter().map(|it| it.path.as_str()).collect();
     // 0.14 does not say where a name that holds `: ` ends.
     let broken = |path: &str| {

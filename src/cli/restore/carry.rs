@@ -6,46 +6,62 @@ use anyhow::{Result, bail};
 
 use super::{
     Asked, RestoreVerb,
-    ask::confirmed,
-    attempt::{Fetched, Goal, Prepared, Put, fetch, has_room, is_mounted, places_to_work, prepare, put},
-    compare::{Comparison, files},
+    attempt::{
+        Fetched, Goal, Prepared, Put, fetch, gives_to_nobody, has_room, is_mounted, places_to_work, prepare,
+        put,
+    },
+    compare::files,
+    consent::Consent,
     copies::{compare_contents, compare_links},
+    one_line,
     places::{Candidate, when},
     stage::Stage,
+    target::make_target,
     tell::{Record, Teller},
-    world::{World, is_outside_repositories},
+    world::World,
 };
 use crate::{
     cli::{
-        context::Context,
         exit::{Exit, Failure},
         queue::{Queue, Use},
         sweep,
     },
-    effect::{Op, Owner},
-    host::{Act as _, Host as _, Sort, Standing, interrupted, watch_signals},
+    effect::Op,
+    host::{Act as _, Sort, interrupted, watch_signals},
     model::{Mode, UserName},
     source::Source,
 };
 
 /// What came of one place.
 enum Turn {
-    /// All is there as it was.
-    Nothing,
-    /// Nothing can be put there.
-    Blocked(Box<Prepared>),
+    /// The comparison was only to be shown.
+    Shown,
+    /// Nothing is to be put in place: all is there as it was, or nothing can be put there.
+    Settled(Box<Prepared>),
     /// A person said no.
     Declined,
     /// It was restored into a private directory.
     Fetched(Box<(Prepared, Fetched)>),
 }
 
+/// What follows a comparison in place.
+enum Next {
+    /// Nothing: it was only to be shown.
+    Shown,
+    /// Nothing: there is nothing to put in place.
+    Settled,
+    /// Nothing: a person said no.
+    Declined,
+    /// The restore.
+    Restore,
+}
+
 /// What came of all places.
 enum Best<'a> {
-    /// All is there as it was.
-    Nothing,
-    /// Nothing can be put there.
-    Blocked(Box<(&'a Candidate<'a>, Prepared)>),
+    /// The comparison was only to be shown.
+    Shown,
+    /// Nothing is to be put in place.
+    Settled(Box<(&'a Candidate<'a>, Prepared)>),
     /// A person said no.
     Declined,
     /// The best that there is.
@@ -62,7 +78,9 @@ impl RestoreVerb {
         teller: &Teller,
     ) -> Result<Exit> {
         // What a dead restore has left may fill what is needed now; that it stays is no reason not to restore.
-        if let Err(err) = sweep::sweep_all(world.context, world.host, !self.json) {
+        if !self.printed
+            && let Err(err) = sweep::sweep_all(world.context, world.host, !self.json)
+        {
             teller.warn(&format!("cannot remove what interrupted runs have left: {err:#}"));
         }
         let since = Instant::now();
@@ -78,6 +96,7 @@ impl RestoreVerb {
         let stage = Stage::begin(world)?;
         let best = self.best(world, &stage, all, asked, teller);
         let declined = matches!(best, Ok(Best::Declined));
+        let settled = matches!(best, Ok(Best::Settled(_)));
         let mut made = false;
         let done = match best {
             Ok(Best::Fetched(fetched)) => {
@@ -86,15 +105,11 @@ impl RestoreVerb {
                 let put = put(world, &what, fetched, goal);
                 put.map(|put| Some(record(asked, from, &what, put, since)))
             }
-            Ok(Best::Blocked(blocked)) => {
-                let (from, what) = *blocked;
-                let comparison = &what.decided.comparison;
-                let unchanged = comparison.unchanged(true);
-                let put =
-                    Put { placed: 0, files_placed: 0, unchanged, unrestored: comparison.blocked.clone() };
-                Ok(Some(record(asked, from, &what, put, since)))
+            Ok(Best::Settled(settled)) => {
+                let (from, what) = *settled;
+                Ok(Some(record(asked, from, &what, Put::nothing(&what, goal), since)))
             }
-            Ok(Best::Nothing | Best::Declined) => Ok(None),
+            Ok(Best::Shown | Best::Declined) => Ok(None),
             Err(err) => Err(err),
         };
         let ended = stage.end();
@@ -115,6 +130,10 @@ impl RestoreVerb {
             teller.line("Nothing was restored.");
             return Ok(if declined { Exit::Failed } else { Exit::Ok });
         };
+        if settled && record.status == "success" && !self.json {
+            teller.line("Nothing was restored.");
+            return Ok(Exit::Ok);
+        }
         teller.end(&record)?;
         Ok(match record.status {
             "success" => Exit::Ok,
@@ -133,17 +152,19 @@ impl RestoreVerb {
         teller: &Teller,
     ) -> Result<Best<'a>> {
         let mut best: Option<(&Candidate<'_>, Prepared, Fetched)> = None;
+        let mut consent = Consent::default();
         let mut last = None;
         for (number, from) in all.iter().enumerate() {
             let name = &from.place.name;
             let time = when(world, from.snapshot);
             let id = from.snapshot.id.get(..8).unwrap_or_default();
             teller.line(&format!("{}: snapshot {id} of {time}, from {name}", asked.job));
-            let tried = self.once(world, stage, from, asked, teller);
+            let tried = self.once(world, stage, from, asked, (teller, &mut consent));
             match tried {
-                Ok(Turn::Nothing | Turn::Declined | Turn::Blocked(_)) if best.is_some() => break,
-                Ok(Turn::Nothing) => return Ok(Best::Nothing),
-                Ok(Turn::Blocked(what)) => return Ok(Best::Blocked(Box::new((from, *what)))),
+                Ok(Turn::Settled(_)) if best.is_some() => break,
+                Ok(Turn::Shown) => return Ok(Best::Shown),
+                Ok(Turn::Settled(what)) => return Ok(Best::Settled(Box::new((from, *what)))),
+                // A `no` counts for all destinations.
                 Ok(Turn::Declined) => return Ok(Best::Declined),
                 Ok(Turn::Fetched(fetched)) => {
                     let (what, fetched) = *fetched;
@@ -178,7 +199,7 @@ impl RestoreVerb {
         match (best, last) {
             (Some(best), _) => Ok(Best::Fetched(Box::new(best))),
             (None, Some(err)) => Err(err.context("nothing was restored")),
-            (None, None) => Ok(Best::Nothing),
+            (None, None) => Ok(Best::Shown),
         }
     }
 
@@ -189,35 +210,18 @@ impl RestoreVerb {
         stage: &Stage<'_>,
         from: &Candidate<'_>,
         asked: &Asked,
-        teller: &Teller,
+        (teller, consent): (&Teller, &mut Consent),
     ) -> Result<Turn> {
         let goal = &asked.goal;
         let mut what = prepare(world, from, &asked.wishes, goal)?;
         is_mounted(world, goal, &what.wishes)?;
         let fetched = self.look_closer(world, stage, from, &mut what, goal, teller)?;
-        let comparison = &what.decided.comparison;
         if goal.in_place {
-            let of = files(comparison.files, "file");
-            let head = format!("{of} ({}) in the backup:\n", indicatif::HumanBytes(comparison.bytes));
-            teller.compared(comparison, &format!("{head}{}", comparison.text(goal.only_missing)))?;
-            if comparison.is_empty(goal.only_missing) || self.printed {
-                is_whole(fetched.as_ref(), from)?;
-                if self.printed {
-                    return Ok(Turn::Nothing);
-                }
-                if !comparison.blocked.is_empty() {
-                    places_to_work(world, goal, &what.wishes)?;
-                    return Ok(Turn::Blocked(Box::new(what)));
-                }
-                teller.line(match comparison.not_compared {
-                    0 => "All files are there and unchanged.",
-                    _ => "No difference was found.",
-                });
-                return Ok(Turn::Nothing);
-            }
-            self.may_be_overwritten(world, from, &what)?;
-            if !self.confirmed(world.context, goal, comparison)? {
-                return Ok(Turn::Declined);
+            match self.next(world, from, (&what, fetched.as_ref()), goal, (teller, consent))? {
+                Next::Shown => return Ok(Turn::Shown),
+                Next::Settled => return Ok(Turn::Settled(Box::new(what))),
+                Next::Declined => return Ok(Turn::Declined),
+                Next::Restore => {}
             }
         } else if let Some(user) = gives_to_nobody(world, from, &what)? {
             let name = &from.place.name;
@@ -225,7 +229,7 @@ impl RestoreVerb {
                 "restic reads {name} as user {user}, who cannot set file owners: all restored files will belong to {user}"
             ));
         }
-        let there = comparison.unchanged(true);
+        let there = what.decided.comparison.unchanged(true);
         if !goal.in_place && there > 0 {
             let message = format!("{} of the backup exist in {} already", files(there, "file"), goal.base);
             bail!(
@@ -238,6 +242,54 @@ impl RestoreVerb {
             None => self.fetched(world, stage, from, &what, goal, teller)?,
         };
         Ok(Turn::Fetched(Box::new((what, fetched))))
+    }
+
+    /// Shows a comparison in place, and says what follows: asks a person, unless there is nothing to ask.
+    fn next(
+        &self,
+        world: &World<'_>,
+        from: &Candidate<'_>,
+        (what, fetched): (&Prepared, Option<&Fetched>),
+        goal: &Goal,
+        (teller, consent): (&Teller, &mut Consent),
+    ) -> Result<Next> {
+        let comparison = &what.decided.comparison;
+        let of = files(comparison.files, "file");
+        let head = format!("{of} ({}) in the backup:\n", indicatif::HumanBytes(comparison.bytes));
+        let text = format!("{head}{}", comparison.text(goal.only_missing));
+        // Nobody confirms what was not shown.
+        teller.compared(comparison, &text, self.printed || !self.yes)?;
+        let empty = comparison.is_empty(goal.only_missing);
+        let settled = empty && comparison.blocked.is_empty();
+        if empty || self.printed {
+            is_whole(fetched, from)?;
+        }
+        if self.printed && !settled {
+            self.may_be_overwritten(world, from, what)?;
+            let dirs = places_to_work(world, goal, &what.wishes)?;
+            if let (Some(dir), None) = (dirs.first(), fetched) {
+                has_room(world, dir, comparison.needed(goal.only_missing), goal)?;
+            }
+        }
+        if empty {
+            if !settled {
+                places_to_work(world, goal, &what.wishes)?;
+            }
+            match comparison.not_compared {
+                _ if !settled => {}
+                0 => teller.line("All files are there and unchanged."),
+                _ => teller.line("No difference was found."),
+            }
+        }
+        Ok(match () {
+            () if self.printed => Next::Shown,
+            () if empty => Next::Settled,
+            () => {
+                self.may_be_overwritten(world, from, what)?;
+                let yes = self.confirmed(world.context, goal, &what.decided, consent)?;
+                if yes { Next::Restore } else { Next::Declined }
+            }
+        })
     }
 
     /// Compares files that look as they were. Returns what was fetched for that, if it is all that the restore needs.
@@ -262,7 +314,7 @@ impl RestoreVerb {
         // Where nothing can be put in place they are not compared, and what is to be restored is refused later.
         let has_links = what.decided.alike.iter().any(|it| what.nodes[it.node].sort != Sort::File);
         if has_links
-            && gives_to_nobody(world, from, what)?.is_none()
+            && refused_to(world, from, what)?.is_none()
             && let Ok(dirs) = places_to_work(world, goal, &what.wishes)
             && let Some(dir) = dirs.first()
         {
@@ -285,7 +337,7 @@ impl RestoreVerb {
         // From here on a signal ends it in order.
         watch_signals()?;
         if !goal.in_place {
-            self.make_target(world, stage, from, goal)?;
+            make_target(world, stage, from, &goal.base)?;
         }
         let dirs = places_to_work(world, goal, &what.wishes)?;
         let Some(dir) = dirs.first() else { bail!("there is no directory to work in") };
@@ -304,7 +356,7 @@ impl RestoreVerb {
 
     /// Refuses in place what would give files to somebody else.
     fn may_be_overwritten(&self, world: &World<'_>, from: &Candidate<'_>, what: &Prepared) -> Result<()> {
-        let Some(user) = gives_to_nobody(world, from, what)? else { return Ok(()) };
+        let Some(user) = refused_to(world, from, what)? else { return Ok(()) };
         let message = format!(
             "cannot restore in place from {}: restic reads it as user {user}, who cannot set file owners",
             from.place.name
@@ -313,74 +365,6 @@ impl RestoreVerb {
             Failure::new(Exit::Refused, message)
                 .help("restore to a --target, set the owners, and copy the files")
         );
-    }
-
-    fn confirmed(&self, context: &Context<'_>, goal: &Goal, comparison: &Comparison) -> Result<bool> {
-        if self.yes {
-            return Ok(true);
-        }
-        let environment = context.environment;
-        if !environment.in_terminal || !environment.err_terminal || self.json {
-            let message = "a restore in place needs a confirmation, and there is no terminal to ask on";
-            bail!(Failure::new(Exit::Usage, message).help("check what rlvm printed, then add --yes"));
-        }
-        let question = match comparison.differing {
-            count if count > 0 && !goal.only_missing => {
-                format!("Overwrite {}?", files(count, "file"))
-            }
-            _ => "Restore in place?".into(),
-        };
-        confirmed(context, &question)
-    }
-
-    /// Refuses a target that is not empty, unless that is meant.
-    fn is_free(&self, world: &World<'_>, goal: &Goal) -> Result<()> {
-        if goal.in_place {
-            return Ok(());
-        }
-        let base = &goal.base;
-        is_outside_repositories(world, base)?;
-        match world.host.standing(base)? {
-            Standing::Absent => Ok(()),
-            Standing::Blocked(why) => {
-                bail!(Failure::new(Exit::Refused, format!("cannot restore into {base}: {why}")))
-            }
-            Standing::There(there, _) if there.sort != Sort::Directory => {
-                bail!(Failure::new(
-                    Exit::Refused,
-                    format!("cannot restore into {base}: it is not a directory")
-                ))
-            }
-            Standing::There(..) if self.into_existing => Ok(()),
-            Standing::There(..) => match world.host.looker().names(base)?.len() {
-                0 => Ok(()),
-                count => {
-                    let message = format!("{base} is not empty: {}", files(count as u64, "name"));
-                    let help = "choose another directory; or --into-existing, which adds files and overwrites nothing";
-                    bail!(Failure::new(Exit::Refused, message).help(help))
-                }
-            },
-        }
-    }
-
-    /// Makes the target, for nobody else to look into, unless it is there.
-    fn make_target(
-        &self,
-        world: &World<'_>,
-        stage: &Stage<'_>,
-        from: &Candidate<'_>,
-        goal: &Goal,
-    ) -> Result<()> {
-        let path = &goal.base;
-        if world.host.standing(path)? != Standing::Absent {
-            return Ok(());
-        }
-        let owner = world.context.scope()?.personal().map_or_else(Owner::root, Owner::of);
-        // Whom restic works as goes through it.
-        let mode = Mode::new(if from.place.works_as().is_some() { 0o711 } else { 0o700 });
-        stage.open(None, &Op::RemoveTemporary { path: path.clone() })?;
-        let make = Op::MakeDir { path: path.clone(), owner, mode };
-        stage.open(Some(&make), &Op::RemoveDir { path: path.clone() })
     }
 }
 
@@ -392,20 +376,14 @@ fn is_whole(fetched: Option<&Fetched>, from: &Candidate<'_>) -> Result<()> {
         "{} cannot be read from {}, for example {}: {}",
         files(lacking.len() as u64, "file"),
         from.place.name,
-        first.path,
-        first.why
+        one_line(&first.path),
+        one_line(&first.why)
     )
 }
 
-/// Names who restic works as, if not all of it can be given back to its owners by that user.
-fn gives_to_nobody<'a>(
-    world: &World<'_>,
-    from: &Candidate<'a>,
-    what: &Prepared,
-) -> Result<Option<&'a UserName>> {
-    let Some(user) = from.place.works_as() else { return Ok(None) };
-    let uid = world.host.looker().user(user)?.map(|entry| entry.uid);
-    Ok((!what.nodes.iter().all(|node| Some(node.uid) == uid)).then_some(user))
+/// Names who restic works as, if nothing is restored in place by that user. A user's own restore lists what it cannot give back.
+fn refused_to(world: &World<'_>, from: &Candidate<'_>, what: &Prepared) -> Result<Option<UserName>> {
+    Ok(from.place.works_as().and(gives_to_nobody(world, from, what)?))
 }
 
 /// Says whether another place would end in the same way: what was asked for is wrong, not where it comes from.

@@ -4,11 +4,8 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::{copies::said_of_alike, decide::Verdict, nodes::Node};
-use crate::{
-    host::{Sort, Staged},
-    restic::Unrestored,
-};
+use super::{copies::said_of_alike, decide::Verdict, leads::Leads, nodes::Node, one_line};
+use crate::{host::Sort, restic::Unrestored};
 
 /// How many files the preview names.
 const NAMED: usize = 200;
@@ -59,6 +56,8 @@ pub(super) struct Comparison {
     pub(super) overwritten: Vec<Overwritten>,
     /// What cannot be put there, and why.
     pub(super) blocked: Vec<Unrestored>,
+    /// Where symbolic links on the way to the paths lead.
+    pub(super) leads: Vec<Leads>,
     /// What restic is given, if that is little: what is new, and what differs.
     #[serde(skip)]
     few: Vec<String>,
@@ -179,18 +178,31 @@ impl Comparison {
         self.to_do == 0 && self.unclear == 0 && (only_missing || self.directories_differing == 0)
     }
 
+    fn text_of_leads(&self) -> String {
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        for Leads { path, to } in self.leads.iter().take(NAMED) {
+            let _ = writeln!(text, "  {} leads to {}: the files are there", one_line(path), one_line(to));
+        }
+        if self.leads.len() > NAMED {
+            let _ = writeln!(text, "  and {} more links: --json lists all", self.leads.len() - NAMED);
+        }
+        text
+    }
+
     /// Says it to a person.
     pub(super) fn text(&self, only_missing: bool) -> String {
         let bytes = |bytes| indicatif::HumanBytes(bytes).to_string();
-        let mut text = match self.new {
-            0 => "  no missing files\n".to_owned(),
+        let mut text = self.text_of_leads();
+        // Writing into a String cannot fail.
+        let _ = match self.new {
+            0 => writeln!(text, "  no missing files"),
             new => {
-                format!("  {} ({}) will be created\n", files(new, "missing file"), bytes(self.new_bytes))
+                writeln!(text, "  {} ({}) will be created", files(new, "missing file"), bytes(self.new_bytes))
             }
         };
         let fate = if only_missing { "stay as they are (--only-missing)" } else { "will be OVERWRITTEN" };
         let differing = files(self.differing, "file");
-        // Writing into a String cannot fail.
         let _ = match self.differing {
             0 => writeln!(text, "  no files with differences"),
             _ => writeln!(text, "  {differing} ({}) with differences {fate}:", bytes(self.differing_bytes)),
@@ -200,7 +212,7 @@ impl Comparison {
         for Overwritten { path, now, was } in kinds.iter().chain(alike.iter().take(NAMED)) {
             let (now, was) = (now.unwrap_or_default(), was.unwrap_or_default());
             let kind = if now.is_empty() { String::new() } else { format!(" ({now} now, was {was})") };
-            let _ = writeln!(text, "      {}{kind}", super::safe(path));
+            let _ = writeln!(text, "      {}{kind}", one_line(path));
         }
         if alike.len() > NAMED {
             let _ = writeln!(text, "      and {} more: --json lists all", alike.len() - NAMED);
@@ -220,7 +232,7 @@ impl Comparison {
             let count = self.directories_differing;
             let _ = writeln!(text, "  directories that get their stored owner or mode back: {count}");
             for path in self.directories_set_back.iter().take(NAMED) {
-                let _ = writeln!(text, "      {}", super::safe(path));
+                let _ = writeln!(text, "      {}", one_line(path));
             }
             if self.directories_set_back.len() > NAMED {
                 let more = self.directories_set_back.len() - NAMED;
@@ -232,8 +244,8 @@ impl Comparison {
             let _ = writeln!(
                 text,
                 "  paths that cannot be restored: {count}, the first is {}: {}",
-                super::safe(&first.path),
-                super::safe(&first.why)
+                one_line(&first.path),
+                one_line(&first.why)
             );
         }
         text
@@ -257,45 +269,6 @@ pub(super) fn upwards(path: &str) -> impl Iterator<Item = &str> {
         ("", _) => Some("/"),
         (above, _) => Some(above),
     })
-}
-
-/// Finds what was asked for, did not fail, and yet is not there, or is not as long as it was. Of names that are the same but
-/// for bytes that are no UTF-8 each counts.
-pub(super) fn lacking<'a>(
-    wanted: impl Iterator<Item = &'a Node>,
-    staged: &[Staged],
-    failed: &[Unrestored],
-) -> Vec<Unrestored> {
-    let mut there: std::collections::BTreeMap<&str, Vec<&Staged>> = std::collections::BTreeMap::new();
-    for it in staged {
-        there.entry(&it.path).or_default().push(it);
-    }
-    let failed: std::collections::BTreeSet<&str> = failed.iter().map(|it| it.path.as_str()).collect();
-    let mut lacking = Vec::new();
-    for node in wanted.filter(|node| !failed.contains(node.path.as_str())) {
-        let all = there.get_mut(node.path.as_str());
-        let fits = |it: &&Staged| it.sort == node.sort && it.size == node.size && !it.altered;
-        let why = match all {
-            None => "restic did not restore it and gave no reason".into(),
-            Some(all) => match all.iter().position(fits) {
-                Some(at) => {
-                    all.remove(at);
-                    continue;
-                }
-                None => match all.first() {
-                    Some(it) if it.sort == node.sort && it.altered => {
-                        "its link target is not UTF-8, and restic before 0.16 alters such a target".into()
-                    }
-                    Some(it) if it.sort == node.sort => {
-                        format!("it has {} bytes instead of {}", it.size, node.size)
-                    }
-                    _ => "restic restored it as another type of file".into(),
-                },
-            },
-        };
-        lacking.push(Unrestored { path: node.path.clone(), why });
-    }
-    lacking
 }
 
 #[cfg(test)]
@@ -357,39 +330,6 @@ mod tests {
         assert!(text.contains("430 files (430 B) with differences will be OVERWRITTEN:"), "{text}");
         assert!(text.contains("and 15 more: --json lists all"), "{text}");
         assert_eq!(all.overwritten.len(), 430);
-    }
-
-    #[test]
-    fn nothing_is_missing_in_silence() {
-        let wanted = [
-            node("/a", Sort::File, 3),
-            node("/b", Sort::File, 3),
-            node("/c", Sort::File, 3),
-            node("/d", Sort::Fifo, 0),
-            node("/alt", Sort::Link, 0),
-            node("/x\u{fffd}", Sort::File, 1),
-            node("/x\u{fffd}", Sort::File, 2),
-        ];
-        let staged =
-            |path: &str, sort, size| Staged { path: path.into(), sort, size, altered: path == "/alt" };
-        let there = [
-            staged("/a", Sort::File, 3),
-            staged("/b", Sort::File, 2),
-            staged("/alt", Sort::Link, 0),
-            staged("/x\u{fffd}", Sort::File, 2),
-            staged("/x\u{fffd}", Sort::File, 1),
-        ];
-        let failed = [Unrestored { path: "/c".into(), why: "x".into() }];
-        let lacking = lacking(wanted.iter(), &there, &failed);
-        let said: Vec<String> = lacking.iter().map(|it| format!("{}: {}", it.path, it.why)).collect();
-        assert_eq!(
-            said,
-            [
-                "/b: it has 2 bytes instead of 3",
-                "/d: restic did not restore it and gave no reason",
-                "/alt: its link target is not UTF-8, and restic before 0.16 alters such a target"
-            ]
-        );
     }
 
     #[test]

@@ -8,8 +8,8 @@ use super::{
     ask::{choice, line},
     compare::{files, within},
     nodes::{Node, held},
+    one_line,
     places::{Candidate, Has, when},
-    safe,
     wish::Wish,
     world::World,
 };
@@ -131,14 +131,15 @@ fn show(world: &World<'_>, nodes: &[Node], at: Option<&str>, entries: &[&Node]) 
     };
     let human = |bytes| indicatif::HumanBytes(bytes).to_string();
     let mut text = match at {
-        Some(at) => format!("{}: {} of {}\n", safe(at), files(count(at), "file"), human(size(at))),
+        Some(at) => format!("{}: {} of {}\n", one_line(at), files(count(at), "file"), human(size(at))),
         None => "The snapshot:\n".to_owned(),
     };
     // Writing into a String cannot fail.
     for (number, node) in entries.iter().enumerate().take(SHOWN) {
         let slash = if node.sort == Sort::Directory { "/" } else { "" };
         let name = if at.is_none() { &node.path } else { node.path.rsplit('/').next().unwrap_or_default() };
-        let _ = writeln!(text, "  {:>3}  {:>10}  {}{slash}", number + 1, human(size(&node.path)), safe(name));
+        let _ =
+            writeln!(text, "  {:>3}  {:>10}  {}{slash}", number + 1, human(size(&node.path)), one_line(name));
     }
     if entries.len() > SHOWN {
         let _ = writeln!(text, "       and {} more: type the path", entries.len() - SHOWN);

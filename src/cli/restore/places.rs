@@ -186,7 +186,7 @@ fn why_not(place: &Place, ours: &[&Listed], wanted: &Wanted, world: &World<'_>) 
         Wanted::Latest | Wanted::Until(_) => Vec::new(),
     };
     if let Ok(Some(other)) = wanted.pick(&all.iter().collect::<Vec<_>>()) {
-        let host = super::safe(&other.hostname);
+        let host = super::one_line(&other.hostname);
         let job = other.job().map_or_else(|| "no job".into(), |job| format!("job {job}"));
         return format!("{name}: this snapshot is of host {host} and {job}; to restore it: --any-host");
     }

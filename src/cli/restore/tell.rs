@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::safe;
+use super::{one_line, safe};
 use crate::{
     cli::{context::Context, output::Printer},
     model::{HostPath, Name},
@@ -103,14 +103,14 @@ impl Teller {
         self.bar.borrow().suspend(|| self.printer.note(&line));
     }
 
-    /// Tells what is to be changed.
-    pub(super) fn compared(&self, value: &impl Serialize, text: &str) -> Result<()> {
+    /// Tells what is to be changed. `is_needed` prints it with `--quiet` too.
+    pub(super) fn compared(&self, value: &impl Serialize, text: &str, is_needed: bool) -> Result<()> {
         if self.json {
             let value = serde_json::to_value(value)?;
             self.object(&json!({ "type": "comparison", "comparison": value }));
             return Ok(());
         }
-        self.printer.say(text)
+        if is_needed { self.printer.print(text) } else { self.printer.say(text) }
     }
 
     /// Begins to restore.
@@ -158,7 +158,7 @@ impl Teller {
             return Ok(());
         }
         for Unrestored { path, why } in record.unrestored.iter().take(NAMED) {
-            self.problem(Paint::Removed, "not restored", &format!("{path}: {}", why.trim()));
+            self.problem(Paint::Removed, "not restored", &one_line(&format!("{path}: {}", why.trim())));
         }
         if record.unrestored.len() > NAMED {
             let more = record.unrestored.len() - NAMED;

@@ -16,7 +16,7 @@ pub(super) struct Wish {
 impl Wish {
     /// Reads what a shell hands over. A `/` at the end is taken off.
     pub(super) fn read(raw: &[u8]) -> Result<Self, String> {
-        let shown = || format!("`{}`", super::safe(&lossy(raw)));
+        let shown = || format!("`{}`", super::one_line(&lossy(raw)));
         if raw.first() != Some(&b'/') {
             return Err(format!("{} must be an absolute path, starting with `/`", shown()));
         }
@@ -80,7 +80,7 @@ impl clap::builder::TypedValueParser for WishParser {
         let raw = value.as_encoded_bytes();
         Wish::read(raw).map_err(|why| {
             let arg = arg.map_or_else(|| "--path".into(), ToString::to_string);
-            let text = format!("invalid value '{}' for '{arg}': {why}\n", super::safe(&lossy(raw)));
+            let text = format!("invalid value '{}' for '{arg}': {why}\n", super::one_line(&lossy(raw)));
             clap::Error::raw(clap::error::ErrorKind::ValueValidation, text).with_cmd(cmd)
         })
     }

@@ -185,13 +185,13 @@ impl Real {
 
 fn tell(dir: &OwnedFd, path: &str, each: &mut dyn FnMut(Staged)) -> nix::Result<()> {
     for name in names(dir)? {
-        let There { sort, size, .. } = there(&look(dir, &name)?);
+        let There { sort, size, mode, uid, gid, .. } = there(&look(dir, &name)?);
         let path = format!("{path}/{}", lossy(&name));
         let altered = sort == Sort::Link
             && readlinkat(dir, name.as_slice())?
                 .to_str()
                 .is_some_and(|target| target.contains(char::REPLACEMENT_CHARACTER));
-        each(Staged { path: path.clone(), sort, size, altered });
+        each(Staged { path: path.clone(), sort, size, mode, uid, gid, altered });
         if sort == Sort::Directory {
             tell(&open_dir(dir, &name)?, &path, each)?;
         }

@@ -1,9 +1,11 @@
 //! What is shown before a restore in place: all that it replaces, where it lies, and nothing that is not true.
 
 use super::{
+    NEAR,
     kinds::{comparison, names},
-    left, record, stored,
+    left, record, site, stored,
     talk::talk,
+    tell,
 };
 use crate::lab::{Lab, Restic, restics};
 
@@ -30,6 +32,52 @@ fn all_names_of_a_changed_file_come_back_in_one_run() {
         assert_eq!(sh(&lab, "cd /srv/www; cat a b d/c"), "PRECIOUS\n".repeat(3));
         assert_eq!(left(&lab), "");
     }
+}
+
+#[test]
+fn the_comparison_is_shown_with_quiet_too() {
+    // R75
+    let lab = site();
+    sh(&lab, "echo changed > /srv/www/index.html");
+    for words in
+        [&["-q", "restore", "web", "--in-place"][..], &["-q", "restore", "web", "--in-place", "--dry-run"]]
+    {
+        let ran = talk(&lab, "no", words);
+        assert!(ran.stdout.contains("      /srv/www/index.html\n"), "{words:?}: {}", ran.stdout);
+    }
+    assert_eq!(lab.read("/srv/www/index.html"), "changed\n");
+    let ran = lab.expect(0, &["-q", "restore", "web", "--in-place", "--yes"]);
+    assert!(!ran.stdout.contains("OVERWRITTEN"), "{ran:?}");
+}
+
+#[test]
+fn a_name_looks_like_no_line_of_its_own() {
+    // R75
+    let lab = Lab::new();
+    let python = |lab: &Lab, script: &str| lab.ok(&["python3", "-c", &format!("import os\n{script}")]);
+    python(
+        &lab,
+        "os.makedirs('/srv/www')\nfor n in ['a\\n  no files with differences', '\\u202egnp.x']: open('/srv/www/' + n, 'w').write('a')",
+    );
+    let lab = stored(lab);
+    python(&lab, "for n in os.listdir('/srv/www'): open('/srv/www/' + n, 'w').write('other')");
+    let ran = lab.expect(64, &["restore", "web", "--in-place"]);
+    assert!(ran.stdout.contains("      /srv/www/a\u{fffd}  no files with differences\n"), "{ran:?}");
+    assert!(ran.stdout.contains("      /srv/www/\u{fffd}gnp.x\n"), "{ran:?}");
+    python(&lab, "for n in os.listdir('/srv/www'): os.remove('/srv/www/' + n); os.mkdir('/srv/www/' + n)");
+    let ran = lab.expect(8, &["restore", "web", "--in-place", "--yes"]);
+    assert!(!format!("{}{}", ran.stdout, ran.stderr).contains("\n  no files with differences: "), "{ran:?}");
+    assert!(ran.stderr.contains("not restored: /srv/www/a\u{fffd}  no files"), "{ran:?}");
+}
+
+#[test]
+fn json_ends_with_a_record_if_nothing_is_to_be_done() {
+    // R75
+    let lab = site();
+    let ran = lab.expect(0, &["restore", "web", "--in-place", "--yes", "--json"]);
+    let record = record(&ran.stdout);
+    assert_eq!((&record["status"], &record["files"]), (&"success".into(), &3.into()), "{ran:?}");
+    assert_eq!((&record["placed"], &record["unchanged"]), (&0.into(), &3.into()), "{ran:?}");
 }
 
 /// A restic that says that it could not restore a path in full.
@@ -80,6 +128,31 @@ fn files_of_a_directory_that_restic_cannot_restore_in_full_come_back() {
     }
 }
 
+#[test]
+fn where_a_link_above_leads_is_shown() {
+    // R75
+    let lab = site();
+    sh(
+        &lab,
+        "mkdir /srv/disk; mount -t tmpfs -o mode=755 tmpfs /srv/disk; cp -a /srv/www/shop /srv/disk/
+         rm -r /srv/www/shop; ln -s /srv/disk/shop /srv/www/shop; rm /srv/disk/shop/logo",
+    );
+    let words = ["restore", "web", "--in-place", "--path", "/srv/www/shop/logo"];
+    let ran = lab.expect(64, &words);
+    assert!(ran.stdout.contains("  /srv/www/shop leads to /srv/disk/shop: the files are there\n"), "{ran:?}");
+    let ran = lab.expect(0, &[&words[..], &["--yes", "--json"]].concat());
+    let leads = serde_json::json!([{ "path": "/srv/www/shop", "to": "/srv/disk/shop" }]);
+    assert_eq!(comparison(&ran.stdout)["leads"], leads);
+    assert_eq!(sh(&lab, "cat /srv/disk/shop/logo"), "logo\n");
+    // The link is set to another directory during the question.
+    sh(&lab, "rm /srv/disk/shop/logo; mkdir /srv/other");
+    let ran = talk(&lab, "!ln -sfn /srv/other /srv/www/shop|yes", &words);
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    assert!(ran.stdout.contains("changed after the comparison"), "{}", ran.stdout);
+    assert_eq!(lab.ok(&["ls", "-A", "/srv/other"]), "");
+    assert_eq!(left(&lab), "");
+}
+
 /// Sets or removes the ACL of a FIFO and a device.
 const ACL: &str = "import os, struct, sys\n\
     acl = struct.pack('<I', 2) + b''.join(struct.pack('<HHI', *it) for it in \
@@ -107,4 +180,76 @@ fn acls_of_fifos_and_devices_are_compared() {
         let ran = lab.expect(0, &["restore", "web", "--in-place", "--yes"]);
         assert!(ran.stdout.contains("All files are there and unchanged."), "{ran:?}");
     }
+}
+
+/// Damages the largest file's data at the nearest destination.
+const DAMAGE: &str = "find /srv/backup/near/data -type f -size +400k -exec sh -c \
+    'head -c 800000 /dev/zero | dd of={} conv=notrunc status=none' ';'";
+
+#[test]
+fn one_answer_counts_for_all_destinations() {
+    // R56, R75
+    let lab = Lab::new();
+    sh(
+        &lab,
+        "mkdir /srv/www; cd /srv/www; head -c 900000 /dev/urandom > big; echo stored > small; echo stored > more",
+    );
+    let lab = stored(lab);
+    sh(&lab, DAMAGE);
+    let change = "cd /srv/www; echo live > big; echo live > small";
+    sh(&lab, change);
+    let restore = ["restore", "web", "--in-place"];
+    // The second destination replaces the same files: nothing is asked twice.
+    let ran = talk(&lab, "yes", &restore);
+    assert_eq!(ran.code, Some(0), "{}", ran.stdout);
+    assert!(ran.stdout.contains("continuing with far"), "{}", ran.stdout);
+    assert_eq!(ran.stdout.matches("Type `yes`").count(), 1, "{}", ran.stdout);
+    assert_eq!(lab.read("/srv/www/small"), "stored\n");
+    // It would replace one more: that is asked, and a `no` counts for both.
+    sh(&lab, change);
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = restore ] && echo live > /srv/www/more\nexec /usr/bin/restic \"$@\"\n# {NEAR}\n"
+    );
+    lab.file_of("/usr/local/bin/restic", &script, 0, 0o755);
+    let ran = talk(&lab, "yes|no", &restore);
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    assert!(ran.stdout.contains("Overwrite 3 files?"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("Nothing was restored."), "{}", ran.stdout);
+    assert_eq!(sh(&lab, "cd /srv/www; cat big small more"), "live\n".repeat(3));
+    assert_eq!(left(&lab), "");
+}
+
+#[test]
+fn a_dry_run_in_place_shows_the_comparison_alone() {
+    // R75
+    let lab = site();
+    sh(&lab, "cd /srv/www; echo changed > index.html; rm shop/logo; ln -sfn x 'shop/a b '\\''c'\\''.html'");
+    let before = tell(&lab, "/srv");
+    let shown = |more: &[&str]| {
+        let real = lab.expect(64, &[&["restore", "web", "--in-place"], more].concat()).stdout;
+        let ran = lab.expect(0, &[&["restore", "web", "--in-place", "--dry-run"], more].concat());
+        assert_eq!(ran.stdout, format!("{real}Nothing was restored.\n"), "{ran:?}");
+        assert_eq!(tell(&lab, "/srv"), before);
+        ran.stdout
+    };
+    let all = shown(&[]);
+    assert!(all.contains("      /srv/www/index.html\n") && all.contains("1 missing file"), "{all}");
+    let missing = shown(&["--only-missing"]);
+    assert!(missing.contains("stay as they are (--only-missing):\n      /srv/www/index.html\n"), "{missing}");
+    let ran = lab.expect(0, &["restore", "web", "--in-place", "--dry-run", "--yes", "--json"]);
+    assert_eq!(comparison(&ran.stdout)["differing"], 2, "{ran:?}");
+    // What the restore would refuse, a dry run refuses.
+    sh(&lab, "mkdir /srv/other; mount --bind /srv/other /srv/www/shop");
+    lab.expect(6, &["restore", "web", "--in-place", "--dry-run"]);
+    assert_eq!(left(&lab), "");
+}
+
+#[test]
+fn a_target_whose_parent_is_missing_is_refused_at_once() {
+    // R75
+    let lab = site();
+    let ran = lab.expect(6, &["restore", "web", "--target", "/nowhere/a/b"]);
+    assert!(ran.stderr.contains("error: cannot create /nowhere/a/b: /nowhere/a does not exist"), "{ran:?}");
+    assert!(ran.stderr.contains("help: create it first: mkdir -p /nowhere/a"), "{ran:?}");
+    assert!(!ran.stderr.contains("near") && !ran.stdout.contains("far"), "{ran:?}");
 }
