@@ -147,12 +147,11 @@ fn place(world: &World<'_>, wish: &Wish, goal: &Goal, mounts: &Mounts) -> Result
     Ok(Place { names, look: Box::new(world.host.standings(&way)?), mounts, proves })
 }
 
-/// Says where a path really lies. One that does not exist lies where the links on the way to it lead. One that cannot be got at
-/// lies where it is written: nothing can be put there, which the look at it says.
+/// Says where a path really lies. One that cannot be got at lies where it is written: nothing can be put there, which the look at
+/// it says. A link that another user could have put on the way is not followed: it must not decide where rlvm works.
 fn lies(world: &World<'_>, path: &HostPath) -> HostPath {
-    let looker = world.host.looker();
-    let lies = looker.lies(path).ok().flatten();
-    lies.or_else(|| looker.leads(path)).unwrap_or_else(|| path.clone())
+    let way = path.parent().and_then(|parent| world.host.resolved(&parent).ok().flatten());
+    way.and_then(|way| way.join(path.name()).ok()).unwrap_or_else(|| path.clone())
 }
 
 /// Lists the mount points in a path, as paths of the snapshot.
@@ -208,7 +207,7 @@ pub(super) fn places_to_work(world: &World<'_>, goal: &Goal, wishes: &[Wish]) ->
         let lies = lies(world, &path);
         let Some(dir) = world.host.private_place(&lies, &mounts)? else {
             let message = format!(
-                "cannot restore {path} in place: its file system has no directory that only root can write"
+                "cannot restore {path} in place: its file system is read-only, or has no directory that only root can write"
             );
             let help = "restore to a --target, check the files, and copy them";
             bail!(Failure::new(Exit::Refused, message).help(help));

@@ -239,6 +239,12 @@ impl Comparison {
                 let _ = writeln!(text, "      and {more} more: --json lists all");
             }
         }
+        if !only_missing && self.directories > 0 && !self.is_empty(only_missing) {
+            let _ = writeln!(
+                text,
+                "  existing directories on the way to a restored file get their stored time, attributes and ACLs back"
+            );
+        }
         if let Some(first) = self.blocked.first() {
             let count = self.blocked.len();
             let _ = writeln!(

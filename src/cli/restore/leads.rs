@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{wish::Wish, world::World};
-use crate::{host::Host as _, model::HostPath};
+use crate::model::HostPath;
 
 /// A path with a symbolic link in it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -16,12 +16,13 @@ pub(super) struct Leads {
     pub(super) to: String,
 }
 
-/// Lists where symbolic links lead on the way to each path. A link at the end of a path is a file of its own.
+/// Lists where symbolic links lead on the way to each path. A link at the end of a path is a file of its own, and a link that is
+/// not followed leads nowhere.
 pub(super) fn leads<'a>(world: &World<'_>, wishes: impl Iterator<Item = &'a Wish>) -> Vec<Leads> {
-    let looker = world.host.looker();
     let mut known: BTreeMap<String, Option<HostPath>> = BTreeMap::new();
-    let mut look =
-        |path: &HostPath| known.entry(path.to_string()).or_insert_with(|| looker.leads(path)).clone();
+    let mut look = |path: &HostPath| {
+        known.entry(path.to_string()).or_insert_with(|| world.host.resolved(path).ok().flatten()).clone()
+    };
     let ways: BTreeSet<String> = wishes.map(|wish| wish.split().0.to_string()).collect();
     let ways = ways.iter().filter_map(|way| way.parse::<HostPath>().ok());
     let found: BTreeSet<Leads> = ways.filter_map(|way| of_way(&way, &mut look)).collect();

@@ -9,6 +9,7 @@ mod replace;
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "files to put in place")]
 mod tests;
+mod whole;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,13 +23,12 @@ use nix::{
         stat::{FileStat, Mode as Bits, fchmod, fstat, futimens},
         time::TimeSpec,
     },
-    unistd::{Gid, Uid, UnlinkatFlags, fchown, syncfs, unlinkat},
+    unistd::{Gid, Uid, fchown, syncfs},
 };
 
 use super::{
     Real,
     look::stamp,
-    rename::rename_new,
     staging::{look, names, open_dir, there},
     walk::{Cursor, Way, is_anothers},
     xattr,
@@ -181,18 +181,6 @@ impl<'a> Placing<'a> {
         self.left.push(Left { path: lossy(path), why });
     }
 
-    /// Lists all that is in a directory that was not restored in full, and replaces nothing.
-    fn leave_below(&mut self, dir: &OwnedFd, path: &[u8]) -> nix::Result<()> {
-        for name in names(dir)? {
-            let path = [path, b"/", &name].concat();
-            self.leave(&path, "its directory was not restored in full".into());
-            if there(&look(dir, &name)?).sort == Sort::Directory {
-                self.leave_below(&open_dir(dir, &name)?, &path)?;
-            }
-        }
-        Ok(())
-    }
-
     fn is_withheld(&self, path: &[u8]) -> bool {
         !self.keep_broken && (self.broken)(&lossy(path))
     }
@@ -227,7 +215,7 @@ impl<'a> Placing<'a> {
         }
         match (self.fate)(at.path) {
             Some(Fate::Replace(_)) if is_broken => {
-                self.leave_below(&open_dir(at.staged, at.name).map_err(said)?, at.path).map_err(said)
+                Err(self.leave_all(at, "it was not restored in full".into()))
             }
             None => {
                 Err("restic restored this path, but the file list of the backup does not contain it".into())
@@ -246,27 +234,14 @@ impl<'a> Placing<'a> {
             Err(Errno::ENOENT) => return self.create(at, &there(&look(at.staged, at.name).map_err(said)?)),
             Err(errno) => return Err(said(errno)),
         };
+        let was = there(&look(at.staged, at.name).map_err(said)?).uid;
         let below = match there(&old).sort {
-            Sort::Link => through(real, at)?,
-            Sort::Directory => own(real, at, there(&look(at.staged, at.name).map_err(said)?).uid)?,
-            other => return Err(format!("{} stands where a directory was", other.noun())),
+            Sort::Link => through(real, at),
+            Sort::Directory => own(real, at, was),
+            other => Err(format!("{} stands where a directory was", other.noun())),
         };
+        let below = below.map_err(|why| self.leave_all(at, why))?;
         self.merge(real, &open_dir(at.staged, at.name).map_err(said)?, &below, at.path, at.base);
-        Ok(())
-    }
-
-    fn create(&mut self, at: &At<'_>, new: &There) -> Result<(), String> {
-        if new.sort == Sort::Directory {
-            self.weed_whole(at)?;
-        }
-        match rename_new((at.staged.as_fd(), at.name), (at.live.as_fd(), at.name)) {
-            Ok(()) => {}
-            Err(Errno::EEXIST) => {
-                return Err("it appeared after the comparison, and rlvm left it as it is".into());
-            }
-            Err(errno) => return Err(said(errno)),
-        }
-        self.count(at.path, new.sort == Sort::Directory);
         Ok(())
     }
 
@@ -277,15 +252,7 @@ impl<'a> Placing<'a> {
         new: &There,
         (shown, dress): (&Stamp, bool),
     ) -> Result<(), String> {
-        let old = look(at.live, at.name).map_err(said)?;
-        if there(&old).sort != Sort::Directory || new.sort != Sort::Directory || !is_it(&old, shown) {
-            return Err(CHANGED.into());
-        }
-        let below = own(real, at, new.uid)?;
-        let before = fstat(&below).map_err(said)?;
-        if !is_it(&before, shown) {
-            return Err(CHANGED.into());
-        }
+        let (below, before) = entered(real, at, new, shown).map_err(|why| self.leave_all(at, why))?;
         let ours = self.beside == Some((before.st_dev, before.st_ino));
         let changed = !ours && stamp(&before) != *shown;
         let inner = open_dir(at.staged, at.name).map_err(said)?;
@@ -309,41 +276,17 @@ impl<'a> Placing<'a> {
             all => Err(format!("cannot set its extended attributes and ACLs: {}", all.join(", "))),
         }
     }
+}
 
-    /// Prepares a directory that is put in place as a whole: it may hold what was not restored in full.
-    fn weed_whole(&mut self, at: &At<'_>) -> Result<(), String> {
-        self.weed(&open_dir(at.staged, at.name).map_err(said)?, at.path).map_err(said)
+/// Opens a directory that is put into, if it is the one that was shown.
+fn entered(real: &Real, at: &At<'_>, new: &There, shown: &Stamp) -> Result<(OwnedFd, FileStat), String> {
+    let old = look(at.live, at.name).map_err(said)?;
+    if there(&old).sort != Sort::Directory || new.sort != Sort::Directory || !is_it(&old, shown) {
+        return Err(CHANGED.into());
     }
-
-    /// Takes out of a directory that is put in place as a whole what was not restored in full, and what was not asked for,
-    /// and counts the rest.
-    fn weed(&mut self, dir: &OwnedFd, path: &[u8]) -> nix::Result<()> {
-        if self.is_withheld(path) {
-            // Without its owner or ACL its mode may let in others than the stored one did.
-            fchmod(dir, Bits::S_IRWXU)?;
-        }
-        for name in names(dir)? {
-            let path = [path, b"/", &name].concat();
-            if self.asked.contains(path.as_slice()) {
-                self.met.insert(path.clone());
-            }
-            let is_dir = there(&look(dir, &name)?).sort == Sort::Directory;
-            let wanted = self.is_asked(&path) || (is_dir && self.is_above(&path));
-            if is_dir {
-                self.weed(&open_dir(dir, &name)?, &path)?;
-                if wanted {
-                    self.count(&path, true);
-                } else {
-                    unlinkat(dir, name.as_slice(), UnlinkatFlags::RemoveDir)?;
-                }
-            } else if !wanted || self.is_withheld(&path) {
-                unlinkat(dir, name.as_slice(), UnlinkatFlags::NoRemoveDir)?;
-            } else {
-                self.count(&path, false);
-            }
-        }
-        Ok(())
-    }
+    let below = own(real, at, new.uid)?;
+    let before = fstat(&below).map_err(said)?;
+    if is_it(&before, shown) { Ok((below, before)) } else { Err(CHANGED.into()) }
 }
 
 fn said(errno: Errno) -> String {

@@ -125,6 +125,28 @@ impl Real {
         Ok(Standings { way, open: Vec::new() })
     }
 
+    /// Returns where a directory really is, links followed as everywhere; what is missing of it is added as it is written. Nothing
+    /// if the way is not safe or not possible.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not say.
+    pub fn resolved(&self, dir: &HostPath) -> Result<Option<HostPath>> {
+        let mut cursor = Cursor::default();
+        for at in std::iter::once(dir.clone()).chain(dir.ancestors()) {
+            match cursor.go(self, &at)? {
+                Way::There(_) => {
+                    let missing = dir.as_str().strip_prefix(at.as_str()).unwrap_or_default();
+                    let whole = format!("{}{missing}", cursor.resolved());
+                    return Ok(Some(if whole.is_empty() { HostPath::fixed("/") } else { whole.parse()? }));
+                }
+                Way::Blocked(_) => return Ok(None),
+                Way::Absent => {}
+            }
+        }
+        Ok(Some(dir.clone()))
+    }
+
     /// Says what stands at a path, links on the way followed as everywhere; a directory that a link of root's leads to is
     /// one.
     ///

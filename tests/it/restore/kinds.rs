@@ -81,7 +81,7 @@ fn what_changes_after_it_was_shown_stays() {
     let ran = lab.expect(8, &["restore", "web", "--in-place", "--yes", "--json"]);
     lab.ok(&["rm", "/usr/local/bin/restic"]);
     let lacking = names(&record(&ran.stdout)["unrestored"], "path");
-    assert_eq!(lacking, ["d", "e", "file", "kind", "new"].map(str::to_owned).into());
+    assert_eq!(lacking, ["d", "d/in", "e", "e/in", "file", "kind", "new"].map(str::to_owned).into());
     let read = |name: &str| lab.read(&format!("/srv/www/{name}"));
     for (name, text) in [
         ("new", "PRECIOUS\n"),

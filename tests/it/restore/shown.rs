@@ -253,3 +253,76 @@ fn a_target_whose_parent_is_missing_is_refused_at_once() {
     assert!(ran.stderr.contains("help: create it first: mkdir -p /nowhere/a"), "{ran:?}");
     assert!(!ran.stderr.contains("near") && !ran.stdout.contains("far"), "{ran:?}");
 }
+
+#[test]
+fn what_was_not_put_in_place_with_its_directory_is_listed_and_not_counted() {
+    // R75
+    let lab = Lab::new();
+    sh(
+        &lab,
+        "mkdir -p /srv/www/new/in /srv/www/led /srv/www/kept; cd /srv/www; for n in new/f new/in/g led/f led/same kept/f; do echo stored > $n; done",
+    );
+    let lab = stored(lab);
+    sh(&lab, "cd /srv/www; rm -r new led/f kept/f");
+    // While restic restores, one directory appears and another one becomes a link.
+    let script = "#!/bin/sh\n[ \"$1\" = restore ] || exec /usr/bin/restic \"$@\"\ncd /srv/www\n\
+                  mkdir new; mv led was; ln -s /srv/www/was led\nexec /usr/bin/restic \"$@\"\n";
+    lab.file_of("/usr/local/bin/restic", script, 0, 0o755);
+    let ran = lab.expect(8, &["restore", "web", "--in-place", "--yes", "--json"]);
+    let record = record(&ran.stdout);
+    let lacking = ["led", "led/f", "new", "new/f", "new/in", "new/in/g"].map(str::to_owned);
+    assert_eq!(names(&record["unrestored"], "path"), lacking.into(), "{ran:?}");
+    assert_eq!((&record["files_placed"], &record["placed"]), (&1.into(), &1.into()), "{ran:?}");
+    assert_eq!(sh(&lab, "cd /srv/www; ls -A new was"), "new:\n\nwas:\nsame\n");
+    // Above what was asked for it is said of the path itself.
+    lab.ok(&["rm", "/usr/local/bin/restic"]);
+    sh(&lab, "cd /srv/www; rm led; mv was led; rmdir new");
+    let script = script.replace(
+        "mkdir new; mv led was; ln -s /srv/www/was led",
+        "mv led was; ln -s /nowhere led; chown -h 33 led",
+    );
+    lab.file_of("/usr/local/bin/restic", &script, 0, 0o755);
+    let ran = lab.expect(8, &["restore", "web", "--in-place", "--yes", "--path", "/srv/www/led/f"]);
+    assert!(ran.stderr.contains("not restored: /srv/www/led/f: /srv/www/led: "), "{ran:?}");
+    assert!(!ran.stderr.contains("no file with exactly this name"), "{ran:?}");
+    assert_eq!(left(&lab), "");
+}
+
+#[test]
+fn a_link_of_another_user_decides_nothing() {
+    // R75
+    let lab = Lab::new();
+    sh(
+        &lab,
+        "mkdir -p /srv/www/u/d /srv/www/e; cd /srv/www; echo stored > u/d/f; echo stored > e/f; chown -R 33:33 u",
+    );
+    let lab = stored(lab);
+    sh(
+        &lab,
+        "mkdir /srv/disk; mount -t tmpfs -o mode=755 tmpfs /srv/disk; cd /srv/www
+         rm -r u/d e/f; ln -s /srv/disk u/d; chown -h 33:33 u/d",
+    );
+    let words =
+        ["restore", "web", "--in-place", "--yes", "--path", "/srv/www/u/d/f", "--path", "/srv/www/e/f"];
+    let ran = lab.expect(8, &words);
+    assert!(!ran.stdout.contains("leads to"), "{ran:?}");
+    assert!(ran.stderr.contains("not restored: /srv/www/u/d/f: "), "{ran:?}");
+    assert_eq!((lab.read("/srv/www/e/f"), sh(&lab, "ls -A /srv/disk")), ("stored\n".into(), String::new()));
+    assert_eq!(left(&lab), "");
+}
+
+#[test]
+fn directories_that_get_times_and_attributes_back_are_announced() {
+    // R75
+    let lab = site();
+    sh(&lab, "rm /srv/www/shop/logo");
+    let said = "  existing directories on the way to a restored file get their stored time, attributes and ACLs back\n";
+    assert!(lab.expect(64, &["restore", "web", "--in-place"]).stdout.contains(said));
+    assert!(!lab.expect(64, &["restore", "web", "--in-place", "--only-missing"]).stdout.contains(said));
+    sh(&lab, "mount --bind /srv/www /srv/www; mount -o remount,bind,ro /srv/www");
+    let ran = lab.expect(6, &["restore", "web", "--in-place", "--yes"]);
+    assert!(
+        ran.stderr.contains("cannot restore /srv/www in place: its file system is read-only, or"),
+        "{ran:?}"
+    );
+}

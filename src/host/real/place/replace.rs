@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd as _;
 
-use nix::errno::Errno;
+use nix::{errno::Errno, sys::stat::FileStat};
 
 use super::{
     super::{
@@ -20,17 +20,17 @@ const KEPT: u32 = 100;
 
 impl Placing<'_> {
     pub(super) fn replace(&mut self, at: &At<'_>, new: &There, shown: &Stamp) -> Result<(), String> {
-        let old = match look(at.live, at.name) {
-            Ok(stat) => stat,
-            Err(Errno::ENOENT) => return self.create(at, new),
-            Err(errno) => return Err(said(errno)),
-        };
-        let (is, before) = (there(&old), stamp(&old));
+        match look(at.live, at.name) {
+            Ok(old) => self.whole(at, new, |this| this.replace_it(at, new, shown, &old)),
+            Err(Errno::ENOENT) => self.create(at, new),
+            Err(errno) => Err(said(errno)),
+        }
+    }
+
+    fn replace_it(&mut self, at: &At<'_>, new: &There, shown: &Stamp, old: &FileStat) -> Result<(), String> {
+        let (is, before) = (there(old), stamp(old));
         if !self.is_shown(&before, shown) || is.sort == Sort::Directory {
             return Err(CHANGED.into());
-        }
-        if new.sort == Sort::Directory {
-            self.weed_whole(at)?;
         }
         if is_same(at, new, &is, self.stop) {
             self.same += 1;
