@@ -38,6 +38,8 @@ pub(super) struct Comparison {
     pub(super) new: u64,
     /// How many bytes these have.
     pub(super) new_bytes: u64,
+    /// How many directories are not there.
+    pub(super) new_directories: u64,
     /// How many are there, and differ: they would be overwritten.
     pub(super) differing: u64,
     /// How many bytes are written for these.
@@ -88,7 +90,9 @@ impl Comparison {
         }
         match verdict {
             Verdict::New => {
-                if !is_dir {
+                if is_dir {
+                    self.new_directories += 1;
+                } else {
                     self.new += 1;
                     self.new_bytes += node.size;
                 }
@@ -201,6 +205,13 @@ impl Comparison {
                 writeln!(text, "  {} ({}) will be created", files(new, "missing file"), bytes(self.new_bytes))
             }
         };
+        match self.new_directories {
+            0 => {}
+            1 => text.push_str("  1 missing directory will be created\n"),
+            count => {
+                let _ = writeln!(text, "  {count} missing directories will be created");
+            }
+        }
         let fate = if only_missing { "stay as they are (--only-missing)" } else { "will be OVERWRITTEN" };
         let differing = files(self.differing, "file");
         let _ = match self.differing {

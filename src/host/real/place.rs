@@ -81,6 +81,8 @@ struct At<'a> {
     base: &'a str,
 }
 
+/// restic's own reason is listed in its place if it named exactly this path.
+const BROKEN: &str = "restic did not restore it in full";
 const CHANGED: &str = "it changed after the comparison, and rlvm left it as it is";
 const DIRECTORY_CHANGED: &str =
     "it changed after the comparison, and rlvm left its owner, mode, time and attributes as they are";
@@ -209,22 +211,20 @@ impl<'a> Placing<'a> {
             };
         }
         // A directory lacks only its owner, mode or attributes: what is in it is put in place.
-        let is_broken = self.is_withheld(at.path);
-        if is_broken && new.sort != Sort::Directory {
-            return Ok(());
-        }
+        let (is_broken, is_dir) = (self.is_withheld(at.path), new.sort == Sort::Directory);
         match (self.fate)(at.path) {
-            Some(Fate::Replace(_)) if is_broken => {
-                Err(self.leave_all(at, "it was not restored in full".into()))
-            }
             None => {
                 Err("restic restored this path, but the file list of the backup does not contain it".into())
             }
             Some(Fate::Refuse | Fate::Keep) => Ok(()),
+            Some(_) if is_broken && !is_dir => Err(BROKEN.into()),
+            Some(Fate::Replace(_)) if is_broken => Err(self.leave_all(at, BROKEN.into())),
             Some(Fate::Create) => self.create(at, &new),
             Some(Fate::Replace(stamp)) => self.replace(at, &new, &stamp),
             Some(Fate::Enter { stamp, dress }) => self.enter(real, at, &new, (&stamp, dress && !is_broken)),
-        }
+        }?;
+        let kept = matches!((self.fate)(at.path), Some(Fate::Refuse | Fate::Keep));
+        if is_broken && !kept { Err(BROKEN.into()) } else { Ok(()) }
     }
 
     /// Goes through a directory above what was asked for, or makes it.

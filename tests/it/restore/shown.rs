@@ -326,3 +326,32 @@ fn directories_that_get_times_and_attributes_back_are_announced() {
         "{ran:?}"
     );
 }
+
+#[test]
+fn a_file_that_may_be_incomplete_is_listed() {
+    // R75
+    let versions = restics();
+    let mut lab = Lab::new();
+    // restic 0.14 does not say where a name that holds `: ` ends.
+    lab.use_restic(&versions[0]);
+    sh(
+        &lab,
+        "mkdir -p /srv/www/d/e; cd /srv/www; for n in a 'a: b' d/a 'd/a: b' f; do echo stored > \"$n\"; done",
+    );
+    let mut lab = stored(lab);
+    faulty(&mut lab, &versions[0], "/srv/www/a: b");
+    sh(&lab, "cd /srv/www; echo live > a; echo live > 'a: b'; rm -r d f");
+    let ran = lab.expect(64, &["restore", "web", "--in-place", "--from", "near"]);
+    assert!(ran.stdout.contains("  2 missing directories will be created\n"), "{ran:?}");
+    let ran = lab.expect(8, &["restore", "web", "--in-place", "--yes", "--from", "near", "--json"]);
+    let record = record(&ran.stdout);
+    assert_eq!(names(&record["unrestored"], "path"), ["a", "a: b"].map(str::to_owned).into(), "{ran:?}");
+    assert_eq!(record["files_placed"], 3, "{ran:?}");
+    assert_eq!(sh(&lab, "cd /srv/www; cat a 'a: b' d/a 'd/a: b' f"), "live\nlive\nstored\nstored\nstored\n");
+    faulty(&mut lab, &versions[0], "/srv/www/d/a: b");
+    sh(&lab, "rm -r /srv/www/d");
+    let ran = lab.expect(8, &["restore", "web", "--in-place", "--yes", "--from", "near", "--json"]);
+    let record = self::record(&ran.stdout);
+    assert_eq!(names(&record["unrestored"], "path"), ["d/a", "d/a: b"].map(str::to_owned).into(), "{ran:?}");
+    assert_eq!(left(&lab), "");
+}

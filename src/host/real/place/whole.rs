@@ -13,7 +13,7 @@ use super::{
         rename::rename_new,
         staging::{look, names, open_dir, there},
     },
-    At, Placing, said,
+    At, BROKEN, Placing, said,
 };
 use crate::host::{Fate, Sort, There, lossy};
 
@@ -92,6 +92,9 @@ impl Placing<'_> {
                 self.met.insert(path.clone());
             }
             let is_dir = there(&look(dir, &name)?).sort == Sort::Directory;
+            if self.is_withheld(&path) && self.is_asked(&path) {
+                self.leave(&path, BROKEN.into());
+            }
             let wanted = self.is_asked(&path) || (is_dir && self.is_above(&path));
             if is_dir {
                 self.weed(&open_dir(dir, &name)?, &path)?;
