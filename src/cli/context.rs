@@ -246,15 +246,10 @@ impl<'a> Context<'a> {
             let message = format!("no state for host {name}: {} does not exist", tried[0].display());
             return Err(Failure::new(Exit::Failed, message).help(hint).into());
         }
-        let tried: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
-        let message = match tried.as_slice() {
-            [one] => format!("no state: {one} does not exist"),
-            all => format!("no state: none of ./{} exists", all.join(", ")),
-        };
+        let here = if candidates.len() > 1 { "./state or " } else { "" };
+        let message = format!("no state: there is no {here}{}", kept()?.display());
         let help = if !candidates.iter().any(|it| it == Path::new(ETC)) && self.files.is_dir(Path::new(ETC)) {
             "pass the state: --state PATH; /etc/rlvm/state belongs to the host, and only root can apply it: sudo rlvm …"
-        } else if named.is_some() {
-            "check the path of the state: a YAML file, or a directory with hosts/NAME.yaml"
         } else {
             "copy one from examples/ (README, \"First backup\"), or pass its path: --state PATH"
         };

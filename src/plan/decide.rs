@@ -107,7 +107,8 @@ pub fn decide(
     }
     if !changes.is_empty() {
         let is_new = |address: &Address| !plan.again.iter().any(|(known, ..)| known == address);
-        let far = again(survey, &judged, &needs, &changes).into_iter().filter(|(address, ..)| is_new(address));
+        let far =
+            again(survey, &judged, &needs, &changes).into_iter().filter(|(address, ..)| is_new(address));
         let far: Vec<_> = far.collect();
         plan.again.extend(far);
     }

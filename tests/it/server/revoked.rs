@@ -81,6 +81,29 @@ fn a_session_that_is_open_holds_nothing_up() {
 }
 
 #[test]
+fn an_account_that_cannot_be_changed_while_a_session_is_open_says_what_to_do() {
+    let lab = machine();
+    let _sshd = lab.own_sshd();
+    usual(&lab);
+    lab.apply();
+    let at = format!("{WORM}@nas.lan");
+    let mut session = open_ended(&lab, &["ssh", "-o", "IdentityFile=/root/worm", &at]).spawn().unwrap();
+    while lab.run(&["pgrep", "-u", WORM, "rclone"]).code != Some(0) {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    // By hand, so that usermod has to change it back.
+    lab.ok(&["sed", "-i", &format!("/^{WORM}:/s|/[^:]*:|/elsewhere:|"), "/etc/passwd"]);
+    let applied = lab.expect(7, &["apply", "--yes"]);
+    let said = applied.stdout + &applied.stderr;
+    let help = format!("help: end the sessions of the user (`loginctl terminate-user {WORM}`)");
+    assert!(said.contains("currently used by process") && said.contains(&help), "{said}");
+    lab.run(&["pkill", "-KILL", "-u", WORM]);
+    session.wait().unwrap();
+    lab.apply();
+    lab.plan_is_empty();
+}
+
+#[test]
 fn somebody_elses_mistake_in_sshds_configuration_keeps_nobody_in() {
     let lab = machine();
     let _sshd = lab.own_sshd();
