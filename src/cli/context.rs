@@ -251,7 +251,7 @@ impl<'a> Context<'a> {
         let help = if !candidates.iter().any(|it| it == Path::new(ETC)) && self.files.is_dir(Path::new(ETC)) {
             "pass the state: --state PATH; /etc/rlvm/state belongs to the host, and only root can apply it: sudo rlvm …"
         } else {
-            "copy one from examples/ (README, \"First backup\"), or pass its path: --state PATH"
+            "copy a state from examples/ (README, \"First backup\"), or pass the path of your state: --state PATH"
         };
         Err(Failure::new(Exit::Failed, message).help(help).into())
     }

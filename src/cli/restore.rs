@@ -421,7 +421,7 @@ pub(super) fn safe(text: &str) -> String {
 }
 
 /// Returns a name, or a reason that has names in it, on one line: a name that another user chose must not look like a line of
-/// rlvm's own, and must not turn the direction of a text.
+/// rlvm's own, and must not change the text direction (bidirectional control characters).
 pub(super) fn one_line(text: &str) -> String {
     let turns = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().map(|c| if c.is_control() || turns(c) { '\u{fffd}' } else { c }).collect()

@@ -38,8 +38,8 @@ Examples:
   rlvm snapshots --json | jq -r '.snapshots[] | [.time, .short_id, .job] | @tsv'
 
 In JSON, field names are restic's, with `job`, `destination` and `status` added. `status` is what the run records of this
-host say: complete, incomplete, failed, unchecked (its run has not checked it yet), or absent if no record names the
-snapshot. Failed and unchecked snapshots do not count as backups. restic before 0.17 has no `summary`.
+host say: complete, incomplete, failed or unchecked (its run has not checked it yet). There is no `status` if no record
+names the snapshot. Failed and unchecked snapshots do not count as backups. restic before 0.17 has no `summary`.
 
 Exit codes:
   0  all repositories were read    9  one could not be read; the others are shown")]
@@ -81,7 +81,7 @@ struct Shown {
     destination: Name,
     /// What the records of runs say of it; none if they do not name it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<Known>,
+    status: Option<SnapshotStatus>,
     #[serde(flatten)]
     listed: Listed,
     /// How many bytes its files have, as its run's record has it where restic does not say it.
@@ -94,14 +94,14 @@ struct Shown {
 /// What a run has found of the snapshot that it stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Known {
+enum SnapshotStatus {
     Complete,
     Incomplete,
     Failed,
     Unchecked,
 }
 
-impl Known {
+impl SnapshotStatus {
     fn of(backups: &Backups<'_>, destinations: &[Name], it: &Listed) -> Option<Self> {
         match backups.fault(destinations, it) {
             Some(Fault::Failed) => Some(Self::Failed),
@@ -116,8 +116,8 @@ impl Known {
         match self {
             Self::Complete => None,
             Self::Incomplete => Some("incomplete"),
-            Self::Failed => Some("not a backup: its run failed"),
-            Self::Unchecked => Some("not a backup: its run has not checked it"),
+            Self::Failed => Some("failed: does not count as a backup"),
+            Self::Unchecked => Some("unchecked: does not count as a backup"),
         }
     }
 }
@@ -217,7 +217,7 @@ impl SnapshotsVerb {
                 Some(Shown {
                     job,
                     destination: destination.clone(),
-                    status: Known::of(&backups, &names, it),
+                    status: SnapshotStatus::of(&backups, &names, it),
                     bytes,
                     at: it.time()?,
                     listed: it.clone(),
@@ -277,7 +277,8 @@ fn table(all: &[Shown], zone: &TimeZone) -> Vec<String> {
     let head = ["TIME", "ID", "JOB", "DESTINATION", "HOST", "SIZE", "PATHS"].map(str::to_owned);
     let row = |it: &Shown| {
         let short = it.listed.id.get(..8).unwrap_or(&it.listed.id);
-        let note = it.status.and_then(Known::words).map_or_else(String::new, |note| format!("  ({note})"));
+        let note =
+            it.status.and_then(SnapshotStatus::words).map_or_else(String::new, |note| format!("  ({note})"));
         [
             words::at_second(it.at, zone),
             visible(short),

@@ -124,7 +124,7 @@ pub struct UserEntry {
 
 /// What those sshds read that listen and do not read the usual file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SshdsBeside {
+pub struct SshdsWithOtherConfig {
     /// The files that they were started with (`sshd -f`), each with the program that reads it if that is not the system's
     /// own sshd.
     pub configurations: BTreeMap<String, Option<String>>,

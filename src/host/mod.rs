@@ -22,7 +22,7 @@ use std::io::Read;
 
 use anyhow::Result;
 
-pub use entry::{Entry, KeyHead, Meta, Quota, SshdsBeside, Stamp, UserEntry};
+pub use entry::{Entry, KeyHead, Meta, Quota, SshdsWithOtherConfig, Stamp, UserEntry};
 pub use lock::{Busy, Lock};
 pub use log::Log;
 pub use mount::{Mount, Mounts};
@@ -126,7 +126,7 @@ pub trait Observe {
     /// Says how much of the file system where a directory lies a user may fill; nothing where there are no quotas.
     fn quota(&self, user: &UserName, dir: &HostPath) -> Result<Option<Quota>>;
     /// Says what those sshds read that listen and do not read the usual file.
-    fn sshds_beside(&self) -> Result<SshdsBeside>;
+    fn sshds_beside(&self) -> Result<SshdsWithOtherConfig>;
     /// Names the first of these files and directories that was changed after an sshd that listens with this configuration has
     /// read it, as far as can be told.
     fn changed_since_sshd_read(&self, config: &str, files: &[String]) -> Result<Option<String>>;

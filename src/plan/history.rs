@@ -77,9 +77,9 @@ fn left_sources(applied: &State, declared: &State) -> Vec<Finding> {
         }
         let left = left.join(", ");
         let until = if job.retention.is_some() {
-            "backups that hold it stay until retention removes them"
+            "existing backups of this data stay until retention removes them"
         } else {
-            "backups that hold it stay"
+            "existing backups of this data stay"
         };
         let message = format!("job {name} no longer stores {left}: {until}");
         let remedy = format!(
@@ -196,11 +196,14 @@ mod tests {
             (job("web", "{path: /etc}, {lvm: {volume: vg0/srv, paths: [/srv/www]}}", ""), None),
             (job("web", "{path: /etc}, {lvm: {volume: vg0/srv}}", ""), None),
             (job("web", "{path: /etc}, {btrfs: {subvolume: /srv/www}}", ""), None),
-            (job("web", "{path: /etc}", ""), Some("/srv/www: backups that hold it stay: ")),
-            (job("www", "{path: /etc}", ", was: [web]"), Some("/srv/www: backups that hold it stay: ")),
+            (job("web", "{path: /etc}", ""), Some("/srv/www: existing backups of this data stay: ")),
+            (
+                job("www", "{path: /etc}", ", was: [web]"),
+                Some("/srv/www: existing backups of this data stay: "),
+            ),
             (
                 job("web", "{path: /etc/ssh}", ", retention: {daily: 7}"),
-                Some("/etc, /srv/www: backups that hold it stay until retention removes them: "),
+                Some("/etc, /srv/www: existing backups of this data stay until retention removes them: "),
             ),
             (
                 job("web", "{path: /etc}, {btrfs: {subvolume: /srv, paths: [/srv/mail]}}", ""),

@@ -18,7 +18,8 @@ pub struct InForce {
 }
 
 /// Returns what is put in force: what is `declared`, but for definitions that need a repository of the `failed` resources
-/// which is new, is declared anew, or is to be used by another user. What `applied` does not have has no former definition, and is put in force.
+/// that is new, changed, or used by another user than before. A definition that is not in `applied` has no former one and is
+/// put in force.
 pub fn in_force(applied: Option<&State>, declared: &State, failed: &BTreeSet<Address>) -> InForce {
     let mut now = InForce { state: declared.clone(), waits: Vec::new() };
     let Some(applied) = applied else { return now };

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     model::Address,
-    resource::{Cost, Finding, Judgement, NotSeen, Resource, Seen, Severity, Way},
+    resource::{Cost, Finding, Judgement, NotSeen, Reachability, Resource, Seen, Severity},
 };
 
 /// Says of one resource why it cannot be got at. If that is being put right it is looked at by the next plan, and
@@ -17,7 +17,7 @@ use crate::{
 pub(super) fn reach(
     index: usize,
     survey: &Survey<'_>,
-    way: &Way,
+    way: &Reachability,
     needs: &NeedsOnce<'_>,
     changes: &mut BTreeMap<usize, Change>,
     plan: &mut Plan,

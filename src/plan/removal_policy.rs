@@ -1,5 +1,5 @@
 //! Decides what may happen to a thing that leaves the state. All that depends on the kind, on `on_remove` and on who made
-//! the thing is one table, [`fate`]. How a thing is removed or closed is data of its kind.
+//! the thing is one table, [`decision`]. How a thing is removed or closed is data of its kind.
 
 use crate::{
     ledger::{Entry, Origin},
@@ -9,7 +9,7 @@ use crate::{
 
 /// What rlvm may do with a thing that leaves the state.
 #[derive(Debug, PartialEq, Eq)]
-enum Fate {
+enum RemovalDecision {
     /// Remove it.
     Remove,
     /// Close it. It stays.
@@ -20,18 +20,18 @@ enum Fate {
 
 /// The table: what may be done, by rule of the kind, `on_remove` and origin. A thing that was found because the ledger was
 /// lost has the origin `Matched` or `Adopted`: nobody knows who made it.
-fn fate(rule: RemovalRule, on_remove: OnRemove, origin: Origin) -> Fate {
+fn decision(rule: RemovalRule, on_remove: OnRemove, origin: Origin) -> RemovalDecision {
     match (rule, on_remove, origin) {
-        (RemovalRule::Permanent(why), ..) => Fate::Keep(why),
-        (RemovalRule::Account, OnRemove::Delete, Origin::Made) => Fate::Remove,
+        (RemovalRule::Permanent(why), ..) => RemovalDecision::Keep(why),
+        (RemovalRule::Account, OnRemove::Delete, Origin::Made) => RemovalDecision::Remove,
         // What restricted the account goes with the other resources, so it is closed whatever the state said.
-        (RemovalRule::Account, ..) => Fate::Close,
-        (_, OnRemove::Forget, _) => Fate::Keep("it stays, as `on_remove: forget` said".into()),
+        (RemovalRule::Account, ..) => RemovalDecision::Close,
+        (_, OnRemove::Forget, _) => RemovalDecision::Keep("it stays, as `on_remove: forget` said".into()),
         // R46
         (RemovalRule::Ordinary, OnRemove::Default, Origin::Matched) => {
-            Fate::Keep("it stays: it was there as declared before rlvm managed it".into())
+            RemovalDecision::Keep("it stays: it was there as declared before rlvm managed it".into())
         }
-        (RemovalRule::Ordinary | RemovalRule::Exclusive, ..) => Fate::Remove,
+        (RemovalRule::Ordinary | RemovalRule::Exclusive, ..) => RemovalDecision::Remove,
     }
 }
 
@@ -47,12 +47,18 @@ pub(super) fn removal(
     let resource = &entry.resource;
     let rule = if is_taken { RemovalRule::Exclusive } else { resource.removal_rule() };
     let is_permanent = matches!(rule, RemovalRule::Permanent(_));
-    let fate = fate(rule, entry.on_remove, entry.origin);
-    let how = if fate == Fate::Close { resource.closing(seen) } else { resource.removal(seen, gone) };
+    let decision = decision(rule, entry.on_remove, entry.origin);
+    let how = if decision == RemovalDecision::Close {
+        resource.closing(seen)
+    } else {
+        resource.removal(seen, gone)
+    };
     let is_unseen = matches!(how, Removal::Delete(_) | Removal::Shut(..)) || matches!(seen, Seen::Unknown(_));
-    match (how, fate) {
+    match (how, decision) {
         _ if is_left && is_unseen => Removal::Forget("it stays on a disk that is not mounted".into()),
-        (how, Fate::Keep(why)) if is_permanent || matches!(how, Removal::Delete(_)) => Removal::Forget(why),
+        (how, RemovalDecision::Keep(why)) if is_permanent || matches!(how, Removal::Delete(_)) => {
+            Removal::Forget(why)
+        }
         (how, _) => how,
     }
 }
@@ -75,10 +81,10 @@ mod tests {
             let settings = [OnRemove::Default, OnRemove::Delete, OnRemove::Forget];
             for (on_remove, row) in settings.into_iter().zip(rows) {
                 for (origin, expected) in origins.into_iter().zip(row.chars()) {
-                    let letter = match fate(rule.clone(), on_remove, origin) {
-                        Fate::Remove => 'r',
-                        Fate::Close => 'c',
-                        Fate::Keep(_) => 'k',
+                    let letter = match decision(rule.clone(), on_remove, origin) {
+                        RemovalDecision::Remove => 'r',
+                        RemovalDecision::Close => 'c',
+                        RemovalDecision::Keep(_) => 'k',
                     };
                     assert_eq!(letter, expected, "{rule:?} {on_remove:?} {origin:?}");
                 }
@@ -88,8 +94,8 @@ mod tests {
 
     #[test]
     fn the_reason_for_keeping_is_given() {
-        let why = |rule, on_remove| match fate(rule, on_remove, Origin::Matched) {
-            Fate::Keep(why) => why,
+        let why = |rule, on_remove| match decision(rule, on_remove, Origin::Matched) {
+            RemovalDecision::Keep(why) => why,
             other => panic!("{other:?}"),
         };
         let permanent = RemovalRule::Permanent("holds backups".into());

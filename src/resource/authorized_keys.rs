@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use self::place::{Place, place, planted_entry, strange_entry};
 pub use self::{home::HomeEntry, place::StrangeEntry};
 use super::{
-    Access, FileSeen, Finding, Identity, Kind, Look, ManagedFile, Overlap, RemovalRule, Severity,
-    SshUserSpec, Way, managed_file::kind_is, ssh::RCLONE,
+    Access, FileSeen, Finding, Identity, Kind, Look, ManagedFile, Overlap, Reachability, RemovalRule,
+    Severity, SshUserSpec, managed_file::kind_is, ssh::RCLONE,
 };
 use crate::{
     effect::quote,
@@ -235,7 +235,7 @@ impl Kind for AuthorizedKeys {
         found
     }
 
-    fn way(&self, seen: &AuthorizedKeysSeen) -> Way {
+    fn way(&self, seen: &AuthorizedKeysSeen) -> Reachability {
         let user = &self.user;
         let say = |what: &String| {
             let (severity, message) = match self.access {
@@ -256,7 +256,7 @@ impl Kind for AuthorizedKeys {
                 "let only root own and write it (chown root, chmod go-w), or declare it so in the state";
             Finding::new(severity, self.address(), message).remedy(remedy)
         };
-        Way { findings: seen.unsafe_way.iter().map(say).collect(), ..Way::default() }
+        Reachability { findings: seen.unsafe_way.iter().map(say).collect(), ..Reachability::default() }
     }
 
     fn identity(&self, seen: &AuthorizedKeysSeen) -> Option<Identity> {

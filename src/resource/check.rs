@@ -35,7 +35,7 @@ pub trait Check: Clone + PartialEq + Serialize + DeserializeOwned {
     /// If the host cannot be looked at.
     fn observe(&self, look: &Look<'_, Self::Seen>) -> Result<Self::Seen>;
 
-    /// Says what a person should know before the night. Pure.
+    /// Returns errors, warnings and notes to report before the next scheduled run. Pure.
     fn findings(&self, seen: &Self::Seen) -> Vec<Finding>;
 }
 

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Account, Attribute, Diff, Edit, Finding, Kind, Look, OnRemove, Removal, Resource, Severity, Way,
+    Account, Attribute, Diff, Edit, Finding, Kind, Look, OnRemove, Reachability, Removal, Resource, Severity,
     look::names_of,
 };
 use crate::{
@@ -245,7 +245,7 @@ impl Kind for Directory {
         vec![finding.remedy(format!("`mount {path}`, then plan again; nothing is made on the disk below it"))]
     }
 
-    fn way(&self, seen: &DirectorySeen) -> Way {
+    fn way(&self, seen: &DirectorySeen) -> Reachability {
         let address = || Address::new(Self::NAME, self.path.as_str());
         let finding = |why: &String| {
             let message = format!("it keeps its owner and mode: {why}");
@@ -254,7 +254,7 @@ impl Kind for Directory {
             Finding::new(Severity::Error, address(), message).remedy(remedy)
         };
         let findings = seen.kept.iter().map(finding).collect();
-        Way { findings, blocks: seen.mounted == Some(false), ..Way::default() }
+        Reachability { findings, blocks: seen.mounted == Some(false), ..Reachability::default() }
     }
 
     fn removal(&self, seen: &DirectorySeen, gone: &dyn Fn(&HostPath) -> bool) -> Removal {

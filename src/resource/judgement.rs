@@ -7,15 +7,15 @@ use super::{Diff, Finding, NotSeen};
 pub struct Judgement {
     /// What to do so that the host is as declared.
     pub diff: Diff,
-    /// What a person should know before the night.
+    /// Errors, warnings and notes to report before the next scheduled run.
     pub findings: Vec<Finding>,
     /// Whether rlvm can get at it.
-    pub way: Way,
+    pub way: Reachability,
 }
 
 /// Whether rlvm can get at a resource. By default nothing is in the way.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Way {
+pub struct Reachability {
     /// Why rlvm could not look at it, if so.
     pub not_seen: Option<NotSeen>,
     /// Why rlvm cannot get at it. What it needs may be in the way, and the same plan may put that right.

@@ -56,7 +56,7 @@ pub use engine::{Engine, EngineSeen, ExposedDirectory, ProgramSeen};
 pub use finding::{Finding, Severity};
 pub use identity::{Identity, Overlap};
 pub use job_flags::JobFlags;
-pub use judgement::{Judgement, Way};
+pub use judgement::{Judgement, Reachability};
 pub use known_hosts::{Known, KnownHosts};
 pub use leftover_access::LeftoverAccess;
 pub use logrotate::{Frequency, LogrotateFile, LogrotateSeen, LogrotateSpec, NewFile, Su};
@@ -127,14 +127,14 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned {
     /// Says what to do so that the host is as declared. Pure.
     fn diff(&self, seen: &Self::Seen) -> Diff;
 
-    /// Says what a person should know before the night. Pure.
+    /// Returns errors, warnings and notes to report before the next scheduled run. Pure.
     fn checks(&self, _seen: &Self::Seen, _last: Option<&Self::Seen>) -> Vec<Finding> {
         Vec::new()
     }
 
     /// Says whether rlvm can get at it. Pure.
-    fn way(&self, _seen: &Self::Seen) -> Way {
-        Way::default()
+    fn way(&self, _seen: &Self::Seen) -> Reachability {
+        Reachability::default()
     }
 
     /// Returns the rule for when it is no longer declared. `plan::removal_policy` decides by it.
@@ -295,7 +295,7 @@ macro_rules! kinds {
                         Judgement { diff: it.diff(seen), findings: it.checks(seen, last), way: it.way(seen) }
                     })*
                     _ => {
-                        let way = Way { blocks: true, ..Way::default() };
+                        let way = Reachability { blocks: true, ..Reachability::default() };
                         Judgement { diff: self.diff(seen), findings: Vec::new(), way }
                     }
                 }

@@ -39,7 +39,7 @@ pub enum Removal {
     Delete(Edit),
     /// It stays, and rlvm forgets it: why.
     Forget(String),
-    /// It stays, shut, and rlvm forgets it: why. Whoever made it, and whatever needs it.
+    /// rlvm closes it and forgets it; the text says why. Its origin and what needs it do not matter.
     Shut(Edit, String),
     /// There is nothing to do and nothing to say.
     Quiet,

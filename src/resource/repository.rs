@@ -16,8 +16,8 @@ use state::Marks;
 pub use state::{RepositorySeen, RepositoryState};
 
 use super::{
-    Attribute, Cost, Diff, Directory, Edit, Finding, Identity, Kind, Look, NotSeen, Overlap, RemovalRule,
-    Secret, Severity, Way,
+    Attribute, Cost, Diff, Directory, Edit, Finding, Identity, Kind, Look, NotSeen, Overlap, Reachability,
+    RemovalRule, Secret, Severity,
 };
 use crate::{
     effect::{Arg, Op},
@@ -168,9 +168,9 @@ impl Kind for Repository {
         findings
     }
 
-    fn way(&self, seen: &RepositorySeen) -> Way {
+    fn way(&self, seen: &RepositorySeen) -> Reachability {
         let not_seen = if let RepositoryState::NotSeen(why) = &seen.state { Some(why.clone()) } else { None };
-        let mut way = Way { not_seen, is_closed: seen.denied.is_some(), ..Way::default() };
+        let mut way = Reachability { not_seen, is_closed: seen.denied.is_some(), ..Reachability::default() };
         let (message, remedy) = match (&seen.denied, &seen.state) {
             // R20
             (Some(denied), _) => (

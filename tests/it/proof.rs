@@ -107,8 +107,8 @@ fn the_backup_of_a_killed_run_counts_for_nothing() {
             assert!(judged(&line).contains("failing") && judged(&line).contains(why), "{line:#}");
             let table = lab.expect(0, &["snapshots"]).stdout;
             let marked = table.lines().find(|line| line.contains(&doubtful[..8])).unwrap();
-            assert!(marked.ends_with("(not a backup: its run has not checked it)"), "{table}");
-            assert_eq!(table.matches("not a backup").count(), 1, "{table}");
+            assert!(marked.ends_with("(unchecked: does not count as a backup)"), "{table}");
+            assert_eq!(table.matches("does not count").count(), 1, "{table}");
             let json: Value = serde_json::from_str(&lab.expect(0, &["snapshots", "--json"]).stdout).unwrap();
             let status = |place: usize| json["snapshots"][place]["status"].as_str();
             assert_eq!((status(0), status(1)), (Some("complete"), Some("unchecked")), "{json:#}");

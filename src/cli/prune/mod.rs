@@ -121,7 +121,7 @@ impl PruneVerb {
         if tasks.is_empty() && !self.json {
             context
                 .printer
-                .say("nothing to prune: no enabled job declares `retention`, so all backups are kept\n")?;
+                .say("nothing to prune: no enabled job declares `retention`, and no client account declares `prune`\n")?;
         }
         if self.printed {
             return self.show(context, &tasks);

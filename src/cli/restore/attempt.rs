@@ -295,7 +295,7 @@ pub(super) fn fetch(
     world.host.staged(&staging, &mut |it| staged.push(it))?;
     let mut unrestored = said.failed;
     // A person was warned that a target gets no owners.
-    let owners = goal.in_place || gives_to_nobody(world, from, what)?.is_none();
+    let owners = goal.in_place || user_who_cannot_set_owners(world, from, what)?.is_none();
     unrestored.extend(lacking(wanted(), &staged, &unrestored, owners));
     Ok(Fetched { staging, unrestored })
 }
@@ -340,8 +340,8 @@ pub(super) fn owner(world: &World<'_>, from: &Candidate<'_>) -> Result<Owner> {
     Ok(Owner { user: user.clone(), group: entry.group.parse()? })
 }
 
-/// Names who restic works as, if not all of it can be given back to its owners by that user.
-pub(super) fn gives_to_nobody(
+/// Returns the user that restic runs as, if that user cannot restore the owners of all files.
+pub(super) fn user_who_cannot_set_owners(
     world: &World<'_>,
     from: &Candidate<'_>,
     what: &Prepared,

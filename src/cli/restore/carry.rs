@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 use super::{
     Asked, RestoreVerb,
     attempt::{
-        Fetched, Goal, Prepared, Put, fetch, gives_to_nobody, has_room, is_mounted, places_to_work, prepare,
-        put,
+        Fetched, Goal, Prepared, Put, fetch, has_room, is_mounted, places_to_work, prepare, put,
+        user_who_cannot_set_owners,
     },
     compare::files,
     consent::Consent,
@@ -223,7 +223,7 @@ impl RestoreVerb {
                 Next::Declined => return Ok(Turn::Declined),
                 Next::Restore => {}
             }
-        } else if let Some(user) = gives_to_nobody(world, from, &what)? {
+        } else if let Some(user) = user_who_cannot_set_owners(world, from, &what)? {
             let name = &from.place.name;
             teller.warn(&format!(
                 "restic reads {name} as user {user}, who cannot set file owners: all restored files will belong to {user}"
@@ -383,7 +383,7 @@ fn is_whole(fetched: Option<&Fetched>, from: &Candidate<'_>) -> Result<()> {
 
 /// Names who restic works as, if nothing is restored in place by that user. A user's own restore lists what it cannot give back.
 fn refused_to(world: &World<'_>, from: &Candidate<'_>, what: &Prepared) -> Result<Option<UserName>> {
-    Ok(from.place.works_as().and(gives_to_nobody(world, from, what)?))
+    Ok(from.place.works_as().and(user_who_cannot_set_owners(world, from, what)?))
 }
 
 /// Says whether another place would end in the same way: what was asked for is wrong, not where it comes from.

@@ -186,7 +186,12 @@ impl Comparison {
         let mut text = String::new();
         // Writing into a String cannot fail.
         for Leads { path, to } in self.leads.iter().take(NAMED) {
-            let _ = writeln!(text, "  {} leads to {}: the files are there", one_line(path), one_line(to));
+            let _ = writeln!(
+                text,
+                "  {} resolves to {}: rlvm restores the files to that directory",
+                one_line(path),
+                one_line(to)
+            );
         }
         if self.leads.len() > NAMED {
             let _ = writeln!(text, "  and {} more links: --json lists all", self.leads.len() - NAMED);
@@ -253,7 +258,7 @@ impl Comparison {
         if !only_missing && self.directories > 0 && !self.is_empty(only_missing) {
             let _ = writeln!(
                 text,
-                "  existing directories on the way to a restored file get their stored time, attributes and ACLs back"
+                "  existing directories that contain restored files get their stored time, attributes and ACLs back"
             );
         }
         if let Some(first) = self.blocked.first() {

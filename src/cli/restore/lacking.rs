@@ -8,8 +8,8 @@ use crate::{
     restic::Unrestored,
 };
 
-/// Finds what was asked for, did not fail, and yet is not there, or is not as long as it was, or has another mode or owner. Of
-/// names that are the same but for bytes that are no UTF-8 each counts. Without `owners` nobody expects the stored owners.
+/// Returns requested files that restic did not report as failed, but that are missing or differ in type, size, mode or owner.
+/// Names that differ only in bytes that are not UTF-8 are counted separately. Owners are compared only with `owners`.
 pub(super) fn lacking<'a>(
     wanted: impl Iterator<Item = &'a Node>,
     staged: &[Staged],

@@ -25,12 +25,12 @@ pub(super) fn leads<'a>(world: &World<'_>, wishes: impl Iterator<Item = &'a Wish
     };
     let ways: BTreeSet<String> = wishes.map(|wish| wish.split().0.to_string()).collect();
     let ways = ways.iter().filter_map(|way| way.parse::<HostPath>().ok());
-    let found: BTreeSet<Leads> = ways.filter_map(|way| of_way(&way, &mut look)).collect();
+    let found: BTreeSet<Leads> = ways.filter_map(|way| link_on_path(&way, &mut look)).collect();
     found.into_iter().collect()
 }
 
 /// Returns the shortest part of a path that tells where all of it is; nothing if no link is in it.
-fn of_way(way: &HostPath, look: &mut dyn FnMut(&HostPath) -> Option<HostPath>) -> Option<Leads> {
+fn link_on_path(way: &HostPath, look: &mut dyn FnMut(&HostPath) -> Option<HostPath>) -> Option<Leads> {
     let real = look(way)?;
     if real == *way {
         return None;
@@ -73,7 +73,7 @@ mod tests {
             ("/run2/x", Some(("/run2", "/run"))),
             ("/", None),
         ] {
-            let found = of_way(&way.parse().unwrap(), &mut look);
+            let found = link_on_path(&way.parse().unwrap(), &mut look);
             let found = found.as_ref().map(|it| (it.path.as_str(), it.to.as_str()));
             assert_eq!(found, expected, "{way}");
         }

@@ -26,7 +26,7 @@ impl RestoreVerb {
         let base = &goal.base;
         is_outside_repositories(world, base)?;
         match world.host.standing(base)? {
-            Standing::Absent => has_parent(world, base),
+            Standing::Absent => check_parent_exists(world, base),
             Standing::Blocked(why) => {
                 bail!(Failure::new(Exit::Refused, format!("cannot restore into {base}: {why}")))
             }
@@ -50,7 +50,7 @@ impl RestoreVerb {
 }
 
 /// Refuses a target whose parent does not exist: only the target itself is made.
-fn has_parent(world: &World<'_>, base: &HostPath) -> Result<()> {
+fn check_parent_exists(world: &World<'_>, base: &HostPath) -> Result<()> {
     let Some(parent) = base.parent() else { return Ok(()) };
     if world.host.standing(&parent)? != Standing::Absent {
         return Ok(());

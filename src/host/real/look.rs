@@ -29,7 +29,8 @@ use super::{
 use crate::{
     effect::{Op, Owner, Query},
     host::{
-        Entry, KeyHead, LONGEST_TEXT, Meta, Mounts, Observe, Output, Quota, SshdsBeside, Stamp, UserEntry,
+        Entry, KeyHead, LONGEST_TEXT, Meta, Mounts, Observe, Output, Quota, SshdsWithOtherConfig, Stamp,
+        UserEntry,
     },
     model::{GroupName, HostPath, Mode, Sha256, UserName},
 };
@@ -360,7 +361,7 @@ impl Observe for Look<'_> {
         quota::of(self.real, user, dir)
     }
 
-    fn sshds_beside(&self) -> Result<SshdsBeside> {
+    fn sshds_beside(&self) -> Result<SshdsWithOtherConfig> {
         sshd_processes::beside()
     }
 

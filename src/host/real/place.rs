@@ -82,7 +82,7 @@ struct At<'a> {
 }
 
 /// restic's own reason is listed in its place if it named exactly this path.
-const BROKEN: &str = "restic did not restore it in full";
+const BROKEN: &str = "restic may not have restored it completely";
 const CHANGED: &str = "it changed after the comparison, and rlvm left it as it is";
 const DIRECTORY_CHANGED: &str =
     "it changed after the comparison, and rlvm left its owner, mode, time and attributes as they are";

@@ -11,7 +11,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{effect::sshd_path, host::SshdsBeside, model::UserName};
+use crate::{effect::sshd_path, host::SshdsWithOtherConfig, model::UserName};
 
 /// What the system's own sshd reads if it is told nothing else.
 pub(super) const MAIN: &str = "/etc/ssh/sshd_config";
@@ -60,8 +60,8 @@ pub(super) fn listeners() -> Result<Vec<Listener>> {
 }
 
 /// Lists what the sshds read that do not read the usual file.
-pub(super) fn beside() -> Result<SshdsBeside> {
-    let mut found = SshdsBeside::default();
+pub(super) fn beside() -> Result<SshdsWithOtherConfig> {
+    let mut found = SshdsWithOtherConfig::default();
     for it in listeners()? {
         match (it.config, it.program) {
             (Some(config), None) if config == MAIN => {}

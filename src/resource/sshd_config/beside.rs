@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     effect::{Login, Query},
-    host::{Observe, SshdsBeside},
+    host::{Observe, SshdsWithOtherConfig},
     model::UserName,
 };
 
@@ -76,14 +76,14 @@ impl OtherSshd {
 /// Checks each other configuration of a running sshd.
 pub(super) fn other_sshds(host: &dyn Observe, logins: &[Login]) -> Result<Vec<OtherSshd>> {
     let mut found = Vec::new();
-    let SshdsBeside { configurations, programs } = host.sshds_beside()?;
+    let SshdsWithOtherConfig { configurations, programs } = host.sshds_beside()?;
     for (config, program) in configurations {
         let text = read(&OfHost(host), &config, PART)?;
         let mut freed = Vec::new();
         for login in logins {
             let reads_elsewhere = program.as_ref().zip(text.relative.as_ref()).map(|(program, relative)| {
                 format!(
-                    "{program} looks up `Include {relative}` in a directory of its own; write its whole path"
+                    "{program} resolves `Include {relative}` in its own configuration directory; write an absolute path"
                 )
             });
             let why = match reads_elsewhere {

@@ -125,7 +125,7 @@ impl Check<'_> {
                     "dump the database in a hook, and make the directory of the dumps a source: examples/databases.yaml"
                 }
                 _ => {
-                    "stop what writes to it with `stop`, and make its directory a `path` source, or its volume an `lvm` source"
+                    "stop the container or virtual machine with `stop`, and declare its directory as a `path` source, or its logical volume as an `lvm` source"
                 }
             };
             self.error(&["jobs", name.as_str(), "sources", &place.to_string()], message, remedy);

@@ -139,7 +139,12 @@ fn where_a_link_above_leads_is_shown() {
     );
     let words = ["restore", "web", "--in-place", "--path", "/srv/www/shop/logo"];
     let ran = lab.expect(64, &words);
-    assert!(ran.stdout.contains("  /srv/www/shop leads to /srv/disk/shop: the files are there\n"), "{ran:?}");
+    assert!(
+        ran.stdout.contains(
+            "  /srv/www/shop resolves to /srv/disk/shop: rlvm restores the files to that directory\n"
+        ),
+        "{ran:?}"
+    );
     let ran = lab.expect(0, &[&words[..], &["--yes", "--json"]].concat());
     let leads = serde_json::json!([{ "path": "/srv/www/shop", "to": "/srv/disk/shop" }]);
     assert_eq!(comparison(&ran.stdout)["leads"], leads);
@@ -316,7 +321,7 @@ fn directories_that_get_times_and_attributes_back_are_announced() {
     // R75
     let lab = site();
     sh(&lab, "rm /srv/www/shop/logo");
-    let said = "  existing directories on the way to a restored file get their stored time, attributes and ACLs back\n";
+    let said = "  existing directories that contain restored files get their stored time, attributes and ACLs back\n";
     assert!(lab.expect(64, &["restore", "web", "--in-place"]).stdout.contains(said));
     assert!(!lab.expect(64, &["restore", "web", "--in-place", "--only-missing"]).stdout.contains(said));
     sh(&lab, "mount --bind /srv/www /srv/www; mount -o remount,bind,ro /srv/www");

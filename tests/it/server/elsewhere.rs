@@ -89,7 +89,7 @@ fn relative_include_of_another_program_is_an_error() {
         assert_eq!(reads_outside(&lab), is_free, "{include}");
         let plan = lab.rlvm(&["plan"]);
         let said = format!(
-            "might not restrict {FILES}: {BUILT} looks up `Include {include}` in a directory of its own"
+            "might not restrict {FILES}: {BUILT} resolves `Include {include}` in its own configuration directory"
         );
         assert_eq!((plan.code == Some(1), plan.stdout.contains(&said)), (is_free, is_free), "{plan:?}");
         lan.stop();

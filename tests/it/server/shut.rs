@@ -112,9 +112,13 @@ fn session_that_stores_nothing_does_not_hold_a_prune_up() {
     let _sshd = lab.own_sshd();
     two_backups(&lab);
     lab.file("/srv/slow/go", "");
+    // What has stored the backups may not have ended yet.
+    let servers = || lab.run(&["pgrep", "-u", WORM, "rclone"]).stdout;
+    let before = servers();
+    let is_new = |all: &str| all.lines().any(|pid| !before.lines().any(|it| it == pid));
     let at = format!("{WORM}@nas.lan");
     let mut session = open_ended(&lab, &["ssh", "-o", "IdentityFile=/root/worm", &at]).spawn().unwrap();
-    while lab.run(&["pgrep", "-u", WORM, "rclone"]).code != Some(0) {
+    while !is_new(&servers()) {
         thread::sleep(Duration::from_millis(20));
     }
     // No lock to restic, whose locks are named by their ids.
