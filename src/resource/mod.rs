@@ -4,7 +4,7 @@
 //! match ([`Kind::diff`]), which findings to report ([`Kind::checks`]), whether rlvm can get at it ([`Kind::way`]) and how
 //! it is removed ([`Kind::removal`]). [`Resource::judge`] puts the first three together.
 //! `plan` decides for all kinds alike whether a resource may be touched at all: who created it, whether it was
-//! adopted, whether it is protected. What is only looked at is a [`check::Check`].
+//! adopted, whether it is protected. What is only looked at is a `Check` (`check.rs`).
 
 mod account;
 mod authorized_keys;
