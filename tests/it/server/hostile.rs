@@ -161,6 +161,36 @@ fn escapes(lab: &Lab, dice: &mut Dice) -> Vec<&'static str> {
     found
 }
 
+/// Puts links where directories are, whatever sshd reads: rlvm follows none, and names where it leads.
+fn links_lead_nowhere(lab: &Lab, dice: &mut Dice, written: &str) {
+    let etc = || lab.ok(&["stat", "-c", "%U:%G %a", "/etc"]);
+    // 4: in place of a managed directory.
+    let managed = pick(
+        dice,
+        &["/srv/clients/files", "/srv/clients/files/repo", "/srv/clients/worm", "/srv/clients/worm/repo"],
+    );
+    let (before, aside) = (etc(), "/srv/aside");
+    lab.ok(&["mv", managed, aside]);
+    lab.ok(&["ln", "-s", "/etc", managed]);
+    let ran = lab.rlvm(&["apply", "--yes"]);
+    assert_eq!((ran.code, etc()), (Some(7), before), "{written}\n{ran:?}");
+    assert!(ran.stdout.contains(&format!("{managed} is a symbolic link to /etc")), "{written}\n{ran:?}");
+    lab.ok(&["rm", managed]);
+    lab.ok(&["mv", aside, managed]);
+    // 6: on the way to the directory of another account.
+    lab.ok(&["ln", "-sfn", "clients", "/srv/other"]);
+    let [files, worm] = ["files", "worm"].map(|key| super::entry(lab, key, None));
+    let inner = pick(dice, &["", "/repo", "/repo/data"]);
+    lab.state(&format!(
+        "ssh:\n  users:\n    {FILES}: {{ directory: /srv/clients/files, authorized_keys: [{files}] }}\n    \
+         {WORM}: {{ directory: /srv/other/files{inner}, authorized_keys: [{worm}] }}\n"
+    ));
+    let plan = lab.expect(1, &["plan"]).stdout;
+    let said = format!("error: authorized_keys:{WORM}: /srv/other/files{inner} ");
+    assert!(plan.contains(&said), "{written}\n{plan}");
+    usual(lab);
+}
+
 #[test]
 fn plan_reports_settings_that_free_a_client() {
     let lab = machine();
@@ -185,6 +215,7 @@ fn plan_reports_settings_that_free_a_client() {
         assert!(found.is_empty() || is_told, "round {round}: {found:?}\n{written}\n{plan:?}");
         freed += usize::from(!found.is_empty());
         quiet += usize::from(plan.code == Some(0));
+        links_lead_nowhere(&lab, &mut dice, &written);
     }
     println!("in {rounds} rounds a client was freed {freed} times, and {quiet} times plan found no error");
     assert!(
