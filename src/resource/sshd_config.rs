@@ -140,12 +140,13 @@ impl SshdConfig {
         Address::new(Self::NAME, PART)
     }
 
-    /// Says whether sshd's configuration forces the command of an account, as this rlvm writes it, and every sshd has read it.
+    /// Says whether sshd's configuration forces the command of an account, as this rlvm writes it, and every sshd that runs has
+    /// read it, or refuses the account.
     ///
     /// # Errors
     ///
     /// If the file cannot be read.
-    pub fn is_forced(host: &dyn Observe, spec: &SshUserSpec) -> Result<bool> {
+    pub fn is_forced(host: &dyn Observe, user: &UserName, spec: &SshUserSpec) -> Result<bool> {
         let Some(command) = spec.forced_command()? else { return Ok(false) };
         if matches!(host.entry(&sshd_mark())?, Entry::File(_)) {
             return Ok(false);
@@ -153,7 +154,14 @@ impl SshdConfig {
         let (_, text) = host.text(&HostPath::fixed(PART))?;
         let text = String::from_utf8_lossy(text.as_deref().unwrap_or_default()).into_owned();
         // The command names the account's own directory.
-        Ok(text.lines().any(|line| line.trim_start().strip_prefix("ForceCommand ") == Some(command.as_str())))
+        if !text.lines().any(|line| line.trim_start().strip_prefix("ForceCommand ") == Some(command.as_str()))
+        {
+            return Ok(false);
+        }
+        let main = read(&OfHost(host), MAIN, PART)?;
+        let others = other_sshds(host, &Self::new(&BTreeMap::from([(user, spec)]))?.logins)?;
+        Ok(host.changed_since_sshd_read(MAIN, &main.paths)?.is_none()
+            && others.iter().all(|it| it.freed.is_empty() && it.changed.is_none()))
     }
 
     /// Writes the file for these accounts.
@@ -397,6 +405,9 @@ impl Kind for SshdConfig {
                 found.push(it);
             }
         }
+        let in_force = self.file.diff(&seen.file) == Diff::Same && !seen.unread;
+        // The other one may include rlvm's file, which is not there yet.
+        found.extend(seen.elsewhere.iter().filter(|_| in_force).flat_map(OtherSshd::findings));
         match &*seen.sshd {
             Sshd::NotAsked => {}
             Sshd::Later => {
@@ -413,9 +424,6 @@ impl Kind for SshdConfig {
                 found.push(say(Severity::Warning, message).remedy(remedy));
             }
             Sshd::Says(says) => {
-                let in_force = self.file.diff(&seen.file) == Diff::Same && !seen.unread;
-                // The other one may include rlvm's file, which is not there yet.
-                found.extend(seen.elsewhere.iter().filter(|_| in_force).flat_map(OtherSshd::findings));
                 for login in &self.logins {
                     let says = says.get(&login.user).into_iter();
                     found.extend(says.flat_map(|it| self.of_user(login, it, groups, in_force)));

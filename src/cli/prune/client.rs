@@ -53,9 +53,9 @@ pub(super) fn prune(world: &World<'_>, client: &PrunedClient) -> Result<String, 
     if host.names(path).is_ok_and(|names| names.is_empty()) {
         return Ok("nothing is stored yet".into());
     }
-    if !SshdConfig::is_forced(host.as_ref(), &client.spec)? {
-        let what = "cannot shut the client out: sshd does not force rlvm's current command for this account, or may not have \
-                    read it yet";
+    if !SshdConfig::is_forced(host.as_ref(), &client.account, &client.spec)? {
+        let what = "cannot shut the client out: sshd does not force rlvm's current command for this account or may not have \
+                    read it yet, or another sshd might let the client in without it";
         return Err(Trouble::Failed(format!("{what}\nhelp: run `rlvm apply`, then prune again")));
     }
     let _turn = turn(world, &repository.name)?.map_err(Trouble::Failed)?;

@@ -167,8 +167,8 @@ impl Real {
             let Some(config) = config else {
                 let program = program.unwrap_or_default();
                 not_told.push(format!(
-                    "process {pid}: {program} was started without `-f FILE`, so rlvm does not know which configuration it \
-                     reads"
+                    "process {pid}: {program}: rlvm cannot tell from its command line and its mounts which configuration \
+                     it reads"
                 ));
                 continue;
             };

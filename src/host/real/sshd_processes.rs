@@ -42,21 +42,62 @@ struct Process {
 pub(super) fn listeners() -> Result<Vec<Listener>> {
     let all = processes()?;
     let listener = |it: &Process| {
-        let file = configuration(&it.called)?;
         let program = program(it.pid);
         // It has just ended.
         if program.is_empty() {
             return None;
         }
+        let known = match configuration(&it.called) {
+            Started::With(file) => file.map(|file| absolute(it.pid, file)),
+            Started::NotToListen if !(is_called_by_path(&it.called) && listens(it.pid)) => return None,
+            Started::NotToListen | Started::Unclear => {
+                return Some(Listener { pid: it.pid, program: Some(program), config: None });
+            }
+        };
         let program = (!is_systems_own(&program)).then_some(program);
-        let default = || program.is_none().then(|| MAIN.to_owned());
-        let config = file.0.map(|file| absolute(it.pid, file)).or_else(default);
-        Some(Listener { pid: it.pid, program, config })
+        let config = known.or_else(|| program.is_none().then(|| MAIN.to_owned()));
+        match config.filter(|file| sees_the_same(it.pid, file)) {
+            None if program.is_none() => {
+                Some(Listener { pid: it.pid, program: Some(sshd_path().to_string()), config: None })
+            }
+            config => Some(Listener { pid: it.pid, program, config }),
+        }
     };
-    let found: Vec<(i32, Listener)> = all.iter().filter_map(|it| Some((it.parent, listener(it)?))).collect();
+    let found: Vec<(&Process, Listener)> = all.iter().filter_map(|it| Some((it, listener(it)?))).collect();
     // A session that is just beginning is still called as the listener is that forked it.
-    let pids: BTreeSet<i32> = found.iter().map(|(_, it)| it.pid).collect();
-    Ok(found.into_iter().filter(|(parent, _)| !pids.contains(parent)).map(|(_, it)| it).collect())
+    let begins = |it: &Process| {
+        let parent = found.iter().find(|(other, _)| other.pid == it.parent);
+        parent.is_some_and(|(parent, _)| parent.called == it.called || !listens(it.pid))
+    };
+    Ok(found.iter().filter(|(it, _)| !begins(it)).map(|(_, it)| it.clone()).collect())
+}
+
+/// Says whether a process is called by a program's path, as a listener is, and not by a user's name, as a session is.
+fn is_called_by_path(called: &str) -> bool {
+    called.strip_prefix("sshd: ").unwrap_or(called).starts_with('/')
+}
+
+/// Says whether a process has a socket that takes connections (`proc(5)`: state 0A, the inode is the tenth column).
+#[expect(clippy::disallowed_methods, reason = "host looks")]
+fn listens(pid: i32) -> bool {
+    let tables = ["tcp", "tcp6"].map(|name| std::fs::read_to_string(format!("/proc/{pid}/net/{name}")));
+    let tables: String = tables.into_iter().flatten().collect();
+    let inode = |line: &str| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        (columns.get(3) == Some(&"0A")).then(|| format!("socket:[{}]", columns.get(9).unwrap_or(&"")))
+    };
+    let sockets: BTreeSet<String> = tables.lines().filter_map(inode).collect();
+    let Ok(open) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let target = |entry: std::fs::DirEntry| std::fs::read_link(entry.path()).ok();
+    open.flatten().filter_map(target).any(|to| sockets.contains(&*to.to_string_lossy()))
+}
+
+/// Says whether a process sees the files of its configuration that rlvm sees: it may have mounts of its own.
+#[expect(clippy::disallowed_methods, reason = "host looks")]
+fn sees_the_same(pid: i32, file: &str) -> bool {
+    let place = |path: &str| std::fs::metadata(path).ok().map(|it| (it.dev(), it.ino()));
+    let mut all = [file, "/etc/ssh", "/etc/ssh/sshd_config.d"].into_iter();
+    all.all(|path| place(&format!("/proc/{pid}/root{path}")) == place(path))
 }
 
 /// Lists what the sshds read that do not read the usual file.
@@ -191,37 +232,57 @@ fn absolute(pid: i32, path: String) -> String {
     from.join(path).to_string_lossy().into_owned()
 }
 
-/// The file that an sshd was started with (`-f`), if any.
+/// How an sshd was started.
 #[derive(Debug, PartialEq, Eq)]
-struct StartedWith(Option<String>);
+enum Started {
+    /// To listen, with this file (`-f`), if any.
+    With(Option<String>),
+    /// To listen; its words can be read in more than one way.
+    Unclear,
+    /// It serves a login, only asks, or is none.
+    NotToListen,
+}
 
 /// Says with which configuration a process called so was started, if it is an sshd that listens: not one of its sessions,
 /// which are called `sshd: USER …`, and no call that only asks. The options are those of sshd.c.
-fn configuration(called: &str) -> Option<StartedWith> {
-    let mut words = called.split(['\0', ' ']).filter(|word| !word.is_empty());
-    match words.next()? {
-        "sshd:" if !called.contains("[listener]") => return None,
-        "sshd:" => drop(words.next()),
-        "sshd-session:" | "sshd-auth:" => return None,
-        _ => {}
-    }
+///
+/// A listener calls itself by its words with blanks between them, so that a value with a blank cannot be told from two words.
+fn configuration(called: &str) -> Started {
+    let called = called.trim_end_matches('\0');
+    let words: Vec<&str> = match called.strip_prefix("sshd: ") {
+        Some(title) => match title.split_once(" [listener]") {
+            Some((words, _)) => words.split(' ').collect(),
+            None => return Started::NotToListen,
+        },
+        None if called.starts_with('/') => called.split('\0').collect(),
+        None => return Started::NotToListen,
+    };
     let mut config = None;
+    let mut words = words.into_iter().skip(1).peekable();
     while let Some(word) = words.next() {
-        let Some(options) = word.strip_prefix('-') else { continue };
+        let Some(options) = word.strip_prefix('-') else { return Started::Unclear };
         for (at, option) in options.char_indices() {
             if "RitTGV".contains(option) {
-                return None;
+                return Started::NotToListen;
             }
             if "CEbcfghkopu".contains(option) {
-                let value = Some(&options[at + 1..]).filter(|rest| !rest.is_empty()).or_else(|| words.next());
-                if option == 'f' {
-                    config = Some(value?.to_owned());
+                let rest = Some(&options[at + 1..]).filter(|rest| !rest.is_empty());
+                let Some(value) = rest.or_else(|| words.next()) else { return Started::Unclear };
+                match option {
+                    'f' => config = Some(value.to_owned()),
+                    // `-o "Port 22"` is two words here.
+                    'o' if !value.contains(['=', ' '])
+                        && words.next().is_none_or(|it| it.starts_with('-')) =>
+                    {
+                        return Started::Unclear;
+                    }
+                    _ => {}
                 }
                 break;
             }
         }
     }
-    Some(StartedWith(config))
+    Started::With(config)
 }
 
 #[cfg(test)]
@@ -239,6 +300,8 @@ mod tests {
             ("/usr/sbin/sshd\0-p\x002222\0-o\0PidFile=none\0", default),
             ("/usr/sbin/sshd\0-D\0-f\0/etc/ssh/other\0", Some("/etc/ssh/other")),
             ("sshd: /usr/sbin/sshd -D -f lan [listener] 0 of 10-100 startups\0", Some("lan")),
+            ("sshd: /usr/sbin/sshd -o Port 22 -f lan [listener] 0 of 10-100 startups\0", Some("lan")),
+            ("/usr/sbin/sshd\0-o\0Port 22\0-f\0/etc/ssh/a b\0", Some("/etc/ssh/a b")),
             ("/usr/sbin/sshd\0-D\0-R\0", None),
             ("/usr/sbin/sshd\0-i\0", None),
             ("/usr/sbin/sshd\0-T\0-C\0user=a\0", None),
@@ -247,9 +310,30 @@ mod tests {
             ("sshd: [accepted]\0", None),
             ("", None),
         ] {
-            let found = configuration(called).map(|it| it.0.unwrap_or_default());
+            let found = match configuration(called) {
+                Started::With(file) => Some(file.unwrap_or_default()),
+                Started::NotToListen => None,
+                Started::Unclear => panic!("{called:?}"),
+            };
             assert_eq!(found.as_deref(), expected, "{called:?}");
         }
+    }
+
+    #[test]
+    fn words_that_can_be_read_in_two_ways_are_unclear() {
+        for words in [
+            "-f /etc/ssh/lan old",
+            "-o KexAlgorithms -diffie-hellman*",
+            "-o Subsystem sftp /usr/lib/x -f",
+            "-f",
+        ] {
+            let called = format!("sshd: /usr/sbin/sshd {words} [listener] 0 of 10-100 startups\0");
+            assert_eq!(configuration(&called), Started::Unclear, "{words}");
+        }
+        // Cut, since there was no room: that it listens tells.
+        let cut = "sshd: /usr/sbin/sshd -f /etc n";
+        assert!(configuration(cut) == Started::NotToListen && is_called_by_path(cut));
+        assert!(!is_called_by_path("sshd: root@pts/0"));
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl OtherSshd {
         self.freed.iter().map(move |Freed { user, why }| {
             let (sshd, remedy) = match &self.program {
                 Some(program) => {
-                    (program.clone(), format!("stop {program}, or start it with `-f FILE` even if FILE is its default"))
+                    (program.clone(), format!("stop {program}, or start it with `-f FILE`, even if FILE is its default, and with its usual environment"))
                 }
                 None => (
                     format!("`sshd -f {config}`"),
@@ -99,7 +99,7 @@ pub(super) fn other_sshds(host: &dyn Observe, logins: &[Login]) -> Result<Vec<Ot
         let changed = host.changed_since_sshd_read(&config, &text.paths)?;
         found.push(OtherSshd { config, program: None, foreign, unread_files: text.unread, changed, freed });
     }
-    let why = "it was started without `-f FILE`, so rlvm does not know which configuration it reads";
+    let why = "rlvm cannot tell from its command line and its mounts which configuration it reads";
     found.extend(programs.into_iter().map(|program| OtherSshd {
         program: Some(program),
         freed: logins.iter().map(|it| Freed { user: it.user.clone(), why: why.to_owned() }).collect(),

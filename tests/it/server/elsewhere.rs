@@ -62,13 +62,12 @@ fn sshd_that_is_another_program_is_an_error_unless_its_file_is_known() {
     let mut lan = lab.sshd_at(&[BUILT], 2222);
     assert!(reads_outside(&lab));
     let plan = lab.expect(1, &["plan"]).stdout;
-    let said =
-        format!("{BUILT}, which runs here, might not restrict {FILES}: it was started without `-f FILE`");
+    let said = format!("{BUILT}, which runs here, might not restrict {FILES}: rlvm cannot tell");
     assert!(plan.contains(&said), "{plan}");
     // Whether it follows a revocation is not known either.
     lab.state("ssh: {}");
     let ran = lab.expect(7, &["apply", "--yes", "--allow-mass-removal"]);
-    assert!((ran.stdout + &ran.stderr).contains(&format!("{BUILT} was started without `-f FILE`")));
+    assert!((ran.stdout + &ran.stderr).contains(&format!("{BUILT}: rlvm cannot tell from its command line")));
     lan.stop();
     usual(&lab);
     // The system's own is no other program.
@@ -94,4 +93,49 @@ fn relative_include_of_another_program_is_an_error() {
         assert_eq!((plan.code == Some(1), plan.stdout.contains(&said)), (is_free, is_free), "{plan:?}");
         lan.stop();
     }
+}
+
+#[test]
+fn sshd_that_listens_is_found_however_it_was_started() {
+    let (lab, free) = with_free_configuration();
+    lab.file("/etc/ssh/lan", &free);
+    lab.file("/etc/ssh/lan old", &free);
+    // What rlvm would check if it took a part of the name for the file.
+    let good = free.replace("AuthorizedKeysFile /etc/ssh/rlvm/keys/%u #", "Include");
+    lab.ok(&["sh", "-c", "cp -a /etc/ssh /etc/lan; cp /etc/ssh/lan /etc/lan/sshd_config"]);
+    for (file, words) in [
+        ("lan", &["env", "-i", "/usr/sbin/sshd", "-f", "/etc/ssh/lan"][..]),
+        ("lan", &["/usr/sbin/sshd", "-f", "/etc/ssh/lan", "-o", "KexAlgorithms -diffie-hellman*"]),
+        ("lan", &["/usr/sbin/sshd", "-f", "/etc/ssh/lan", "-o", "Subsystem sftp2 /usr/lib/x -R"]),
+        ("lan old", &["/usr/sbin/sshd", "-f", "/etc/ssh/lan old"]),
+        ("lan", &["unshare", "-m", "sh", "-c", "mount --bind /etc/lan /etc/ssh; exec /usr/sbin/sshd -D"]),
+        (
+            "lan",
+            &[
+                "sh",
+                "-c",
+                "setpriv --pdeathsig KILL /usr/sbin/sshd -D -f /etc/ssh/lan & exec /usr/sbin/sshd -D",
+            ],
+        ),
+    ] {
+        lab.file("/etc/ssh/lan", if file == "lan" { &free } else { &good });
+        let mut lan = lab.sshd_at(words, 2222);
+        assert!(reads_outside(&lab), "{words:?}");
+        let plan = lab.rlvm(&["plan"]);
+        let said = format!("might not restrict {FILES}: ");
+        assert!(plan.code == Some(1) && plan.stdout.contains(&said), "{words:?}: {plan:?}");
+        lan.stop();
+    }
+}
+
+#[test]
+fn broken_main_configuration_hides_no_other_sshd() {
+    let (lab, free) = with_free_configuration();
+    lab.file("/etc/ssh/lan", &free);
+    let _lan = lab.sshd_of("/etc/ssh/lan", 2222);
+    let main = lab.read("/etc/ssh/sshd_config");
+    lab.file("/etc/ssh/sshd_config", &(main + "Nonsense yes\n"));
+    assert!(reads_outside(&lab));
+    let plan = lab.expect(1, &["plan"]).stdout;
+    assert!(plan.contains(&format!("might not restrict {FILES}: ")), "{plan}");
 }

@@ -168,5 +168,15 @@ fn prune_waits_until_every_sshd_has_read_the_rules_that_keep_the_client_out() {
     assert_eq!(snapshots(&lab), 2);
     lab.file("/etc/ssh/lan", &main);
     lab.apply();
+    // Nor while one runs that has another configuration, or an older one.
+    let free = main.replace("Include", "#").replace("127.0.0.1:2222", "127.0.0.1:2223");
+    lab.file("/etc/ssh/free", &free);
+    let mut other = lab.sshd_of("/etc/ssh/free", 2223);
+    lab.expect(1, &["prune"]);
+    other.stop();
+    lab.file(super::PART, &part);
+    lab.expect(1, &["prune"]);
+    assert_eq!(snapshots(&lab), 2);
+    lab.apply();
     lab.expect(0, &["prune"]);
 }
