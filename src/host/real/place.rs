@@ -256,8 +256,10 @@ impl<'a> Placing<'a> {
         let ours = self.beside == Some((before.st_dev, before.st_ino));
         let changed = !ours && stamp(&before) != *shown;
         let inner = open_dir(at.staged, at.name).map_err(said)?;
+        let placed = self.placed;
         self.merge(real, &inner, &below, at.path, at.base);
-        if !dress {
+        // The comparison names a directory whose owner or mode is set back, and announces the others in which files are put.
+        if !dress || self.placed == placed && has_owner_and_mode_of(&before, new) {
             return Ok(());
         }
         // Nobody has agreed to lose what a user has set since.

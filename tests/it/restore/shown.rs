@@ -360,3 +360,37 @@ fn a_file_that_may_be_incomplete_is_listed() {
     assert_eq!(names(&record["unrestored"], "path"), ["d/a", "d/a: b"].map(str::to_owned).into(), "{ran:?}");
     assert_eq!(left(&lab), "");
 }
+
+#[test]
+fn a_directory_without_restored_files_keeps_its_attributes() {
+    // R75
+    for version in restics() {
+        let mut lab = Lab::new();
+        lab.use_restic(&version);
+        sh(
+            &lab,
+            "mkdir -p /srv/www/quiet /srv/www/other /srv/www/filled; echo stored | tee /srv/www/quiet/f /srv/www/filled/f",
+        );
+        let set = |lab: &Lab, text: &str| {
+            for dir in ["quiet", "filled"] {
+                let set = format!("import os; os.setxattr('/srv/www/{dir}', 'user.note', b'{text}')");
+                lab.ok(&["python3", "-c", &set]);
+            }
+        };
+        set(&lab, "stored");
+        let lab = stored(lab);
+        let note = |dir: &str| {
+            let ask = format!("import os; print(os.getxattr('/srv/www/{dir}', 'user.note'))");
+            lab.ok(&["python3", "-c", &ask])
+        };
+        set(&lab, "mine");
+        sh(&lab, "cd /srv/www; touch -d @1111111111 quiet; chmod 700 other; rm filled/f");
+        lab.expect(0, &["restore", "web", "--in-place", "--yes"]);
+        assert_eq!(note("quiet"), "b'mine'\n", "{}", version.dir);
+        assert_eq!(note("filled"), "b'stored'\n", "{}", version.dir);
+        assert_eq!(
+            sh(&lab, "cd /srv/www; stat -c %Y quiet; stat -c %a other; cat filled/f"),
+            "1111111111\n755\nstored\n"
+        );
+    }
+}
