@@ -52,7 +52,8 @@ fn one_snapshot_a_volume_real_paths_and_a_parent_the_next_time() {
     let all = snapshots(&vm);
     assert_eq!((all.len(), &all[1]["parent"]), (2, &first["id"]));
     let added = all[1]["summary"]["data_added"].as_u64().unwrap();
-    assert!(added < 3 << 20, "{added} bytes are next to nothing: directories, logs");
+    // A slow machine writes more into its journal meanwhile.
+    assert!(added < 8 << 20, "{added} bytes are next to nothing: directories, logs");
     assert_eq!(vm.ok(store), "2\n");
     let records = vm.ok("cat /var/lib/rlvm/records/*.jsonl");
     assert!(records.lines().count() >= 2 && records.contains(all[1]["id"].as_str().unwrap()), "{records}");
