@@ -4,6 +4,8 @@
 //! at its full length. All versions exit with 0 if there was nothing to restore. So neither the exit code nor the
 //! size alone is enough.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use super::{Access, Found, Version, call, found};
@@ -22,6 +24,8 @@ pub const RAW_TARGETS: Version = Version(0, 16, 0);
 const IGNORING: &str = "ignoring error for ";
 /// How long one may look around, in seconds: a month.
 const LOOKING: u64 = 31 * 24 * 3600;
+/// How long what is said of one file can be, in bytes: a path, and why, which may hold another path.
+const LONGEST: usize = 16 << 10;
 /// How many of its last words are kept.
 const LAST: usize = 20;
 
@@ -66,12 +70,15 @@ pub struct Restoring {
 /// What restic says of a restore.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Heard {
-    /// What failed, each path once.
-    pub failed: Vec<Unrestored>,
+    /// What failed by restic's JSON, each path once.
+    failed: Vec<Unrestored>,
+    /// What 0.14 says of files that failed, each with its place in the order: `PATH: WHY` in plain text, which does not show
+    /// where the path ends.
+    texts: BTreeMap<String, usize>,
+    /// The last such text: a path with a newline goes on in the next line.
+    text: Option<String>,
     /// Its last words beside.
     last: Vec<String>,
-    /// Whether the last words were of a file, whose name may go on in the next line.
-    open: bool,
 }
 
 /// What a restore came to.
@@ -162,7 +169,7 @@ impl Heard {
             self.words(line);
             return None;
         };
-        self.open = false;
+        self.end_text();
         match said.message_type.as_str() {
             "status" | "summary" => return serde_json::from_str(line).ok(),
             "error" => self.fail(said.item, said.error.message),
@@ -175,18 +182,14 @@ impl Heard {
     /// Hears what is no JSON: 0.14's words, and what is said of the connection.
     fn words(&mut self, line: &str) {
         if let Some(rest) = line.strip_prefix(IGNORING) {
-            // Of a name with `: ` or a newline in it only the beginning is known.
-            let (path, why) = rest.split_once(": ").unwrap_or((rest, ""));
-            self.open = why.is_empty();
-            return self.fail(path.into(), why.into());
-        }
-        let mut last = self.failed.last_mut().filter(|_| self.open);
-        if let Some(last) = &mut last {
-            let (name, why) = line.split_once(": ").unwrap_or((line, ""));
-            last.path = format!("{}\n{name}", last.path);
-            why.clone_into(&mut last.why);
-            self.open = why.is_empty();
+            self.end_text();
+            self.text = Some(rest.to_owned());
             return;
+        }
+        // Whether this belongs to the path, only a path that is known can tell.
+        if let Some(text) = self.text.as_mut().filter(|text| text.len() < LONGEST) {
+            text.push('\n');
+            text.push_str(line);
         }
         // How 0.14 begins.
         if !line.trim().is_empty() && !line.starts_with("restoring <Snapshot ") {
@@ -201,8 +204,47 @@ impl Heard {
         self.last.push(line.into());
     }
 
+    fn end_text(&mut self) {
+        if let Some(text) = self.text.take() {
+            let place = self.texts.len();
+            self.texts.entry(plain(&text)).or_insert(place);
+        }
+    }
+
+    /// Lists what failed. `known` are the paths that were to be restored: each of them is listed that may be meant.
+    pub fn failed<'a>(&self, known: impl Iterator<Item = &'a str>) -> Vec<Unrestored> {
+        let mut texts = self.texts.clone();
+        texts.extend(self.text.iter().map(|text| (plain(text), self.texts.len())));
+        let mut meant: BTreeSet<&str> = BTreeSet::new();
+        let mut failed = self.failed.clone();
+        for path in known {
+            let start = format!("{}: ", plain(path));
+            let said = texts.range(start.clone()..).take_while(|(text, _)| text.starts_with(&start));
+            let said: Vec<(&String, &usize)> = said.collect();
+            // What it said first is the reason.
+            if let Some((text, _)) = said.iter().min_by_key(|(_, place)| **place) {
+                let why = text[start.len()..].lines().next().unwrap_or_default().to_owned();
+                failed.push(Unrestored { path: path.to_owned(), why });
+            }
+            meant.extend(said.iter().map(|(text, _)| text.as_str()));
+        }
+        // What is no known path's is not passed over.
+        for text in texts.keys().filter(|it| !meant.contains(it.as_str())) {
+            let (path, why) = text.split_once(": ").unwrap_or((text, ""));
+            let why = why.lines().next().unwrap_or_default().to_owned();
+            if failed.last().is_none_or(|last| last.path != path) {
+                failed.push(Unrestored { path: path.to_owned(), why });
+            }
+        }
+        failed
+    }
+
+    fn has_failed(&self) -> bool {
+        !self.failed.is_empty() || !self.texts.is_empty() || self.text.is_some()
+    }
+
     fn fail(&mut self, path: String, why: String) {
-        // 0.14 and later say it again for each piece.
+        // It is said again for each piece.
         if !self.failed.iter().rev().take(100).any(|it| it.path == path) {
             self.failed.push(Unrestored { path, why });
         }
@@ -211,8 +253,8 @@ impl Heard {
     /// Says what it came to, by its exit code: none if a signal ended it.
     pub fn came(&self, code: Option<i32>) -> Came {
         match code {
-            Some(0) if self.failed.is_empty() => Came::Whole,
-            Some(0 | 1) if !self.failed.is_empty() => Came::Incomplete,
+            Some(0) if !self.has_failed() => Came::Whole,
+            Some(0 | 1) if self.has_failed() => Came::Incomplete,
             None => Came::Failed("restic was ended by a signal".into()),
             code => {
                 let stderr = call::plain(&self.last.join("\n"));
@@ -220,6 +262,11 @@ impl Heard {
             }
         }
     }
+}
+
+/// Returns a text as it is after it was read line by line: without what may end a line.
+fn plain(text: &str) -> String {
+    text.replace('\r', "")
 }
 
 #[cfg(test)]
@@ -266,6 +313,44 @@ mod tests {
         heard
     }
 
+    fn own((path, why): (&str, &str)) -> (String, String) {
+        (path.to_owned(), why.to_owned())
+    }
+
+    fn failed(heard: &Heard, known: &[&str]) -> Vec<(String, String)> {
+        heard.failed(known.iter().copied()).into_iter().map(|it| (it.path, it.why)).collect()
+    }
+
+    #[test]
+    fn each_path_that_old_words_may_mean_has_failed() {
+        let (bad, worse) = ("ciphertext verification failed", "StreamPack: no such file");
+        for names in [
+            &["/s/a: \nb"][..],
+            &["/s/p", "/s/p\nq"],
+            &["/s/p\nq", "/s/p\nr"],
+            &["/s/p: q", "/s/x\r\nb"],
+            &["/s/a: ", "/s/b:", "/s/\n", "/s/Fatal: x\nignored"],
+        ] {
+            for again in [1, 2] {
+                let mut old = Heard::default();
+                for (name, why) in names.iter().zip([bad, worse].iter().cycle()) {
+                    let said = format!("{IGNORING}{name}: {why}\n").repeat(again);
+                    for line in said.lines() {
+                        old.line(line);
+                    }
+                }
+                old.line("Fatal: There were 2 errors");
+                let others = ["/s/good", "/s/pq", "/s/good\nb"];
+                let known: Vec<&str> = names.iter().copied().chain(others).collect();
+                let found: BTreeSet<String> =
+                    failed(&old, &known).into_iter().map(|(path, _)| path).collect();
+                assert!(names.iter().all(|name| found.contains(*name)), "{names:?}: {found:?}");
+                assert!(others.iter().all(|name| !found.contains(*name)), "{names:?}: {found:?}");
+                assert_eq!(old.came(Some(1)), Came::Incomplete);
+            }
+        }
+    }
+
     #[test]
     fn what_each_version_says() {
         // Copied from 0.14.0, 0.18.0 and 0.19.1, paths apart.
@@ -279,25 +364,21 @@ mod tests {
             "Fatal: There were 4 errors",
             "",
         ]);
-        let failed: Vec<_> = old.failed.iter().map(|it| (it.path.as_str(), it.why.as_str())).collect();
+        let rand = ("/s/rand1", "ciphertext verification failed");
+        let new = ("/s/new\nline", "StreamPack: open /r/data/6f: no such file or directory");
+        let full = ("/s/rand2", "write /t/s/rand2: no space left on device");
         assert_eq!(
-            failed,
-            [
-                ("/s/rand1", "ciphertext verification failed"),
-                ("/s/new\nline", "StreamPack: open /r/data/6f: no such file or directory"),
-                ("/s/rand2", "write /t/s/rand2: no space left on device"),
-            ]
+            failed(&old, &["/s/rand1", "/s/rand2", "/s/new\nline", "/s/new"]),
+            [rand, full, new].map(own)
         );
+        assert_eq!(failed(&old, &[]), [new, rand, full].map(own));
         assert_eq!(old.came(Some(1)), Came::Incomplete);
         let mut new = heard(&[
             r#"{"message_type":"summary","total_files":19,"files_restored":18,"total_bytes":11242896,"bytes_restored":9850685}"#,
             r#"{"message_type":"error","error":{"message":"mknod /t/s/n: operation not permitted"},"during":"restore","item":"/s/n"}"#,
             r#"{"message_type":"exit_error","code":1,"message":"Fatal: There were 1 errors\n"}"#,
         ]);
-        assert_eq!(
-            new.failed,
-            [Unrestored { path: "/s/n".into(), why: "mknod /t/s/n: operation not permitted".into() }]
-        );
+        assert_eq!(failed(&new, &["/s/n"]), [own(("/s/n", "mknod /t/s/n: operation not permitted"))]);
         assert_eq!(new.came(Some(1)), Came::Incomplete);
         let status = r#"{"message_type":"status","percent_done":0.3,"total_files":19,"files_restored":1,"total_bytes":9,"bytes_restored":4}"#;
         let far = Restoring { bytes_restored: 4, total_bytes: 9, files_restored: 1, total_files: 19 };

@@ -293,7 +293,7 @@ pub(super) fn fetch(
     done?;
     let mut staged = Vec::new();
     world.host.staged(&staging, &mut |it| staged.push(it))?;
-    let mut unrestored = said.failed;
+    let mut unrestored = said.failed(wanted().map(|node| node.path.as_str()));
     // A person was warned that a target gets no owners.
     let owners = goal.in_place || user_who_cannot_set_owners(world, from, what)?.is_none();
     unrestored.extend(lacking(wanted(), &staged, &unrestored, owners));
@@ -377,11 +377,7 @@ pub(super) fn put(world: &World<'_>, what: &Prepared, fetched: Fetched, goal: &G
         bail!("a symbolic link above the requested paths changed after the comparison: nothing was restored");
     }
     let failed: BTreeSet<&str> = fetched.unrestored.iter().map(|it| it.path.as_str()).collect();
-    // 0.14 does not say where a name that holds `: ` ends.
-    let broken = |path: &str| {
-        let begins = |it: &&str| path.strip_prefix(*it).is_some_and(|rest| rest.starts_with(": "));
-        failed.contains(path) || (path.contains(": ") && failed.iter().any(begins))
-    };
+    let broken = |path: &str| failed.contains(path);
     let asked = what.wishes.iter().map(|it| it.raw.as_slice());
     let (fate, stop) = (|path: &[u8]| what.decided.fate(path), || interrupted().is_some());
     let mut placing = Placing::new(asked, &fate, (&broken, !goal.in_place), &stop);

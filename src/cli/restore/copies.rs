@@ -52,7 +52,7 @@ pub(super) fn compare_links(
         let mut said = RestoreHeard::default();
         let call = (&access, from.snapshot.id.as_str(), version);
         restores((stage, &staging), call, paths, &mut said, &mut |_| {})?;
-        failed.extend(said.failed);
+        failed.extend(said.failed(paths.iter().map(String::as_str)));
     }
     compare(world, what, &staging, &failed, false)?;
     stage.close(&Op::RemoveStaging { path: staging })

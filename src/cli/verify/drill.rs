@@ -135,14 +135,15 @@ impl Drill<'_> {
         let ended = self.world.programs.program(&access.restore(&of), &mut |_, line| {
             heard.line(line);
         })?;
-        let passing = heard.failed.iter().all(|it| restic::passes(&it.why));
+        let failed = heard.failed(paths.iter().map(String::as_str));
+        let passing = failed.iter().all(|it| restic::passes(&it.why));
         Err(match heard.came(ended.code) {
             _ if ended.stopped => Trouble(Outcome::Failed, "ended by a signal".into()),
             _ if ended.timed_out => Trouble(Outcome::Failed, "restoring took too long".into()),
             Came::Whole => return Ok(()),
-            Came::Incomplete if passing => Trouble(Outcome::Unreachable, heard.failed[0].why.clone()),
+            Came::Incomplete if passing => Trouble(Outcome::Unreachable, failed[0].why.clone()),
             Came::Incomplete => {
-                record.unlike.extend(heard.failed.into_iter().map(|it| (it.path, it.why)));
+                record.unlike.extend(failed.into_iter().map(|it| (it.path, it.why)));
                 return Ok(());
             }
             Came::Failed(why) if restic::passes(&why) => Trouble(Outcome::Unreachable, why),

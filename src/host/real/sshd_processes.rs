@@ -258,7 +258,7 @@ fn configuration(called: &str) -> Started {
         None => return Started::NotToListen,
     };
     let mut config = None;
-    let mut words = words.into_iter().skip(1).peekable();
+    let mut words = words.into_iter().skip(1);
     while let Some(word) = words.next() {
         let Some(options) = word.strip_prefix('-') else { return Started::Unclear };
         for (at, option) in options.char_indices() {
